@@ -1,0 +1,1 @@
+"""One module per benchmark; each docstring shows a row of the real shape."""

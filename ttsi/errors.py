@@ -1,0 +1,120 @@
+"""Every error ttsi raises on purpose.
+
+    TtsiError            exit  what, where, cure
+    ├── SpecError          2   a spec with problems, all of them
+    ├── UsageError         2   a command line that cannot be meant
+    ├── PluginError        5   a plugin that is named and cannot be loaded
+    ├── MissingAsset       5   a model, data set or package that is not at hand
+    ├── CorruptAsset       5   a file whose bytes are not what they should be
+    ├── StorageError       1   a disk that is full, a folder that cannot be written
+    ├── RunError           1   a run that cannot go on
+    ├── EngineError        1   a model call that failed; costs the sample, not the run
+    │   └── OutOfMemory    1   the wave is halved and tried again
+    └── VerificationError  4   results that are not what they claim
+
+A message says what is wrong, where, and the cure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class TtsiError(Exception):
+    """Base of all. `str()` is a message for a person, of a screen at most."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, where: str = "", cure: str = "") -> None:
+        super().__init__(what)
+        self.what, self.where, self.cure = what, where, cure
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.cure:
+            lines.append(f"  cure:  {self.cure}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process borders (executors); keyword-only arguments need help to do so.
+        return (_rebuild, (type(self), self.what, self.where, self.cure))
+
+
+def _rebuild(kind: type[TtsiError], what: str, where: str, cure: str) -> TtsiError:
+    return kind(what, where=where, cure=cure)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of a spec. `pointer` is a JSON pointer ("" is the whole document)."""
+
+    pointer: str
+    message: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        place = self.pointer or "(the whole spec)"
+        return f"{place}: {self.message}" + (f" {self.cure}" if self.cure else "")
+
+
+class SpecError(TtsiError):
+    """A spec with one or more problems; `problems` holds every one found."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[Problem], *, where: str = "") -> None:
+        count = len(problems)
+        heading = f"The spec has {count} problem{'s' if count != 1 else ''}."
+        super().__init__(heading, where=where, cure="`ttsi schema spec` prints what is allowed.")
+        self.problems = problems
+
+    def __str__(self) -> str:
+        lines = [self.what + (f" ({self.where})" if self.where else "")]
+        lines += [f"  {problem}" for problem in self.problems]
+        return "\n".join([*lines, f"  cure:  {self.cure}"])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_spec_error, (self.problems, self.where))
+
+
+def _rebuild_spec_error(problems: list[Problem], where: str) -> SpecError:
+    return SpecError(problems, where=where)
+
+
+class UsageError(TtsiError):
+    exit_code = 2
+
+
+class PluginError(TtsiError):
+    exit_code = 5
+
+
+class MissingAsset(TtsiError):
+    exit_code = 5
+
+
+class CorruptAsset(TtsiError):
+    exit_code = 5
+
+
+class StorageError(TtsiError):
+    exit_code = 1
+
+
+class RunError(TtsiError):
+    exit_code = 1
+
+
+class EngineError(TtsiError):
+    exit_code = 1
+
+
+class OutOfMemory(EngineError):
+    pass
+
+
+class VerificationError(TtsiError):
+    exit_code = 4

@@ -1,0 +1,69 @@
+"""Plugin options: declared once, as dataclass fields, and read as JSON Schema.
+
+    @dataclass(frozen=True)
+    class Mine:
+        threshold: float = option(0.95, "Adapt below this confidence.", minimum=0, maximum=1)
+
+`options_schema(Mine)` is then the schema that specs are checked against and editors complete from.
+A plugin may instead carry a hand-written schema in the class attribute `options_schema`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Any, Literal, Union, get_args, get_origin
+
+_SCALARS = {str: "string", bool: "boolean", int: "integer", float: "number"}
+
+
+def option(default: Any, description: str, **schema: Any) -> Any:
+    """A dataclass field that is an option; keywords are JSON Schema (minimum, maxLength, ...)."""
+    metadata = {"description": description, **schema}
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=lambda: default.copy(), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def options_schema(plugin: type) -> dict[str, Any]:
+    """The JSON Schema of a plugin's options: an object that allows nothing else."""
+    own = getattr(plugin, "options_schema", None)
+    if isinstance(own, dict):
+        return own
+    properties: dict[str, Any] = {}
+    if dataclasses.is_dataclass(plugin):
+        hints = typing.get_type_hints(plugin)
+        for field in dataclasses.fields(plugin):
+            if "description" in field.metadata:
+                properties[field.name] = _field_schema(field, hints[field.name])
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _field_schema(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
+    schema = {**_type_schema(hint), **field.metadata}
+    if field.default is not dataclasses.MISSING:
+        schema["default"] = field.default
+    elif field.default_factory is not dataclasses.MISSING:
+        schema["default"] = field.default_factory()
+    return schema
+
+
+def _type_schema(hint: Any) -> dict[str, Any]:
+    if hint in _SCALARS:
+        return {"type": _SCALARS[hint]}
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return {"enum": list(args)}
+    if origin in (list, tuple):
+        return {"type": "array", "items": _type_schema(args[0])}
+    if origin in (Union, types.UnionType):
+        if args[1:] == (type(None),):
+            base = _type_schema(args[0])
+            if "enum" in base:
+                return {"enum": [*base["enum"], None]}
+            return {**base, "type": [base["type"], "null"]}
+        return {"anyOf": [_type_schema(arg) for arg in args]}
+    if origin is dict or hint is dict:
+        return {"type": "object"}
+    return {}

@@ -1,0 +1,158 @@
+"""One small protocol per extension point. Every stage takes a wave: a sequence of tasks.
+
+A plugin is a class. Its options are the fields of a dataclass made with `ttsi.options.option`, or a
+hand-written JSON Schema in the class attribute `options_schema`; either way they are readable, and
+the class importable, without any heavy package: import those inside the methods.
+
+Lists returned are parallel to the tasks given. `seed` is the run's; derive the seed of each draw by
+`ttsi.digests.draw_seed(seed, task.id, stage, attempt)` so that results do not depend on the wave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar, Protocol, runtime_checkable
+
+from ttsi.types import (
+    JSON,
+    Adaptation,
+    Adapter,
+    Completion,
+    Estimate,
+    Example,
+    Generation,
+    Likelihood,
+    Prompt,
+    Record,
+    Request,
+    Sample,
+    Score,
+    Task,
+    ToolCall,
+    TrainJob,
+)
+
+
+@runtime_checkable
+class Benchmark(Protocol):
+    """Real rows as Samples, rendered: instruction and tools in the system turn, the rest after.
+
+    `revision` names the exact data (a digest); `scoring` holds the scorer options its labels need.
+    """
+
+    scoring: ClassVar[Mapping[str, JSON]]
+
+    def samples(self) -> Iterable[Sample]: ...
+
+    def revision(self) -> str: ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A model that scores, writes and learns.
+
+    `capabilities` is a subset of {"loglikelihood", "generate", "grammar", "adapters", "train"};
+    assembling a spec that needs more is an error before any weight is loaded. `on_progress(done,
+    total)` is set by the pipeline and called by the engine within a call, for people who wait.
+    Constructed as Engine(model, **options) with the spec's `model` object; cheap until `load`.
+    """
+
+    capabilities: ClassVar[frozenset[str]]
+    on_progress: Callable[[int, int], None] | None
+
+    def load(self) -> None: ...
+
+    def loglikelihoods(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
+    ) -> list[list[Likelihood]]: ...
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]: ...
+
+    def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]: ...
+
+    def digest(self) -> str: ...
+
+    def describe(self) -> dict[str, JSON]: ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """H: is the model uncertain about this input?"""
+
+    needs: ClassVar[frozenset[str]]
+
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]: ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """G: training examples like the input. Fewer than asked, or none, where attempts ran out."""
+
+    needs: ClassVar[frozenset[str]]
+
+    def generate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Example]]: ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """T: an adaptation for each task, from its examples (never empty).
+
+    `base` holds the unadapted answers, or None where there are none; a learner with `needs_base`
+    always gets them.
+    """
+
+    needs: ClassVar[frozenset[str]]
+    needs_base: bool
+
+    def learn(
+        self,
+        tasks: Sequence[Task],
+        examples: Sequence[Sequence[Example]],
+        base: Sequence[Completion | None],
+        engine: Engine,
+        seed: int,
+    ) -> list[Adaptation]: ...
+
+
+@runtime_checkable
+class Inference(Protocol):
+    """The answer to each task, under its adaptation (None: the base model)."""
+
+    needs: ClassVar[frozenset[str]]
+
+    def answer(
+        self,
+        tasks: Sequence[Task],
+        adaptations: Sequence[Adaptation | None],
+        engine: Engine,
+        seed: int,
+    ) -> list[Completion]: ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """`calls` is None where the text could not be parsed."""
+
+    def score(self, task: Task, reference: Sequence[ToolCall], completion: Completion) -> Score: ...
+
+
+class WaveRunner(Protocol):
+    """What an executor runs: the assembled pipeline, seen from outside."""
+
+    def run_wave(self, samples: Sequence[Sample]) -> list[Record]: ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs waves on workers and delivers records as they finish, in any order."""
+
+    def run(
+        self,
+        factory: Callable[[], WaveRunner],
+        samples: Sequence[Sample],
+        deliver: Callable[[Record], None],
+    ) -> None: ...
