@@ -1,3 +1,51 @@
-"""ttsi: test-time self-improvement of LLM agents, as a plugin framework."""
+"""ttsi: test-time self-improvement of LLM agents, as a plugin framework.
+
+    import ttsi
+    cells = ttsi.evaluate("specs/quickstart.json", overrides={"benchmark.limit": 8})
+    print(cells[0].summary["accuracy"])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ttsi.errors import TtsiError
+    from ttsi.options import option
+    from ttsi.run import CellResult, evaluate
+    from ttsi.scoring.parse import parse_calls
+    from ttsi.spec import Spec, load_spec
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "CellResult": "ttsi.run",
+    "Spec": "ttsi.spec",
+    "TtsiError": "ttsi.errors",
+    "evaluate": "ttsi.run",
+    "load_spec": "ttsi.spec",
+    "option": "ttsi.options",
+    "parse_calls": "ttsi.scoring.parse",
+}
+
+__all__ = [
+    "CellResult",
+    "Spec",
+    "TtsiError",
+    "__version__",
+    "evaluate",
+    "load_spec",
+    "option",
+    "parse_calls",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first asked for: `import ttsi` stays quick."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'ttsi' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

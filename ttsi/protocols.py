@@ -10,7 +10,7 @@ Lists returned are parallel to the tasks given. `seed` is the run's; derive the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 from ttsi.types import (
@@ -139,20 +139,27 @@ class Scorer(Protocol):
 
 
 class WaveRunner(Protocol):
-    """What an executor runs: the assembled pipeline, seen from outside."""
+    """What an executor runs: the assembled pipeline, seen from outside.
 
-    def run_wave(self, samples: Sequence[Sample]) -> list[Record]: ...
+    `run_wave` yields a record as soon as its sample is finished. `close` returns what the engine
+    says of itself, and fails where the base weights are not what they were.
+    """
 
-    def close(self) -> None: ...
+    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]: ...
+
+    def close(self) -> dict[str, JSON]: ...
 
 
 @runtime_checkable
 class Executor(Protocol):
-    """Runs waves on workers and delivers records as they finish, in any order."""
+    """Runs waves on workers and delivers records as they finish, in any order.
+
+    Returns what each worker's `close` returned.
+    """
 
     def run(
         self,
         factory: Callable[[], WaveRunner],
         samples: Sequence[Sample],
         deliver: Callable[[Record], None],
-    ) -> None: ...
+    ) -> list[dict[str, JSON]]: ...

@@ -286,11 +286,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """This sample's share of a stage: wall seconds, and tokens read and written."""
+    """This sample's even share of what its wave spent in a stage; shares add up to the whole."""
 
     seconds: float = 0.0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: float = 0.0
+    completion_tokens: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,30 @@
+"""Scoring `exact@1` (DESIGN section 8): text -> calls -> normalised calls -> right or wrong.
+
+    literals.py     a value of JSON or Python notation, read in linear time and never evaluated
+    parse.py        the calls in a model's answer
+    normalise.py    values by the type that the tool's schema declares
+    match.py        calls against the reference, and the first reason why not
+    predictions.py  a file of predictions, scored again without a model
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """What `exact@1` forgives. Each is an option of the scorer, so that a benchmark can preset it.
+
+    fill_defaults: declared defaults are filled in, null for an optional parameter is dropped.
+    coerce: values become the schema's type where nothing is lost.
+    trim: strings in NFC, without outer white space.
+    ordered: calls must come in the reference's order.
+    renumber_references: `API_call_k` means the k-th call (from 0), not the text.
+    """
+
+    fill_defaults: bool = True
+    coerce: bool = True
+    trim: bool = True
+    ordered: bool = False
+    renumber_references: bool = True

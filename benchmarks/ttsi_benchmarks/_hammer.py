@@ -1,0 +1,94 @@
+"""The shape that the Hammer repository gives to several test sets, and its conversion.
+
+    {"query": "..." or [{"role": "user", "content": "..."}, ...],
+     "tools": [{"name": "...", "description": "...", "parameters": {NAME: {"type": "int", ...}},
+                "required": [NAME]}],
+     "answers": [{"name": "...", "arguments": {...}}]}      (or "tool" and "parameters")
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ttsi_benchmarks._notation import object_schema, type_schema
+from ttsi_benchmarks._rendering import make_task
+
+from ttsi.data import Asset, data_file, github_asset
+from ttsi.digests import json_digest
+from ttsi.types import JSON, Sample, Tool, ToolCall
+
+LOADER_VERSION = 1
+"""Counts up when the same files would give other tools, references or ids."""
+
+REPOSITORY = "MadeAgents/Hammer"
+COMMIT = "ff415d9998180b5a68bbfdda3309ec04b472fb49"
+
+Row = Mapping[str, Any]
+RequiredRule = Callable[[Row], list[str]]
+
+
+def hammer_asset(stem: str, sha256: str) -> Asset:
+    path = f"data/test/original/{stem}.json"
+    return github_asset(f"hammer/{stem}.json", REPOSITORY, COMMIT, path, sha256, "Apache-2.0")
+
+
+def read_rows(asset: Asset) -> list[Row]:
+    rows: list[Row] = json.loads(data_file(asset).read_text(encoding="utf-8"))
+    return rows
+
+
+def files_revision(*assets: Asset) -> str:
+    """A digest over what the loader reads and how: the recorded SHA-256 of each file."""
+    return json_digest([LOADER_VERSION, [[asset.name, asset.sha256] for asset in assets]])
+
+
+def declared_required(tool: Row) -> list[str]:
+    """Required parameters, said in two places: on the parameter, or in a list on the tool."""
+    listed = set(tool.get("required", []))
+    return [n for n, p in tool["parameters"].items() if n in listed or p.get("required") is True]
+
+
+def to_sample(
+    id: str, row: Row, *, instruction: str, input: str, required: RequiredRule = declared_required
+) -> Sample:
+    tools = [to_tool(tool, required) for tool in row["tools"]]
+    return Sample(
+        task=make_task(id, instruction, tools, input),
+        reference=tuple(to_call(answer) for answer in row["answers"]),
+    )
+
+
+def to_tool(tool: Row, required: RequiredRule) -> Tool:
+    properties = {name: _property(given) for name, given in tool["parameters"].items()}
+    schema = object_schema(properties, required(tool))
+    return Tool(tool["name"], tool["description"].strip(), schema)
+
+
+def to_call(answer: Row) -> ToolCall:
+    """The reference as written: its values are typed by the scorer, with the schema at hand."""
+    if "tool" in answer:
+        return ToolCall(answer["tool"], answer["parameters"])
+    return ToolCall(answer["name"], answer["arguments"])
+
+
+def _property(given: Row) -> dict[str, JSON]:
+    schema = type_schema(given["type"])
+    description = _description(given)
+    if description:
+        schema["description"] = description
+    if given.get("default") not in (None, "None", ""):
+        schema["default"] = given["default"]
+    return schema
+
+
+def _description(given: Row) -> str:
+    """Hints become words: references deviate from some `choices`, so an enum would be wrong."""
+    text = str(given.get("description", "")).strip()
+    for hint in ("unit", "choices", "example", "examples"):
+        value = given.get(hint)
+        words = ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+        if words and words not in text:
+            text = f"{text} ({hint}: {words})".strip()
+    return text

@@ -1,0 +1,42 @@
+"""How a task reads to the model (the paper's Figures 7-9, in our own words).
+
+System turn: what to do, the tools (one line of JSON each), the form of the answer. User turn: the
+query, or the dialogue so far. What samples share comes first, so that its KV cache is shared too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from ttsi.types import JSON, Task, Tool
+
+ANSWER_FORMAT = (
+    "Answer with a JSON list of calls and nothing else: "
+    '[{"name": "tool_name", "arguments": {"parameter": "value"}}]'
+)
+
+
+def make_task(id: str, instruction: str, tools: Iterable[Tool], input: str) -> Task:
+    """A rendered Task. Of tools with the same name the first stays: a call could mean only one."""
+    unique: dict[str, Tool] = {}
+    for tool in tools:
+        unique.setdefault(tool.name, tool)
+    offered = tuple(unique.values())
+    return Task(id=id, tools=offered, instruction=system_turn(instruction, offered), input=input)
+
+
+def system_turn(instruction: str, tools: Sequence[Tool]) -> str:
+    lines = "\n".join(tool_line(tool) for tool in tools)
+    return f"{instruction}\n\nTools:\n{lines}\n\n{ANSWER_FORMAT}"
+
+
+def tool_line(tool: Tool) -> str:
+    """Compact JSON. That no other arguments are allowed goes without saying: it saves tokens."""
+    parameters = {k: v for k, v in tool.parameters.items() if k != "additionalProperties"}
+    shown: Mapping[str, JSON] = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": parameters,
+    }
+    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))

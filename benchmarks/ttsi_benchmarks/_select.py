@@ -1,0 +1,55 @@
+"""Which rows of a benchmark a run takes: options that all benchmarks share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ttsi.errors import UsageError
+from ttsi.options import option
+from ttsi.types import Sample
+
+
+@dataclass(frozen=True)
+class Selection(ABC):
+    """Base of every benchmark here: all rows, then the part of them that the options ask for."""
+
+    limit: int | None = option(None, "Take at most this many samples.", minimum=1)
+    select: Literal["even", "first"] = option(
+        "even", "How `limit` chooses: spread evenly over the set, or its first rows."
+    )
+    ids: list[str] | None = option(None, "Take only these samples, in the benchmark's order.")
+
+    @abstractmethod
+    def all_samples(self) -> list[Sample]:
+        """Every row as a Sample, in upstream order."""
+
+    def samples(self) -> list[Sample]:
+        """The selected rows. Raises UsageError for an id that the benchmark does not have."""
+        rows = self.all_samples()
+        if self.ids is not None:
+            rows = _named(rows, self.ids)
+        return [rows[place] for place in places(len(rows), self.limit, self.select)]
+
+
+def places(count: int, limit: int | None, select: Literal["even", "first"]) -> list[int]:
+    """Which of `count` rows are taken: floor(i * count / limit) for "even"; ascending, distinct."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    if select == "first":
+        return list(range(limit))
+    return [i * count // limit for i in range(limit)]
+
+
+def _named(rows: Sequence[Sample], ids: Sequence[str]) -> list[Sample]:
+    wanted = set(ids)
+    unknown = sorted(wanted - {row.id for row in rows})
+    if unknown:
+        raise UsageError(
+            f"The benchmark has no sample {', '.join(unknown[:5])}.",
+            where="option `ids`",
+            cure=f"Ids here run from {rows[0].id} to {rows[-1].id}.",
+        )
+    return [row for row in rows if row.id in wanted]

@@ -1,0 +1,112 @@
+"""Decoding held to a JSON Schema (xgrammar)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import xgrammar
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ttsi.errors import EngineError
+
+_CACHE_BYTES = 256 * 2**20
+
+
+class Grammars:
+    """Schemas compiled for one tokenizer, kept by their text: the order of properties counts."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        vocab_size: int,
+        ends: Sequence[int],
+        control: Sequence[int],
+    ) -> None:
+        info = xgrammar.TokenizerInfo.from_huggingface(
+            tokenizer, vocab_size=vocab_size, stop_token_ids=list(ends)
+        )
+        self._compiler = xgrammar.GrammarCompiler(info, cache_limit_bytes=_CACHE_BYTES)
+        # To xgrammar a control token is the text that it is written with, so it would pass for
+        # string content, and vanish when the answer is decoded.
+        barred = [id for id in control if id not in ends and id < vocab_size]
+        self._barred = torch.tensor(barred, dtype=torch.long)
+        self._vocab_size = vocab_size
+
+    def matcher(self, schema: Mapping[str, Any]) -> Matcher:
+        """A fresh matcher. Raises EngineError, naming the tool, for a schema without a grammar."""
+        compiled = self._compile(schema)
+        return Matcher(xgrammar.GrammarMatcher(compiled), self._vocab_size, self._barred)
+
+    def _compile(self, schema: Mapping[str, Any]) -> Any:
+        try:
+            return self._compiler.compile_json_schema(
+                json.dumps(schema), any_whitespace=False, strict_mode=True
+            )
+        except RuntimeError as error:
+            name = self._guilty(schema)
+            raise EngineError(
+                f"No grammar can be made of the schema of {name}: {_reason(error)}",
+                where="engine transformers, constrained decoding",
+                cure='Mend that schema, or use "format": "free".',
+            ) from error
+
+    def _guilty(self, schema: Mapping[str, Any]) -> str:
+        definitions = {k: schema[k] for k in ("$defs", "definitions") if k in schema}
+        for name, branch in _named_branches(schema):
+            try:
+                self._compiler.compile_json_schema(
+                    json.dumps({**branch, **definitions}), any_whitespace=False
+                )
+            except RuntimeError:
+                return f"tool {name!r}"
+        return repr(schema.get("title", "the answer"))
+
+
+class Matcher:
+    """Where one row stands in its grammar."""
+
+    def __init__(self, matcher: Any, vocab_size: int, barred: Tensor) -> None:
+        self._matcher = matcher
+        self._barred = barred
+        self._allowed = xgrammar.allocate_token_bitmask(1, vocab_size)
+
+    def masked(self, logits: Tensor) -> Tensor:
+        """Logits [V] on the CPU with -inf where the grammar does not go on."""
+        masked = logits.clone()
+        masked[self._barred] = -torch.inf
+        if self._matcher.fill_next_token_bitmask(self._allowed):
+            xgrammar.apply_token_bitmask_inplace(masked[None], self._allowed, backend="cpu")
+        return masked
+
+    def accept(self, token: int) -> None:
+        if not self._matcher.accept_token(token):
+            raise EngineError(
+                f"The grammar refused token {token} although it had allowed it.",
+                where="engine transformers, constrained decoding",
+                cure="Report this with the schema; it is a fault of ttsi or xgrammar.",
+            )
+
+
+def _named_branches(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Subschemas that carry a tool's name: as their title, or as the constant of their name."""
+    for key in ("items", "anyOf", "oneOf"):
+        inner = schema.get(key, [])
+        for branch in inner if isinstance(inner, list) else [inner]:
+            if not isinstance(branch, Mapping):
+                continue
+            properties = branch.get("properties", {})
+            name = properties.get("name", {}) if isinstance(properties, Mapping) else {}
+            label = name.get("const") or next(iter(name.get("enum", ())), branch.get("title"))
+            if label:
+                yield str(label), branch
+            else:
+                yield from _named_branches(branch)
+
+
+def _reason(error: RuntimeError) -> str:
+    """xgrammar's own words, without its time stamp and source line."""
+    return str(error).strip().split("] ", 1)[-1].split(": ", 1)[-1]

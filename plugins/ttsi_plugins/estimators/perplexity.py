@@ -1,0 +1,35 @@
+"""H by perplexity: how likely the model finds its own greedy answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.types import Estimate, Prompt, Request, Sampling, Task
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """u = 1 / perplexity of the model's free greedy answer, in (0, 1]; uncertain iff u < threshold."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"generate"})
+
+    threshold: float = option(
+        0.95, "Adapt where the inverse perplexity is below this.", minimum=0, maximum=1
+    )
+    max_tokens: int = option(128, "Length at which the answer is cut.", minimum=1)
+
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
+        sampling = Sampling.greedy(self.max_tokens)
+        answers = engine.generate(
+            [Request(Prompt(task.messages), sampling, seed=0) for task in tasks]
+        )
+        estimates = []
+        for answer in answers:
+            confidence = math.exp(min(0.0, answer.logprob / max(answer.completion_tokens, 1)))
+            estimates.append(Estimate(confidence, confidence < self.threshold))
+        return estimates

@@ -1,0 +1,29 @@
+"""Waves in this process, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ttsi.options import option
+from ttsi.protocols import WaveRunner
+from ttsi.types import JSON, Record, Sample
+
+
+@dataclass(frozen=True)
+class Local:
+    """`wave` samples pass the stages together: it changes the speed and not the results."""
+
+    wave: int = option(16, "How many samples pass the stages together.", minimum=1)
+
+    def run(
+        self,
+        factory: Callable[[], WaveRunner],
+        samples: Sequence[Sample],
+        deliver: Callable[[Record], None],
+    ) -> list[dict[str, JSON]]:
+        runner = factory()
+        for first in range(0, len(samples), self.wave):
+            for record in runner.run_wave(samples[first : first + self.wave]):
+                deliver(record)
+        return [runner.close()]

@@ -1,0 +1,126 @@
+"""G, TT-SI: the model writes training examples like the input it is uncertain about (3.2, F.2).
+
+It is shown the task's instruction and input, never a label, and asked for one new request with the
+calls that answer it. The instruction holds the tool list, so variants keep it word for word: a
+rewritten one would offer other tools.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from ttsi.calls import calls_schema
+from ttsi.digests import draw_seed
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.scoring.parse import find_object, parse_calls
+from ttsi.types import Example, Generation, Message, ParseStatus, Prompt, Request, Sampling, Task
+from ttsi.validation import argument_faults
+
+ROLE = "You write training data for an assistant that answers requests by calling tools."
+
+ASK = """The assistant works under these instructions:
+
+{instruction}
+
+It was given this input:
+
+{input}
+
+Write ONE new training example. The new input must be similar in kind and difficulty but ask for \
+something else: other names, numbers or values, in other words. The output must be the correct tool \
+calls for the new input, using only the tools above, with every value taken from the new input.
+
+Reply with a JSON object: {{"input": "...", "output": [{{"name": "...", "arguments": {{...}}}}]}}"""
+
+
+@dataclass(frozen=True)
+class SelfGenerator:
+    """Draws up to `attempts` outputs per example and keeps the first that is valid."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"generate"})
+
+    samples: int = option(1, "K: how many examples to make for an input.", minimum=1, maximum=64)
+    attempts: int = option(5, "How many outputs to draw for an example at most.", minimum=1)
+    at_once: int = option(
+        5,
+        "How many attempts are drawn together. Changes the speed and not the result: each has "
+        "its own seed and the first valid one in order is kept.",
+        minimum=1,
+    )
+    format: Literal["free", "json"] = option(
+        "free", "Free text as the paper, or decoding constrained to a valid example's JSON."
+    )
+    temperature: float = option(0.7, "Sampling temperature.", exclusiveMinimum=0)
+    top_p: float = option(0.8, "Nucleus mass.", exclusiveMinimum=0, maximum=1)
+    top_k: int = option(20, "Likeliest tokens kept; 0 keeps all.", minimum=0)
+    repetition_penalty: float = option(1.1, "Penalty on tokens seen.", exclusiveMinimum=0)
+    max_tokens: int = option(320, "Length at which an output is cut.", minimum=1)
+
+    def generate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Example]]:
+        found: list[dict[int, Example]] = [{} for _ in tasks]
+        for first in range(0, self.attempts, self.at_once):
+            drawn = range(first, min(first + self.at_once, self.attempts))
+            wanted = [
+                (t, k) for t in range(len(tasks)) for k in range(self.samples) if k not in found[t]
+            ]
+            slots = [(t, k, attempt) for t, k in wanted for attempt in drawn]
+            if not slots:
+                break
+            outputs = engine.generate([self._request(tasks[t], k, a, seed) for t, k, a in slots])
+            for (t, k, attempt), output in zip(slots, outputs, strict=True):
+                if k not in found[t]:
+                    example = self._accept(tasks[t], k, attempt, output)
+                    if example is not None:
+                        found[t][k] = example
+        return [_distinct([some[k] for k in sorted(some)]) for some in found]
+
+    def _request(self, task: Task, k: int, attempt: int, seed: int) -> Request:
+        ask = ASK.format(instruction=task.instruction, input=task.input)
+        sampling = Sampling(
+            self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.max_tokens
+        )
+        draw = draw_seed(seed, task.id, f"generate/{k}", attempt)
+        prompt = Prompt((Message("system", ROLE), Message("user", ask)))
+        grammar = _example_schema(task) if self.format == "json" else None
+        return Request(prompt, sampling, draw, grammar=grammar)
+
+    def _accept(self, task: Task, k: int, attempt: int, output: Generation) -> Example | None:
+        """The example in `output`, or None where it breaks the contract of F.2."""
+        made = find_object(output.text, ("input", "output"))
+        if made is None or not isinstance(made["input"], str):
+            return None
+        new_input = made["input"].strip()
+        written = made["output"]
+        parsed = parse_calls(written if isinstance(written, str) else json.dumps(written))
+        if parsed.status is not ParseStatus.OK or not parsed.calls:
+            return None
+        if not new_input or _folded(new_input) == _folded(task.input):
+            return None
+        if any(argument_faults(task.tools, call) for call in parsed.calls):
+            return None
+        variant = task.variant(str(k), input=new_input)
+        return Example(variant, parsed.calls, output.text, attempts=attempt + 1)
+
+
+def _example_schema(task: Task) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"input": {"type": "string"}, "output": calls_schema(task.tools, most=4)},
+        "required": ["input", "output"],
+        "additionalProperties": False,
+    }
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _distinct(examples: list[Example]) -> list[Example]:
+    kept: dict[str, Example] = {}
+    for example in examples:
+        kept.setdefault(example.digest, example)
+    return list(kept.values())

@@ -1,0 +1,81 @@
+"""What direct answering and voting share: decoding options, and a task turned into a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ttsi.calls import calls_schema
+from ttsi.options import option
+from ttsi.scoring.parse import parse_calls
+from ttsi.types import (
+    Adaptation,
+    Adapter,
+    Completion,
+    Demonstrations,
+    Generation,
+    Message,
+    Prompt,
+    Request,
+    Sampling,
+    Task,
+)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Options of decoding; the defaults of sampling are the paper's."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"generate"})
+
+    format: Literal["free", "tool_calls"] = option(
+        "free", "Free text, or decoding constrained to a JSON list of calls valid for the tools."
+    )
+    temperature: float = option(0.7, "Sampling temperature.", minimum=0)
+    top_p: float = option(0.8, "Nucleus mass.", exclusiveMinimum=0, maximum=1)
+    top_k: int = option(20, "Likeliest tokens kept; 0 keeps all.", minimum=0)
+    repetition_penalty: float = option(1.1, "Penalty on tokens seen.", exclusiveMinimum=0)
+    max_tokens: int = option(256, "Length at which an answer is cut.", minimum=1)
+    min_calls: int = option(1, "Least number of calls under format tool_calls.", minimum=0)
+    max_calls: int | None = option(None, "Most calls under format tool_calls; null: any.", minimum=1)
+
+    def sampling(self) -> Sampling:
+        return Sampling(
+            self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.max_tokens
+        )
+
+    def request(self, task: Task, adaptation: Adaptation | None, seed: int) -> Request:
+        grammar = None
+        if self.format == "tool_calls" and task.tools:
+            grammar = calls_schema(task.tools, least=self.min_calls, most=self.max_calls)
+        return Request(
+            Prompt(_messages(task, adaptation)),
+            self.sampling(),
+            seed,
+            adapter=adaptation if isinstance(adaptation, Adapter) else None,
+            grammar=grammar,
+        )
+
+
+def _messages(task: Task, adaptation: Adaptation | None) -> tuple[Message, ...]:
+    if not isinstance(adaptation, Demonstrations):
+        return task.messages
+    system, question = task.messages
+    turns = [
+        message
+        for shown, answer in adaptation.turns
+        for message in (Message("user", shown), Message("assistant", answer))
+    ]
+    return (system, *turns, question)
+
+
+def read_completion(generation: Generation) -> Completion:
+    parsed = parse_calls(generation.text)
+    return Completion(
+        text=generation.text,
+        calls=parsed.calls,
+        status=parsed.status,
+        prompt_tokens=generation.prompt_tokens,
+        completion_tokens=generation.completion_tokens,
+        logprob=generation.logprob,
+    )

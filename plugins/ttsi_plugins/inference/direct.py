@@ -1,0 +1,40 @@
+"""One answer to each task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ttsi.digests import draw_seed
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.types import Adaptation, Completion, Sampling, Task
+from ttsi_plugins.inference._requests import Decoding, read_completion
+
+
+@dataclass(frozen=True)
+class Direct(Decoding):
+    """Sampled as the paper, or greedy. Base and adapted answers of a sample share their seed."""
+
+    decoding: Literal["sample", "greedy"] = option(
+        "sample", "Draw tokens by temperature, top_p and top_k, or always take the likeliest."
+    )
+
+    def sampling(self) -> Sampling:
+        if self.decoding == "greedy":
+            return Sampling.greedy(self.max_tokens)
+        return super().sampling()
+
+    def answer(
+        self,
+        tasks: Sequence[Task],
+        adaptations: Sequence[Adaptation | None],
+        engine: Engine,
+        seed: int,
+    ) -> list[Completion]:
+        requests = [
+            self.request(task, adaptation, draw_seed(seed, task.id, "answer"))
+            for task, adaptation in zip(tasks, adaptations, strict=True)
+        ]
+        return [read_completion(generation) for generation in engine.generate(requests)]

@@ -1,0 +1,56 @@
+"""Several sampled answers to each task, and the one that most of them agree on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from ttsi.digests import draw_seed
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.scoring.match import canonical_calls
+from ttsi.types import Adaptation, Completion, ParseStatus, Task
+from ttsi_plugins.inference._requests import Decoding, read_completion
+
+
+@dataclass(frozen=True)
+class MajorityVote(Decoding):
+    """Votes over normalised calls; ties go to the highest mean log-probability a token."""
+
+    samples: int = option(5, "How many answers are drawn.", minimum=1)
+
+    def answer(
+        self,
+        tasks: Sequence[Task],
+        adaptations: Sequence[Adaptation | None],
+        engine: Engine,
+        seed: int,
+    ) -> list[Completion]:
+        requests = [
+            self.request(task, adaptation, draw_seed(seed, task.id, "answer", draw))
+            for task, adaptation in zip(tasks, adaptations, strict=True)
+            for draw in range(self.samples)
+        ]
+        answers = [read_completion(generation) for generation in engine.generate(requests)]
+        return [
+            vote(task, answers[i * self.samples : (i + 1) * self.samples])
+            for i, task in enumerate(tasks)
+        ]
+
+
+def vote(task: Task, answers: Sequence[Completion]) -> Completion:
+    """The first answer of the winning group, with the tokens of all. What cannot be parsed has no
+    vote, unless nothing can."""
+    readable = [answer for answer in answers if answer.status is ParseStatus.OK] or answers
+    groups: dict[str, list[Completion]] = defaultdict(list)
+    for answer in readable:
+        key = canonical_calls(task.tools, answer.calls) if answer.calls else answer.status.value
+        groups[key].append(answer)
+    winner = max(groups.values(), key=lambda group: (len(group), _mean_logprob(group)))[0]
+    return replace(winner, completion_tokens=sum(answer.completion_tokens for answer in answers))
+
+
+def _mean_logprob(group: Sequence[Completion]) -> float:
+    return fmean(answer.logprob / max(answer.completion_tokens, 1) for answer in group)

@@ -1,0 +1,23 @@
+"""How a training output is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from ttsi.calls import TOOL_CALL, Wrapper
+from ttsi.types import Completion, ToolCall
+
+Target: TypeAlias = Literal["tool_call", "as_answered"]
+
+TARGET_HELP = (
+    "How the training output is written: in <tool_call> tags as the paper, or in the wrapper in "
+    "which the model answered this task unadapted."
+)
+
+
+def write_target(target: Target, calls: Sequence[ToolCall], base: Completion | None) -> str:
+    wrapper = TOOL_CALL
+    if target == "as_answered" and base is not None:
+        wrapper = Wrapper.of(base.text) or TOOL_CALL
+    return wrapper.write(calls)

@@ -1,0 +1,43 @@
+"""T in context: the synthetic examples precede the question; no weight changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.types import Adaptation, Completion, Demonstrations, Example, Task
+from ttsi_plugins.learners._targets import TARGET_HELP, write_target
+
+
+@dataclass(frozen=True)
+class InContext:
+    """Each example becomes a user turn and an assistant turn before the question."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    target: Literal["tool_call", "as_answered"] = option("as_answered", TARGET_HELP)
+
+    @property
+    def needs_base(self) -> bool:
+        return self.target == "as_answered"
+
+    def learn(
+        self,
+        tasks: Sequence[Task],
+        examples: Sequence[Sequence[Example]],
+        base: Sequence[Completion | None],
+        engine: Engine,
+        seed: int,
+    ) -> list[Adaptation]:
+        return [
+            Demonstrations(
+                tuple(
+                    (example.task.input, write_target(self.target, example.calls, answer))
+                    for example in some
+                )
+            )
+            for some, answer in zip(examples, base, strict=True)
+        ]

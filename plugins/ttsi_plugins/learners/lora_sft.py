@@ -1,0 +1,63 @@
+"""T by LoRA: a fresh adapter for each input, trained on its synthetic examples (3.3, F.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ttsi.digests import draw_seed
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.types import Adaptation, Completion, Example, LoraRecipe, Prompt, Task, TrainJob
+from ttsi_plugins.learners._targets import TARGET_HELP, write_target
+
+
+@dataclass(frozen=True)
+class LoraSft:
+    """The paper's recipe. With K=1 its three steps have rates 0, lr, lr/2: two effective updates."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"train", "adapters"})
+
+    rank: int = option(8, "Rank r of the adapter.", minimum=1)
+    alpha: float = option(16, "Scale: the update is multiplied by alpha / r.", exclusiveMinimum=0)
+    dropout: float = option(0.0, "Dropout on the adapter's input.", minimum=0, exclusiveMaximum=1)
+    epochs: int = option(3, "Passes over the examples, one example a step.", minimum=1)
+    learning_rate: float = option(1e-4, "Peak of the cosine schedule.", exclusiveMinimum=0)
+    warmup_ratio: float = option(
+        0.03, "Share of steps that warm up, rounded up.", minimum=0, maximum=1
+    )
+    weight_decay: float = option(0.0, "AdamW's decoupled weight decay.", minimum=0)
+    max_grad_norm: float = option(1.0, "Gradient norm above which it is clipped.", minimum=0)
+    target: Literal["tool_call", "as_answered"] = option("tool_call", TARGET_HELP)
+
+    @property
+    def needs_base(self) -> bool:
+        return self.target == "as_answered"
+
+    def learn(
+        self,
+        tasks: Sequence[Task],
+        examples: Sequence[Sequence[Example]],
+        base: Sequence[Completion | None],
+        engine: Engine,
+        seed: int,
+    ) -> list[Adaptation]:
+        recipe = LoraRecipe(
+            rank=self.rank,
+            alpha=self.alpha,
+            dropout=self.dropout,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            warmup_ratio=self.warmup_ratio,
+            weight_decay=self.weight_decay,
+            max_grad_norm=self.max_grad_norm,
+        )
+        jobs = []
+        for task, some, answer in zip(tasks, examples, base, strict=True):
+            pairs = tuple(
+                (Prompt(example.task.messages), write_target(self.target, example.calls, answer))
+                for example in some
+            )
+            jobs.append(TrainJob(task.id, pairs, recipe, draw_seed(seed, task.id, "learn")))
+        return list(engine.train(jobs))

@@ -1,0 +1,116 @@
+"""Spec -> Pipeline: the only place where names become objects.
+
+Everything that can be known without loading a weight is checked here, before any is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ttsi import registry
+from ttsi.errors import Problem, SpecError
+from ttsi.pipeline import Pipeline, Stages, Watcher
+from ttsi.protocols import Benchmark, Engine, Executor, Scorer
+from ttsi.spec import Component, Spec
+from ttsi.types import JSON
+
+KIND_OF = {
+    "engine": "engines",
+    "benchmark": "benchmarks",
+    "estimator": "estimators",
+    "generator": "generators",
+    "learner": "learners",
+    "inference": "inference",
+    "executor": "executors",
+    "scorer": "scorers",
+}
+
+
+def benchmark(spec: Spec) -> Benchmark:
+    made: Benchmark = _make("benchmark", spec.benchmark)
+    return made
+
+
+def executor(spec: Spec) -> Executor:
+    made: Executor = _make("executor", spec.executor)
+    return made
+
+
+def scorer(spec: Spec) -> Scorer:
+    """The scorer under the benchmark's preset; what the spec says goes before it."""
+    preset = registry.load("benchmarks", spec.benchmark.name).scoring
+    chosen = Component(spec.scorer.name, {**preset, **spec.scorer.options})
+    made: Scorer = _make("scorer", chosen)
+    return made
+
+
+def pipeline(spec: Spec, seed: int, watcher: Watcher | None = None) -> Pipeline:
+    """Loads the model. Raises SpecError where the engine cannot do what the stages need."""
+    engine, stages = _engine(spec), _stages(spec)
+    _check_needs(spec, engine, stages)
+    return Pipeline(stages, engine, seed=seed, baseline=spec.baseline, watcher=watcher)
+
+
+def check(spec: Spec) -> None:
+    """Assembles everything but the weights, and throws it away."""
+    benchmark(spec)
+    executor(spec)
+    _check_needs(spec, _engine(spec), _stages(spec))
+
+
+def plugins_used(spec: Spec) -> dict[str, JSON]:
+    """Name, distribution and version of every plugin that shapes this run."""
+    used: dict[str, JSON] = {}
+    for role, kind in KIND_OF.items():
+        component: Component = getattr(spec, role)
+        plugin = registry.discover(kind)[component.name]
+        used[role] = {
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+        }
+    return used
+
+
+def _stages(spec: Spec) -> Stages:
+    return Stages(
+        estimator=_make("estimator", spec.estimator),
+        generator=_make("generator", spec.generator),
+        learner=_make("learner", spec.learner),
+        inference=_make("inference", spec.inference),
+        scorer=scorer(spec),
+    )
+
+
+def _engine(spec: Spec) -> Engine:
+    factory: Any = registry.load("engines", spec.engine.name)
+    made: Engine = factory(_plain(spec.model), **spec.engine.options)
+    return made
+
+
+def _make(role: str, component: Component) -> Any:
+    factory: Any = registry.load(KIND_OF[role], component.name)
+    return factory(**component.options)
+
+
+def _plain(model: Mapping[str, JSON]) -> dict[str, JSON]:
+    return dict(model)
+
+
+def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:
+    problems = []
+    for role in ("estimator", "generator", "learner", "inference"):
+        lacking = sorted(getattr(stages, role).needs - engine.capabilities)
+        if lacking:
+            component: Component = getattr(spec, role)
+            problems.append(
+                Problem(
+                    f"/{role}",
+                    f"{component.name!r} needs {', '.join(lacking)}, which engine "
+                    f"{spec.engine.name!r} cannot do.",
+                    "Choose another engine.",
+                )
+            )
+    if problems:
+        raise SpecError(problems)

@@ -1,0 +1,96 @@
+"""Lifecycle hooks: a package watches runs without being named in a spec.
+
+A module (or object) with functions marked `@ttsi.hooks.hookimpl`, offered through the entry-point
+group `ttsi`, is called at each of the moments below. A hook cannot change a result, and one that
+raises is reported with its plugin's name and never loses a result.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pluggy
+
+from ttsi import registry
+from ttsi.errors import PluginError
+from ttsi.types import JSON, Record
+
+hookspec = pluggy.HookspecMarker("ttsi")
+hookimpl = pluggy.HookimplMarker("ttsi")
+
+
+class Hookspecs:
+    """The contract, on one page."""
+
+    @hookspec
+    def ttsi_run_started(self, run: Mapping[str, JSON]) -> None:
+        """Before the first wave: the run's folder, resolved spec and count of samples."""
+
+    @hookspec
+    def ttsi_sample_finished(self, record: Record) -> None:
+        """After a sample has been journaled; once per sample, in the order of the journal."""
+
+    @hookspec
+    def ttsi_run_finished(self, results: Mapping[str, JSON]) -> None:
+        """After results.json has been written; `results` is its content."""
+
+
+class Hooks:
+    """Calls every plugin's implementation on its own, so that one failure stops no other.
+
+    `failures`: (plugin name, hook name, what it raised), in the order in which they came.
+    """
+
+    def __init__(self) -> None:
+        self.failures: list[tuple[str, str, str]] = []
+        self._manager = pluggy.PluginManager("ttsi")
+        self._manager.add_hookspecs(Hookspecs)
+        for name in registry.discover(registry.HOOKS):
+            self._register_named(name)
+
+    def register(self, plugin: object, name: str) -> None:
+        """Add one object with hook implementations. PluginError: a hook is misspelt or misdeclared.
+
+        A name that is taken is a PluginError too.
+        """
+        try:
+            self._manager.register(plugin, name)
+            self._manager.check_pending()
+        except (pluggy.PluginValidationError, ValueError) as error:
+            if self._manager.get_plugin(name) is plugin:
+                self._manager.unregister(plugin)
+            cure = f"Correct the hooks of {name}: their names and arguments are in ttsi.hooks."
+            raise PluginError(f"The hooks of {name} do not fit: {error}", cure=cure) from error
+
+    def run_started(self, run: Mapping[str, JSON]) -> None:
+        self._call("ttsi_run_started", run=run)
+
+    def sample_finished(self, record: Record) -> None:
+        self._call("ttsi_sample_finished", record=record)
+
+    def run_finished(self, results: Mapping[str, JSON]) -> None:
+        self._call("ttsi_run_finished", results=results)
+
+    def _register_named(self, name: str) -> None:
+        # No spec names a hook plugin, so none is worth refusing a run for.
+        try:
+            self.register(registry.load_hook(registry.find(registry.HOOKS, name)), name)
+        except PluginError as error:
+            self._failed(name, "loading", str(error))
+
+    def _call(self, hook: str, **arguments: Any) -> None:
+        plugins = self._manager.list_name_plugin()
+        for name, plugin in plugins:
+            if plugin is None:
+                continue
+            others = [other for _, other in plugins if other is not None and other is not plugin]
+            try:
+                self._manager.subset_hook_caller(hook, others)(**arguments)
+            except (Exception, SystemExit) as error:  # a watcher's fault must not cost the run
+                self._failed(name, hook, f"{type(error).__name__}: {error}")
+
+    def _failed(self, name: str, hook: str, why: str) -> None:
+        self.failures.append((name, hook, why))
+        print(f"hook plugin {name}, {hook}: {why}", file=sys.stderr)

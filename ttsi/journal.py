@@ -1,0 +1,177 @@
+"""The append-only record of finished samples: crash-safe, resumable, one writer at a time.
+
+A record is on disk (fsync) before it counts. A torn last line, the mark of a killed process, is cut
+off; a damaged line anywhere else is an error, since something other than a crash has been there.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from ttsi.errors import CorruptAsset, RunError, StorageError
+from ttsi.records import from_json, to_line
+from ttsi.types import Record, Sample
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Journal:
+    """samples.jsonl of one seed's folder. Use as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "samples.jsonl"
+        self._file: IO[bytes] | None = None
+        self._lock: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        with storage(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / ".lock").open("ab")
+        _take(self._lock, self.folder)
+        with storage(self.path):
+            heal(self.path)
+            self._file = self.path.open("ab")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for file in (self._file, self._lock):
+            if file is not None:
+                file.close()
+
+    def append(self, record: Record) -> None:
+        """On disk when this returns; on failure the file is as it was."""
+        if self._file is None:
+            raise RunError("The journal is not open.", where=str(self.path))
+        size = os.fstat(self._file.fileno()).st_size
+        line = (to_line(record) + "\n").encode()
+        try:
+            with storage(self.path):
+                self._file.write(line)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        except StorageError:
+            os.ftruncate(self._file.fileno(), size)
+            raise
+
+    def finished(self, samples: Sequence[Sample]) -> dict[str, Record]:
+        """The records that count, by id: the last of each sample, errors left out."""
+        wanted = {sample.id: sample.digest for sample in samples}
+        kept: dict[str, Record] = {}
+        for record in read(self.path):
+            if record.id not in wanted:
+                continue
+            if record.digest != wanted[record.id]:
+                raise RunError(
+                    f"Sample {record.id} is not what it was when this run began: the benchmark's "
+                    "data or its prompt changed.",
+                    where=str(self.path),
+                    cure=f"Start anew with --fresh, or move {self.folder} away.",
+                )
+            kept[record.id] = record
+        return {name: record for name, record in kept.items() if not record.error}
+
+    def restart(self) -> None:
+        """Forget every record."""
+        self.compact([])
+        (self.folder / "manifest.json").unlink(missing_ok=True)
+
+    def compact(self, records: Iterable[Record]) -> None:
+        """Rewrite the file with one line a sample, in the order given."""
+        lines = "".join(to_line(record) + "\n" for record in records)
+        write_atomically(self.path, lines)
+        if self._file is not None:
+            self._file.close()
+        self._file = self.path.open("ab")
+
+
+def read(path: Path) -> Iterator[Record]:
+    """Every record of a healed journal, in the order written."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield from_json(json.loads(line))
+            except (KeyError, TypeError, ValueError) as error:
+                raise CorruptAsset(
+                    f"Line {number} of the journal is damaged ({type(error).__name__}).",
+                    where=str(path),
+                    cure="Delete that line to have its sample run again, or start anew with --fresh.",
+                ) from error
+
+
+def heal(path: Path) -> None:
+    """Cut off what follows the last newline: a record that was being written at a crash."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        position = end
+        while position > 0:
+            start = max(0, position - 65536)
+            file.seek(start)
+            newline = file.read(position - start).rfind(b"\n")
+            if newline >= 0:
+                position = start + newline + 1
+                break
+            position = start
+        if position < end:
+            file.truncate(position)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """All of `text` or nothing: written beside, fsynced, renamed into place."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with storage(path):
+        try:
+            with partial.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def storage(place: Path) -> Iterator[None]:
+    """Disk trouble as a StorageError with a cure."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            what, cure = "The disk is full.", "Free some space and run the same command: it resumes."
+        else:
+            reason = error.strerror or str(error)
+            what = f"Cannot write there: {reason[:1].lower()}{reason[1:]}."
+            cure = "Choose a folder that can be written with --out FOLDER."
+        raise StorageError(what, where=str(place), cure=cure) from error
+
+
+def _take(lock: IO[bytes], folder: Path) -> None:
+    """One process a folder; the lock goes with the process, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two writers at once are the user's care
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise RunError(
+            "Another ttsi process is writing this run.",
+            where=str(folder),
+            cure="Wait for it, or stop it; then run the same command: it resumes.",
+        ) from error

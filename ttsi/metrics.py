@@ -1,0 +1,177 @@
+"""From records to numbers that add up: examples = correct + wrong + errors, always.
+
+An errored sample is not correct and stays in the denominator.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from ttsi.types import JSON, Record, Score
+
+CONFIDENCE = 0.95
+
+
+def summarise(records: Sequence[Record]) -> dict[str, JSON]:
+    """All numbers of one seed; `records` holds one per sample, errored ones too."""
+    uncertain = [record for record in records if record.estimate and record.estimate.uncertain]
+    return {
+        **outcome([record.final_score for record in records]),
+        "base": _base(records),
+        "change": paired_change(records),
+        "uncertain": len(uncertain),
+        "adapted": sum(record.adapted for record in records),
+        "not_generated": sum(not record.examples for record in uncertain),
+        "estimator": estimator_quality(records),
+        "stages": stage_costs(records, len(uncertain)),
+    }
+
+
+def outcome(scores: Sequence[Score | None]) -> dict[str, JSON]:
+    """Counts, accuracy with its Wilson interval, and reasons; None is an errored sample."""
+    correct = sum(score is not None and score.correct for score in scores)
+    errors = sum(score is None for score in scores)
+    reasons = Counter(
+        score.reason.value for score in scores if score is not None and score.reason is not None
+    )
+    if errors:
+        reasons["engine_error"] += errors
+    return {
+        "samples": len(scores),
+        "correct": correct,
+        "wrong": len(scores) - correct - errors,
+        "errors": errors,
+        "accuracy": correct / len(scores) if scores else None,
+        "accuracy_interval": wilson(correct, len(scores)),
+        "reasons": dict(sorted(reasons.items())),
+    }
+
+
+def wilson(correct: int, samples: int) -> list[float] | None:
+    """Wilson's score interval of a share at 95 %."""
+    from scipy.stats import binomtest
+
+    if samples == 0:
+        return None
+    interval = binomtest(correct, samples).proportion_ci(CONFIDENCE, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def _base(records: Sequence[Record]) -> dict[str, JSON] | None:
+    """The base model's outcome on the same samples, where it answered all that did not fail."""
+    if any(record.base_score is None and not record.error for record in records):
+        return None
+    return outcome([record.base_score for record in records])
+
+
+def paired_change(records: Sequence[Record]) -> dict[str, JSON] | None:
+    """Base against final on the same samples: flips and McNemar's exact two-sided p."""
+    from scipy.stats import binomtest
+
+    pairs = [(r.base_score, r.final_score) for r in records if r.base_score and r.final_score]
+    if not pairs:
+        return None
+    fixed = sum(final.correct and not base.correct for base, final in pairs)
+    broken = sum(base.correct and not final.correct for base, final in pairs)
+    flips = fixed + broken
+    return {
+        "fixed": fixed,
+        "broken": broken,
+        "accuracy_points": 100 * (fixed - broken) / len(records),
+        "mcnemar_p": float(binomtest(fixed, flips).pvalue) if flips else 1.0,
+    }
+
+
+def estimator_quality(records: Sequence[Record]) -> dict[str, JSON] | None:
+    """The estimator as a detector of the base model's errors; a rate without cases is None.
+
+    J = TPR - FPR (Youden). AUROC is the chance that a wrong answer has the lower confidence.
+    """
+    cases = [
+        (record.estimate.confidence, record.estimate.uncertain, not record.base_score.correct)
+        for record in records
+        if record.estimate and record.base_score
+    ]
+    if not cases:
+        return None
+    hits = sum(flagged and wrong for _, flagged, wrong in cases)
+    false_alarms = sum(flagged and not wrong for _, flagged, wrong in cases)
+    wrong = sum(case[2] for case in cases)
+    right = len(cases) - wrong
+    tpr = hits / wrong if wrong else None
+    fpr = false_alarms / right if right else None
+    found = 2 * hits + false_alarms + (wrong - hits)
+    return {
+        "tpr": tpr,
+        "fpr": fpr,
+        "j": tpr - fpr if tpr is not None and fpr is not None else None,
+        "f1": 2 * hits / found if found else None,
+        "auroc": _auroc([c[0] for c in cases if c[2]], [c[0] for c in cases if not c[2]]),
+    }
+
+
+def _auroc(wrong: Sequence[float], right: Sequence[float]) -> float | None:
+    if not wrong or not right:
+        return None
+    from scipy.stats import mannwhitneyu
+
+    statistic = mannwhitneyu(right, wrong).statistic
+    return float(statistic) / (len(wrong) * len(right))
+
+
+def stage_costs(records: Sequence[Record], uncertain: int) -> dict[str, JSON]:
+    """Seconds and tokens by stage, in all, and seconds for each uncertain sample."""
+    total: dict[str, dict[str, float]] = {}
+    for record in records:
+        for stage, cost in record.costs.items():
+            sums = total.setdefault(
+                stage, {"seconds": 0.0, "prompt_tokens": 0.0, "completion_tokens": 0.0, "samples": 0}
+            )
+            sums["seconds"] += cost.seconds
+            sums["prompt_tokens"] += cost.prompt_tokens
+            sums["completion_tokens"] += cost.completion_tokens
+            sums["samples"] += 1
+    for sums in total.values():
+        sums["seconds_per_sample"] = sums["seconds"] / sums["samples"]
+        for tokens in ("prompt_tokens", "completion_tokens"):
+            sums[tokens] = round(sums[tokens])
+    seconds = sum(sums["seconds"] for sums in total.values())
+    adapting = sum(
+        sums["seconds"]
+        for stage, sums in total.items()
+        if stage in ("generate", "learn", "adapted")
+    )
+    return {
+        "by_stage": total,
+        "seconds": seconds,
+        "seconds_per_uncertain_sample": adapting / uncertain if uncertain else None,
+    }
+
+
+def across_seeds(results: Mapping[int, Mapping[str, Any]]) -> dict[str, JSON]:
+    """Mean, standard deviation and t-interval over seeds of the accuracies and their difference."""
+    seeds = list(results)
+    finals = [results[seed]["accuracy"] for seed in seeds]
+    summary: dict[str, JSON] = {"seeds": seeds, "accuracy": spread(finals)}
+    bases = [results[seed]["base"] for seed in seeds]
+    if all(bases):
+        accuracies = [base["accuracy"] for base in bases]
+        summary["base_accuracy"] = spread(accuracies)
+        summary["difference"] = spread(
+            [final - base for final, base in zip(finals, accuracies, strict=True)]
+        )
+    return summary
+
+
+def spread(values: Sequence[float]) -> dict[str, JSON]:
+    """Mean, sample sd and the 95 % t-interval of the mean; the latter two need two values."""
+    if len(values) < 2:
+        return {"mean": values[0] if values else None, "sd": None, "interval": None, "n": len(values)}
+    from scipy.stats import t
+
+    mean, sd = fmean(values), stdev(values)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * sd / len(values) ** 0.5
+    return {"mean": mean, "sd": sd, "interval": [mean - half, mean + half], "n": len(values)}

@@ -1,0 +1,300 @@
+"""Algorithm 1 over waves of samples. The only file that knows the order of stages.
+
+    estimate all -> answer unadapted -> generate for the uncertain -> learn -> answer adapted -> score
+
+Nothing carries over from sample to sample: a wave is a matter of speed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from ttsi.errors import EngineError, RunError, TtsiError
+from ttsi.metering import MeteredEngine
+from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Scorer
+from ttsi.types import (
+    JSON,
+    Adaptation,
+    Adapter,
+    Completion,
+    Estimate,
+    Example,
+    Record,
+    Sample,
+    Score,
+    StageCost,
+    Task,
+)
+
+STAGES = ("estimate", "answer", "generate", "learn", "adapted")
+
+
+class Watcher(Protocol):
+    """Who is told how far the stages are; counts are samples."""
+
+    def plan(self, stage: str, count: int) -> None: ...
+
+    def advance(self, stage: str, count: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The assembled plugins of a run."""
+
+    estimator: Estimator
+    generator: Generator
+    learner: Learner
+    inference: Inference
+    scorer: Scorer
+
+
+@dataclass
+class Story:
+    """What is known so far of one sample in a wave."""
+
+    sample: Sample
+    estimate: Estimate | None = None
+    base: Completion | None = None
+    examples: Sequence[Example] = ()
+    adaptation: Adaptation | None = None
+    adapted: Completion | None = None
+    costs: dict[str, StageCost] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Task:
+        return self.sample.task
+
+    @property
+    def uncertain(self) -> bool:
+        return self.estimate is not None and self.estimate.uncertain
+
+
+class Pipeline:
+    """One run seed's Algorithm 1 on one engine."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        engine: Engine,
+        *,
+        seed: int,
+        baseline: bool = True,
+        watcher: Watcher | None = None,
+    ) -> None:
+        self._stages = stages
+        self._engine = MeteredEngine(engine)
+        self._seed = seed
+        self._baseline = baseline
+        self._watcher = watcher
+        self._stage = ""
+        engine.load()
+        self._digest = engine.digest()
+
+    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
+        """Yields each sample's record as soon as it is finished.
+
+        A failing wave is halved until the failure has one sample to its name; an engine that is out
+        of memory gets smaller waves by the same road.
+        """
+        finished: set[str] = set()
+        try:
+            for record in self._wave([Story(sample) for sample in samples]):
+                finished.add(record.id)
+                yield record
+        except Exception as error:
+            if isinstance(error, TtsiError) and not isinstance(error, EngineError):
+                raise
+            left = [sample for sample in samples if sample.id not in finished]
+            if len(left) == 1 and len(samples) == 1:
+                yield self._failed(left[0], error)
+                return
+            middle = max(1, len(left) // 2)
+            yield from self.run_wave(left[:middle])
+            if left[middle:]:
+                yield from self.run_wave(left[middle:])
+
+    def close(self) -> dict[str, JSON]:
+        """Proves the reset: every adaptation is gone from the base weights."""
+        after = self._engine.digest()
+        description = {**self._engine.describe(), "weights_digest": self._digest}
+        self._engine.close()
+        if after != self._digest:
+            raise RunError(
+                "The base weights changed during the run: an adaptation was not thrown away.",
+                where=f"digest before {self._digest}, after {after}",
+                cure="Results of this run are not to be used. Report it to the engine's author.",
+            )
+        return description
+
+    # ------------------------------------------------------------ the stages, in order
+
+    def _wave(self, stories: list[Story]) -> Iterator[Record]:
+        self._estimate(stories)
+        wants_base = self._baseline or self._stages.learner.needs_base
+        self._answer([story for story in stories if wants_base or not story.uncertain])
+        for story in stories:
+            if not story.uncertain:
+                yield self._record(story)
+
+        uncertain = [story for story in stories if story.uncertain]
+        self._generate(uncertain)
+        taught = [story for story in uncertain if story.examples]
+        untaught = [story for story in uncertain if not story.examples]
+        self._answer([story for story in untaught if story.base is None])
+        for story in untaught:
+            yield self._record(story)
+
+        self._learn(taught)
+        self._answer_adapted(taught)
+        for story in taught:
+            yield self._record(story)
+
+    def _estimate(self, stories: list[Story]) -> None:
+        tasks = [story.task for story in stories]
+        with self._stage_of("estimate", stories):
+            estimates = self._stages.estimator.estimate(tasks, self._engine, self._seed)
+            for story, estimate in _parallel(stories, estimates, "estimator"):
+                if not 0.0 <= estimate.confidence <= 1.0 or not all(
+                    math.isfinite(score) for score in estimate.scores.values()
+                ):
+                    raise EngineError(f"The estimator gave no sound estimate: {estimate}")
+                story.estimate = estimate
+
+    def _answer(self, stories: list[Story]) -> None:
+        if not stories:
+            return
+        tasks = [story.task for story in stories]
+        with self._stage_of("answer", stories):
+            answers = self._stages.inference.answer(
+                tasks, [None] * len(tasks), self._engine, self._seed
+            )
+            for story, answer in _parallel(stories, answers, "inference"):
+                story.base = answer
+
+    def _generate(self, stories: list[Story]) -> None:
+        if not stories:
+            return
+        tasks = [story.task for story in stories]
+        with self._stage_of("generate", stories):
+            examples = self._stages.generator.generate(tasks, self._engine, self._seed)
+            for story, some in _parallel(stories, examples, "generator"):
+                story.examples = some
+
+    def _learn(self, stories: list[Story]) -> None:
+        if not stories:
+            return
+        with self._stage_of("learn", stories):
+            adaptations = self._stages.learner.learn(
+                [story.task for story in stories],
+                [story.examples for story in stories],
+                [story.base for story in stories],
+                self._engine,
+                self._seed,
+            )
+            for story, adaptation in _parallel(stories, adaptations, "learner"):
+                story.adaptation = adaptation
+
+    def _answer_adapted(self, stories: list[Story]) -> None:
+        if not stories:
+            return
+        tasks = [story.task for story in stories]
+        with self._stage_of("adapted", stories):
+            answers = self._stages.inference.answer(
+                tasks, [story.adaptation for story in stories], self._engine, self._seed
+            )
+            for story, answer in _parallel(stories, answers, "inference"):
+                story.adapted = answer
+
+    @contextmanager
+    def _stage_of(self, stage: str, stories: list[Story]) -> Iterator[None]:
+        """Times a stage, counts its tokens, and tells the watcher how far it is."""
+        self._stage = stage
+        told = 0.0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told
+            reached = len(stories) * done / max(total, 1)
+            if self._watcher is not None and reached > told:
+                self._watcher.advance(stage, reached - told)
+                told = reached
+
+        if self._watcher is not None:
+            self._watcher.plan(stage, len(stories))
+        self._engine.begin(tell)
+        started = time.perf_counter()
+        yield
+        share = self._engine.spent.share(time.perf_counter() - started, len(stories))
+        for story in stories:
+            story.costs[stage] = share
+        tell(1, 1)
+
+    # ------------------------------------------------------------ scores and records
+
+    def _record(self, story: Story) -> Record:
+        final = story.adapted or story.base
+        if final is None:
+            raise EngineError(f"No answer was made for {story.sample.id}")
+        final_score = self._score(story.sample, final)
+        base_score = None
+        if story.base is not None:
+            base_score = self._score(story.sample, story.base)
+        note = ""
+        if story.uncertain and not story.examples:
+            note = "uncertain, but no valid example was generated: answered by the base model"
+        return Record(
+            id=story.sample.id,
+            digest=story.sample.digest,
+            seed=self._seed,
+            estimate=story.estimate,
+            examples=tuple(story.examples),
+            receipt=_receipt(story.adaptation, story.examples),
+            base=story.base,
+            base_score=base_score,
+            final=final,
+            final_score=final_score,
+            adapted=story.adapted is not None,
+            note=note,
+            costs=dict(story.costs),
+        )
+
+    def _score(self, sample: Sample, answer: Completion) -> Score:
+        return self._stages.scorer.score(sample.task, sample.reference, answer)
+
+    def _failed(self, sample: Sample, error: Exception) -> Record:
+        text = f"{self._stage}: {type(error).__name__}: {error}"
+        return Record(id=sample.id, digest=sample.digest, seed=self._seed, error=text)
+
+
+def _parallel[Given, Made](
+    given: Sequence[Given], made: Sequence[Made], who: str
+) -> Iterator[tuple[Given, Made]]:
+    if len(given) != len(made):
+        raise EngineError(f"The {who} returned {len(made)} results for {len(given)} tasks.")
+    return zip(given, made, strict=True)
+
+
+def _receipt(
+    adaptation: Adaptation | None, examples: Sequence[Example]
+) -> Mapping[str, JSON] | None:
+    """What verifiers need to know of an adaptation that no longer exists."""
+    if adaptation is None:
+        return None
+    seen = [example.digest for example in examples]
+    receipt: dict[str, JSON] = {"digest": adaptation.digest, "examples": seen}
+    if not isinstance(adaptation, Adapter):
+        return {"kind": "demonstrations", **receipt}
+    training = adaptation.training
+    if training is not None:
+        receipt |= {
+            "steps": len(training.losses),
+            "losses": list(training.losses),
+            "learning_rates": list(training.learning_rates),
+            "seconds": training.seconds,
+            "tokens": training.tokens,
+        }
+    return {"kind": "lora", "config": dict(adaptation.config), **receipt}

@@ -1,0 +1,295 @@
+"""Plugins, found by entry point and loaded by name.
+
+A kind has the entry-point group `ttsi.<kind>` (DESIGN section 3). Finding imports nothing; a
+plugin's module is imported when a spec names it, or for show in `listing`.
+
+Names: those of the distribution `ttsi` are bare, any other's are `distribution/name`, so that no
+package can take another's name. A clash is kept as such and is an error once the name is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from typing import Any
+
+from ttsi.errors import PluginError, UsageError
+
+KINDS = (
+    "benchmarks",
+    "estimators",
+    "generators",
+    "learners",
+    "inference",
+    "engines",
+    "executors",
+    "scorers",
+)
+HOOKS = "hooks"
+"""The pseudo-kind of lifecycle hooks; their entry-point group is plain `ttsi`."""
+
+_GROUPS = {**{f"ttsi.{kind}": kind for kind in KINDS}, "ttsi": HOOKS}
+_PROTOCOLS = {
+    "benchmarks": "Benchmark",
+    "estimators": "Estimator",
+    "generators": "Generator",
+    "learners": "Learner",
+    "inference": "Inference",
+    "engines": "Engine",
+    "executors": "Executor",
+    "scorers": "Scorer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """An entry point, not yet imported. `origin` is "module:attribute"."""
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    origin: str
+    builtin: bool
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} ({self.distribution} {self.version}, {self.origin})"
+
+
+def discover(kind: str) -> dict[str, Plugin]:
+    """The plugins of a kind by name, in order of name; imports none of them.
+
+    Of a name claimed twice the first is given; `find` and `load` refuse it.
+    """
+    return {name: claims[0] for name, claims in _claims(kind).items()}
+
+
+def find(kind: str, name: str) -> Plugin:
+    """The one plugin of this name. UsageError: there is none. PluginError: two, or switched off."""
+    claims = _claims(kind).get(name)
+    if claims is None:
+        _refuse_switched_off(kind, name)
+        from ttsi.suggest import did_you_mean
+
+        what = f'There is no plugin "{name}" among the {kind}.'
+        raise UsageError(what, cure=did_you_mean(name, _claims(kind)))
+    if len(claims) > 1:
+        raise _clash(claims)
+    return claims[0]
+
+
+def load(kind: str, name: str) -> type:
+    """Import one plugin's class and check that it has what its protocol asks for.
+
+    PluginError where that fails; UsageError for a name that is not there.
+    """
+    return _import(find(kind, name))
+
+
+def options_schema(kind: str, name: str) -> dict[str, Any]:
+    """The JSON Schema of a plugin's options. Raises as `load` does."""
+    return _schema(find(kind, name))
+
+
+def listing(kind: str | None = None) -> list[dict[str, Any]]:
+    """Every plugin with its `state`: ready, broken, clash or off; `why` unless ready.
+
+    Imports each module, for show only: no failure is raised. `options` is the schema, or None.
+    """
+    rows = []
+    for each in (kind,) if kind else (*KINDS, HOOKS):
+        switched_on = _claims(each)
+        for name, claims in _claims(each, switched_off_too=True).items():
+            rows += [_row(plugin, claims, on=name in switched_on) for plugin in claims]
+    return rows
+
+
+# ---------------------------------------------------------------- finding
+
+
+def normalise(distribution: str) -> str:
+    """PEP 503: the one spelling of a distribution's name."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _claims(kind: str, *, switched_off_too: bool = False) -> dict[str, tuple[Plugin, ...]]:
+    if kind not in _GROUPS.values():
+        from ttsi.suggest import did_you_mean
+
+        raise UsageError(
+            f'There is no kind of plugin "{kind}".', cure=did_you_mean(kind, KINDS, noun="kinds")
+        )
+    allowed = None if switched_off_too else _allowed_distributions()
+    claims: dict[str, tuple[Plugin, ...]] = {}
+    for plugin in sorted(_scan(_path_state()), key=lambda plugin: (plugin.name, plugin.origin)):
+        wanted = plugin.builtin or allowed is None or normalise(plugin.distribution) in allowed
+        if plugin.kind == kind and wanted:
+            claims[plugin.name] = (*claims.get(plugin.name, ()), plugin)
+    return claims
+
+
+def _allowed_distributions() -> frozenset[str] | None:
+    """TTSI_LOAD_PLUGINS: unset lets all load, '' none but the built-ins, else those listed."""
+    listed = os.environ.get("TTSI_LOAD_PLUGINS")
+    if listed is None:
+        return None
+    return frozenset(normalise(name.strip()) for name in listed.split(",") if name.strip())
+
+
+def _path_state() -> tuple[tuple[str, int], ...]:
+    """What the scan depends on: a package installed while we run changes its folder's mtime."""
+    state = []
+    for folder in sys.path:
+        try:
+            state.append((folder, os.stat(folder or ".").st_mtime_ns))
+        except OSError:
+            continue
+    return tuple(state)
+
+
+@lru_cache(maxsize=4)
+def _scan(_state: tuple[tuple[str, int], ...]) -> tuple[Plugin, ...]:
+    found = []
+    entry_points = metadata.entry_points()
+    about: dict[int, tuple[str, str]] = {}
+    for group, kind in _GROUPS.items():
+        for entry in entry_points.select(group=group):
+            if entry.dist is None:
+                continue
+            if id(entry.dist) not in about:
+                about[id(entry.dist)] = _name_and_version(entry.dist)
+            distribution, version = about[id(entry.dist)]
+            name = _qualified(entry.name, distribution)
+            builtin = normalise(distribution) == "ttsi"
+            found.append(Plugin(kind, name, distribution, version, entry.value, builtin))
+    return tuple(found)
+
+
+def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
+    # A half-removed package has no METADATA; it must not take the rest down with it.
+    if not (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")):
+        return "unknown", "?"
+    return distribution.metadata["Name"] or "unknown", distribution.metadata["Version"] or "?"
+
+
+def _qualified(name: str, distribution: str) -> str:
+    package = normalise(distribution)
+    if package == "ttsi":
+        return name
+    prefix, slash, rest = name.partition("/")
+    if slash and normalise(prefix) == package:
+        return f"{package}/{rest}"
+    return f"{package}/{name}"
+
+
+def _refuse_switched_off(kind: str, name: str) -> None:
+    installed = _claims(kind, switched_off_too=True).get(name)
+    if installed:
+        raise PluginError(
+            f"{installed[0]} is installed, but TTSI_LOAD_PLUGINS leaves it out.",
+            where=f"TTSI_LOAD_PLUGINS={os.environ.get('TTSI_LOAD_PLUGINS', '')!r}",
+            cure=f"Add {normalise(installed[0].distribution)} to TTSI_LOAD_PLUGINS, or unset it.",
+        )
+
+
+def _clash(claims: tuple[Plugin, ...]) -> PluginError:
+    origins = " and ".join(f"{p.origin} ({p.distribution} {p.version})" for p in claims)
+    return PluginError(
+        f'The name "{claims[0].name}" among the {claims[0].kind} is claimed by {origins}.',
+        where=f"entry-point group ttsi.{claims[0].kind}",
+        cure=f"Upgrade {claims[0].distribution}, or uninstall it: pip uninstall "
+        f"{claims[0].distribution}",
+    )
+
+
+# ---------------------------------------------------------------- loading
+
+
+def _import(plugin: Plugin) -> type:
+    try:
+        loaded = metadata.EntryPoint(plugin.name, plugin.origin, f"ttsi.{plugin.kind}").load()
+    except (Exception, SystemExit) as error:  # whatever a stranger's module raises is its failure
+        raise _broken(plugin, f"{type(error).__name__}: {error}") from error
+    if not isinstance(loaded, type):
+        raise _broken(plugin, f"{plugin.origin} is not a class but {type(loaded).__name__}")
+    missing = _missing_members(plugin.kind, loaded)
+    if missing:
+        raise _broken(plugin, f"the class lacks {', '.join(missing)}")
+    return loaded
+
+
+def _missing_members(kind: str, loaded: type) -> list[str]:
+    """Methods and class attributes of the kind's protocol that the class does not have."""
+    from ttsi import protocols
+
+    protocol = getattr(protocols, _PROTOCOLS[kind])
+    methods = [n for n, v in vars(protocol).items() if callable(v) and not n.startswith("_")]
+    constants = [n for n, hint in protocol.__annotations__.items() if "ClassVar" in str(hint)]
+    missing = [f"the method {n}()" for n in methods if not callable(getattr(loaded, n, None))]
+    return missing + [f"the attribute {n}" for n in constants if not hasattr(loaded, n)]
+
+
+def _schema(plugin: Plugin) -> dict[str, Any]:
+    from jsonschema import Draft202012Validator, SchemaError
+
+    from ttsi.options import options_schema as of_class
+
+    loaded = _import(plugin)
+    try:
+        schema = of_class(loaded)
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise _broken(plugin, f"its options schema is not JSON Schema: {error.message}") from error
+    except Exception as error:  # type hints of a stranger's class are evaluated: anything goes
+        raise _broken(plugin, f"its options cannot be read: {error}") from error
+    properties = schema.get("properties", {})
+    if schema.get("type") != "object" or "name" in properties or "'$ref'" in str(schema):
+        why = 'its options schema must have type object, no option called "name" and no $ref'
+        raise _broken(plugin, why)
+    return schema
+
+
+def _broken(plugin: Plugin, why: str) -> PluginError:
+    package = plugin.distribution
+    cure = f"pip install --upgrade {package}, or without it: pip uninstall {package}"
+    if plugin.builtin:
+        cure = f"pip install --force-reinstall {package}"
+    return PluginError(f"The plugin {plugin} cannot be loaded: {why}", cure=cure)
+
+
+def _row(plugin: Plugin, claims: tuple[Plugin, ...], *, on: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "kind": plugin.kind,
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "origin": plugin.origin,
+        "builtin": plugin.builtin,
+        "state": "ready",
+        "why": "",
+        "options": None,
+    }
+    if not on:
+        return row | {"state": "off", "why": "left out by TTSI_LOAD_PLUGINS"}
+    if len(claims) > 1:
+        return row | {"state": "clash", "why": str(_clash(claims))}
+    try:
+        schema: Mapping[str, Any] | None = None if plugin.kind == HOOKS else _schema(plugin)
+        if plugin.kind == HOOKS:
+            load_hook(plugin)
+    except PluginError as error:
+        return row | {"state": "broken", "why": error.what}
+    return row | {"options": schema}
+
+
+def load_hook(plugin: Plugin) -> Any:
+    """Import the module or object that holds hook implementations. PluginError where that fails."""
+    try:
+        return metadata.EntryPoint(plugin.name, plugin.origin, "ttsi").load()
+    except (Exception, SystemExit) as error:  # as in _import
+        raise _broken(plugin, f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,274 @@
+"""Reads one list or object in JSON or Python-literal notation out of any text.
+
+One pass with an explicit stack: linear in the text, no recursion, nothing evaluated. `visited`
+counts the characters looked at, so that tests can hold the reader to that.
+
+Accepted beyond JSON: single quotes, True/False/None, `+3`, `.5`, `5.`, trailing commas, raw line
+breaks in strings, `\\x41`, and unknown escapes such as `\\d`, which keep their backslash as Python
+does. Refused, though well-formed (`Value.sound` is False): an object that has a key twice, NaN and
+infinities (1e999 is one), and numbers written with more than MAX_DIGITS characters.
+
+A surrogate that has no partner becomes U+FFFD: every string read can be encoded as UTF-8.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ttsi.types import JSON
+
+MAX_DEPTH = 64
+MAX_DIGITS = 400
+
+_SPACE = re.compile(r"\s*")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w.])")
+_LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
+_WORD = re.compile(r"[+-]?[A-Za-z_]\w*")
+_STRING_STOP = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]")}
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_BALANCE = re.compile(r'[\[\]{}"]')
+_WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None}
+_NOT_FINITE = frozenset({"NaN", "nan", "Infinity", "inf"})
+_SIMPLE_ESCAPES = {
+    **{char: char for char in "\"'\\/"},
+    **{"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "\n": ""},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A complete list or object: text[start:end], and the keys met anywhere inside it."""
+
+    value: JSON
+    start: int
+    end: int
+    sound: bool
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """No complete value: it went wrong at `at`, with `depth` brackets open (0 if text ran out)."""
+
+    at: int
+    depth: int
+    too_deep: bool
+    keys: frozenset[str]
+
+
+class _Fault(Exception):
+    """The text at `at` does not go on as a value does."""
+
+    def __init__(self, at: int, too_deep: bool = False) -> None:
+        super().__init__(at)
+        self.at, self.too_deep = at, too_deep
+
+
+@dataclass(slots=True)
+class _Open:
+    """A container whose end has not come. `key` is an object's key that awaits its value."""
+
+    holds: list[JSON] | dict[str, JSON]
+    closer: str
+    key: str | None = None
+
+
+@dataclass(slots=True)
+class _State:
+    stack: list[_Open] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    sound: bool = True
+
+
+class Reader:
+    """Reads values at given places of one text. `visited`: characters looked at so far."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.visited = 0
+        self._unclosed = {'"': len(text), "'": len(text)}
+
+    def read(self, start: int) -> Value | Broken:
+        """The value that begins with the `[` or `{` at `start`."""
+        state = _State()
+        try:
+            end, value = self._container(start, state)
+        except _Fault as fault:
+            depth = 0 if fault.at >= len(self.text) else len(state.stack)
+            return Broken(fault.at, depth, fault.too_deep, frozenset(state.keys))
+        return Value(value, start, end, state.sound, frozenset(state.keys))
+
+    def skip_space(self, at: int) -> int:
+        return self._matched(_SPACE, at) or at
+
+    def skip_balanced(self, at: int, depth: int) -> int:
+        """Where the brackets open at `at` are closed again; the text's end if they never are."""
+        while depth and (found := _BALANCE.search(self.text, at)):
+            self.visited += found.end() - at
+            char, at = found[0], found.end()
+            if char == '"':
+                at = self._string_end(found.start())
+            else:
+                depth += 1 if char in "[{" else -1
+        if depth:
+            self.visited += len(self.text) - at
+            return len(self.text)
+        return at
+
+    def _container(self, at: int, state: _State) -> tuple[int, JSON]:
+        at = self._open(at, state)
+        while True:
+            top = state.stack[-1]
+            at = self.skip_space(at)
+            if self.text[at : at + 1] == top.closer and top.key is None:
+                at += 1
+                state.stack.pop()
+                if not state.stack:
+                    return at, top.holds
+                at = self._store(at, top.holds, state)
+            elif isinstance(top.holds, dict) and top.key is None:
+                at = self._key(at, top, state)
+            elif self.text[at : at + 1] in ("[", "{"):
+                at = self._open(at, state)
+            else:
+                at, value = self._scalar(at, state)
+                at = self._store(at, value, state)
+
+    def _open(self, at: int, state: _State) -> int:
+        if len(state.stack) == MAX_DEPTH:
+            raise _Fault(at, too_deep=True)
+        is_object = self.text[at] == "{"
+        state.stack.append(_Open({} if is_object else [], "}" if is_object else "]"))
+        self.visited += 1
+        return at + 1
+
+    def _store(self, at: int, value: JSON, state: _State) -> int:
+        """Puts a finished value where it belongs and eats the comma after it, if any."""
+        top = state.stack[-1]
+        if isinstance(top.holds, list):
+            top.holds.append(value)
+        elif top.key is not None:
+            state.sound = state.sound and top.key not in top.holds
+            top.holds[top.key] = value
+            top.key = None
+        at = self.skip_space(at)
+        follows = self.text[at : at + 1]
+        self.visited += 1
+        if follows == ",":
+            return at + 1
+        if follows == top.closer:
+            return at
+        raise _Fault(at)
+
+    def _key(self, at: int, top: _Open, state: _State) -> int:
+        if self.text[at : at + 1] not in ('"', "'"):
+            # An unquoted key is no notation that is read, but it tells what was meant.
+            if word := _WORD.match(self.text, at):
+                state.keys.add(word[0])
+            raise _Fault(at)
+        at, key = self._string(at)
+        at = self.skip_space(at)
+        if self.text[at : at + 1] != ":":
+            raise _Fault(at)
+        state.keys.add(key)
+        top.key = key
+        return at + 1
+
+    def _scalar(self, at: int, state: _State) -> tuple[int, JSON]:
+        if self.text[at : at + 1] in ('"', "'"):
+            return self._string(at)
+        if (end := self._matched(_NUMBER, at)) is not None:
+            number = _number(self.text[at:end]) if end - at <= MAX_DIGITS else None
+            if number is None and _LEADING_ZERO.match(self.text, at):
+                raise _Fault(at)
+            state.sound = state.sound and number is not None
+            return end, number
+        if (end := self._matched(_WORD, at)) is not None:
+            word = self.text[at:end]
+            if word in _WORDS:
+                return end, _WORDS[word]
+            if word.lstrip("+-") in _NOT_FINITE:
+                state.sound = False
+                return end, None
+        raise _Fault(at)
+
+    def _string(self, at: int) -> tuple[int, str]:
+        end = self._string_end(at)
+        raw = self.text[at + 1 : end - 1]
+        if end > len(self.text):
+            raise _Fault(len(self.text))
+        if "\\" in raw:
+            self.visited += len(raw)
+            try:
+                raw = _ESCAPE.sub(_unescape, raw)
+            except ValueError:
+                raise _Fault(end) from None
+        return end, _whole(raw)
+
+    def _string_end(self, at: int) -> int:
+        """Behind the closing quote; beyond the text's end if there is none.
+
+        That a kind of quote is never closed again is kept: it is found out once, not at each quote.
+        """
+        quote, end = self.text[at], len(self.text) + 1
+        if at >= self._unclosed[quote]:
+            return end
+        search, place = _STRING_STOP[quote].search, at + 1
+        while found := search(self.text, place):
+            if found[0] == quote:
+                end = found.end()
+                break
+            place = found.end() + 1
+        else:
+            self._unclosed[quote] = at
+        self.visited += min(end, len(self.text)) - at
+        return end
+
+    def _matched(self, pattern: re.Pattern[str], at: int) -> int | None:
+        found = pattern.match(self.text, at)
+        if not found:
+            return None
+        self.visited += found.end() - at
+        return found.end()
+
+
+def read_whole(text: str, count: Callable[[int], None] = lambda visited: None) -> JSON | None:
+    """The list or object that `text` is, but for white space around it; None if it is not one.
+
+    `count` is told how many characters were looked at.
+    """
+    reader = Reader(text)
+    start = reader.skip_space(0)
+    outcome = reader.read(start) if text[start : start + 1] in ("[", "{") else None
+    whole = isinstance(outcome, Value) and reader.skip_space(outcome.end) == len(text)
+    count(reader.visited)
+    return outcome.value if whole and isinstance(outcome, Value) and outcome.sound else None
+
+
+def _number(literal: str) -> int | float | None:
+    """None for what is no number in either notation (007) or is not finite (1e999)."""
+    if _LEADING_ZERO.match(literal):
+        return None
+    if literal.lstrip("+-").isdigit():
+        return int(literal)
+    value = float(literal)
+    return value if math.isfinite(value) else None
+
+
+def _unescape(found: re.Match[str]) -> str:
+    """ValueError for an escape that is cut short, such as `\\u12`."""
+    code = found[1]
+    if code[0] in "uUx":
+        return chr(int(code[1:], 16)) if len(code) > 1 else chr(-1)
+    return _SIMPLE_ESCAPES.get(code, found[0])
+
+
+def _whole(text: str) -> str:
+    """Surrogate pairs joined, and lone surrogates replaced."""
+    if not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

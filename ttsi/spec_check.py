@@ -1,0 +1,89 @@
+"""Every fault of a spec at once, by JSON pointer, in plain words (DESIGN section 4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ttsi import registry
+from ttsi.errors import PluginError, Problem, UsageError
+from ttsi.spec_layers import Cell, Setting, cells, not_an_object, with_origin
+from ttsi.spec_schema import COMPONENTS, DEFAULTS, skeleton
+from ttsi.spec_words import pointer, problems_of
+from ttsi.suggest import did_you_mean
+
+
+class Check:
+    """One pass over a document.
+
+    `problems` are faults of the spec; `broken` the plugins it names that cannot be loaded, each
+    with the problem that says so; `cells` what it runs, if there are neither.
+    """
+
+    def __init__(self, document: Any, fixed: Mapping[str, Setting]) -> None:
+        self.problems: list[Problem] = []
+        self.broken: dict[Problem, PluginError] = {}
+        self.cells: list[Cell] = []
+        self._seen: dict[str, list[Problem]] = {}
+        if not isinstance(document, dict):
+            self.problems.append(not_an_object(document))
+            return
+        self._check_against(skeleton(), document, only="matrix")
+        self.cells, found = cells(document, fixed)
+        self._add(found)
+        for cell in self.cells:
+            for problem in self._of_cell(cell.document):
+                self._add([with_origin(problem, cell, fixed)], broken=self.broken.get(problem))
+
+    def _add(self, problems: list[Problem], broken: PluginError | None = None) -> None:
+        for problem in problems:
+            if broken is not None:
+                self.broken[problem] = broken
+            elif problem not in self.problems:
+                self.problems.append(problem)
+
+    def _check_against(self, schema: dict[str, Any], document: Any, *, only: str) -> None:
+        part = {key: value for key, value in document.items() if key == only}
+        schema = {"properties": {only: schema["properties"][only]}}
+        self._add(_faults(schema, part, ""))
+
+    def _of_cell(self, document: dict[str, Any]) -> list[Problem]:
+        found = _faults(skeleton(), document, "")
+        for key in COMPONENTS:
+            component = document.get(key, DEFAULTS.get(key))
+            written = component.get("name") if isinstance(component, dict) else component
+            if isinstance(written, str):
+                found += self._of_component(key, component)
+        return found
+
+    def _of_component(self, key: str, component: Any) -> list[Problem]:
+        # A grid's cells share most of their components.
+        text = json.dumps([key, component], sort_keys=True)
+        if text not in self._seen:
+            self._seen[text] = self._look_at(key, component)
+        return self._seen[text]
+
+    def _look_at(self, key: str, component: Any) -> list[Problem]:
+        kind, is_object = COMPONENTS[key], isinstance(component, dict)
+        name = component["name"] if is_object else component
+        place = pointer(key, "name") if is_object else pointer(key)
+        try:
+            schema = registry.options_schema(kind, name)
+        except UsageError:
+            message = f'there is no {key} "{name[:200]}".'
+            return [Problem(place, message, did_you_mean(name, registry.discover(kind)))]
+        except PluginError as error:
+            problem = Problem(place, error.what, error.cure)
+            self.broken[problem] = error
+            return [problem]
+        options = {k: v for k, v in component.items() if k != "name"} if is_object else {}
+        return _faults(schema, options, pointer(key))
+
+
+def _faults(schema: dict[str, Any], document: Any, base: str) -> list[Problem]:
+    from jsonschema import Draft202012Validator
+
+    errors = Draft202012Validator(schema).iter_errors(document)
+    found = [problem for error in errors for problem in problems_of(error, base)]
+    return list(dict.fromkeys(found))

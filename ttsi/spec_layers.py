@@ -1,0 +1,191 @@
+"""The layers of a spec: command line > environment > spec > default, and the matrix among them."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ttsi.errors import Problem
+from ttsi.spec_schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS
+from ttsi.spec_words import pointer, tokens_of, value_in_words
+from ttsi.suggest import did_you_mean
+
+_ENVIRONMENT = {
+    "TTSI_MODEL": "/model/id",
+    "TTSI_LIMIT": "/benchmark/limit",
+    "TTSI_SEEDS": "/seeds",
+    "TTSI_WAVE": "/executor/wave",
+}
+_MAY_VARY = ("model", "engine", "benchmark", "estimator", "generator", "learner", "inference")
+_MAY_VARY_TOO = ("scorer", "baseline")
+_MOST_CELLS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value that wins over the spec's, and where it comes from."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One document of a grid, and the values at which it stands there (none: no matrix)."""
+
+    document: dict[str, Any]
+    values: Mapping[str, Any]
+    places: Mapping[str, str]
+    """Where in the matrix each value is written: pointer -> pointer."""
+
+
+def settings(overrides: Mapping[str, Any] | None) -> dict[str, Setting]:
+    """Pointer -> setting. Keys of `overrides` are dotted ("benchmark.limit"); None is not set."""
+    found = {}
+    for variable, place in _ENVIRONMENT.items():
+        text = os.environ.get(variable, "").strip()
+        if text:
+            found[place] = Setting(_from_text(place, text), variable)
+    for dotted, value in (overrides or {}).items():
+        if value is not None:
+            found[pointer(*dotted.split("."))] = Setting(value, "the command line")
+    return found
+
+
+def _from_text(place: str, text: str) -> Any:
+    if place == "/seeds":
+        return [_integer_or_text(part.strip()) for part in text.split(",") if part.strip()]
+    return text if place == "/model/id" else _integer_or_text(text)
+
+
+def _integer_or_text(text: str) -> int | str:
+    # Text that is no integer stays as it is, for the schema to complain about with its pointer.
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else text
+
+
+def cells(document: Any, fixed: Mapping[str, Setting]) -> tuple[list[Cell], list[Problem]]:
+    """Every cell of the grid with the fixed settings applied; one cell where there is no matrix.
+
+    An axis that a fixed setting overrides drops out. Where the matrix has problems, the one cell
+    is the document without it.
+    """
+    base = {key: value for key, value in document.items() if key != "matrix"}
+    axes, problems = _axes(document.get("matrix"), has_matrix="matrix" in document)
+    axes = {axis: values for axis, values in axes.items() if axis not in fixed}
+    count = 1
+    for values in axes.values():
+        count *= len(values)
+    if count > _MOST_CELLS:
+        problems.append(Problem("/matrix", f"makes {count} cells; {_MOST_CELLS} is the most."))
+    if problems:
+        axes = {}
+    made = []
+    for indices in itertools.product(*(range(len(values)) for values in axes.values())):
+        cell = _cell(base, axes, indices, fixed, problems)
+        made.append(cell)
+    return made, problems
+
+
+def _axes(matrix: Any, *, has_matrix: bool) -> tuple[dict[str, list[Any]], list[Problem]]:
+    problems = []
+    axes: dict[str, list[Any]] = {}
+    if not has_matrix or not isinstance(matrix, dict):
+        return axes, []  # the schema tells what is wrong with a matrix that is not an object
+    allowed = [*_MAY_VARY, *_MAY_VARY_TOO]
+    for axis, values in matrix.items():
+        first = tokens_of(axis)[0] if axis.startswith("/") else ""
+        if not axis.startswith("/"):
+            message = "a matrix key is a JSON pointer and begins with a slash."
+            cure = f'Write "/{axis.replace(".", "/")}".' if axis else ""
+            problems.append(Problem(pointer("matrix", axis), message, cure))
+        elif first not in allowed:
+            message = f'"{first}" cannot vary in a matrix.'
+            cure = did_you_mean(first, allowed, noun="keys that can")
+            problems.append(Problem(pointer("matrix", axis), message, cure))
+        elif isinstance(values, list) and values:
+            axes[axis] = values
+    # The shorter pointer first: an axis may replace a component, another then set its option.
+    return dict(sorted(axes.items(), key=lambda item: item[0].count("/"))), problems
+
+
+def _cell(
+    base: dict[str, Any],
+    axes: Mapping[str, list[Any]],
+    indices: tuple[int, ...],
+    fixed: Mapping[str, Setting],
+    problems: list[Problem],
+) -> Cell:
+    document = copy.deepcopy(base)
+    values, places = {}, {}
+    for (axis, choices), index in zip(axes.items(), indices, strict=True):
+        values[axis] = choices[index]
+        places[axis] = pointer("matrix", axis, index)
+        if not _put(document, tokens_of(axis), copy.deepcopy(choices[index])):
+            problem = Problem(pointer("matrix", axis), "this pointer leads nowhere in the spec.")
+            if problem not in problems:
+                problems.append(problem)
+    for place, setting in fixed.items():
+        _put(document, tokens_of(place), copy.deepcopy(setting.value))
+    return Cell(document, values, places)
+
+
+def _put(document: dict[str, Any], tokens: list[str], value: Any) -> bool:
+    """Set the value at a pointer, making the objects on the way; False where that cannot be."""
+    if len(tokens) > 1:
+        document[tokens[0]] = _opened(tokens[0], document.get(tokens[0]))
+    node: Any = document
+    for token in tokens[:-1]:
+        node = node.setdefault(token, {}) if isinstance(node, dict) else _entry(node, token)
+    last = tokens[-1]
+    if isinstance(node, dict):
+        node[last] = value
+        return True
+    if isinstance(node, list) and _is_index(node, last):
+        node[int(last)] = value
+        return True
+    return False
+
+
+def _entry(node: Any, token: str) -> Any:
+    return node[int(token)] if isinstance(node, list) and _is_index(node, token) else None
+
+
+def _is_index(node: list[Any], token: str) -> bool:
+    return token.isascii() and token.isdigit() and len(token) < 10 and int(token) < len(node)
+
+
+def _opened(key: str, value: Any) -> Any:
+    """The long form of a component or model, so that one of its options can be set."""
+    if key == "model":
+        value = DEFAULT_MODEL if value is None else value
+        return {"id": value} if isinstance(value, str) else value
+    if key in COMPONENTS:
+        value = DEFAULTS.get(key) if value is None else value
+        return {"name": value} if isinstance(value, str) else {} if value is None else value
+    return {} if value is None else value
+
+
+def with_origin(problem: Problem, cell: Cell, fixed: Mapping[str, Setting]) -> Problem:
+    """The problem of a cell, told where its cause is written: matrix, environment, command line."""
+    for place, setting in fixed.items():
+        if _within(problem.pointer, place):
+            message = f"{problem.message.rstrip('.')} (set by {setting.source})."
+            return Problem(problem.pointer, message, problem.cure)
+    for axis in sorted(cell.values, key=len, reverse=True):
+        if _within(problem.pointer, axis):
+            rest = problem.pointer.removeprefix(axis)
+            return Problem(cell.places[axis] + rest, problem.message, problem.cure)
+    return problem
+
+
+def _within(place: str, outer: str) -> bool:
+    return place == outer or place.startswith(outer + "/")
+
+
+def not_an_object(document: Any) -> Problem:
+    return Problem("", f"expected an object, got {value_in_words(document)}.")

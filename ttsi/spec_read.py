@@ -1,0 +1,109 @@
+"""From a file, a text or a mapping to a plain JSON value, and what is wrong with it as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ttsi.errors import Problem, UsageError
+from ttsi.spec_words import pointer
+
+_DEEPEST = 32
+"""Levels of nesting; a spec needs four. Bounds every recursion that follows."""
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that remembers which of its keys were written more than once."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def read(source: Path | Mapping[str, Any] | str) -> tuple[Any, str, list[Problem]]:
+    """(document, where it is from, problems); the document is None where there is none to look at.
+
+    A string that begins with `{` is the JSON text itself, any other a path. UsageError: there is
+    no such file.
+    """
+    if isinstance(source, Mapping):
+        document, problems = plain(source)
+        return document, "", problems
+    if isinstance(source, str) and source.lstrip().startswith("{"):
+        document, problems = parse(source)
+        return document, "", problems
+    path = Path(source)
+    try:
+        document, problems = parse(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        problem = Problem("", f"not UTF-8 text (byte {error.start}).", "Save the file as UTF-8.")
+        return None, str(path), [problem]
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"There is no spec {path}.", cure=_files_beside(path)) from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder.", cure="Name the spec's file in it.") from None
+    return document, str(path), problems
+
+
+def parse(text: str) -> tuple[Any, list[Problem]]:
+    """JSON text to a plain value; NaN, Infinity and repeated keys are problems, not values."""
+    try:
+        return plain(json.loads(text, object_pairs_hook=_object))
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        message = f"not JSON: {error.msg[:1].lower()}{error.msg[1:]} at {place}."
+        return None, [Problem("", message)]
+    except RecursionError:
+        return None, [_too_deep("")]
+    except ValueError:  # the one other complaint of json: an integer of thousands of digits
+        return None, [Problem("", "holds a number of too many digits.")]
+
+
+def plain(value: Any) -> tuple[Any, list[Problem]]:
+    """A deep copy made of dict, list and scalars only, and whatever in it JSON cannot say."""
+    problems: list[Problem] = []
+    copy = _copy(value, (), problems)
+    return (None if any(p.pointer == "" for p in problems) else copy), problems
+
+
+def _object(pairs: list[tuple[str, Any]]) -> _Object:
+    made = _Object(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        made.repeated = tuple(dict.fromkeys(key for key in keys if keys.count(key) > 1))
+    return made
+
+
+def _copy(value: Any, path: tuple[str | int, ...], problems: list[Problem]) -> Any:
+    if len(path) > _DEEPEST:
+        problems.append(_too_deep(pointer(*path[:1])))
+        return None
+    if isinstance(value, Mapping):
+        for key in getattr(value, "repeated", ()):
+            problems.append(
+                Problem(pointer(*path, key), "this key is written twice.", "Keep one of the two.")
+            )
+        for key in value:
+            if not isinstance(key, str):
+                problems.append(Problem(pointer(*path), f"the key {key!r} is not a string."))
+        return {k: _copy(v, (*path, k), problems) for k, v in value.items() if isinstance(k, str)}
+    if isinstance(value, list | tuple):
+        return [_copy(v, (*path, place), problems) for place, v in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        problems.append(Problem(pointer(*path), f"{value} is not a number that JSON knows."))
+    elif not (value is None or isinstance(value, str | bool | int | float)):
+        kind = type(value).__name__
+        problems.append(Problem(pointer(*path), f"a value of type {kind} is not JSON."))
+        return None
+    return value
+
+
+def _too_deep(place: str) -> Problem:
+    return Problem(place, f"nested more than {_DEEPEST} levels deep.")
+
+
+def _files_beside(path: Path) -> str:
+    from ttsi.suggest import did_you_mean
+
+    return did_you_mean(path.name, [p.name for p in path.parent.glob("*.json")], noun="JSON files")

@@ -1,0 +1,164 @@
+"""The JSON Schema of a spec, composed from the plugins that are installed.
+
+The checked-in schemas/spec.schema.json is `compose_schema(builtins_only=True)`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ttsi import registry
+
+COMPONENTS = {
+    "engine": "engines",
+    "benchmark": "benchmarks",
+    "estimator": "estimators",
+    "generator": "generators",
+    "learner": "learners",
+    "inference": "inference",
+    "executor": "executors",
+    "scorer": "scorers",
+}
+"""The keys of a spec that name a plugin, and the kind of plugin each names."""
+
+DEFAULTS: dict[str, Any] = {
+    "engine": "transformers",
+    "estimator": "rss_margin",
+    "generator": "self",
+    "learner": "lora_sft",
+    "inference": "direct",
+    "executor": "local",
+    "scorer": "exact",
+}
+DEFAULT_MODEL = "smollm2-135m"
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_LARGEST_SEED = 2**53 - 1  # the integers that every JSON reader keeps exact
+
+_MODEL_OPTIONS: dict[str, Any] = {
+    "id": {
+        "type": "string",
+        "minLength": 1,
+        "description": "A Hub id, a local folder, a .gguf file, or smollm2-135m.",
+    },
+    "revision": {
+        "type": "string",
+        "minLength": 1,
+        "default": "main",
+        "description": "Branch, tag or commit of a Hub id.",
+    },
+    "dtype": {
+        "enum": ["auto", "float32", "bfloat16", "float16"],
+        "default": "auto",
+        "description": "The number format of the weights; auto: what suits the hardware.",
+    },
+}
+
+_DESCRIPTIONS = {
+    "engine": "What runs the model.",
+    "benchmark": "What is asked, and what the right answers are.",
+    "estimator": "H: is the model uncertain about this input?",
+    "generator": "G: training examples like the uncertain input.",
+    "learner": "T: an adaptation from those examples, for this one input.",
+    "inference": "How an answer is drawn.",
+    "executor": "Where waves of samples run.",
+    "scorer": "When an answer counts as right.",
+}
+
+
+def skeleton() -> dict[str, Any]:
+    """The part of the schema that does not depend on plugins; components are left open."""
+    component = {
+        "type": ["string", "object"],
+        "required": ["name"],
+        "properties": {"name": {"type": "string"}},
+    }
+    return {
+        "type": "object",
+        "properties": _plain_keys() | {key: component for key in COMPONENTS},
+        "required": ["benchmark"],
+        "additionalProperties": False,
+    }
+
+
+def model_defaults() -> dict[str, Any]:
+    return {k: v["default"] for k, v in _MODEL_OPTIONS.items() if "default" in v}
+
+
+def compose_schema(*, builtins_only: bool = False) -> dict[str, Any]:
+    """The whole schema. Plugins that do not load are left out: no spec could use them."""
+    components = {
+        key: {
+            "description": _DESCRIPTIONS[key],
+            **({"default": DEFAULTS[key]} if key in DEFAULTS else {}),
+            "anyOf": _variants(kind, builtins_only=builtins_only),
+        }
+        for key, kind in COMPONENTS.items()
+    }
+    return {
+        "$schema": _DIALECT,
+        "title": "ttsi spec",
+        "description": "One evaluation, or a grid of them; see docs/spec.md.",
+        "type": "object",
+        "properties": _plain_keys() | components,
+        "anyOf": [{"required": ["benchmark"]}, {"required": ["matrix"]}],
+        "additionalProperties": False,
+    }
+
+
+def _plain_keys() -> dict[str, Any]:
+    return {
+        "$schema": {"type": "string", "description": "Where editors find this schema."},
+        "ttsi": {"const": 1, "default": 1, "description": "The version of the spec format."},
+        "name": {
+            "type": "string",
+            # Python lets $ stand before a last line break; the look-ahead does not.
+            "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)",
+            "maxLength": 100,
+            "description": "Names the run's folder. Default: the file's name.",
+        },
+        "model": {
+            "type": ["string", "object"],
+            "minLength": 1,
+            "default": DEFAULT_MODEL,
+            "description": "The model, or just its id.",
+            "properties": _MODEL_OPTIONS,
+            "required": ["id"],
+            "additionalProperties": False,
+        },
+        "seeds": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0, "maximum": _LARGEST_SEED},
+            "minItems": 1,
+            "uniqueItems": True,
+            "default": [0],
+            "description": "The evaluation runs once for each.",
+        },
+        "baseline": {
+            "type": "boolean",
+            "default": True,
+            "description": "Answer every sample with the unadapted model too.",
+        },
+        "matrix": {
+            "type": "object",
+            "description": "A grid: JSON pointers into this spec, each with the values it takes.",
+            "propertyNames": {"pattern": "^/"},
+            "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": True},
+            "minProperties": 1,
+        },
+    }
+
+
+def _variants(kind: str, *, builtins_only: bool) -> list[dict[str, Any]]:
+    bare_names: list[str] = []
+    variants: list[dict[str, Any]] = []
+    for row in registry.listing(kind):
+        options = row["options"]
+        if options is None or (builtins_only and not row["builtin"]):
+            continue
+        required = options.get("required", [])
+        if not required:
+            bare_names.append(row["name"])
+        named = {"name": {"const": row["name"]}, **options.get("properties", {})}
+        variants.append({**options, "properties": named, "required": ["name", *required]})
+    return [{"enum": bare_names}, *variants]

@@ -1,0 +1,34 @@
+"""Near misses: what a person may have meant by a name that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_MOST_NAMES_LISTED = 30
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The name that `word` most likely stands for, or None.
+
+    `thing` stands for `package/thing`: the prefix is what people forget.
+    """
+    import difflib
+
+    names = list(names)
+    for name in names:
+        if name.rpartition("/")[2].lower() == word.lower():
+            return name
+    by_lower = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(word[:200].lower(), list(by_lower), n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else None
+
+
+def did_you_mean(word: str, names: Iterable[str], *, noun: str = "names") -> str:
+    """One or two sentences: the nearest name if there is one, and the names there are."""
+    names = sorted(names)
+    near = nearest(word, names)
+    listed = ", ".join(names[:_MOST_NAMES_LISTED]) or "none"
+    if len(names) > _MOST_NAMES_LISTED:
+        listed += f" and {len(names) - _MOST_NAMES_LISTED} more"
+    there_are = f"The {noun} are: {listed}."
+    return f'Did you mean "{near}"? {there_are}' if near else there_are
