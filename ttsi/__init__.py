@@ -1,8 +1,8 @@
 """ttsi: test-time self-improvement of LLM agents, as a plugin framework.
 
-    import ttsi
-    cells = ttsi.evaluate("specs/quickstart.json", overrides={"benchmark.limit": 8})
-    print(cells[0].summary["accuracy"])
+import ttsi
+cells = ttsi.evaluate("specs/quickstart.json", overrides={"benchmark.limit": 8})
+print(cells[0].summary["accuracy"])
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from ttsi import registry
 from ttsi.errors import Problem, SpecError
 from ttsi.pipeline import Pipeline, Stages, Watcher
 from ttsi.protocols import Benchmark, Engine, Executor, Scorer
-from ttsi.spec import Component, Spec
+from ttsi.spec import Component, Spec, effective_options
 from ttsi.types import JSON
 
 KIND_OF = {
@@ -39,8 +39,7 @@ def executor(spec: Spec) -> Executor:
 
 def scorer(spec: Spec) -> Scorer:
     """The scorer under the benchmark's preset; what the spec says goes before it."""
-    preset = registry.load("benchmarks", spec.benchmark.name).scoring
-    chosen = Component(spec.scorer.name, {**preset, **spec.scorer.options})
+    chosen = Component(spec.scorer.name, effective_options(spec, "scorer"))
     made: Scorer = _make("scorer", chosen)
     return made
 

@@ -1,4 +1,4 @@
-"""Tool calls as text: how they are written for training, opened for scoring, constrained in decoding.
+"""Tool calls as text: written for training, opened for scoring, constrained in decoding.
 
 A small model keeps the wrapper it knows. So besides the plain `<tool_call>` wrapper a call can be
 written in the wrapper in which the model answered unadapted (`Wrapper.of`).

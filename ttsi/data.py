@@ -29,7 +29,9 @@ class Asset:
     license: str
 
 
-def github_asset(name: str, repository: str, commit: str, path: str, sha256: str, licence: str) -> Asset:
+def github_asset(
+    name: str, repository: str, commit: str, path: str, sha256: str, licence: str
+) -> Asset:
     """An Asset whose bytes are a file of a public GitHub repository at one commit."""
     url = f"https://raw.githubusercontent.com/{repository}/{commit}/{path}"
     return Asset(name, url, sha256, licence)

@@ -8,7 +8,7 @@ raises is reported with its plugin's name and never loses a result.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pluggy
@@ -37,6 +37,15 @@ class Hookspecs:
         """After results.json has been written; `results` is its content."""
 
 
+class _OnSample:
+    def __init__(self, on_sample: Callable[[Record], None]) -> None:
+        self._on_sample = on_sample
+
+    @hookimpl
+    def ttsi_sample_finished(self, record: Record) -> None:
+        self._on_sample(record)
+
+
 class Hooks:
     """Calls every plugin's implementation on its own, so that one failure stops no other.
 
@@ -63,6 +72,11 @@ class Hooks:
                 self._manager.unregister(plugin)
             cure = f"Correct the hooks of {name}: their names and arguments are in ttsi.hooks."
             raise PluginError(f"The hooks of {name} do not fit: {error}", cure=cure) from error
+
+    def add(self, on_sample: Callable[[Record], None]) -> None:
+        """Call a plain function for each finished sample, as `ttsi_sample_finished` would be."""
+        name = getattr(on_sample, "__name__", "on_sample")
+        self.register(_OnSample(on_sample), f"{name}#{id(on_sample)}")
 
     def run_started(self, run: Mapping[str, JSON]) -> None:
         self._call("ttsi_run_started", run=run)

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -28,18 +29,26 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "samples.jsonl"
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         with storage(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / ".lock").open("ab")
-        _take(self._lock, self.folder)
-        with storage(self.path):
-            heal(self.path)
-            self._file = self.path.open("ab")
+        try:
+            _take(self._lock, self.folder)
+            with storage(self.path):
+                heal(self.path)
+                self._open()
+        except BaseException:
+            self._lock.close()
+            raise
         return self
+
+    def _open(self) -> None:
+        # Unbuffered: what the disk refused must not linger and be written later.
+        self._file = self.path.open("ab", buffering=0)
 
     def __exit__(
         self,
@@ -59,8 +68,9 @@ class Journal:
         line = (to_line(record) + "\n").encode()
         try:
             with storage(self.path):
-                self._file.write(line)
-                self._file.flush()
+                written = 0
+                while written < len(line):
+                    written += self._file.write(line[written:]) or 0
                 os.fsync(self._file.fileno())
         except StorageError:
             os.ftruncate(self._file.fileno(), size)
@@ -94,7 +104,7 @@ class Journal:
         write_atomically(self.path, lines)
         if self._file is not None:
             self._file.close()
-        self._file = self.path.open("ab")
+        self._open()
 
 
 def read(path: Path) -> Iterator[Record]:
@@ -109,7 +119,7 @@ def read(path: Path) -> Iterator[Record]:
                 raise CorruptAsset(
                     f"Line {number} of the journal is damaged ({type(error).__name__}).",
                     where=str(path),
-                    cure="Delete that line to have its sample run again, or start anew with --fresh.",
+                    cure="Delete that line to run its sample again, or start anew with --fresh.",
                 ) from error
 
 
@@ -153,7 +163,10 @@ def storage(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _NO_SPACE:
-            what, cure = "The disk is full.", "Free some space and run the same command: it resumes."
+            what, cure = (
+                "The disk is full.",
+                "Free some space and run the same command: it resumes.",
+            )
         else:
             reason = error.strerror or str(error)
             what = f"Cannot write there: {reason[:1].lower()}{reason[1:]}."

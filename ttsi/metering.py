@@ -34,7 +34,7 @@ class Spent:
 class MeteredEngine:
     """Passes every call on and counts tokens; satisfies the Engine protocol.
 
-    Likelihoods count the tokens of the candidates; an engine does not say how long its prompts were.
+    Likelihoods count the tokens of the candidates: an engine does not say how long prompts were.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -128,7 +128,8 @@ def stage_costs(records: Sequence[Record], uncertain: int) -> dict[str, JSON]:
     for record in records:
         for stage, cost in record.costs.items():
             sums = total.setdefault(
-                stage, {"seconds": 0.0, "prompt_tokens": 0.0, "completion_tokens": 0.0, "samples": 0}
+                stage,
+                {"seconds": 0.0, "prompt_tokens": 0.0, "completion_tokens": 0.0, "samples": 0},
             )
             sums["seconds"] += cost.seconds
             sums["prompt_tokens"] += cost.prompt_tokens
@@ -169,7 +170,12 @@ def across_seeds(results: Mapping[int, Mapping[str, Any]]) -> dict[str, JSON]:
 def spread(values: Sequence[float]) -> dict[str, JSON]:
     """Mean, sample sd and the 95 % t-interval of the mean; the latter two need two values."""
     if len(values) < 2:
-        return {"mean": values[0] if values else None, "sd": None, "interval": None, "n": len(values)}
+        return {
+            "mean": values[0] if values else None,
+            "sd": None,
+            "interval": None,
+            "n": len(values),
+        }
     from scipy.stats import t
 
     mean, sd = fmean(values), stdev(values)

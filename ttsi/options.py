@@ -11,6 +11,8 @@ A plugin may instead carry a hand-written schema in the class attribute `options
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import sys
 import types
 import typing
 from typing import Any, Literal, Union, get_args, get_origin
@@ -33,11 +35,18 @@ def options_schema(plugin: type) -> dict[str, Any]:
         return own
     properties: dict[str, Any] = {}
     if dataclasses.is_dataclass(plugin):
-        hints = typing.get_type_hints(plugin)
         for field in dataclasses.fields(plugin):
             if "description" in field.metadata:
-                properties[field.name] = _field_schema(field, hints[field.name])
+                properties[field.name] = _field_schema(field, _hint(plugin, field.name))
     return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _hint(plugin: type, name: str) -> Any:
+    # One field at a time: those that are no options may be typed by what only a type checker sees.
+    owner = next(c for c in plugin.__mro__ if name in inspect.get_annotations(c))
+    alone = types.SimpleNamespace(__annotations__={name: owner.__annotations__[name]})
+    module = vars(sys.modules[owner.__module__])
+    return typing.get_type_hints(alone, module, dict(vars(owner)))[name]
 
 
 def _field_schema(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Algorithm 1 over waves of samples. The only file that knows the order of stages.
 
-    estimate all -> answer unadapted -> generate for the uncertain -> learn -> answer adapted -> score
+    estimate -> answer unadapted -> generate for the uncertain -> learn -> answer adapted -> score
 
 Nothing carries over from sample to sample: a wave is a matter of speed.
 """
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from ttsi.errors import EngineError, RunError, TtsiError
 from ttsi.metering import MeteredEngine
@@ -30,6 +30,9 @@ from ttsi.types import (
     StageCost,
     Task,
 )
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 STAGES = ("estimate", "answer", "generate", "learn", "adapted")
 
@@ -270,7 +273,7 @@ class Pipeline:
         return Record(id=sample.id, digest=sample.digest, seed=self._seed, error=text)
 
 
-def _parallel[Given, Made](
+def _parallel(
     given: Sequence[Given], made: Sequence[Made], who: str
 ) -> Iterator[tuple[Given, Made]]:
     if len(given) != len(made):

@@ -32,7 +32,9 @@ class Silent:
 
     def advance(self, stage: str, count: float) -> None: ...
 
-    def seed_started(self, spec: Spec, seed: int, samples: int, done: int, folder: Path) -> None: ...
+    def seed_started(
+        self, spec: Spec, seed: int, samples: int, done: int, folder: Path
+    ) -> None: ...
 
     def sample_finished(self, record: Record, done: int, samples: int) -> None: ...
 
@@ -71,9 +73,7 @@ class Bars(Silent):
             console=console,
         )
         self._progress.start()
-        self._bars = {
-            "samples": self._progress.add_task("samples", total=samples, completed=done)
-        }
+        self._bars = {"samples": self._progress.add_task("samples", total=samples, completed=done)}
 
     def plan(self, stage: str, count: int) -> None:
         if self._progress is None:

@@ -11,7 +11,7 @@ Lists returned are parallel to the tasks given. `seed` is the run's; derive the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from ttsi.types import (
     JSON,
@@ -40,7 +40,8 @@ class Benchmark(Protocol):
     `revision` names the exact data (a digest); `scoring` holds the scorer options its labels need.
     """
 
-    scoring: ClassVar[Mapping[str, JSON]]
+    @property
+    def scoring(self) -> Mapping[str, JSON]: ...
 
     def samples(self) -> Iterable[Sample]: ...
 
@@ -57,8 +58,10 @@ class Engine(Protocol):
     Constructed as Engine(model, **options) with the spec's `model` object; cheap until `load`.
     """
 
-    capabilities: ClassVar[frozenset[str]]
     on_progress: Callable[[int, int], None] | None
+
+    @property
+    def capabilities(self) -> frozenset[str]: ...
 
     def load(self) -> None: ...
 
@@ -81,7 +84,8 @@ class Engine(Protocol):
 class Estimator(Protocol):
     """H: is the model uncertain about this input?"""
 
-    needs: ClassVar[frozenset[str]]
+    @property
+    def needs(self) -> frozenset[str]: ...
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]: ...
 
@@ -90,7 +94,8 @@ class Estimator(Protocol):
 class Generator(Protocol):
     """G: training examples like the input. Fewer than asked, or none, where attempts ran out."""
 
-    needs: ClassVar[frozenset[str]]
+    @property
+    def needs(self) -> frozenset[str]: ...
 
     def generate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Example]]: ...
 
@@ -103,8 +108,11 @@ class Learner(Protocol):
     always gets them.
     """
 
-    needs: ClassVar[frozenset[str]]
-    needs_base: bool
+    @property
+    def needs(self) -> frozenset[str]: ...
+
+    @property
+    def needs_base(self) -> bool: ...
 
     def learn(
         self,
@@ -120,7 +128,8 @@ class Learner(Protocol):
 class Inference(Protocol):
     """The answer to each task, under its adaptation (None: the base model)."""
 
-    needs: ClassVar[frozenset[str]]
+    @property
+    def needs(self) -> frozenset[str]: ...
 
     def answer(
         self,

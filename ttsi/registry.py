@@ -224,14 +224,19 @@ def _import(plugin: Plugin) -> type:
 
 
 def _missing_members(kind: str, loaded: type) -> list[str]:
-    """Methods and class attributes of the kind's protocol that the class does not have."""
+    """Methods and attributes of the kind's protocol that the class does not have."""
+    import inspect
+
     from ttsi import protocols
 
-    protocol = getattr(protocols, _PROTOCOLS[kind])
-    methods = [n for n, v in vars(protocol).items() if callable(v) and not n.startswith("_")]
-    constants = [n for n, hint in protocol.__annotations__.items() if "ClassVar" in str(hint)]
+    members = vars(getattr(protocols, _PROTOCOLS[kind])).items()
+    methods = [n for n, v in members if callable(v) and not n.startswith("_")]
+    attributes = [n for n, v in members if isinstance(v, property)]
+    annotated = {n for c in loaded.__mro__ for n in inspect.get_annotations(c)}
     missing = [f"the method {n}()" for n in methods if not callable(getattr(loaded, n, None))]
-    return missing + [f"the attribute {n}" for n in constants if not hasattr(loaded, n)]
+    return missing + [
+        f"the attribute {n}" for n in attributes if not hasattr(loaded, n) and n not in annotated
+    ]
 
 
 def _schema(plugin: Plugin) -> dict[str, Any]:
@@ -259,7 +264,7 @@ def _broken(plugin: Plugin, why: str) -> PluginError:
     cure = f"pip install --upgrade {package}, or without it: pip uninstall {package}"
     if plugin.builtin:
         cure = f"pip install --force-reinstall {package}"
-    return PluginError(f"The plugin {plugin} cannot be loaded: {why}", cure=cure)
+    return PluginError(f"The plugin {plugin} cannot be loaded: {why}.", cure=cure)
 
 
 def _row(plugin: Plugin, claims: tuple[Plugin, ...], *, on: bool) -> dict[str, Any]:

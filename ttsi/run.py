@@ -1,15 +1,15 @@
 """A spec run to its end: every cell and seed, journaled, resumable, and the files it leaves.
 
-    OUT/NAME-HASH/seed-S/  spec.json spec.resolved.json env.json samples.jsonl
-                           predictions.jsonl results.json manifest.json
-    OUT/NAME-HASH/         results.json over the seeds
+OUT/NAME-HASH/seed-S/  spec.json spec.resolved.json env.json samples.jsonl
+                       predictions.jsonl results.json manifest.json
+OUT/NAME-HASH/         results.json over the seeds
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,13 +19,16 @@ from ttsi.hooks import Hooks
 from ttsi.journal import Journal, write_atomically
 from ttsi.pipeline import Pipeline, Watcher
 from ttsi.spec import Spec, load_spec, resolved
+from ttsi.spec_read import read
 from ttsi.types import JSON, Record, Sample
 
 
 class Reporter(Watcher, Protocol):
     """Who is told how a run goes."""
 
-    def seed_started(self, spec: Spec, seed: int, samples: int, done: int, folder: Path) -> None: ...
+    def seed_started(
+        self, spec: Spec, seed: int, samples: int, done: int, folder: Path
+    ) -> None: ...
 
     def sample_finished(self, record: Record, done: int, samples: int) -> None: ...
 
@@ -50,118 +53,135 @@ class CellResult:
         return sum(int(results["samples"]) for results in self.seeds.values())
 
 
+def evaluate(
+    spec: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path = "runs",
+    overrides: Mapping[str, Any] | None = None,
+    reporter: Reporter | None = None,
+    hooks: Sequence[object] = (),
+    fresh: bool = False,
+) -> list[CellResult]:
+    """Run a spec (a path, or the document itself) and return one result per cell of its matrix.
+
+    The same as `ttsi eval`: resumes what is unfinished in `out`, raises TtsiError where that exits.
+    `hooks` are objects with methods marked `ttsi.hooks.hookimpl`; `fresh` forgets what was done.
+    """
+    specs = load_spec(spec, overrides)
+    document, _, _ = read(spec)
+    for cell in specs:
+        assemble.check(cell)
+    watching = Hooks()
+    for number, hook in enumerate(hooks):
+        watching.register(hook, f"evaluate-{number}")
+    return [_Cell(cell, document, Path(out), reporter, watching, fresh).run() for cell in specs]
+
+
+def run_name(spec: Spec) -> str:
+    """NAME-HASH: the hash covers all that shapes results, so other settings get another folder."""
+    return f"{spec.name}-{spec.digest.removeprefix('sha256:')[:10]}"
+
+
 @dataclass
-class Run:
-    """What `ttsi eval` does. `fresh` moves nothing away but begins a journal anew."""
+class _Cell:
+    """All seeds of one spec."""
 
+    spec: Spec
     document: Any
-    out: Path = Path("runs")
-    reporter: Reporter | None = None
-    hooks: Hooks = field(default_factory=Hooks)
-    fresh: bool = False
+    out: Path
+    reporter: Reporter | None
+    hooks: Hooks
+    fresh: bool
 
-    def __call__(self, specs: Sequence[Spec]) -> list[CellResult]:
-        for spec in specs:
-            assemble.check(spec)
-        return [self._cell(spec) for spec in specs]
-
-    def _cell(self, spec: Spec) -> CellResult:
-        benchmark = assemble.benchmark(spec)
+    def run(self) -> CellResult:
+        benchmark = assemble.benchmark(self.spec)
         samples = list(benchmark.samples())
         if not samples:
             raise UsageError(
-                f"Benchmark {spec.benchmark.name!r} has no samples with these options.",
+                f"Benchmark {self.spec.benchmark.name!r} has no samples with these options.",
                 where="/benchmark",
                 cure="Choose a limit of 1 or more.",
             )
-        folder = self.out / run_name(spec)
-        facts = {"revision": benchmark.revision()}
-        seeds = {seed: self._seed(spec, seed, samples, folder, facts) for seed in spec.seeds}
-        summary = {"schema": "ttsi.summary/1", "name": spec.name, **metrics.across_seeds(seeds)}
+        folder = self.out / run_name(self.spec)
+        seeds = {
+            seed: self._seed(seed, samples, folder / f"seed-{seed}", benchmark.revision())
+            for seed in self.spec.seeds
+        }
+        head = {"schema": "ttsi.summary/1", "name": self.spec.name, "cell": dict(self.spec.cell)}
+        summary = {**head, **metrics.across_seeds(seeds)}
         write_atomically(folder / "results.json", _pretty(summary))
-        return CellResult(spec, folder, seeds, summary)
+        return CellResult(self.spec, folder, seeds, summary)
 
     def _seed(
-        self, spec: Spec, seed: int, samples: list[Sample], cell: Path, facts: dict[str, JSON]
+        self, seed: int, samples: list[Sample], folder: Path, revision: str
     ) -> dict[str, JSON]:
-        folder = cell / f"seed-{seed}"
         with Journal(folder) as journal:
             if self.fresh:
                 journal.restart()
             done = journal.finished(samples)
-            pending = [sample for sample in samples if sample.id not in done]
             if self.reporter:
-                self.reporter.seed_started(spec, seed, len(samples), len(done), folder)
-            if pending or not (folder / "manifest.json").exists():
-                self._begin(folder, spec, seed, len(samples))
-                engines = self._advance(spec, seed, pending, samples, done, journal)
-                self._finish(folder, spec, seed, samples, done, journal, {**facts, "engines": engines})
+                self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
+            if len(done) < len(samples) or not (folder / "manifest.json").exists():
+                run = _SeedRun(self, seed, samples, journal, done)
+                run.begin()
+                engines = run.advance()
+                run.finish({"revision": revision, "engines": engines})
         results: dict[str, JSON] = json.loads((folder / "results.json").read_text())
         if self.reporter:
             self.reporter.seed_finished(results)
-        self.hooks.run_finished(results)
         return results
 
-    def _begin(self, folder: Path, spec: Spec, seed: int, samples: int) -> None:
-        write_atomically(folder / "spec.json", _pretty(self.document))
+
+@dataclass
+class _SeedRun:
+    """What is left of one seed. `done` fills up with a record a sample, errored ones too."""
+
+    cell: _Cell
+    seed: int
+    samples: list[Sample]
+    journal: Journal
+    done: dict[str, Record]
+
+    def begin(self) -> None:
+        folder, spec = self.journal.folder, self.cell.spec
+        # From here on results.json may be behind the journal.
+        (folder / "manifest.json").unlink(missing_ok=True)
+        write_atomically(folder / "spec.json", _pretty(self.cell.document))
         write_atomically(folder / "spec.resolved.json", _pretty(resolved(spec)))
         environment = provenance.environment(assemble.plugins_used(spec))
         write_atomically(folder / "env.json", _pretty(environment))
-        self.hooks.run_started(
-            {"name": spec.name, "seed": seed, "samples": samples, "folder": str(folder)}
+        samples = len(self.samples)
+        self.cell.hooks.run_started(
+            {"name": spec.name, "seed": self.seed, "samples": samples, "folder": str(folder)}
         )
 
-    def _advance(
-        self,
-        spec: Spec,
-        seed: int,
-        pending: list[Sample],
-        samples: list[Sample],
-        done: dict[str, Record],
-        journal: Journal,
-    ) -> list[dict[str, JSON]]:
-        """Run what is pending; `done` fills up with one record a sample, errored ones too."""
-
-        def deliver(record: Record) -> None:
-            journal.append(record)
-            done[record.id] = record
-            self.hooks.sample_finished(record)
-            if self.reporter:
-                self.reporter.sample_finished(record, len(done), len(samples))
-
-        def factory() -> Pipeline:
-            return assemble.pipeline(spec, seed, self.reporter)
-
+    def advance(self) -> list[dict[str, JSON]]:
+        """Run what is pending; returns what the engines say of themselves."""
+        pending = [sample for sample in self.samples if sample.id not in self.done]
         if not pending:
             return []
-        engines = assemble.executor(spec).run(factory, pending, deliver)
-        missing = [sample.id for sample in samples if sample.id not in done]
+        executor = assemble.executor(self.cell.spec)
+        engines = executor.run(self._pipeline, pending, self._deliver)
+        missing = [sample.id for sample in self.samples if sample.id not in self.done]
         if missing:
             raise RunError(
-                f"The executor ended without {len(missing)} of {len(samples)} samples, "
+                f"The executor ended without {len(missing)} of {len(self.samples)} samples, "
                 f"first {missing[0]}.",
                 cure="Run the same command: it resumes.",
             )
         return engines
 
-    def _finish(
-        self,
-        folder: Path,
-        spec: Spec,
-        seed: int,
-        samples: list[Sample],
-        done: dict[str, Record],
-        journal: Journal,
-        facts: dict[str, JSON],
-    ) -> None:
-        records = [done[sample.id] for sample in samples]
-        journal.compact(records)
+    def finish(self, facts: Mapping[str, JSON]) -> None:
+        """The files that are made of all records; the manifest last, as the mark of a whole run."""
+        folder, spec = self.journal.folder, self.cell.spec
+        records = [self.done[sample.id] for sample in self.samples]
+        self.journal.compact(records)
         results = {
             "schema": "ttsi.results/1",
             "name": spec.name,
             "benchmark": spec.benchmark.name,
             "model": spec.model["id"],
-            "seed": seed,
+            "seed": self.seed,
             "spec_digest": spec.digest,
             **facts,
             **metrics.summarise(records),
@@ -171,31 +191,17 @@ class Run:
         write_atomically(folder / "predictions.jsonl", "".join(answered))
         write_atomically(folder / "results.json", _pretty(results))
         write_atomically(folder / "manifest.json", _pretty(provenance.manifest(folder)))
+        self.cell.hooks.run_finished(results)
 
+    def _pipeline(self) -> Pipeline:
+        return assemble.pipeline(self.cell.spec, self.seed, self.cell.reporter)
 
-def evaluate(
-    spec: str | Path | Mapping[str, Any],
-    *,
-    out: str | Path = "runs",
-    overrides: Mapping[str, Any] | None = None,
-    reporter: Reporter | None = None,
-    on_sample: Callable[[Record], None] | None = None,
-) -> list[CellResult]:
-    """Run a spec (a path, or the document itself) and return one result per cell of its matrix.
-
-    The same as `ttsi eval`: resumes what is unfinished in `out`, raises TtsiError where that exits.
-    """
-    specs = load_spec(spec, overrides)
-    document = spec if isinstance(spec, Mapping) else json.loads(Path(spec).read_text())
-    hooks = Hooks()
-    if on_sample is not None:
-        hooks.add(on_sample)
-    return Run(document, Path(out), reporter, hooks)(specs)
-
-
-def run_name(spec: Spec) -> str:
-    """NAME-HASH: the hash covers all that shapes results, so other settings get another folder."""
-    return f"{spec.name}-{spec.digest.removeprefix('sha256:')[:10]}"
+    def _deliver(self, record: Record) -> None:
+        self.journal.append(record)
+        self.done[record.id] = record
+        self.cell.hooks.sample_finished(record)
+        if self.cell.reporter:
+            self.cell.reporter.sample_finished(record, len(self.done), len(self.samples))
 
 
 def _prediction(record: Record) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ttsi import registry
 from ttsi.errors import PluginError, Problem, UsageError
-from ttsi.spec_layers import Cell, Setting, cells, not_an_object, with_origin
+from ttsi.spec_layers import Cell, Setting, cells, not_an_object, with_matrix, with_origin
 from ttsi.spec_schema import COMPONENTS, DEFAULTS, skeleton
 from ttsi.spec_words import pointer, problems_of
 from ttsi.suggest import did_you_mean
@@ -22,31 +22,26 @@ class Check:
     """
 
     def __init__(self, document: Any, fixed: Mapping[str, Setting]) -> None:
-        self.problems: list[Problem] = []
         self.broken: dict[Problem, PluginError] = {}
         self.cells: list[Cell] = []
+        self._causes: dict[Problem, PluginError] = {}
         self._seen: dict[str, list[Problem]] = {}
-        if not isinstance(document, dict):
-            self.problems.append(not_an_object(document))
-            return
-        self._check_against(skeleton(), document, only="matrix")
-        self.cells, found = cells(document, fixed)
-        self._add(found)
+        found: dict[Problem, None] = {}  # a set that keeps the order
+        if isinstance(document, dict):
+            document = with_matrix(document, fixed)
+            found |= dict.fromkeys(_matrix_faults(document))
+            self.cells, faults = cells(document, fixed)
+            found |= dict.fromkeys(faults)
+        else:
+            found[not_an_object(document)] = None
         for cell in self.cells:
             for problem in self._of_cell(cell.document):
-                self._add([with_origin(problem, cell, fixed)], broken=self.broken.get(problem))
-
-    def _add(self, problems: list[Problem], broken: PluginError | None = None) -> None:
-        for problem in problems:
-            if broken is not None:
-                self.broken[problem] = broken
-            elif problem not in self.problems:
-                self.problems.append(problem)
-
-    def _check_against(self, schema: dict[str, Any], document: Any, *, only: str) -> None:
-        part = {key: value for key, value in document.items() if key == only}
-        schema = {"properties": {only: schema["properties"][only]}}
-        self._add(_faults(schema, part, ""))
+                told = with_origin(problem, cell, fixed)
+                if problem in self._causes:
+                    self.broken[told] = self._causes[problem]
+                else:
+                    found[told] = None
+        self.problems = list(found)
 
     def _of_cell(self, document: dict[str, Any]) -> list[Problem]:
         found = _faults(skeleton(), document, "")
@@ -75,10 +70,16 @@ class Check:
             return [Problem(place, message, did_you_mean(name, registry.discover(kind)))]
         except PluginError as error:
             problem = Problem(place, error.what, error.cure)
-            self.broken[problem] = error
+            self._causes[problem] = error
             return [problem]
         options = {k: v for k, v in component.items() if k != "name"} if is_object else {}
         return _faults(schema, options, pointer(key))
+
+
+def _matrix_faults(document: dict[str, Any]) -> list[Problem]:
+    schema = skeleton()["properties"]["matrix"]
+    del schema["propertyNames"]  # which keys can vary is told better by spec_layers
+    return _faults(schema, document["matrix"], "/matrix") if "matrix" in document else []
 
 
 def _faults(schema: dict[str, Any], document: Any, base: str) -> list[Problem]:

@@ -20,8 +20,8 @@ _ENVIRONMENT = {
     "TTSI_SEEDS": "/seeds",
     "TTSI_WAVE": "/executor/wave",
 }
-_MAY_VARY = ("model", "engine", "benchmark", "estimator", "generator", "learner", "inference")
-_MAY_VARY_TOO = ("scorer", "baseline")
+# Seeds and executor shape no result, so cells that differ in them would be one and the same run.
+_MAY_VARY = ("model", "baseline", *(key for key in COMPONENTS if key != "executor"))
 _MOST_CELLS = 1000
 
 
@@ -44,16 +44,16 @@ class Cell:
 
 
 def settings(overrides: Mapping[str, Any] | None) -> dict[str, Setting]:
-    """Pointer -> setting. Keys of `overrides` are dotted ("benchmark.limit"); None is not set."""
+    """Pointer -> setting, the shorter pointers first; keys of `overrides` are dotted."""
     found = {}
     for variable, place in _ENVIRONMENT.items():
         text = os.environ.get(variable, "").strip()
         if text:
             found[place] = Setting(_from_text(place, text), variable)
     for dotted, value in (overrides or {}).items():
-        if value is not None:
-            found[pointer(*dotted.split("."))] = Setting(value, "the command line")
-    return found
+        found[pointer(*dotted.split("."))] = Setting(value, "the command line")
+    # A component is replaced before its options are set, whichever layer asks for it.
+    return dict(sorted(found.items(), key=lambda item: item[0].count("/")))
 
 
 def _from_text(place: str, text: str) -> Any:
@@ -71,41 +71,36 @@ def _integer_or_text(text: str) -> int | str:
 def cells(document: Any, fixed: Mapping[str, Setting]) -> tuple[list[Cell], list[Problem]]:
     """Every cell of the grid with the fixed settings applied; one cell where there is no matrix.
 
-    An axis that a fixed setting overrides drops out. Where the matrix has problems, the one cell
-    is the document without it.
+    An axis that a fixed setting overrides drops out; so does one that has a problem.
     """
     base = {key: value for key, value in document.items() if key != "matrix"}
-    axes, problems = _axes(document.get("matrix"), has_matrix="matrix" in document)
+    axes, problems = _axes(document.get("matrix"))
     axes = {axis: values for axis, values in axes.items() if axis not in fixed}
     count = 1
     for values in axes.values():
         count *= len(values)
     if count > _MOST_CELLS:
         problems.append(Problem("/matrix", f"makes {count} cells; {_MOST_CELLS} is the most."))
-    if problems:
-        axes = {}
-    made = []
-    for indices in itertools.product(*(range(len(values)) for values in axes.values())):
-        cell = _cell(base, axes, indices, fixed, problems)
-        made.append(cell)
+        axes = {axis: values[:1] for axis, values in axes.items()}
+    steps = (range(len(values)) for values in axes.values())
+    made = [_cell(base, axes, indices, fixed, problems) for indices in itertools.product(*steps)]
     return made, problems
 
 
-def _axes(matrix: Any, *, has_matrix: bool) -> tuple[dict[str, list[Any]], list[Problem]]:
-    problems = []
+def _axes(matrix: Any) -> tuple[dict[str, list[Any]], list[Problem]]:
+    problems: list[Problem] = []
     axes: dict[str, list[Any]] = {}
-    if not has_matrix or not isinstance(matrix, dict):
+    if not isinstance(matrix, dict):
         return axes, []  # the schema tells what is wrong with a matrix that is not an object
-    allowed = [*_MAY_VARY, *_MAY_VARY_TOO]
     for axis, values in matrix.items():
         first = tokens_of(axis)[0] if axis.startswith("/") else ""
         if not axis.startswith("/"):
             message = "a matrix key is a JSON pointer and begins with a slash."
             cure = f'Write "/{axis.replace(".", "/")}".' if axis else ""
             problems.append(Problem(pointer("matrix", axis), message, cure))
-        elif first not in allowed:
+        elif first not in _MAY_VARY:
             message = f'"{first}" cannot vary in a matrix.'
-            cure = did_you_mean(first, allowed, noun="keys that can")
+            cure = did_you_mean(first, _MAY_VARY, noun="keys that can")
             problems.append(Problem(pointer("matrix", axis), message, cure))
         elif isinstance(values, list) and values:
             axes[axis] = values
@@ -126,11 +121,14 @@ def _cell(
         values[axis] = choices[index]
         places[axis] = pointer("matrix", axis, index)
         if not _put(document, tokens_of(axis), copy.deepcopy(choices[index])):
-            problem = Problem(pointer("matrix", axis), "this pointer leads nowhere in the spec.")
-            if problem not in problems:
-                problems.append(problem)
+            message = "this pointer leads nowhere in the spec."
+            problems.append(Problem(pointer("matrix", axis), message))
     for place, setting in fixed.items():
-        _put(document, tokens_of(place), copy.deepcopy(setting.value))
+        tokens = tokens_of(place)
+        if place == "/matrix":
+            continue
+        if tokens[0] == "matrix" or not _put(document, tokens, copy.deepcopy(setting.value)):
+            problems.append(Problem(place, f"{setting.source} cannot set this key of the spec."))
     return Cell(document, values, places)
 
 
@@ -185,6 +183,11 @@ def with_origin(problem: Problem, cell: Cell, fixed: Mapping[str, Setting]) -> P
 
 def _within(place: str, outer: str) -> bool:
     return place == outer or place.startswith(outer + "/")
+
+
+def with_matrix(document: dict[str, Any], fixed: Mapping[str, Setting]) -> dict[str, Any]:
+    """The document under a matrix that the command line sets, which no cell could be given."""
+    return {**document, "matrix": fixed["/matrix"].value} if "/matrix" in fixed else document
 
 
 def not_an_object(document: Any) -> Problem:

@@ -14,6 +14,8 @@ from ttsi.spec_words import pointer
 _DEEPEST = 32
 """Levels of nesting; a spec needs four. Bounds every recursion that follows."""
 
+_LARGEST_INTEGER = 2**64
+
 
 class _Object(dict[str, Any]):
     """A JSON object that remembers which of its keys were written more than once."""
@@ -80,23 +82,27 @@ def _copy(value: Any, path: tuple[str | int, ...], problems: list[Problem]) -> A
         problems.append(_too_deep(pointer(*path[:1])))
         return None
     if isinstance(value, Mapping):
-        for key in getattr(value, "repeated", ()):
-            problems.append(
-                Problem(pointer(*path, key), "this key is written twice.", "Keep one of the two.")
-            )
-        for key in value:
-            if not isinstance(key, str):
-                problems.append(Problem(pointer(*path), f"the key {key!r} is not a string."))
+        problems += _faulty_keys(value, path)
         return {k: _copy(v, (*path, k), problems) for k, v in value.items() if isinstance(k, str)}
     if isinstance(value, list | tuple):
         return [_copy(v, (*path, place), problems) for place, v in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         problems.append(Problem(pointer(*path), f"{value} is not a number that JSON knows."))
+    elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        problems.append(Problem(pointer(*path), "a number of too many digits."))
+        return None
     elif not (value is None or isinstance(value, str | bool | int | float)):
         kind = type(value).__name__
         problems.append(Problem(pointer(*path), f"a value of type {kind} is not JSON."))
         return None
     return value
+
+
+def _faulty_keys(value: Mapping[Any, Any], path: tuple[str | int, ...]) -> list[Problem]:
+    twice, cure = "this key is written twice.", "Keep one of the two."
+    found = [Problem(pointer(*path, key), twice, cure) for key in getattr(value, "repeated", ())]
+    strange = [key for key in value if not isinstance(key, str)]
+    return found + [Problem(pointer(*path), f"the key {key!r} is not a string.") for key in strange]
 
 
 def _too_deep(place: str) -> Problem:

@@ -75,7 +75,7 @@ def skeleton() -> dict[str, Any]:
     }
     return {
         "type": "object",
-        "properties": _plain_keys() | {key: component for key in COMPONENTS},
+        "properties": _plain_keys() | dict.fromkeys(COMPONENTS, component),
         "required": ["benchmark"],
         "additionalProperties": False,
     }
@@ -114,6 +114,7 @@ def _plain_keys() -> dict[str, Any]:
             "type": "string",
             # Python lets $ stand before a last line break; the look-ahead does not.
             "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)",
+            "$comment": "letters, digits, dots, underscores and hyphens, a letter or digit first",
             "maxLength": 100,
             "description": "Names the run's folder. Default: the file's name.",
         },

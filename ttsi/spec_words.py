@@ -53,7 +53,7 @@ def shown(value: Any) -> str:
 
 
 def problems_of(error: Any, base: str = "") -> Iterator[Problem]:
-    """The problems that one `jsonschema.ValidationError` stands for; `base` precedes its pointer."""
+    """The problems that one jsonschema.ValidationError stands for, their pointers after `base`."""
     place = base + pointer(*error.absolute_path)
     if error.validator == "additionalProperties" and error.validator_value is False:
         yield from _unknown_keys(error, place)
@@ -152,7 +152,10 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "minProperties": _size("at least", "keys"),
     "maxProperties": _size("at most", "keys"),
     "uniqueItems": lambda e: f"the same value twice: {shown(_first_repeated(e.instance))}.",
-    "pattern": lambda e: f"{shown(e.instance)} does not match {e.validator_value}.",
+    "pattern": lambda e: (
+        f"expected {e.schema.get('$comment', f'a match of {e.validator_value}')}, "
+        f"got {shown(e.instance)}."
+    ),
 }
 
 

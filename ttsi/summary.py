@@ -17,7 +17,8 @@ def show(cell: CellResult, console: Console) -> None:
     from rich.table import Table
 
     for seed, results in cell.seeds.items():
-        table = Table(title=f"{cell.spec.name}, seed {seed}", title_justify="left", show_header=False)
+        title = f"{cell.spec.name}, seed {seed}"
+        table = Table(title=title, title_justify="left", show_header=False)
         table.add_column(style="bold")
         table.add_column()
         for label, value in _rows(results):

@@ -192,7 +192,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A synthetic (task, calls) pair. `text` is the model's raw output, `attempts` how many drawn."""
+    """A synthetic (task, calls) pair: the model's raw `text`, and how many `attempts` it took."""
 
     task: Task
     calls: tuple[ToolCall, ...]

@@ -54,13 +54,17 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ttsi.run import Run
-    from ttsi.spec import load_document, load_spec
+    from ttsi.run import evaluate
 
-    specs = load_spec(args.spec, overrides(args))
     reporter = _reporter(args)
     try:
-        cells = Run(load_document(args.spec), Path(args.out), reporter, fresh=args.fresh)(specs)
+        cells = evaluate(
+            Path(args.spec),
+            out=args.out,
+            overrides=overrides(args),
+            reporter=reporter,
+            fresh=args.fresh,
+        )
     except KeyboardInterrupt:
         reporter.stop()
         print(

@@ -1,10 +1,10 @@
 """Scoring `exact@1` (DESIGN section 8): text -> calls -> normalised calls -> right or wrong.
 
-    literals.py     a value of JSON or Python notation, read in linear time and never evaluated
-    parse.py        the calls in a model's answer
-    normalise.py    values by the type that the tool's schema declares
-    match.py        calls against the reference, and the first reason why not
-    predictions.py  a file of predictions, scored again without a model
+literals.py     a value of JSON or Python notation, read in linear time and never evaluated
+parse.py        the calls in a model's answer
+normalise.py    values by the type that the tool's schema declares
+match.py        calls against the reference, and the first reason why not
+predictions.py  a file of predictions, scored again without a model
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+import sys
 from dataclasses import dataclass, field
 
 from ttsi.types import JSON
@@ -24,7 +24,8 @@ MAX_DEPTH = 64
 MAX_DIGITS = 400
 
 _SPACE = re.compile(r"\s*")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w.])")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NUMBER_GOES_ON = re.compile(r"[\w.]")
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
 _WORD = re.compile(r"[+-]?[A-Za-z_]\w*")
 _STRING_STOP = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]")}
@@ -35,7 +36,12 @@ _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": No
 _NOT_FINITE = frozenset({"NaN", "nan", "Infinity", "inf"})
 _SIMPLE_ESCAPES = {
     **{char: char for char in "\"'\\/"},
-    **{"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "\n": ""},
+    "b": "\b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "\n": "",
 }
 
 
@@ -52,7 +58,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """No complete value: it went wrong at `at`, with `depth` brackets open (0 if text ran out)."""
+    """No complete value: it went wrong at `at`, with `depth` brackets open there."""
 
     at: int
     depth: int
@@ -60,7 +66,7 @@ class Broken:
     keys: frozenset[str]
 
 
-class _Fault(Exception):
+class _FaultError(Exception):
     """The text at `at` does not go on as a value does."""
 
     def __init__(self, at: int, too_deep: bool = False) -> None:
@@ -97,10 +103,19 @@ class Reader:
         state = _State()
         try:
             end, value = self._container(start, state)
-        except _Fault as fault:
-            depth = 0 if fault.at >= len(self.text) else len(state.stack)
-            return Broken(fault.at, depth, fault.too_deep, frozenset(state.keys))
+        except _FaultError as fault:
+            return Broken(fault.at, len(state.stack), fault.too_deep, frozenset(state.keys))
         return Value(value, start, end, state.sound, frozenset(state.keys))
+
+    def read_all(self) -> Value | None:
+        """The sound value that the whole text is, but for white space around it; else None."""
+        start = self.skip_space(0)
+        if self.text[start : start + 1] not in ("[", "{"):
+            return None
+        outcome = self.read(start)
+        if isinstance(outcome, Broken) or not outcome.sound:
+            return None
+        return outcome if self.skip_space(outcome.end) == len(self.text) else None
 
     def skip_space(self, at: int) -> int:
         return self._matched(_SPACE, at) or at
@@ -140,7 +155,7 @@ class Reader:
 
     def _open(self, at: int, state: _State) -> int:
         if len(state.stack) == MAX_DEPTH:
-            raise _Fault(at, too_deep=True)
+            raise _FaultError(at, too_deep=True)
         is_object = self.text[at] == "{"
         state.stack.append(_Open({} if is_object else [], "}" if is_object else "]"))
         self.visited += 1
@@ -162,18 +177,18 @@ class Reader:
             return at + 1
         if follows == top.closer:
             return at
-        raise _Fault(at)
+        raise _FaultError(at)
 
     def _key(self, at: int, top: _Open, state: _State) -> int:
         if self.text[at : at + 1] not in ('"', "'"):
             # An unquoted key is no notation that is read, but it tells what was meant.
-            if word := _WORD.match(self.text, at):
-                state.keys.add(word[0])
-            raise _Fault(at)
+            if (end := self._matched(_WORD, at)) is not None:
+                state.keys.add(self.text[at:end])
+            raise _FaultError(at)
         at, key = self._string(at)
         at = self.skip_space(at)
         if self.text[at : at + 1] != ":":
-            raise _Fault(at)
+            raise _FaultError(at)
         state.keys.add(key)
         top.key = key
         return at + 1
@@ -182,9 +197,11 @@ class Reader:
         if self.text[at : at + 1] in ('"', "'"):
             return self._string(at)
         if (end := self._matched(_NUMBER, at)) is not None:
+            if _NUMBER_GOES_ON.match(self.text, end):
+                raise _FaultError(at)
             number = _number(self.text[at:end]) if end - at <= MAX_DIGITS else None
             if number is None and _LEADING_ZERO.match(self.text, at):
-                raise _Fault(at)
+                raise _FaultError(at)
             state.sound = state.sound and number is not None
             return end, number
         if (end := self._matched(_WORD, at)) is not None:
@@ -194,19 +211,19 @@ class Reader:
             if word.lstrip("+-") in _NOT_FINITE:
                 state.sound = False
                 return end, None
-        raise _Fault(at)
+        raise _FaultError(at)
 
     def _string(self, at: int) -> tuple[int, str]:
         end = self._string_end(at)
-        raw = self.text[at + 1 : end - 1]
         if end > len(self.text):
-            raise _Fault(len(self.text))
+            raise _FaultError(at)
+        raw = self.text[at + 1 : end - 1]
         if "\\" in raw:
             self.visited += len(raw)
             try:
                 raw = _ESCAPE.sub(_unescape, raw)
             except ValueError:
-                raise _Fault(end) from None
+                raise _FaultError(end) from None
         return end, _whole(raw)
 
     def _string_end(self, at: int) -> int:
@@ -236,19 +253,6 @@ class Reader:
         return found.end()
 
 
-def read_whole(text: str, count: Callable[[int], None] = lambda visited: None) -> JSON | None:
-    """The list or object that `text` is, but for white space around it; None if it is not one.
-
-    `count` is told how many characters were looked at.
-    """
-    reader = Reader(text)
-    start = reader.skip_space(0)
-    outcome = reader.read(start) if text[start : start + 1] in ("[", "{") else None
-    whole = isinstance(outcome, Value) and reader.skip_space(outcome.end) == len(text)
-    count(reader.visited)
-    return outcome.value if whole and isinstance(outcome, Value) and outcome.sound else None
-
-
 def _number(literal: str) -> int | float | None:
     """None for what is no number in either notation (007) or is not finite (1e999)."""
     if _LEADING_ZERO.match(literal):
@@ -263,7 +267,10 @@ def _unescape(found: re.Match[str]) -> str:
     """ValueError for an escape that is cut short, such as `\\u12`."""
     code = found[1]
     if code[0] in "uUx":
-        return chr(int(code[1:], 16)) if len(code) > 1 else chr(-1)
+        point = int(code[1:], 16)
+        if point > sys.maxunicode:
+            raise ValueError(code)
+        return chr(point)
     return _SIMPLE_ESCAPES.get(code, found[0])
 
 

@@ -14,7 +14,7 @@ from ttsi.types import Estimate, Prompt, Request, Sampling, Task
 
 @dataclass(frozen=True)
 class Perplexity:
-    """u = 1 / perplexity of the model's free greedy answer, in (0, 1]; uncertain iff u < threshold."""
+    """u = 1 / perplexity of the free greedy answer, in (0, 1]; uncertain iff u < threshold."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"generate"})
 

@@ -7,7 +7,6 @@ rewritten one would offer other tools.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -16,8 +15,9 @@ from ttsi.calls import calls_schema
 from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
-from ttsi.scoring.parse import find_object, parse_calls
-from ttsi.types import Example, Generation, Message, ParseStatus, Prompt, Request, Sampling, Task
+from ttsi.scoring.objects import find_object
+from ttsi.scoring.parse import calls_of, parse_calls
+from ttsi.types import Example, Generation, Message, Prompt, Request, Sampling, Task
 from ttsi.validation import argument_faults
 
 ROLE = "You write training data for an assistant that answers requests by calling tools."
@@ -31,8 +31,8 @@ It was given this input:
 {input}
 
 Write ONE new training example. The new input must be similar in kind and difficulty but ask for \
-something else: other names, numbers or values, in other words. The output must be the correct tool \
-calls for the new input, using only the tools above, with every value taken from the new input.
+something else: other names, numbers or values, in other words. The output must be the correct \
+tool calls for the new input, using only the tools above, with every value taken from the new input.
 
 Reply with a JSON object: {{"input": "...", "output": [{{"name": "...", "arguments": {{...}}}}]}}"""
 
@@ -95,15 +95,15 @@ class SelfGenerator:
             return None
         new_input = made["input"].strip()
         written = made["output"]
-        parsed = parse_calls(written if isinstance(written, str) else json.dumps(written))
-        if parsed.status is not ParseStatus.OK or not parsed.calls:
+        calls = parse_calls(written).calls if isinstance(written, str) else calls_of(written)
+        if not calls:
             return None
         if not new_input or _folded(new_input) == _folded(task.input):
             return None
-        if any(argument_faults(task.tools, call) for call in parsed.calls):
+        if any(argument_faults(task.tools, call) for call in calls):
             return None
         variant = task.variant(str(k), input=new_input)
-        return Example(variant, parsed.calls, output.text, attempts=attempt + 1)
+        return Example(variant, calls, output.text, attempts=attempt + 1)
 
 
 def _example_schema(task: Task) -> dict[str, Any]:

@@ -37,7 +37,9 @@ class Decoding:
     repetition_penalty: float = option(1.1, "Penalty on tokens seen.", exclusiveMinimum=0)
     max_tokens: int = option(256, "Length at which an answer is cut.", minimum=1)
     min_calls: int = option(1, "Least number of calls under format tool_calls.", minimum=0)
-    max_calls: int | None = option(None, "Most calls under format tool_calls; null: any.", minimum=1)
+    max_calls: int | None = option(
+        None, "Most calls under format tool_calls; null: any.", minimum=1
+    )
 
     def sampling(self) -> Sampling:
         return Sampling(

@@ -15,7 +15,7 @@ from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 
 @dataclass(frozen=True)
 class LoraSft:
-    """The paper's recipe. With K=1 its three steps have rates 0, lr, lr/2: two effective updates."""
+    """The paper's recipe. With K=1 its three steps have rates 0, lr, lr/2: two real updates."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"train", "adapters"})
 

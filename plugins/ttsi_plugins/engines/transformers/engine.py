@@ -32,7 +32,7 @@ class Runtime:
         self.loaded = loaded
         self.options = options
         self.model: Any = loaded.model
-        self.model.eval()
+        self.parameters = int(self.model.num_parameters())
         config = self.model.config.get_text_config()
         self.tokens = Tokens(loaded.tokenizer, self.model.generation_config)
         self.grammars = Grammars(
@@ -100,21 +100,18 @@ class Runtime:
         return adapters
 
     def digest(self) -> str:
-        # The digest is of the base model as it was loaded, so without the adapter's layers.
-        self.lora.remove()
         return weights.digest(self.model)
 
     def describe(self) -> dict[str, JSON]:
-        self.lora.remove()
         packages = ("torch", "transformers", "peft", "xgrammar")
         return {
             "model": str(self.options.model["id"]),
             "folder": str(self.loaded.folder),
-            "dtype": str(self.loaded.dtype).removeprefix("torch."),
-            "device": str(self.loaded.device),
+            "dtype": self.loaded.dtype,
+            "device": self.loaded.device,
             "device_name": _device_name(self.model.device),
             "attention": self.options.attention,
-            "parameters": self.model.num_parameters(),
+            "parameters": self.parameters,
             "versions": {name: version(name) for name in packages},
         }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import json
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,7 +106,9 @@ class Lora:
             parsed = peft.PeftConfig.from_peft_type(**settings)
             if not isinstance(parsed, peft.LoraConfig):
                 raise ValueError(f"it is of type {settings.get('peft_type')}, not LORA")
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+                # PEFT asks transformers by a name that transformers has deprecated.
+                warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
                 self._peft = peft.get_peft_model(self._model, parsed)
         except (KeyError, TypeError, ValueError) as error:
             raise EngineError(

@@ -1,0 +1,137 @@
+"""The Hugging Face libraries as guests: Hub ids, offline use, silence, missing packages."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ttsi.data import offline
+from ttsi.errors import CorruptAsset, MissingAsset, StorageError, TtsiError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt", "vocab.txt"]
+# Other formats of the same weights: sub-folders (onnx, original) and Mistral's own layout.
+_UNWANTED = ["*/*", "consolidated*.safetensors"]
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether `name` has the form owner/name."""
+    return _HUB_ID.fullmatch(name) is not None
+
+
+def download_command(name: str, revision: str) -> str:
+    return f"hf download {name}" + ("" if revision == "main" else f" --revision {revision}")
+
+
+def snapshot(name: str, revision: str) -> Path:
+    """The Hub model's files at `revision` in the Hub's own cache, fetched where allowed.
+
+    With TTSI_OFFLINE no connection is opened. Raises MissingAsset (not cached and not to be had),
+    StorageError (the Hub's cache cannot be written).
+    """
+    with needs_packages():
+        import huggingface_hub
+        from huggingface_hub import errors
+    where = f"{name} at revision {revision}"
+    try:
+        with _bars_on_terminals_only():
+            folder = huggingface_hub.snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=_WANTED,
+                ignore_patterns=_UNWANTED,
+                local_files_only=offline(),
+            )
+    except errors.GatedRepoError as error:
+        what, cure = "The model asks for consent or a login.", "hf auth login"
+        raise MissingAsset(what, where=f"https://huggingface.co/{name}", cure=cure) from error
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        missing = "revision" if isinstance(error, errors.RevisionNotFoundError) else "model"
+        cure = 'Correct "model" in the spec, or `hf auth login` if the model is private.'
+        raise MissingAsset(f"The Hub has no such {missing}.", where=where, cure=cure) from error
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, ConnectionError) as error:
+        why = "TTSI_OFFLINE forbids fetching it" if offline() else "the Hub did not answer"
+        raise MissingAsset(
+            f"The model is not in the Hub's local cache, and {why}.",
+            where=where,
+            cure=f"With a network: {download_command(name, revision)}",
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"The Hub's cache cannot be written: {error.strerror or error}.",
+            where=str(error.filename or huggingface_hub.constants.HF_HUB_CACHE),
+            cure="Free some space, or set HF_HOME to a folder on another disk.",
+        ) from error
+    return Path(folder)
+
+
+@contextmanager
+def needs_packages() -> Iterator[None]:
+    """A package that is not installed as a MissingAsset that says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingAsset(
+            f"Running a model here needs the package {error.name!r}, which is not installed.",
+            where=sys.prefix,
+            cure="pip install 'ttsi[transformers]'",
+        ) from error
+
+
+@contextmanager
+def library_errors(what: str, where: Path, cure: str) -> Iterator[None]:
+    """Whatever transformers raises over the files in `where`, as one of ours.
+
+    Its parsers meet files from anywhere and raise anything from KeyError to bare Exception: hence
+    the wide net. An ImportError is an optional kernel (flash attention) that is not installed.
+    """
+    try:
+        yield
+    except TtsiError:
+        raise
+    except ImportError as error:
+        raise MissingAsset(
+            f"{what}: {_first_line(error)}",
+            where=str(where),
+            cure='Install what it names, or use "attention": "sdpa".',
+        ) from error
+    except Exception as error:
+        raise CorruptAsset(f"{what}: {_first_line(error)}", where=str(where), cure=cure) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and no advice from transformers; its settings are restored afterwards."""
+    from transformers.utils import logging
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _bars_on_terminals_only() -> Iterator[None]:
+    from huggingface_hub import utils
+
+    if sys.stderr.isatty() or utils.are_progress_bars_disabled():
+        yield
+        return
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        utils.enable_progress_bars()
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]

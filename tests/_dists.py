@@ -1,0 +1,56 @@
+"""Distributions made on the spot: a dist-info folder and modules, found as installed ones are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ESTIMATOR = """
+from dataclasses import dataclass
+from typing import ClassVar
+from ttsi.options import option
+
+@dataclass(frozen=True)
+class Mine:
+    needs: ClassVar[frozenset[str]] = frozenset()
+    depth: int = option(2, "How deep.", minimum=1, maximum=9)
+    weight: float = option(1, "How much.", exclusiveMinimum=0)
+
+    def estimate(self, tasks, engine, seed):
+        return []
+"""
+
+
+def write_dist(
+    folder: Path,
+    distribution: str,
+    entry_points: Mapping[str, str],
+    modules: Mapping[str, str] | None = None,
+    version: str = "1.5",
+) -> Path:
+    """`entry_points`: group -> lines. Returns `folder`, which belongs on sys.path."""
+    info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+    )
+    text = "\n".join(f"[{group}]\n{lines}\n" for group, lines in entry_points.items())
+    (info / "entry_points.txt").write_text(text)
+    for name, code in (modules or {}).items():
+        (folder / f"{name}.py").write_text(code)
+    return folder
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """`folder` first on sys.path; what was imported from it is forgotten afterwards."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
+                del sys.modules[name]

@@ -1,0 +1,73 @@
+"""One engine for all tests of a process, and short real prompts to put to it.
+
+The renderer is deliberately not the benchmarks': what is tested here must not depend on them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ttsi.types import Message, Prompt
+from ttsi_plugins.engines.transformers import TransformersEngine
+
+OPENING = '[{"name": "'
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@functools.cache
+def shared_engine() -> TransformersEngine:
+    """The embedded model in float32 on the CPU."""
+    engine = TransformersEngine({"id": "smollm2-135m"}, device="cpu")
+    engine.load()
+    return engine
+
+
+def data(name: str) -> Path:
+    folder = Path(os.environ.get("TTSI_DATA_DIR") or ROOT.parent / "shared" / "data")
+    return folder / name
+
+
+def hammer(name: str) -> list[dict[str, Any]]:
+    """Rows of a data set in Hammer's layout: query, tools."""
+    return list(json.loads(data(f"hammer/{name}.json").read_text()))
+
+
+def nexusraven() -> list[dict[str, Any]]:
+    lines = data("nexusraven/standardized_api_list.jsonl").read_text().splitlines()
+    tools = {tool["name"]: tool for tool in map(json.loads, lines)}
+    rows = data("nexusraven/standardized_queries.jsonl").read_text().splitlines()
+    return [
+        {"query": row["prompt"], "tools": [tools[name] for name in row["context_functions"]]}
+        for row in map(json.loads, rows)
+    ]
+
+
+def short_tasks(rows: list[dict[str, Any]], count: int) -> list[tuple[Prompt, list[str]]]:
+    """The `count` shortest rows that offer three tools or more, as a prompt and the tools' names."""
+    tasks = []
+    for row in rows:
+        names = list(dict.fromkeys(tool["name"] for tool in row["tools"]))
+        lines = [f"- {tool['name']}: {tool['description'].strip()[:60]}" for tool in row["tools"]]
+        system = Message("system", "Answer with one call of these tools:\n" + "\n".join(lines))
+        query = row["query"]
+        if isinstance(query, list):
+            query = "\n".join(f"{turn['role']}: {turn['content']}" for turn in query)
+        if len(names) >= 3:
+            tasks.append((Prompt((system, Message("user", query))), names))
+    tasks.sort(key=lambda task: sum(len(message.content) for message in task[0].messages))
+    return tasks[:count]
+
+
+def real_tasks(count: int) -> list[tuple[Prompt, list[str]]]:
+    """`count` tasks of each of four benchmarks."""
+    sources = [hammer("sealtool"), nexusraven(), hammer("apibank_l1"), hammer("toolalpaca")]
+    return [task for rows in sources for task in short_tasks(rows, count)]
+
+
+def ask(text: str, opening: str = "") -> Prompt:
+    """A short prompt of our own."""
+    return Prompt((Message("system", "Be brief."), Message("user", text)), opening)

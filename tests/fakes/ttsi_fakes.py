@@ -1,0 +1,137 @@
+"""A distribution of fakes, found through its entry points as any third party's.
+
+The engine is scripted so that faults can be injected; what it is asked is kept in `asked`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ttsi.digests import bytes_digest, draw_seed, json_digest
+from ttsi.options import option
+from ttsi.types import (
+    Adapter,
+    Generation,
+    Likelihood,
+    Prompt,
+    Request,
+    Sample,
+    Task,
+    Tool,
+    ToolCall,
+    Training,
+    TrainJob,
+)
+
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+}
+TOOLS = (Tool("get_weather", "Weather now", CITY), Tool("get_time", "Local time", CITY))
+
+
+def make_sample(number: int, city: str | None = None) -> Sample:
+    city = city or f"City{number}"
+    task = Task(
+        id=f"rows/{number}",
+        tools=TOOLS,
+        instruction="Call a tool.\n" + "\n".join(tool.name for tool in TOOLS),
+        input=f"What is the weather in {city}?",
+    )
+    return Sample(task, (ToolCall("get_weather", {"city": city}),))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`rows` samples whose answer is get_weather of the city named."""
+
+    scoring: ClassVar[Mapping[str, Any]] = {}
+
+    rows: int = option(6, "How many.", minimum=0)
+
+    def samples(self) -> Iterable[Sample]:
+        return [make_sample(number) for number in range(self.rows)]
+
+    def revision(self) -> str:
+        return json_digest(["rows", self.rows])
+
+
+def default_script(request: Request) -> str:
+    """Right for even cities, wrong for odd ones unless adapted; writes examples when asked to."""
+    text = request.prompt.messages[-1].content
+    if "training example" in text:
+        number = request.seed % 1000
+        call = {"name": "get_weather", "arguments": {"city": f"Town{number}"}}
+        return json.dumps({"input": f"Weather in Town{number}, please", "output": [call]})
+    city = text.rsplit(" ", 1)[-1].rstrip("?")
+    right = request.adapter is not None or city[-1] in "02468"
+    name = "get_weather" if right else "get_time"
+    return json.dumps([{"name": name, "arguments": {"city": city}}])
+
+
+@dataclass
+class ScriptedEngine:
+    """Answers by `script`; likelihoods by digest; adapters hold the digest of what they saw."""
+
+    model: Mapping[str, Any] = field(default_factory=lambda: {"id": "scripted"})
+    delay: float = option(0.0, "Seconds each generation takes.", minimum=0)
+    script: Callable[[Request], str] = default_script
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"loglikelihood", "generate", "grammar", "adapters", "train"}
+    )
+
+    def __post_init__(self) -> None:
+        self.on_progress: Callable[[int, int], None] | None = None
+        self.asked: list[Any] = []
+        self.weights = b"base weights"
+        self.closed = False
+
+    def load(self) -> None: ...
+
+    def loglikelihoods(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
+    ) -> list[list[Likelihood]]:
+        self.asked += [*prompts]
+        return [
+            [
+                Likelihood(-(draw_seed(0, text, prompt.messages[-1].content) % 100) / 10, 2)
+                for text in some
+            ]
+            for prompt, some in zip(prompts, continuations, strict=True)
+        ]
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        self.asked += [*requests]
+        made = []
+        for done, request in enumerate(requests, start=1):
+            time.sleep(self.delay)
+            made.append(Generation(self.script(request), 10, 5, -1.0, "stop"))
+            if self.on_progress:
+                self.on_progress(done, len(requests))
+        return made
+
+    def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
+        self.asked += [*jobs]
+        return [
+            Adapter(
+                repr([(pair[0].messages[-1].content, pair[1]) for pair in job.pairs]).encode(),
+                {"r": job.recipe.rank},
+                Training((1.0, 0.9, 0.8), (0.0, 1e-4, 5e-5), 0.1, 30),
+            )
+            for job in jobs
+        ]
+
+    def digest(self) -> str:
+        return bytes_digest(self.weights)
+
+    def describe(self) -> dict[str, Any]:
+        return {"model": self.model["id"], "pid": os.getpid()}
+
+    def close(self) -> None:
+        self.closed = True

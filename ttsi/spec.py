@@ -1,0 +1,173 @@
+"""The spec: what one evaluation is, as JSON outside and as a frozen Spec inside.
+
+    load_spec("spec.json", {"benchmark.limit": 5})  ->  [Spec, ...]     one per cell of the matrix
+    resolved(spec)                                  ->  the same, with every default written out
+
+Reading is spec_read, layers and matrix spec_layers, faults spec_check, the schema spec_schema.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ttsi
+from ttsi import registry
+from ttsi.digests import json_digest
+from ttsi.errors import Problem, SpecError
+from ttsi.spec_check import Check
+from ttsi.spec_layers import settings
+from ttsi.spec_read import plain, read
+from ttsi.spec_schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS, model_defaults
+from ttsi.types import JSON
+
+_SHAPES_NO_RESULT = ("ttsi", "name", "seeds", "executor")
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A plugin's name and the options the spec gives it; options left out are not written in."""
+
+    name: str
+    options: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One evaluation. `cell`: JSON pointer -> value, for a spec that is one cell of a matrix."""
+
+    name: str
+    model: Mapping[str, JSON]
+    engine: Component
+    benchmark: Component
+    estimator: Component
+    generator: Component
+    learner: Component
+    inference: Component
+    executor: Component
+    scorer: Component
+    seeds: tuple[int, ...] = (0,)
+    baseline: bool = True
+    cell: Mapping[str, JSON] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Digest over all that shapes results: not the name, seeds or executor, but our version."""
+        shaping = {k: v for k, v in resolved(self).items() if k not in _SHAPES_NO_RESULT}
+        return json_digest([ttsi.__version__, shaping])
+
+
+def load_spec(
+    source: Path | Mapping[str, JSON] | str, overrides: Mapping[str, JSON] | None = None
+) -> list[Spec]:
+    """Read, check and split a spec: one Spec, or one for each cell of its matrix.
+
+    `source` is a path, a mapping, or JSON text that begins with `{`. `overrides` (dotted key ->
+    value) win over the environment, that over the spec, that over defaults.
+    SpecError holds every problem; PluginError: all is well but a plugin it names cannot be loaded;
+    UsageError: there is no such file.
+    """
+    document, where, problems = read(source)
+    if document is None:
+        raise SpecError(problems, where=where)
+    check = Check(document, settings(overrides))
+    problems += check.problems
+    if problems:
+        raise SpecError([*problems, *check.broken], where=where)
+    for error in check.broken.values():
+        raise error
+    fallback = Path(where).stem if where else ""
+    return [_build(cell.document, cell.values, fallback) for cell in check.cells]
+
+
+def load_document(source: Path | Mapping[str, JSON] | str) -> JSON:
+    """The JSON value of a spec as it is written, unchecked. SpecError: it is not JSON."""
+    document, where, problems = read(source)
+    if document is None:
+        raise SpecError(problems, where=where)
+    return document
+
+
+def validate(document: JSON, overrides: Mapping[str, JSON] | None = None) -> list[Problem]:
+    """All problems of a parsed document, broken plugins included. Raises nothing."""
+    document, problems = plain(document)
+    if any(problem.pointer == "" for problem in problems):
+        return problems
+    check = Check(document, settings(overrides))
+    return [*problems, *check.problems, *check.broken]
+
+
+def resolved(spec: Spec) -> dict[str, JSON]:
+    """The spec with every default written out; loads to a Spec of the same digest.
+
+    The scorer's options are, from the lowest layer up: its defaults, what the benchmark's labels
+    need (`Benchmark.scoring`), the spec's own.
+    """
+    document: dict[str, JSON] = {"ttsi": 1, "name": spec.name}
+    document["model"] = {**model_defaults(), **spec.model}
+    for key in COMPONENTS:
+        component: Component = getattr(spec, key)
+        document[key] = {"name": component.name, **effective_options(spec, key)}
+    document["seeds"] = list(spec.seeds)
+    document["baseline"] = spec.baseline
+    return document
+
+
+def effective_options(spec: Spec, key: str) -> dict[str, JSON]:
+    """All options of one component ("scorer", "estimator", ...), defaults included."""
+    component: Component = getattr(spec, key)
+    properties = registry.options_schema(COMPONENTS[key], component.name).get("properties", {})
+    options = {k: v["default"] for k, v in properties.items() if "default" in v}
+    if key == "scorer":
+        preset: Mapping[str, JSON] = registry.load("benchmarks", spec.benchmark.name).scoring  # type: ignore[attr-defined]
+        options |= {k: v for k, v in preset.items() if k in properties}
+    options |= component.options
+    return {k: _canonical(v, properties.get(k)) for k, v in options.items()}
+
+
+def _build(document: Mapping[str, JSON], cell: Mapping[str, JSON], fallback: str) -> Spec:
+    components = {
+        key: _component(COMPONENTS[key], document.get(key, DEFAULTS.get(key))) for key in COMPONENTS
+    }
+    model = document.get("model", DEFAULT_MODEL)
+    return Spec(
+        name=document.get("name") or _folder_name(fallback or components["benchmark"].name),
+        model={"id": model} if isinstance(model, str) else model,
+        seeds=tuple(int(seed) for seed in document.get("seeds", [0])),
+        baseline=document.get("baseline", True),
+        cell=cell,
+        **components,
+    )
+
+
+def _component(kind: str, value: Any) -> Component:
+    if isinstance(value, str):
+        return Component(value)
+    name, schema = value["name"], registry.options_schema(kind, value["name"])
+    return Component(name, _canonical({k: v for k, v in value.items() if k != "name"}, schema))
+
+
+def _folder_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:100] or "spec"
+
+
+def _canonical(value: Any, schema: Any) -> Any:
+    """One value, one spelling: 1 is 1.0 where a number is asked for, and 4.0 is 4 for an integer.
+
+    JSON does not tell them apart, but digests and plugins do.
+    """
+    schema = schema if isinstance(schema, dict) else {}
+    types = schema.get("type", ())
+    if isinstance(value, Mapping):
+        properties = schema.get("properties", {})
+        return {k: _canonical(v, properties.get(k)) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(entry, schema.get("items")) for entry in value]
+    if isinstance(value, int) and not isinstance(value, bool) and "number" in types:
+        return float(value)
+    if isinstance(value, float) and value.is_integer() and "integer" in types:
+        return int(value)
+    return value
