@@ -47,7 +47,7 @@ def nexusraven() -> list[dict[str, Any]]:
 
 
 def short_tasks(rows: list[dict[str, Any]], count: int) -> list[tuple[Prompt, list[str]]]:
-    """The `count` shortest rows that offer three tools or more, as a prompt and the tools' names."""
+    """The `count` shortest rows that offer at least three tools: prompt and names of tools."""
     tasks = []
     for row in rows:
         names = list(dict.fromkeys(tool["name"] for tool in row["tools"]))

@@ -113,6 +113,8 @@ def _download(asset: Asset, path: Path) -> None:
             path=path.parent,
         )
     except requests.exceptions.RequestException as error:
+        if error.response is not None:  # an open one would hold its socket until collected
+            error.response.close()
         raise MissingAsset(
             f"The data file {asset.name} could not be fetched: {type(error).__name__}.",
             where=asset.url,

@@ -240,11 +240,15 @@ def _missing_members(kind: str, loaded: type) -> list[str]:
 
 
 def _schema(plugin: Plugin) -> dict[str, Any]:
+    return _checked_schema(plugin, _import(plugin))
+
+
+@lru_cache(maxsize=256)  # a grid asks for the same few schemas thousands of times
+def _checked_schema(plugin: Plugin, loaded: type) -> dict[str, Any]:
     from jsonschema import Draft202012Validator, SchemaError
 
     from ttsi.options import options_schema as of_class
 
-    loaded = _import(plugin)
     try:
         schema = of_class(loaded)
         Draft202012Validator.check_schema(schema)
@@ -252,8 +256,11 @@ def _schema(plugin: Plugin) -> dict[str, Any]:
         raise _broken(plugin, f"its options schema is not JSON Schema: {error.message}") from error
     except Exception as error:  # type hints of a stranger's class are evaluated: anything goes
         raise _broken(plugin, f"its options cannot be read: {error}") from error
-    properties = schema.get("properties", {})
-    if schema.get("type") != "object" or "name" in properties or "'$ref'" in str(schema):
+    if (
+        schema.get("type") != "object"
+        or "name" in schema.get("properties", {})
+        or "'$ref'" in str(schema)
+    ):
         why = 'its options schema must have type object, no option called "name" and no $ref'
         raise _broken(plugin, why)
     return schema

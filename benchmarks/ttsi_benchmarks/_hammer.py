@@ -1,9 +1,9 @@
 """The shape that the Hammer repository gives to several test sets, and its conversion.
 
-    {"query": "..." or [{"role": "user", "content": "..."}, ...],
-     "tools": [{"name": "...", "description": "...", "parameters": {NAME: {"type": "int", ...}},
-                "required": [NAME]}],
-     "answers": [{"name": "...", "arguments": {...}}]}      (or "tool" and "parameters")
+{"query": "..." or [{"role": "user", "content": "..."}, ...],
+ "tools": [{"name": "...", "description": "...", "parameters": {NAME: {"type": "int", ...}},
+            "required": [NAME]}],
+ "answers": [{"name": "...", "arguments": {...}}]}      (or "tool" and "parameters")
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ttsi_benchmarks._notation import object_schema, type_schema
-from ttsi_benchmarks._rendering import make_task
-
 from ttsi.data import Asset, data_file, github_asset
 from ttsi.digests import json_digest
 from ttsi.types import JSON, Sample, Tool, ToolCall
+from ttsi_benchmarks._notation import object_schema, type_schema
+from ttsi_benchmarks._rendering import make_task
 
 LOADER_VERSION = 1
 """Counts up when the same files would give other tools, references or ids."""

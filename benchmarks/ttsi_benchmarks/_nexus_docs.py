@@ -1,9 +1,9 @@
 """NexusRaven's function descriptions: prose, then a list of parameters in one of four notations.
 
-    limit (int): How many results.                             (cve_cpe)
-    email (string, required): The address.                     (emailrep)
-    - ip: string, required, IP address                         (virustotal; also "- ip, string, ...")
-    page (int) required: Required. integer. Which page.        (toolalpaca)
+limit (int): How many results.                             (cve_cpe)
+email (string, required): The address.                     (emailrep)
+- ip: string, required, IP address                         (virustotal; also "- ip, string, ...")
+page (int) required: Required. integer. Which page.        (toolalpaca)
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _LINE = re.compile(
         )\s*(?P<text>.*?)\s*$""",
     re.VERBOSE,
 )
-_TOOLALPACA_TEXT = re.compile(r"^(?P<required>Required\.\s*)?(?:[A-Za-z]+(?:\[\w+\])?\.)\s*(?P<text>.*)$")
+_TOOLALPACA_TEXT = re.compile(
+    r"^(?P<required>Required\.\s*)?(?:[A-Za-z]+(?:\[\w+\])?\.)\s*(?P<text>.*)$"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ class Selection(ABC):
     def all_samples(self) -> list[Sample]:
         """Every row as a Sample, in upstream order."""
 
+    @abstractmethod
+    def revision(self) -> str:
+        """A digest that names the data, whatever the options."""
+
     def samples(self) -> list[Sample]:
         """The selected rows. Raises UsageError for an id that the benchmark does not have."""
         rows = self.all_samples()

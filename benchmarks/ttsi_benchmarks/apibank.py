@@ -25,11 +25,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ttsi_benchmarks._hammer import Row, files_revision, hammer_asset, read_rows, to_sample
-from ttsi_benchmarks._select import Selection
-
 from ttsi.options import option
 from ttsi.types import JSON, Sample
+from ttsi_benchmarks._hammer import Row, files_revision, hammer_asset, read_rows, to_sample
+from ttsi_benchmarks._select import Selection
 
 ASSETS = {
     1: hammer_asset(
@@ -80,7 +79,7 @@ class ApiBank(Selection):
 
 
 def dialogue(turns: Sequence[Mapping[str, str]]) -> str:
-    """The turns so far, one speaker label each; calls without the fence the data puts around them."""
+    """The turns so far, each behind its speaker; calls without the code fence of the data."""
     return "\n".join(f"{SPEAKERS[turn['role']]}: {_spoken(turn)}" for turn in turns)
 
 

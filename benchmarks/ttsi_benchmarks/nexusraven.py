@@ -26,14 +26,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ttsi.digests import json_digest
+from ttsi.types import JSON, Sample, Tool, ToolCall
 from ttsi_benchmarks import _nexus_docs
 from ttsi_benchmarks._nexus_source import QUERIES, TOOLS, read_table
 from ttsi_benchmarks._notation import object_schema, type_schema
 from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._select import Selection
-
-from ttsi.digests import json_digest
-from ttsi.types import JSON, Sample, Tool, ToolCall
 
 LOADER_VERSION = 1
 

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, ClassVar
 
+from ttsi.digests import json_digest
+from ttsi.types import JSON, Sample, Tool, ToolCall
 from ttsi_benchmarks._notation import object_schema, type_schema
 from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._select import Selection
-
-from ttsi.digests import json_digest
-from ttsi.types import JSON, Sample, Tool, ToolCall
 
 INSTRUCTION = "Call the tool that does what the user asks."
 

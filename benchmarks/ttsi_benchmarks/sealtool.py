@@ -20,10 +20,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ttsi.types import JSON, Sample
 from ttsi_benchmarks._hammer import files_revision, hammer_asset, read_rows, to_sample
 from ttsi_benchmarks._select import Selection
-
-from ttsi.types import JSON, Sample
 
 ASSET = hammer_asset("sealtool", "113238730efce7de0044547bc2d0aab5e877c4e1c2bafe711a3c2390075ebaef")
 

@@ -1,4 +1,4 @@
-"""ToolAlpaca's test set, as prepared for Hammer: 114 queries over small web APIs, 1 to 5 calls each.
+"""ToolAlpaca's test set, as prepared for Hammer: 114 queries over web APIs, 1 to 5 calls each.
 
 A row has this shape (the values are invented):
 
@@ -21,10 +21,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ttsi.types import JSON, Sample
 from ttsi_benchmarks._hammer import files_revision, hammer_asset, read_rows, to_sample
 from ttsi_benchmarks._select import Selection
-
-from ttsi.types import JSON, Sample
 
 ASSET = hammer_asset(
     "toolalpaca", "d61e5ede4dd32aa977fade4396b43c7cc39279a98409b64df13ed50815989754"

@@ -25,7 +25,6 @@ MAX_DIGITS = 400
 
 _SPACE = re.compile(r"\s*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_NUMBER_GOES_ON = re.compile(r"[\w.]")
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
 _WORD = re.compile(r"[+-]?[A-Za-z_]\w*")
 _STRING_STOP = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]")}
@@ -96,7 +95,6 @@ class Reader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.visited = 0
-        self._unclosed = {'"': len(text), "'": len(text)}
 
     def read(self, start: int) -> Value | Broken:
         """The value that begins with the `[` or `{` at `start`."""
@@ -197,8 +195,6 @@ class Reader:
         if self.text[at : at + 1] in ('"', "'"):
             return self._string(at)
         if (end := self._matched(_NUMBER, at)) is not None:
-            if _NUMBER_GOES_ON.match(self.text, end):
-                raise _FaultError(at)
             number = _number(self.text[at:end]) if end - at <= MAX_DIGITS else None
             if number is None and _LEADING_ZERO.match(self.text, at):
                 raise _FaultError(at)
@@ -229,19 +225,17 @@ class Reader:
     def _string_end(self, at: int) -> int:
         """Behind the closing quote; beyond the text's end if there is none.
 
-        That a kind of quote is never closed again is kept: it is found out once, not at each quote.
+        Each kind of quote can be found unclosed only once, so looking to the end stays linear: a
+        later one would have closed the first, unless a backslash precedes it, and then it opens
+        no string.
         """
-        quote, end = self.text[at], len(self.text) + 1
-        if at >= self._unclosed[quote]:
-            return end
-        search, place = _STRING_STOP[quote].search, at + 1
+        search = _STRING_STOP[self.text[at]].search
+        place, end = at + 1, len(self.text) + 1
         while found := search(self.text, place):
-            if found[0] == quote:
+            if found[0] != "\\":
                 end = found.end()
                 break
             place = found.end() + 1
-        else:
-            self._unclosed[quote] = at
         self.visited += min(end, len(self.text)) - at
         return end
 

@@ -74,9 +74,12 @@ def score_calls(
         return Score(False, Reason.WRONG_COUNT, detail)
     expected = _forms(tools, reference, switches)
     got = _forms(tools, calls, switches)
+    in_order = list if switches.ordered else sorted
+    if in_order(form.key for form in expected) == in_order(form.key for form in got):
+        return Score(True)
     if switches.ordered:
-        return _judge([(e, g) for e, g in zip(expected, got, strict=True) if e.key != g.key])
-    return _judge(_unmatched_pairs(expected, got))
+        return _diagnose([(e, g) for e, g in zip(expected, got, strict=True) if e.key != g.key])
+    return _diagnose(_unmatched_pairs(expected, got))
 
 
 def canonical_calls(
@@ -118,7 +121,9 @@ def _key(value: JSON, earlier: Sequence[str]) -> Key:
         return ("object", *sorted(items, key=itemgetter(0)))
     if isinstance(value, list | tuple):
         return ("list", *(_key(item, earlier) for item in value))
-    return ("null",)
+    if value is None:
+        return ("null",)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
 def _text_key(text: str, earlier: Sequence[str]) -> Key:
@@ -154,10 +159,8 @@ def _minus(forms: Sequence[_Form], others: Sequence[_Form]) -> list[_Form]:
     return sorted(rest, key=lambda form: form.name)
 
 
-def _judge(pairs: Sequence[tuple[_Form, _Form]]) -> Score:
-    """The first reason why the unmatched calls are unmatched, told of the closest pair."""
-    if not pairs:
-        return Score(True)
+def _diagnose(pairs: Sequence[tuple[_Form, _Form]]) -> Score:
+    """The first reason why these calls do not match, told of the closest pair."""
     for expected, got in pairs:
         if expected.name != got.name:
             return _wrong(Reason.WRONG_NAME, f"expected {expected.name!r}, got {got.name!r}")

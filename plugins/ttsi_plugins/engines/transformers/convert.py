@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -81,7 +82,10 @@ def _convert(source: Path, digest: str, folder: Path, dtype: str) -> None:
 def _seal(folder: Path, *, source: str, digest: str, dtype: str) -> None:
     """Bring every file to disk, then the manifest that vouches for them."""
     files = {}
+    # safetensors makes its files private; the cache is as open as the user's umask has it.
+    readable = folder.stat().st_mode & 0o444
     for path in sorted(folder.iterdir()):
+        path.chmod(path.stat().st_mode | readable)
         _sync(path)
         files[path.name] = {"size": path.stat().st_size, "digest": file_digest(path)}
     manifest = {
@@ -123,7 +127,7 @@ def _manifest(folder: Path) -> dict[str, JSON]:
     path = folder / _MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
-        if manifest.keys() >= {"layout", "files"}:
+        if manifest.keys() >= {"layout", "files"} and isinstance(manifest["files"], dict):
             return dict(manifest)
     except (FileNotFoundError, ValueError, AttributeError) as error:
         raise _damaged(path, "is missing or unreadable") from error
@@ -134,7 +138,7 @@ def _damaged(path: Path, what: str) -> CorruptAsset:
     return CorruptAsset(
         f"The cached file {path.name} {what}.",
         where=str(path),
-        cure=f"rm -r {path.parent}  (ttsi then converts again)",
+        cure=f"rm -r {shlex.quote(str(path.parent))}  (ttsi then converts again)",
     )
 
 

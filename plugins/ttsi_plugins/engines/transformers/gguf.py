@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -68,9 +69,10 @@ def _load(
     reader: Any, path: Path, folder: Path, dtype: str, advance: Callable[[], None]
 ) -> tuple[Any, Any]:
     with needs_packages():
-        import accelerate  # noqa: F401  (transformers asks for it only after minutes of work)
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+        importlib.import_module("accelerate")  # transformers needs it here, and names no package
     # transformers also reads what lies beside the file (tokenizer_config.json, adapters), which is
     # no part of it: alone in a folder, the result depends on its bytes only.
     link = folder / "source.gguf"

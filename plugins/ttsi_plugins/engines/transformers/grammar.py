@@ -75,11 +75,21 @@ class Matcher:
         self._allowed = xgrammar.allocate_token_bitmask(1, vocab_size)
 
     def masked(self, logits: Tensor) -> Tensor:
-        """Logits [V] on the CPU with -inf where the grammar does not go on."""
+        """Logits [V] on the CPU with -inf where the grammar does not go on.
+
+        Raises EngineError where no token goes on: the schema wants characters that the tokenizer
+        has no tokens for.
+        """
         masked = logits.clone()
         masked[self._barred] = -torch.inf
         if self._matcher.fill_next_token_bitmask(self._allowed):
             xgrammar.apply_token_bitmask_inplace(masked[None], self._allowed, backend="cpu")
+        if masked.max() == -torch.inf:
+            raise EngineError(
+                "The schema wants a character that the model's tokenizer cannot write.",
+                where="engine transformers, constrained decoding",
+                cure='Mend the schema\'s constants, or use "format": "free".',
+            )
         return masked
 
     def accept(self, token: int) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ttsi.data import offline
 from ttsi.errors import CorruptAsset, MissingAsset, StorageError, TtsiError
@@ -105,8 +106,9 @@ def library_errors(what: str, where: Path, cure: str) -> Iterator[None]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars and no advice from transformers; its settings are restored afterwards."""
-    from transformers.utils import logging
+    from transformers.utils import logging as untyped
 
+    logging: Any = untyped
     bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
@@ -120,8 +122,9 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def _bars_on_terminals_only() -> Iterator[None]:
-    from huggingface_hub import utils
+    import huggingface_hub.utils
 
+    utils: Any = huggingface_hub.utils
     if sys.stderr.isatty() or utils.are_progress_bars_disabled():
         yield
         return

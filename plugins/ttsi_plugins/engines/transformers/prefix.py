@@ -26,8 +26,10 @@ def score(
     max_batch: int,
     progress: Progress,
 ) -> list[list[Likelihood]]:
-    """log P(continuation | prompt) for every candidate of every prompt, in nats, from float32.
+    """log P(continuation | prompt) for every candidate of every prompt, in nats.
 
+    The logits have the model's precision, their log-softmax is taken in float64: float32 sums over
+    a vocabulary are off by more than the whole pass is.
     Prompts with the same ids share their prefill. An empty continuation has probability 1.
     """
     groups: dict[tuple[int, ...], list[int]] = {}
@@ -57,10 +59,10 @@ def _score_prompt(
         return found
     ids = torch.tensor([prompt], device=model.device)
     out = model(input_ids=ids, use_cache=True, logits_to_keep=1)
-    first = out.logits[0, -1].float().log_softmax(-1)
+    first = out.logits[0, -1].double().log_softmax(-1)
     for start in range(0, len(rest), max_batch):
         chunk = rest[start : start + max_batch]
-        totals = first[[candidate[0] for candidate in chunk]].double()
+        totals = first[[candidate[0] for candidate in chunk]]
         longest = len(chunk[-1])
         if longest > 1:
             last = start + max_batch >= len(rest)
@@ -77,12 +79,14 @@ def _tails(model: Any, cache: Any, chunk: list[tuple[int, ...]], longest: int) -
     Tails are padded on the right: under a causal mask no token sees what follows it.
     """
     ids = torch.zeros(len(chunk), longest, dtype=torch.long)
-    valid = torch.zeros(len(chunk), longest, dtype=torch.bool)
     for row, candidate in enumerate(chunk):
         ids[row, : len(candidate)] = torch.tensor(candidate)
-        valid[row, : len(candidate)] = True
-    ids, valid = ids.to(model.device), valid.to(model.device)
+    ids = ids.to(model.device)
     cache.batch_repeat_interleave(len(chunk))
     logits = model(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True).logits
-    chosen = logits.float().log_softmax(-1).gather(2, ids[:, 1:, None]).squeeze(2)
-    return chosen.masked_fill(~valid[:, 1:], 0.0).double().sum(1)
+    totals = []
+    for row, candidate in enumerate(chunk):
+        after_first = ids[row, 1 : len(candidate), None]
+        logprobs = logits[row, : len(after_first)].double().log_softmax(-1)
+        totals.append(logprobs.gather(1, after_first).sum())
+    return torch.stack(totals)

@@ -1,0 +1,87 @@
+"""The examples of docs/spec.md and docs/plugins.md do what the text says."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _dists import importable, write_dist
+from _specs import clear_environment
+
+from ttsi import hooks
+from ttsi.registry import KINDS
+from ttsi.spec import load_spec
+from ttsi.spec_schema import COMPONENTS, DEFAULTS, compose_schema
+from ttsi.types import Record, Task
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    clear_environment(monkeypatch)
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (DOCS / page).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.M | re.S)
+
+
+def entry_points(toml: str) -> dict[str, str]:
+    groups: dict[str, dict[str, Any]] = tomllib.loads(toml)["project"]["entry-points"]
+    return {
+        group: "\n".join(f"{name} = {origin}" for name, origin in lines.items())
+        for group, lines in groups.items()
+    }
+
+
+def test_the_specs_shown_are_sound_and_the_grid_has_nine_cells() -> None:
+    cells = [len(load_spec(text)) for text in blocks("spec.md", "json")]
+    assert cells == [1, 1, 9]
+
+
+def test_the_table_of_keys_is_complete_and_gives_the_defaults() -> None:
+    rows = re.findall(r"^\| `(\S+)` \| (.+?) \|", (DOCS / "spec.md").read_text(), flags=re.M)
+    table = {key: default.strip("`*") for key, default in rows if not key.startswith("--")}
+    assert set(table) == set(compose_schema()["properties"])
+    assert {key: json.loads(table[key]) for key in COMPONENTS if key in DEFAULTS} == DEFAULTS
+
+
+def test_the_estimator_shown_is_found_and_works(tmp_path: Path) -> None:
+    first, _ = blocks("plugins.md", "toml")
+    code, _ = blocks("plugins.md", "python")
+    (spec_text,) = blocks("plugins.md", "json")
+    write_dist(tmp_path, "acme-doubt", entry_points(first), {"acme_doubt": code})
+    with importable(tmp_path):
+        spec = load_spec(spec_text)[0]
+        assert spec.estimator.name == "acme-doubt/length"
+        import acme_doubt
+
+        estimator = acme_doubt.Length(**spec.estimator.options)
+        tasks = [Task("a/0", (), "", "x" * 40), Task("a/1", (), "", "x" * 320)]
+        estimates = estimator.estimate(tasks, None, 0)
+        assert [(e.confidence, e.uncertain) for e in estimates] == [(1.0, False), (0.25, True)]
+
+
+def test_the_watcher_shown_watches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, second = blocks("plugins.md", "toml")
+    _, code = blocks("plugins.md", "python")
+    write_dist(tmp_path, "acme-watch", entry_points(second), {"acme_watch": code})
+    with importable(tmp_path):
+        hooks.Hooks().sample_finished(Record(id="a/0", digest="", seed=0, adapted=True))
+    assert capsys.readouterr().out == "a/0 adapted\n"
+
+
+def test_every_hook_and_kind_is_told() -> None:
+    text = (DOCS / "plugins.md").read_text()
+    specs = [n for n in vars(hooks.Hookspecs) if n.startswith("ttsi_")]
+    assert len(specs) == 3
+    for name in specs:
+        arguments = list(inspect.signature(getattr(hooks.Hookspecs, name)).parameters)
+        assert f"`{name}({', '.join(a for a in arguments if a != 'self')})`" in text
+    assert all(f"`{kind}`" in text for kind in KINDS)

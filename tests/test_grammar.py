@@ -1,0 +1,189 @@
+"""Constrained decoding: whatever the model would like to say, the text is valid for the schema."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+from engines import ask, hammer, shared_engine
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from ttsi.errors import EngineError
+from ttsi.types import Request, Sampling
+
+pytestmark = pytest.mark.model
+
+TYPES = {"str": "string", "string": "string", "int": "integer", "integer": "integer"}
+TYPES |= {"float": "number", "number": "number", "bool": "boolean", "boolean": "boolean"}
+
+
+def call_schema(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """One call of a tool in Hammer's layout, its parameters' types mapped where they are known."""
+    properties = {
+        name: {"type": TYPES[part["type"]]} if part.get("type") in TYPES else {}
+        for name, part in tool["parameters"].items()
+    }
+    arguments = {"type": "object", "properties": properties, "additionalProperties": False}
+    required = [name for name, part in tool["parameters"].items() if part.get("required")]
+    return {
+        "type": "object",
+        "properties": {
+            "name": {"const": tool["name"]},
+            "arguments": {**arguments, "required": required},
+        },
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+    }
+
+
+def real_schemas() -> list[dict[str, Any]]:
+    """Arrays of calls of the tools that real rows offer."""
+    rows = itertools.chain(hammer("sealtool")[1:6], hammer("toolalpaca")[:5])
+    return [
+        {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 2,
+            "items": {"anyOf": [call_schema(tool) for tool in row["tools"]]},
+        }
+        for row in rows
+    ]
+
+
+AWKWARD: list[dict[str, Any]] = [
+    {"enum": ["Zürich", "日本", 'a"b\\c', "🙂", None, 3, True]},
+    {"type": "object", "properties": {"ort": {"enum": ["Köln"]}}, "required": ["ort"]},
+    {
+        "type": "object",
+        "properties": {
+            "a": {
+                "type": "object",
+                "properties": {"b": {"type": "array", "items": {"type": "integer"}, "maxItems": 3}},
+                "required": ["b"],
+            }
+        },
+        "required": ["a"],
+    },
+    {"properties": {"untyped": {}}, "required": ["untyped"]},
+    {"type": "object", "properties": {}},
+    {"type": "integer"},
+    {"type": ["number", "null"]},
+    {"type": "object", "properties": {'say "hi"': {"const": "<|im_end|>"}}, "minProperties": 1},
+    {"$defs": {"n": {"type": "boolean"}}, "type": "array", "items": {"$ref": "#/$defs/n"}},
+]
+
+
+def wild_text(schema: Mapping[str, Any], seed: int, limit: int = 400) -> str | None:
+    """What a model of random taste writes under the grammar; None if it never comes to an end.
+
+    It likes to close what is open, as texts of pure chance are endless.
+    """
+    runtime = shared_engine()._runtime()
+    tokenizer, matcher = runtime.tokens.tokenizer, runtime.grammars.matcher(schema)
+    generator = torch.Generator().manual_seed(seed)
+    taste = closing_taste(tokenizer)
+    ids: list[int] = []
+    for _ in range(limit):
+        logits = torch.randn(len(taste), generator=generator) * 4 + taste
+        token = int(matcher.masked(logits).argmax())
+        if token in runtime.tokens.ends:
+            return runtime.tokens.decode(ids)
+        matcher.accept(token)
+        ids.append(token)
+    return None
+
+
+def closing_taste(tokenizer: Any) -> torch.Tensor:
+    size = shared_engine()._runtime().model.config.vocab_size
+    taste = torch.zeros(size)
+    for text, likes in {'"': 12, "}": 12, "]": 12, "<|im_end|>": 12}.items():
+        taste[tokenizer.convert_tokens_to_ids(text)] = likes
+    return taste
+
+
+@pytest.mark.parametrize("schema", real_schemas(), ids=range(10))
+def test_texts_are_valid_for_real_tools(schema: dict[str, Any]) -> None:
+    made = [wild_text(schema, seed) for seed in range(4)]
+    finished = [text for text in made if text is not None]
+    assert finished
+    for text in finished:
+        jsonschema.validate(json.loads(text), schema)
+
+
+@pytest.mark.parametrize("schema", AWKWARD, ids=range(len(AWKWARD)))
+def test_texts_are_valid_for_awkward_schemas(schema: dict[str, Any]) -> None:
+    made = [wild_text(schema, seed) for seed in range(6)]
+    finished = [text for text in made if text is not None]
+    assert finished
+    for text in finished:
+        jsonschema.validate(json.loads(text), schema)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=4, unique=True))
+def test_any_enum_can_be_written_and_read_back(values: list[str]) -> None:
+    tokens = shared_engine()._runtime().tokens
+    assume(all(tokens.decode(tokens.text(value)) == value for value in values))
+    text = wild_text({"enum": values}, seed=0)
+    assert text is not None
+    assert json.loads(text) in values
+
+
+def test_what_the_tokenizer_cannot_write_is_an_error() -> None:
+    tokens = shared_engine()._runtime().tokens
+    beyond = "\U00040000"
+    assert tokens.decode(tokens.text(beyond)) != beyond
+    with pytest.raises(EngineError, match="cannot write"):
+        wild_text({"enum": [beyond]}, seed=0)
+
+
+def test_the_order_of_properties_is_the_schemas_own() -> None:
+    for names in (["first", "second"], ["second", "first"]):
+        schema = {
+            "type": "object",
+            "properties": {name: {"type": "boolean"} for name in names},
+            "required": names,
+        }
+        text = wild_text(schema, seed=1)
+        assert text is not None
+        assert list(json.loads(text)) == names
+
+
+def test_no_control_token_is_allowed_inside_a_string() -> None:
+    runtime = shared_engine()._runtime()
+    matcher = runtime.grammars.matcher({"type": "string"})
+    for token in runtime.tokens.text('"a'):
+        matcher.accept(token)
+    allowed = matcher.masked(torch.zeros(runtime.model.config.vocab_size)) > -torch.inf
+    assert not any(bool(allowed[id]) for id in runtime.tokens.control.values())
+    assert int(allowed.sum()) > 10_000
+
+
+def test_the_model_writes_a_valid_call() -> None:
+    tool = {"name": "getWeather", "parameters": {"city": {"type": "str", "required": True}}}
+    schema = {"type": "array", "items": call_schema(tool), "minItems": 1, "maxItems": 1}
+    grammars: list[dict[str, Any] | None] = [schema, None, schema]
+    wanted = [
+        Request(ask("Weather in Oslo?"), Sampling.greedy(40), seed, grammar=grammar)
+        for seed, grammar in enumerate(grammars)
+    ]
+    constrained, free, again = shared_engine().generate(wanted)
+    assert constrained.finish == "stop"
+    jsonschema.validate(json.loads(constrained.text), schema)
+    assert again == constrained
+    assert not free.text.startswith("[")
+
+
+def test_a_refused_schema_names_its_tool() -> None:
+    good = call_schema({"name": "fine", "parameters": {}})
+    bad = call_schema({"name": "odd", "parameters": {}})
+    bad["properties"]["arguments"] = {"type": "banana"}
+    schema = {"type": "array", "items": {"anyOf": [good, bad]}}
+    with pytest.raises(EngineError, match=r"'odd'.*banana"):
+        shared_engine().generate([Request(ask("x"), Sampling.greedy(5), 0, grammar=schema)])

@@ -1,0 +1,288 @@
+"""Hostile text: always a status, never executed, never more than linear time.
+
+Time is counted in characters that the reader looks at (`Scan.visited`), not by a clock.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ttsi.scoring import Switches
+from ttsi.scoring.match import score_calls
+from ttsi.scoring.parse import Parsed, Scan, parse_calls
+from ttsi.types import Completion, ParseStatus, Tool, ToolCall
+
+VISITS = 8
+"""How often a character may be looked at."""
+
+CALL = '{"name": "f", "arguments": {"a": 1}}'
+TAGGED = f"<tool_call>{CALL}</tool_call>"
+
+FAMILIES: dict[str, Callable[[int], str]] = {
+    "[": lambda n: "[" * n,
+    "{": lambda n: "{" * n,
+    "]": lambda n: "]" * n,
+    "[}": lambda n: "[}" * n,
+    "[[]]": lambda n: "[" * n + "]" * n,
+    "double quotes": lambda n: '"' * n,
+    "single quotes": lambda n: "'" * n,
+    "opened double quotes": lambda n: '["' * n,
+    "opened single quotes": lambda n: "['" * n,
+    "both quotes": lambda n: "[\"['" * n,
+    "backslashes": lambda n: '["' + "\\" * n,
+    "escaped quotes": lambda n: '["' + '\\"' * n,
+    "escaped quotes, opened again": lambda n: '["\\' * n,
+    "half escapes": lambda n: '{"name": "' + "\\u12" * n + '"}',
+    "lone surrogates": lambda n: '{"name": "' + "\\ud800" * n + '"}',
+    "raw surrogates": lambda n: '{"name": "' + "\ud800" * n + '"}',
+    "white space": lambda n: "[" + " " * n + "x",
+    "white space in a tag": lambda n: "<tool_call>" + " \n" * n,
+    "white space after a key": lambda n: ('{"name"' + " " * 50) * (n // 50 + 1),
+    "digits": lambda n: "[" + "1" * n,
+    "digits and a letter": lambda n: "[" + "1" * n + "x",
+    "digits everywhere": lambda n: "[" + "1" * n + "." + "1" * n + "e" + "1" * n + "x]",
+    "numbers": lambda n: "[" + "1," * n,
+    "leading zeros": lambda n: "[0" * n,
+    "long word": lambda n: "[" + "x" * n,
+    "long key": lambda n: '{"' + "k" * n,
+    "keys": lambda n: '{"a"' * n,
+    "call keys": lambda n: '{"name":' * n,
+    "call keys and strings": lambda n: '{"name":"f",' * n,
+    "call keys and lists": lambda n: '{"name":[' * n,
+    "opened names": lambda n: '{"name":"' * n,
+    "templates": lambda n: '{"name": <' * n,
+    "broken calls": lambda n: '{"name": x}' * n,
+    "broken calls with quotes": lambda n: '{"name": x "}' * n,
+    "bad calls": lambda n: '{"name": 1}' * n,
+    "data": lambda n: '{"a": 1}' * n,
+    "lists of lists of calls": lambda n: f"[[{CALL}]]" * n,
+    "wide list of calls": lambda n: "[" + f"{CALL}," * n,
+    "wide list of bad calls": lambda n: "[" + f"{CALL}," * n + "1]",
+    "tags": lambda n: "<tool_call>" * n,
+    "halves of tags": lambda n: "<tool_call" * n,
+    "closing tags": lambda n: CALL + "</tool_call>" * n,
+    "tags and brackets": lambda n: "<tool_call>[" * n,
+    "good tags": lambda n: TAGGED * n,
+    "good tags, then a bad one": lambda n: TAGGED * n + "<tool_call>",
+    "calls in one tag": lambda n: "<tool_call>" + CALL * n,
+    "commas in a tag": lambda n: "<tool_call>" + CALL + " , " * n,
+    "fences": lambda n: "```json\n" * n,
+    "fences in tags": lambda n: "<tool_call>```json\n" * n,
+    "too deep": lambda n: ("[" * 65 + "]" * 65) * (n // 65 + 1),
+    "too deep, never closed": lambda n: ("[" * 65 + '"') * (n // 65 + 1),
+    "too deep, then quotes": lambda n: "[" * 65 + '"' * n,
+    "string of arguments": lambda n: json.dumps({"name": "f", "arguments": '{"a": ' * n}),
+    "strings of arguments": lambda n: json.dumps([{"name": "f", "arguments": '{"a": 1}'}] * n),
+    "spread keys": lambda n: "{" + "".join(f'"{i}":1,' for i in range(n)),
+    "same keys": lambda n: '{"name": "f", "arguments": {' + '"a":1,' * n + "}}",
+}
+
+
+def read(text: str) -> Parsed:
+    """Parse, and hold the reader to its promises for any text."""
+    scan = Scan(text)
+    parsed = scan.parse()
+    assert isinstance(parsed.status, ParseStatus)
+    assert scan.visited <= VISITS * len(text) + 64, (scan.visited, len(text), text[:80])
+    if parsed.status is ParseStatus.OK:
+        assert parsed.span is not None
+        assert 0 <= parsed.span[0] < parsed.span[1] <= len(text)
+    else:
+        assert (parsed.calls, parsed.span) == ((), None)
+    for call in parsed.calls:
+        json.dumps(call.as_json(), ensure_ascii=False, allow_nan=False).encode()
+    return parsed
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_every_family_costs_linear_time(family: Callable[[int], str]) -> None:
+    n = 2_000
+    visits = []
+    for text in (family(n), family(4 * n)):
+        scan = Scan(text)
+        scan.parse()
+        assert scan.visited <= VISITS * len(text) + 64
+        visits.append(scan.visited / len(text))
+    assert visits[1] <= 1.1 * visits[0] + 0.01
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("[" * 10**5, ParseStatus.UNPARSABLE),
+        ("{" * 10**5, ParseStatus.NO_CALL),
+        ("[" * 10**5 + CALL + "]" * 10**5, ParseStatus.UNPARSABLE),
+        ('{"name": "f", "arguments": ' + '{"a": ' * 10**5, ParseStatus.UNPARSABLE),
+        ('"' * 2**20, ParseStatus.NO_CALL),
+        ('{"name": "' + '"' * 2**20, ParseStatus.UNPARSABLE),
+        ("<tool_call>" * 10**5, ParseStatus.UNPARSABLE),
+        ("<tool_call>" * 10**5 + CALL, ParseStatus.UNPARSABLE),
+        ('{"name": "f", "arguments": {"a": ' + "9" * 2**20 + "}}", ParseStatus.UNPARSABLE),
+        ('{"name": "f", "arguments": {"a": "' + "x" * 2**20 + '"}}', ParseStatus.OK),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else value.value,
+)
+def test_large_texts(text: str, status: ParseStatus) -> None:
+    assert read(text).status is status
+
+
+PAYLOADS = [
+    "__import__('pathlib').Path('owned').touch()",
+    "open('owned', 'w').close()",
+    "exec(\"open('owned', 'w')\")",
+    "(lambda: open('owned', 'w'))()",
+    "[open('owned', 'w') for _ in '1']",
+    "{open('owned', 'w'): 1}",
+    "f\"{open('owned', 'w')}\"",
+    "().__class__.__base__.__subclasses__()",
+    "9**9**9**9",
+    "'a' * 10**12",
+    "!!python/object/apply:os.system ['touch owned']",
+    "$(touch owned)",
+    "`touch owned`",
+    "{{ ''.__class__ }}",
+    "b'owned'",
+    "...",
+]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_nothing_is_executed(payload: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    quoted = json.dumps(payload)
+    as_code = [
+        payload,
+        f'{{"name": "f", "arguments": {{"a": {payload}}}}}',
+        f'[{{"name": {payload}}}]',
+        f'{{{payload}: "f"}}',
+        f"<tool_call>{payload}</tool_call>",
+        f"f(a={payload})",
+        f"```python\nf({payload})\n```",
+    ]
+    for text in as_code:
+        assert read(text).calls == ()
+    as_data = [
+        f'{{"name": "f", "arguments": {{"a": {quoted}}}}}',
+        repr({"name": "f", "arguments": {"a": payload}}),
+    ]
+    types = ["string", "number", "integer", "boolean", "array", "object"]
+    for text in as_data:
+        (call,) = read(text).calls
+        assert call.arguments == {"a": payload}
+        for kind in types:
+            tool = Tool("f", "", {"type": "object", "properties": {"a": {"type": kind}}})
+            answer = Completion(text, (call,), ParseStatus.OK)
+            assert score_calls([tool], [call], answer, Switches()).correct
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- by the thousand, seeded
+
+PIECES = [
+    *"[]{}\"'`\\,:<>/ \n\t0-+.eE_",
+    '"name"',
+    '"arguments"',
+    "'tool'",
+    '"parameters"',
+    '"a"',
+    "true",
+    "False",
+    "null",
+    "NaN",
+    "-Infinity",
+    "<tool_call>",
+    "</tool_call>",
+    "```json\n",
+    "```",
+    CALL,
+    TAGGED,
+    "[]",
+    "{}",
+    "1e999",
+    "007",
+    "1" * 401,
+    "\\u0061",
+    "\\ud800",
+    "\\x4",
+    "\\",
+    "\ud800",
+    "\udfff",
+    "\x00",
+    "\u2028",
+    "\ufeff",
+    "é",
+    "e\u0301",
+    "٣",
+    "𝟜",
+    "__import__('os').abort()",
+    "API_call_0",
+    "[" * 70,
+    "]" * 70,
+    '{"name": "f", "arguments": ',
+]
+
+
+def soups(count: int, seed: int) -> Iterator[str]:
+    """Bits of notation in any order."""
+    draw = random.Random(seed)
+    for _ in range(count):
+        yield "".join(draw.choices(PIECES, k=draw.randint(1, 30)))
+
+
+def mutants(count: int, seed: int) -> Iterator[str]:
+    """Good answers in which a few places are cut, doubled or replaced."""
+    draw = random.Random(seed)
+    good = [
+        json.dumps([{"name": "f", "arguments": {"q": "it's [1, {2}]", "n": -1.5e3, "l": [None]}}]),
+        repr([{"name": "f", "arguments": {"q": "it's", "b": True, "o": {"x": [1, 2]}}}]),
+        f"Sure.\n{TAGGED}\n{TAGGED} Done.",
+        "```json\n" + json.dumps({"tool": "f", "parameters": '{"a": 1}'}, indent=2) + "\n```",
+    ]
+    for _ in range(count):
+        text = draw.choice(good)
+        for _ in range(draw.randint(1, 4)):
+            at = draw.randrange(len(text) + 1)
+            end = min(len(text), at + draw.randint(0, 6))
+            text = text[:at] + draw.choice(["", text[at:end] * 2, draw.choice(PIECES)]) + text[end:]
+        yield text
+
+
+def noise(count: int, seed: int) -> Iterator[str]:
+    """Random bytes, as far as they are text."""
+    draw = random.Random(seed)
+    for i in range(count):
+        data = draw.randbytes(draw.randint(0, 200))
+        yield data.decode("utf-8", "surrogateescape") if i % 2 else data.decode("latin-1")
+
+
+@pytest.mark.parametrize("source", [soups, mutants, noise])
+def test_thousands_of_strings_have_a_status_and_a_score(
+    source: Callable[[int, int], Iterator[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tool = Tool("f", "", {"type": "object", "properties": {"a": {"type": "array"}}})
+    reference = [ToolCall("f", {"a": 1})]
+    seen: dict[ParseStatus, int] = dict.fromkeys(ParseStatus, 0)
+    for text in source(4_000, 20_251):
+        parsed = read(text)
+        seen[parsed.status] += 1
+        answer = Completion(text, parsed.calls, parsed.status)
+        score = score_calls([tool], reference, answer, Switches())
+        assert (score.reason is None) == score.correct
+        score.detail.encode()
+    assert sum(seen.values()) == 4_000
+    if source is not noise:
+        assert min(seen.values()) > 100, seen
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parsing_is_a_function_of_the_text() -> None:
+    for text in soups(300, 7):
+        assert parse_calls(text) == parse_calls(text)
