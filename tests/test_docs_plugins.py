@@ -16,7 +16,7 @@ from _specs import clear_environment
 from ttsi import hooks
 from ttsi.registry import KINDS
 from ttsi.spec import load_spec
-from ttsi.spec_schema import COMPONENTS, DEFAULTS, compose_schema
+from ttsi.spec.schema import COMPONENTS, DEFAULTS, compose_schema
 from ttsi.types import Record, Task
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -138,9 +138,9 @@ def test_a_valid_output_becomes_an_example_with_the_tasks_tools() -> None:
     assert example.task.instruction == TASKS[0].instruction
     assert example.calls == (ToolCall("get_time", {"city": "Rome"}),)
     assert example.attempts == 1
-    prompt = engine.asked[0].prompt.messages[-1].content
-    assert TASKS[0].input in prompt
-    assert TASKS[0].instruction in prompt
+    system, ask = engine.asked[0].prompt.messages
+    assert TASKS[0].input in ask.content
+    assert system.content == TASKS[0].instruction
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from ttsi.errors import EngineError, OutOfMemory, RunError, StorageError
 from ttsi.pipeline import Pipeline, Stages
 from ttsi.types import Estimate, Example, Message, Prompt, Record, Request, Sampling, Task
-from ttsi_fakes import ScriptedEngine, default_script, make_sample
+from ttsi_fakes import WRITING, ScriptedEngine, default_script, make_sample
 from ttsi_plugins.estimators.constant import Always, Never
 from ttsi_plugins.generators.self_generator import SelfGenerator
 from ttsi_plugins.inference.direct import Direct
@@ -93,12 +93,12 @@ def test_without_a_baseline_the_base_model_answers_only_the_certain() -> None:
     records = run(engine, baseline=False)
     assert [record.base is None for record in records] == [False, True] * 3
     answers = [a for a in engine.asked if isinstance(a, Request) and len(a.prompt.messages) == 2]
-    assert sum("training example" not in a.prompt.messages[1].content for a in answers) == 6
+    assert sum(WRITING not in a.prompt.messages[1].content for a in answers) == 6
 
 
 def test_a_sample_for_which_nothing_valid_is_generated_keeps_the_base_answer() -> None:
     def useless(request: Request) -> str:
-        if "training example" in request.prompt.messages[-1].content:
+        if WRITING in request.prompt.messages[-1].content:
             return "I would rather not."
         return default_script(request)
 

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from ttsi.errors import PluginError, Problem, SpecError, UsageError
 from ttsi.spec import load_spec, validate
-from ttsi.spec_schema import compose_schema
+from ttsi.spec.schema import compose_schema
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from ttsi.errors import PluginError, SpecError
 from ttsi.spec import Component, load_spec, resolved, validate
-from ttsi.spec_schema import DEFAULTS, compose_schema
+from ttsi.spec.schema import DEFAULTS, compose_schema
 
 ROOT = Path(__file__).parent.parent
 

@@ -19,7 +19,7 @@ from ttsi.hooks import Hooks
 from ttsi.journal import Journal, write_atomically
 from ttsi.pipeline import Pipeline, Watcher
 from ttsi.spec import Spec, load_spec, resolved
-from ttsi.spec_read import read
+from ttsi.spec.reading import read
 from ttsi.types import JSON, Record, Sample
 
 

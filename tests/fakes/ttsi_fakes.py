@@ -36,6 +36,10 @@ CITY = {
 TOOLS = (Tool("get_weather", "Weather now", CITY), Tool("get_time", "Local time", CITY))
 
 
+WRITING = "Write one more request"
+"""What tells a request for an example from one for an answer."""
+
+
 def make_sample(number: int, city: str | None = None) -> Sample:
     city = city or f"City{number}"
     task = Task(
@@ -65,7 +69,7 @@ class Rows:
 def default_script(request: Request) -> str:
     """Right for even cities, wrong for odd ones unless adapted; writes examples when asked to."""
     text = request.prompt.messages[-1].content
-    if "training example" in text:
+    if WRITING in text:
         number = request.seed % 1000
         call = {"name": "get_weather", "arguments": {"city": f"Town{number}"}}
         return json.dumps({"input": f"Weather in Town{number}, please", "output": [call]})

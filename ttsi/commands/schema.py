@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         for name in names:
             console.say(name)
     elif args.name == "spec":
-        from ttsi.spec_schema import compose_schema
+        from ttsi.spec.schema import compose_schema
 
         console.print_json(compose_schema(builtins_only=args.builtins))
     elif args.name in names:

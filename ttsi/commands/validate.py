@@ -59,7 +59,7 @@ def _report(path: str) -> dict[str, Any]:
 
 
 def _summary(path: str, specs: list[Spec]) -> str:
-    from ttsi.spec_schema import COMPONENTS
+    from ttsi.spec.schema import COMPONENTS
 
     first = specs[0]
     cells = f"{len(specs)} cells x " if len(specs) > 1 else ""

@@ -20,21 +20,13 @@ from ttsi.scoring.parse import calls_of, parse_calls
 from ttsi.types import Example, Generation, Message, Prompt, Request, Sampling, Task
 from ttsi.validation import argument_faults
 
-ROLE = "You write training data for an assistant that answers requests by calling tools."
-
-ASK = """The assistant works under these instructions:
-
-{instruction}
-
-It was given this input:
+ASK = """Users of this assistant write requests such as this one:
 
 {input}
 
-Write ONE new training example. The new input must be similar in kind and difficulty but ask for \
-something else: other names, numbers or values, in other words. The output must be the correct \
-tool calls for the new input, using only the tools above, with every value taken from the new input.
-
-Reply with a JSON object: {{"input": "...", "output": [{{"name": "...", "arguments": {{...}}}}]}}"""
+Write one more request like it, with other names and values and in other words, and the calls that \
+answer it. Every value in the calls comes from the new request. Reply with a JSON object and nothing \
+else: the key "input" holds the new request, the key "output" the list of its calls."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +51,7 @@ class SelfGenerator:
     top_k: int = option(20, "Likeliest tokens kept; 0 keeps all.", minimum=0)
     repetition_penalty: float = option(1.1, "Penalty on tokens seen.", exclusiveMinimum=0)
     max_tokens: int = option(320, "Length at which an output is cut.", minimum=1)
+    max_calls: int = option(4, "Most calls in an example under format json.", minimum=1)
 
     def generate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Example]]:
         found: list[dict[int, Example]] = [{} for _ in tasks]
@@ -79,13 +72,14 @@ class SelfGenerator:
         return [_distinct([some[k] for k in sorted(some)]) for some in found]
 
     def _request(self, task: Task, k: int, attempt: int, seed: int) -> Request:
-        ask = ASK.format(instruction=task.instruction, input=task.input)
+        # The task's own system turn shows instruction and tools, as it will in training.
+        ask = Message("user", ASK.format(input=task.input))
         sampling = Sampling(
             self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.max_tokens
         )
         draw = draw_seed(seed, task.id, f"generate/{k}", attempt)
-        prompt = Prompt((Message("system", ROLE), Message("user", ask)))
-        grammar = _example_schema(task) if self.format == "json" else None
+        prompt = Prompt((task.messages[0], ask))
+        grammar = _example_schema(task, self.max_calls) if self.format == "json" else None
         return Request(prompt, sampling, draw, grammar=grammar)
 
     def _accept(self, task: Task, k: int, attempt: int, output: Generation) -> Example | None:
@@ -106,10 +100,13 @@ class SelfGenerator:
         return Example(variant, calls, output.text, attempts=attempt + 1)
 
 
-def _example_schema(task: Task) -> dict[str, Any]:
+def _example_schema(task: Task, max_calls: int) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {"input": {"type": "string"}, "output": calls_schema(task.tools, most=4)},
+        "properties": {
+            "input": {"type": "string", "minLength": 4},
+            "output": calls_schema(task.tools, most=max_calls),
+        },
         "required": ["input", "output"],
         "additionalProperties": False,
     }

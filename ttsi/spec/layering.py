@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttsi.errors import Problem
-from ttsi.spec_schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS
-from ttsi.spec_words import pointer, tokens_of, value_in_words
+from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS
+from ttsi.spec.wording import pointer, tokens_of, value_in_words
 from ttsi.suggest import did_you_mean
 
 _ENVIRONMENT = {

@@ -3,7 +3,7 @@
     load_spec("spec.json", {"benchmark.limit": 5})  ->  [Spec, ...]     one per cell of the matrix
     resolved(spec)                                  ->  the same, with every default written out
 
-Reading is spec_read, layers and matrix spec_layers, faults spec_check, the schema spec_schema.
+Reading is in reading, layers and matrix in layering, faults in checking, the schema in schema.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import ttsi
 from ttsi import registry
 from ttsi.digests import json_digest
 from ttsi.errors import Problem, SpecError
-from ttsi.spec_check import Check
-from ttsi.spec_layers import settings
-from ttsi.spec_read import plain, read
-from ttsi.spec_schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS, model_defaults
+from ttsi.spec.checking import Check
+from ttsi.spec.layering import settings
+from ttsi.spec.reading import plain, read
+from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS, model_defaults
 from ttsi.types import JSON
 
 _SHAPES_NO_RESULT = ("ttsi", "name", "seeds", "executor")

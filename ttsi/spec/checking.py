@@ -8,9 +8,9 @@ from typing import Any
 
 from ttsi import registry
 from ttsi.errors import PluginError, Problem, UsageError
-from ttsi.spec_layers import Cell, Setting, cells, not_an_object, with_matrix, with_origin
-from ttsi.spec_schema import COMPONENTS, DEFAULTS, skeleton
-from ttsi.spec_words import pointer, problems_of
+from ttsi.spec.layering import Cell, Setting, cells, not_an_object, with_matrix, with_origin
+from ttsi.spec.schema import COMPONENTS, DEFAULTS, skeleton
+from ttsi.spec.wording import pointer, problems_of
 from ttsi.suggest import did_you_mean
 
 
@@ -78,7 +78,7 @@ class Check:
 
 def _matrix_faults(document: dict[str, Any]) -> list[Problem]:
     schema = skeleton()["properties"]["matrix"]
-    del schema["propertyNames"]  # which keys can vary is told better by spec_layers
+    del schema["propertyNames"]  # which keys can vary is told better by layering
     return _faults(schema, document["matrix"], "/matrix") if "matrix" in document else []
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.errors import Problem, UsageError
-from ttsi.spec_words import pointer
+from ttsi.spec.wording import pointer
 
 _DEEPEST = 32
 """Levels of nesting; a spec needs four. Bounds every recursion that follows."""
