@@ -7,6 +7,7 @@ rewritten one would offer other tools.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -20,13 +21,13 @@ from ttsi.scoring.parse import calls_of, parse_calls
 from ttsi.types import Example, Generation, Message, Prompt, Request, Sampling, Task
 from ttsi.validation import argument_faults
 
-ASK = """Users of this assistant write requests such as this one:
+ASK = """A user of this assistant wrote:
 
-{input}
+{seed}
 
-Write one more request like it, with other names and values and in other words, and the calls that \
-answer it. Every value in the calls comes from the new request. Reply with a JSON object and nothing \
-else: the key "input" holds the new request, the key "output" the list of its calls."""
+Write what another user could ask: a similar request in other words, with other names and values. \
+Use the same JSON form, and add the calls that answer it under the key "output". Every value in the \
+calls comes from the new request. Reply with that JSON object and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class SelfGenerator:
 
     def _request(self, task: Task, k: int, attempt: int, seed: int) -> Request:
         # The task's own system turn shows instruction and tools, as it will in training.
-        ask = Message("user", ASK.format(input=task.input))
+        seed_json = json.dumps({"input": task.input}, ensure_ascii=False)
+        ask = Message("user", ASK.format(seed=seed_json))
         sampling = Sampling(
             self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.max_tokens
         )

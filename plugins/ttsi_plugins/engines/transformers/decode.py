@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ttsi.types import Request
 
-from .cache import roomy_cache
 from .grammar import Matcher
 from .sampling import choose
 
@@ -137,7 +136,6 @@ def _prefill(model: Any, rows: list[Row]) -> tuple[Tensor, _State]:
         input_ids=ids,
         attention_mask=mask if padded else None,
         position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        past_key_values=roomy_cache(model.config),
         use_cache=True,
         logits_to_keep=1,
     )

@@ -103,7 +103,7 @@ class Lora:
         self.remove()
         settings = {k: v for k, v in config.items() if k not in _PROVENANCE}
         try:
-            parsed = peft.PeftConfig.from_peft_type(**settings)
+            parsed = peft.PeftConfig.from_peft_type(**settings)  # type: ignore[no-untyped-call]
             if not isinstance(parsed, peft.LoraConfig):
                 raise ValueError(f"it is of type {settings.get('peft_type')}, not LORA")
             with torch.random.fork_rng(devices=[]), warnings.catch_warnings():

@@ -1,7 +1,7 @@
 """Likelihoods of candidate continuations: one prefill a prompt, candidates as tails on its cache.
 
-For a prompt of P tokens and candidates of n_i the model reads P + sum(n_i - 1) tokens and the head
-P-independent 1 + sum(n_i - 1) positions, instead of C times P + n_i of both.
+For a prompt of P tokens and C candidates of n_i tokens, the model reads P + sum(n_i - 1) tokens and
+the head 1 + sum(n_i - 1) of their positions, where C whole passes read sum(P + n_i) in both.
 """
 
 from __future__ import annotations
