@@ -25,9 +25,9 @@ ASK = """A user of this assistant wrote:
 
 {seed}
 
-Write what another user could ask: a similar request in other words, with other names and values. \
-Use the same JSON form, and add the calls that answer it under the key "output". Every value in the \
-calls comes from the new request. Reply with that JSON object and nothing else."""
+Write what another user could ask: a similar request in other words, with other names and \
+values. Use the same JSON form, and add the calls that answer it under the key "output". Every \
+value in the calls comes from the new request. Reply with that JSON object and nothing else."""
 
 
 @dataclass(frozen=True)
