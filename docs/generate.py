@@ -1,13 +1,43 @@
-"""Writes the generated parts of the documentation: docs/cli.md, from the commands' own help."""
+"""Writes the generated parts of the documentation.
+
+docs/cli.md       what the commands' own help prints
+docs/results.md   tables between its markers, from docs/results/*/ (files that runs left)
+README.md         the short table between its markers, from the same files
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+RESULTS = DOCS / "results"
+STAGES = ("estimate", "answer", "generate", "learn", "adapted")
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page and what it should hold."""
+    runs = stored_runs()
+    readme, results = ROOT / "README.md", DOCS / "results.md"
+    return {
+        DOCS / "cli.md": command_reference(),
+        readme: between(readme.read_text(), "accuracy", accuracy_table(runs)),
+        results: between(
+            between(
+                between(results.read_text(), "accuracy", accuracy_table(runs)),
+                "estimator",
+                estimator_table(runs),
+            ),
+            "seconds",
+            seconds_table(runs),
+        ),
+    }
 
 
 def command_reference() -> str:
@@ -24,6 +54,93 @@ def command_reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def stored_runs() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """(results, resolved spec) of each run in docs/results, by name."""
+    return [
+        (
+            json.loads((folder / "results.json").read_text()),
+            json.loads((folder / "spec.resolved.json").read_text()),
+        )
+        for folder in sorted(RESULTS.iterdir())
+        if folder.is_dir()
+    ]
+
+
+def accuracy_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+    rows = []
+    for results, spec in runs:
+        change = results["change"]
+        rows.append(
+            [
+                f"`{results['benchmark']}`",
+                spec["inference"]["format"],
+                str(results["samples"]),
+                _accuracy(results["base"]),
+                _accuracy(results) if results["adapted"] else "–",
+                f"{change['fixed']} / {change['broken']}" if results["adapted"] else "–",
+                f"{change['mcnemar_p']:.2g}" if results["adapted"] else "–",
+            ]
+        )
+    head = ["benchmark", "format", "samples", "base model", "TT-SI", "fixed / broken", "p"]
+    return table(head, rows)
+
+
+def estimator_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+    rows = []
+    for results, spec in runs:
+        if spec["estimator"]["name"] == "never":
+            continue
+        quality = results["estimator"]
+        rows.append(
+            [
+                f"`{results['benchmark']}`",
+                str(spec["estimator"]["threshold"]),
+                f"{results['uncertain']} of {results['samples']}",
+                str(results["adapted"]),
+                *(_rate(quality[key]) for key in ("tpr", "fpr", "j", "auroc")),
+            ]
+        )
+    head = ["benchmark", "threshold", "uncertain", "adapted", "TPR", "FPR", "J", "AUROC"]
+    return table(head, rows)
+
+
+def seconds_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+    rows = []
+    for results, spec in runs:
+        if spec["estimator"]["name"] == "never":
+            continue
+        stages = results["stages"]["by_stage"]
+        each = results["stages"]["seconds_per_uncertain_sample"]
+        cells = [f"{stages[s]['seconds_per_sample']:.1f}" if s in stages else "–" for s in STAGES]
+        rows.append([f"`{results['benchmark']}`", *cells, f"{each:.1f}" if each else "–"])
+    head = ["benchmark", "H", "answer", "G", "T", "adapted answer", "G + T + answer"]
+    return table(head, rows)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def between(text: str, name: str, inside: str) -> str:
+    """`text` with what stands between the markers of `name` replaced."""
+    opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
+    pattern = re.compile(re.escape(opening) + r".*?" + re.escape(closing), re.DOTALL)
+    replaced, count = pattern.subn(lambda _: f"{opening}\n{inside}\n{closing}", text)
+    if count != 1:
+        raise SystemExit(f"the markers {opening} ... {closing} stand {count} times, not once")
+    return replaced
+
+
+def _accuracy(outcome: dict[str, Any]) -> str:
+    low, high = outcome["accuracy_interval"]
+    return f"{100 * outcome['accuracy']:.1f} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def _rate(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
 def _help(verb: str) -> str:
     words = [verb, "--help"] if verb else ["--help"]
     done = subprocess.run(
@@ -37,8 +154,9 @@ def _help(verb: str) -> str:
 
 
 def main() -> None:
-    (DOCS / "cli.md").write_text(command_reference())
-    print("docs/cli.md written")
+    for page, text in pages().items():
+        page.write_text(text)
+        print(f"{page.relative_to(ROOT)} written")
 
 
 if __name__ == "__main__":

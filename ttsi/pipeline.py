@@ -219,12 +219,15 @@ class Pipeline:
         self._stage = stage
         told = 0.0
 
-        def tell(done: int, total: int) -> None:
+        def reach(count: float) -> None:
             nonlocal told
-            reached = len(stories) * done / max(total, 1)
-            if self._watcher is not None and reached > told:
-                self._watcher.advance(stage, reached - told)
-                told = reached
+            if self._watcher is not None and count > told:
+                self._watcher.advance(stage, count - told)
+                told = count
+
+        def tell(done: int, total: int) -> None:
+            # A stage may call its engine again, so only its end is the whole of it.
+            reach(len(stories) * min(done / max(total, 1), 0.99))
 
         if self._watcher is not None:
             self._watcher.plan(stage, len(stories))
@@ -234,7 +237,7 @@ class Pipeline:
         share = self._engine.spent.share(time.perf_counter() - started, len(stories))
         for story in stories:
             story.costs[stage] = share
-        tell(1, 1)
+        reach(len(stories))
 
     # ------------------------------------------------------------ scores and records
 

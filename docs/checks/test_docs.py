@@ -34,10 +34,19 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert missing == []
 
 
-def test_the_command_reference_is_current() -> None:
+def test_generated_pages_are_current() -> None:
     import generate
 
-    assert (ROOT / "docs" / "cli.md").read_text() == generate.command_reference()
+    for page, text in generate.pages().items():
+        assert page.read_text() == text, f"{page.name}: run `make docs`"
+
+
+def test_results_are_of_forty_samples_a_benchmark_at_least() -> None:
+    import generate
+
+    counts = {results["benchmark"]: results["samples"] for results, _ in generate.stored_runs()}
+    assert {"sealtool", "nexusraven", "apibank", "toolalpaca", "quickstart"} <= set(counts)
+    assert all(count >= 40 for name, count in counts.items() if name != "quickstart")
 
 
 def test_specs_in_the_repository_validate() -> None:

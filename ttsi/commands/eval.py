@@ -128,7 +128,7 @@ def _reporter(args: argparse.Namespace) -> Silent:
 
     if args.json:
         return Events()
-    kind = args.progress
+    kind = "none" if args.quiet else args.progress
     if kind == "auto":
         terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         kind = "bars" if terminal else "lines"
