@@ -150,9 +150,11 @@ def _scripted(script: Any) -> tuple[Any, ...]:
 def test_results_behind_the_journal_are_made_again(tmp_path: Path) -> None:
     cell = run(tmp_path)
     folder = seed_folder(cell)
-    (folder / "manifest.json").unlink()
-    (folder / "results.json").write_text('{"stale": true}')
+    (folder / "results.json").write_text('{"accuracy": 0.99}')
     assert run(tmp_path).seeds[0]["accuracy"] == 1.0
+    (folder / "predictions.jsonl").unlink()
+    run(tmp_path)
+    assert (folder / "predictions.jsonl").exists()
 
 
 def test_an_engine_that_cannot_is_refused_before_it_loads(

@@ -49,6 +49,7 @@ class Bars(Silent):
     def __init__(self) -> None:
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
+        self._reached: dict[str, float] = {}
 
     def seed_started(self, spec: Spec, seed: int, samples: int, done: int, folder: Path) -> None:
         from rich.console import Console
@@ -73,6 +74,7 @@ class Bars(Silent):
             console=console,
         )
         self._progress.start()
+        self._reached = {}
         self._bars = {"samples": self._progress.add_task("samples", total=samples, completed=done)}
 
     def plan(self, stage: str, count: int) -> None:
@@ -86,7 +88,9 @@ class Bars(Silent):
 
     def advance(self, stage: str, count: float) -> None:
         if self._progress is not None and stage in self._bars:
-            self._progress.advance(self._bars[stage], count)
+            self._reached[stage] = self._reached.get(stage, 0.0) + count
+            # Shares of samples add up to whole ones, but for the last bits of a float.
+            self._progress.update(self._bars[stage], completed=round(self._reached[stage], 6))
 
     def sample_finished(self, record: Record, done: int, samples: int) -> None:
         if self._progress is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -61,6 +62,15 @@ def manifest(folder: Path) -> dict[str, JSON]:
             path.name: {"bytes": path.stat().st_size, "digest": file_digest(path)} for path in files
         }
     }
+
+
+def intact(folder: Path) -> bool:
+    """Whether the manifest of a run's folder is there and every file is as it says."""
+    try:
+        recorded = json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(recorded == manifest(folder))
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -96,6 +96,13 @@ def options_schema(kind: str, name: str) -> dict[str, Any]:
     return _schema(find(kind, name))
 
 
+def scoring_preset(benchmark: str, scorer: str) -> dict[str, Any]:
+    """The options of `scorer` that the labels of `benchmark` need; a spec's own go before them."""
+    known = options_schema("scorers", scorer).get("properties", {})
+    scoring: Mapping[str, Any] = load("benchmarks", benchmark).scoring  # type: ignore[attr-defined]
+    return {key: value for key, value in scoring.items() if key in known}
+
+
 def listing(kind: str | None = None) -> list[dict[str, Any]]:
     """Every plugin with its `state`: ready, broken, clash or off; `why` unless ready.
 

@@ -121,7 +121,7 @@ class _Cell:
             done = journal.finished(samples)
             if self.reporter:
                 self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
-            if len(done) < len(samples) or not (folder / "manifest.json").exists():
+            if len(done) < len(samples) or not provenance.intact(folder):
                 run = _SeedRun(self, seed, samples, journal, done)
                 run.begin()
                 engines = run.advance()

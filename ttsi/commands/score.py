@@ -63,11 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
     kind: Any = registry.load("benchmarks", args.benchmark)
     benchmark: Benchmark = kind(**_options(args.benchmark_option, "benchmarks", args.benchmark))
-    preset = {
-        key: value
-        for key, value in kind.scoring.items()
-        if key in registry.options_schema("scorers", args.scorer).get("properties", {})
-    }
+    preset = registry.scoring_preset(args.benchmark, args.scorer)
     chosen: Any = registry.load("scorers", args.scorer)
     scorer: Scorer = chosen(**{**preset, **_options(args.scorer_option, "scorers", args.scorer)})
     samples = list(benchmark.samples())

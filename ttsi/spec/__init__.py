@@ -122,8 +122,7 @@ def effective_options(spec: Spec, key: str) -> dict[str, JSON]:
     properties = registry.options_schema(COMPONENTS[key], component.name).get("properties", {})
     options = {k: v["default"] for k, v in properties.items() if "default" in v}
     if key == "scorer":
-        preset: Mapping[str, JSON] = registry.load("benchmarks", spec.benchmark.name).scoring  # type: ignore[attr-defined]
-        options |= {k: v for k, v in preset.items() if k in properties}
+        options |= registry.scoring_preset(spec.benchmark.name, component.name)
     options |= component.options
     return {k: _canonical(v, properties.get(k)) for k, v in options.items()}
 
