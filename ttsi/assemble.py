@@ -13,18 +13,8 @@ from ttsi.errors import Problem, SpecError
 from ttsi.pipeline import Pipeline, Stages, Watcher
 from ttsi.protocols import Benchmark, Engine, Executor, Scorer
 from ttsi.spec import Component, Spec, effective_options
+from ttsi.spec.schema import COMPONENTS
 from ttsi.types import JSON
-
-KIND_OF = {
-    "engine": "engines",
-    "benchmark": "benchmarks",
-    "estimator": "estimators",
-    "generator": "generators",
-    "learner": "learners",
-    "inference": "inference",
-    "executor": "executors",
-    "scorer": "scorers",
-}
 
 
 def benchmark(spec: Spec) -> Benchmark:
@@ -61,7 +51,7 @@ def check(spec: Spec) -> None:
 def plugins_used(spec: Spec) -> dict[str, JSON]:
     """Name, distribution and version of every plugin that shapes this run."""
     used: dict[str, JSON] = {}
-    for role, kind in KIND_OF.items():
+    for role, kind in COMPONENTS.items():
         component: Component = getattr(spec, role)
         plugin = registry.discover(kind)[component.name]
         used[role] = {
@@ -89,7 +79,7 @@ def _engine(spec: Spec) -> Engine:
 
 
 def _make(role: str, component: Component) -> Any:
-    factory: Any = registry.load(KIND_OF[role], component.name)
+    factory: Any = registry.load(COMPONENTS[role], component.name)
     return factory(**component.options)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 from ttsi.digests import draw_seed
@@ -43,16 +43,7 @@ class LoraSft:
         engine: Engine,
         seed: int,
     ) -> list[Adaptation]:
-        recipe = LoraRecipe(
-            rank=self.rank,
-            alpha=self.alpha,
-            dropout=self.dropout,
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            warmup_ratio=self.warmup_ratio,
-            weight_decay=self.weight_decay,
-            max_grad_norm=self.max_grad_norm,
-        )
+        recipe = LoraRecipe(**{part.name: getattr(self, part.name) for part in fields(LoraRecipe)})
         jobs = []
         for task, some, answer in zip(tasks, examples, base, strict=True):
             pairs = tuple(
