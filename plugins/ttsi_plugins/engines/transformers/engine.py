@@ -106,7 +106,6 @@ class Runtime:
         packages = ("torch", "transformers", "peft", "xgrammar")
         return {
             "model": str(self.options.model["id"]),
-            "folder": str(self.loaded.folder),
             "dtype": self.loaded.dtype,
             "device": self.loaded.device,
             "device_name": _device_name(self.model.device),
