@@ -248,7 +248,13 @@ def start(tmp_path: Path, delay: float = 0.02, rows: int = 12) -> subprocess.Pop
             env={**os.environ, "PYTHONPATH": path},
             stdout=subprocess.DEVNULL,
             stderr=stderr,
+            preexec_fn=_interruptible,
         )
+
+
+def _interruptible() -> None:
+    # What a shell starts in the background ignores SIGINT, and its children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def journal_of(tmp_path: Path) -> Path | None:

@@ -62,7 +62,12 @@ def test_specs_on_the_pages_validate() -> None:
     from ttsi.spec import validate
 
     documents = [json.loads(text) for _, text in fences("json")]
-    specs = [document for document in documents if "benchmark" in document]
+    # Those that name the example package are run by tests/test_docs_plugins.py, which installs it.
+    specs = [
+        document
+        for document in documents
+        if "benchmark" in document and "acme-doubt" not in json.dumps(document)
+    ]
     assert len(specs) >= 3
     for spec in specs:
         assert validate(spec) == []
