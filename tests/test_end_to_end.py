@@ -37,6 +37,7 @@ def spec(**changed: Any) -> dict[str, Any]:
         "estimator": {"name": "rss_margin", "threshold": 0.9},
         "generator": {
             "name": "self",
+            "prompt": "seed_first",
             "format": "json",
             "attempts": 2,
             "max_calls": 1,

@@ -140,7 +140,15 @@ def test_a_valid_output_becomes_an_example_with_the_tasks_tools() -> None:
     assert example.attempts == 1
     system, ask = engine.asked[0].prompt.messages
     assert TASKS[0].input in ask.content
-    assert system.content == TASKS[0].instruction
+    assert TASKS[0].instruction in ask.content
+    assert TASKS[0].instruction not in system.content
+
+
+def test_seed_first_keeps_the_tasks_own_system_turn() -> None:
+    _, engine = generated(written(), prompt="seed_first")
+    system, ask = engine.asked[0].prompt.messages
+    assert system == TASKS[0].messages[0]
+    assert TASKS[0].input in ask.content
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ CITY = {
 TOOLS = (Tool("get_weather", "Weather now", CITY), Tool("get_time", "Local time", CITY))
 
 
-WRITING = "Write what another user could ask"
+WRITING = "what another user could ask"
 """What tells a request for an example from one for an answer."""
 
 

@@ -21,13 +21,28 @@ from ttsi.scoring.parse import calls_of, parse_calls
 from ttsi.types import Example, Generation, Message, Prompt, Request, Sampling, Task
 from ttsi.validation import argument_faults
 
-ASK = """A user of this assistant wrote:
+SEED_FIRST = """A user of this assistant wrote:
 
 {seed}
 
 Write what another user could ask: a similar request in other words, with other names and \
 values. Use the same JSON form, and add the calls that answer it under the key "output". Every \
 value in the calls comes from the new request. Reply with that JSON object and nothing else."""
+
+WRITER = "You write training data for assistants that answer requests by calling tools."
+
+QUOTED = """These are an assistant's instructions:
+
+{instruction}
+
+A user of that assistant wrote:
+
+{seed}
+
+Do not answer this request. Write one new training example like it: what another user could ask, \
+in other words and with other names and values, and the calls that the assistant should answer \
+with. Every value in the calls comes from the new request. Reply with one JSON object and nothing \
+else: {{"input": "the new request", "output": [{{"name": "tool_name", "arguments": {{...}}}}]}}"""
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,11 @@ class SelfGenerator:
         "How many attempts are drawn together. Changes the speed and not the result: each has "
         "its own seed and the first valid one in order is kept.",
         minimum=1,
+    )
+    prompt: Literal["quoted", "seed_first"] = option(
+        "quoted",
+        "Where the model sees the task's instruction: quoted in the request of a writer of data, "
+        "or as its own system turn, which can share the cache of the other stages.",
     )
     format: Literal["free", "json"] = option(
         "free", "Free text as the paper, or decoding constrained to a valid example's JSON."
@@ -73,14 +93,11 @@ class SelfGenerator:
         return [_distinct([some[k] for k in sorted(some)]) for some in found]
 
     def _request(self, task: Task, k: int, attempt: int, seed: int) -> Request:
-        # The task's own system turn shows instruction and tools, as it will in training.
-        seed_json = json.dumps({"input": task.input}, ensure_ascii=False)
-        ask = Message("user", ASK.format(seed=seed_json))
         sampling = Sampling(
             self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.max_tokens
         )
         draw = draw_seed(seed, task.id, f"generate/{k}", attempt)
-        prompt = Prompt((task.messages[0], ask))
+        prompt = Prompt(_messages(task, self.prompt))
         grammar = _example_schema(task, self.max_calls) if self.format == "json" else None
         return Request(prompt, sampling, draw, grammar=grammar)
 
@@ -100,6 +117,14 @@ class SelfGenerator:
             return None
         variant = task.variant(str(k), input=new_input)
         return Example(variant, calls, output.text, attempts=attempt + 1)
+
+
+def _messages(task: Task, prompt: str) -> tuple[Message, ...]:
+    seed = json.dumps({"input": task.input}, ensure_ascii=False)
+    if prompt == "seed_first":
+        return (task.messages[0], Message("user", SEED_FIRST.format(seed=seed)))
+    ask = QUOTED.format(instruction=task.instruction, seed=seed)
+    return (Message("system", WRITER), Message("user", ask))
 
 
 def _example_schema(task: Task, max_calls: int) -> dict[str, Any]:
