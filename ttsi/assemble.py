@@ -5,7 +5,6 @@ Everything that can be known without loading a weight is checked here, before an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ttsi import registry
@@ -74,17 +73,13 @@ def _stages(spec: Spec) -> Stages:
 
 def _engine(spec: Spec) -> Engine:
     factory: Any = registry.load("engines", spec.engine.name)
-    made: Engine = factory(_plain(spec.model), **spec.engine.options)
+    made: Engine = factory(dict(spec.model), **spec.engine.options)
     return made
 
 
 def _make(role: str, component: Component) -> Any:
     factory: Any = registry.load(COMPONENTS[role], component.name)
     return factory(**component.options)
-
-
-def _plain(model: Mapping[str, JSON]) -> dict[str, JSON]:
-    return dict(model)
 
 
 def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:

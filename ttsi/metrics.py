@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from ttsi.types import JSON, Record, Score
+from ttsi.types import JSON, Reason, Record, Score
 
 CONFIDENCE = 0.95
 
@@ -38,7 +38,7 @@ def outcome(scores: Sequence[Score | None]) -> dict[str, JSON]:
         score.reason.value for score in scores if score is not None and score.reason is not None
     )
     if errors:
-        reasons["engine_error"] += errors
+        reasons[Reason.ENGINE_ERROR.value] += errors
     return {
         "samples": len(scores),
         "correct": correct,

@@ -18,8 +18,7 @@ from ttsi.errors import RunError, UsageError
 from ttsi.hooks import Hooks
 from ttsi.journal import Journal, write_atomically
 from ttsi.pipeline import Pipeline, Watcher
-from ttsi.spec import Spec, load_spec, resolved
-from ttsi.spec.reading import read
+from ttsi.spec import Spec, load_document, load_spec, resolved
 from ttsi.types import JSON, Record, Sample
 
 
@@ -68,7 +67,7 @@ def evaluate(
     `hooks` are objects with methods marked `ttsi.hooks.hookimpl`; `fresh` forgets what was done.
     """
     specs = load_spec(spec, overrides)
-    document, _, _ = read(spec)
+    document = load_document(spec)
     for cell in specs:
         assemble.check(cell)
     watching = Hooks()

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttsi.commands import json_or_text
+
 if TYPE_CHECKING:
     from ttsi.progress import Silent
     from ttsi.run import CellResult
@@ -88,7 +90,7 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
         key, equals, value = setting.partition("=")
         if not equals or not key:
             raise UsageError(f"--set {setting!r} is not KEY=VALUE.", cure="--set seeds=[1,2]")
-        changed[key] = _value(value)
+        changed[key] = json_or_text(value)
     if args.limit is not None:
         changed["benchmark.limit"] = args.limit
     if args.model is not None:
@@ -103,16 +105,6 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
                 f"--seeds {args.seeds!r} is not a list of whole numbers.", cure="--seeds 0,1,2"
             ) from None
     return changed
-
-
-def _value(text: str) -> Any:
-    """JSON where it is JSON, a string where it is not."""
-    import json
-
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
 
 
 def exit_code(cells: list[CellResult]) -> int:

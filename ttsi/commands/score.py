@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ttsi.commands import json_or_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -126,20 +128,11 @@ def _options(settings: list[str], kind: str, name: str) -> dict[str, JSON]:
         if key not in properties:
             what = f'{name} has no option "{key}".'
             raise UsageError(what, cure=did_you_mean(key, properties, noun="options"))
-        options[key] = _json_or_text(value)
+        options[key] = json_or_text(value)
         for error in Draft202012Validator(properties[key]).iter_errors(options[key]):
             what = f"The option {setting!r} of {name} is not allowed: {error.message}."
             raise UsageError(what, cure=str(properties[key].get("description", "")))
     return options
-
-
-def _json_or_text(value: str) -> JSON:
-    import json
-
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
 
 
 def _show(results: Mapping[str, Any]) -> None:

@@ -9,8 +9,7 @@ from statistics import fmean
 from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
-from ttsi.scoring import Switches
-from ttsi.scoring.match import score_calls
+from ttsi.scoring.match import canonical_calls
 from ttsi.types import Adaptation, Completion, ParseStatus, Task
 from ttsi_plugins.inference._requests import Decoding, read_completion
 
@@ -44,25 +43,12 @@ def vote(task: Task, answers: Sequence[Completion]) -> Completion:
     """The first answer of the winning group, with the tokens of all. What cannot be parsed has no
     vote, unless nothing can."""
     readable = [answer for answer in answers if answer.status is ParseStatus.OK] or answers
-    groups: list[list[Completion]] = []
+    groups: dict[str, list[Completion]] = {}
     for answer in readable:
-        for group in groups:
-            if _agree(task, group[0], answer):
-                group.append(answer)
-                break
-        else:
-            groups.append([answer])
-    winner = max(groups, key=lambda group: (len(group), _mean_logprob(group)))[0]
+        same = canonical_calls(task.tools, answer.calls) or answer.status.value
+        groups.setdefault(same, []).append(answer)
+    winner = max(groups.values(), key=lambda group: (len(group), _mean_logprob(group)))[0]
     return replace(winner, completion_tokens=sum(answer.completion_tokens for answer in answers))
-
-
-def _agree(task: Task, one: Completion, other: Completion) -> bool:
-    """Whether both make the same calls, by the rules of scoring."""
-    if one.status is not other.status:
-        return False
-    return one.calls == other.calls or (
-        score_calls(task.tools, one.calls, other, Switches()).correct
-    )
 
 
 def _mean_logprob(group: Sequence[Completion]) -> float:
