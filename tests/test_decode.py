@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import chain, pairwise
+from itertools import pairwise
 
 import pytest
 import torch
@@ -16,8 +16,9 @@ from transformers import (
 )
 
 from ttsi.types import Generation, Prompt, Request, Sampling
-from ttsi_plugins.engines.transformers.decode import Row, batches, decode
-from ttsi_plugins.engines.transformers.sampling import choose, distribution
+from ttsi_plugins.engines.transformers.decode import Row
+from ttsi_plugins.engines.transformers.passes import Slots
+from ttsi_plugins.engines.transformers.sampling import choose, likeliest, nucleus, penalised
 
 NEW = 12
 
@@ -43,33 +44,35 @@ def test_distribution_is_that_of_transformers(
     for processor in processors:
         expected = processor(seen[None], expected)
     sampling = Sampling(temperature, top_p, top_k, penalty)
-    ids, probabilities = distribution(logits, seen, sampling)
-    ours = torch.zeros(2000).index_put((ids,), probabilities)
+    scores = penalised(torch.stack([logits, logits]), [seen[:2], seen], [1.0, penalty])
+    assert torch.equal(scores[0], logits)
+    values, ids = likeliest(scores, [Sampling.greedy(), sampling])[1]
+    probabilities = nucleus(values, sampling)
+    ours = torch.zeros(2000).index_put((ids[: len(probabilities)],), probabilities)
     torch.testing.assert_close(ours, expected[0].softmax(0), atol=1e-6, rtol=1e-5)
     assert all(a >= b for a, b in pairwise(probabilities.tolist()))
 
 
+def test_ties_count_however_many_there_are() -> None:
+    logits = torch.full((2, 5000), 1.0)
+    logits[:, 700] = 2.0
+    logits[1, 3:] = 0.5
+    two = Sampling(top_k=2)
+    (many, few) = [ids.tolist() for _, ids in likeliest(logits, [two, two])]
+    assert many == [700, *(id for id in range(5000) if id != 700)]
+    assert few == [0, 1, 2]
+    assert [likeliest(logits, [Sampling.greedy()] * 2)[0][1].tolist()] == [[700]]
+
+
 def test_draws_follow_the_distribution() -> None:
-    logits = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()
+    logits = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log()
     plain = Sampling(1.0, 1.0, 0, 1.0)
     generator = torch.Generator().manual_seed(1)
-    seen = torch.tensor([], dtype=torch.long)
-    draws = [choose(logits, seen, plain, generator) for _ in range(4000)]
+    ((values, ids),) = likeliest(logits, [plain])
+    draws = [choose(values, ids, plain, generator) for _ in range(4000)]
     for token, share in enumerate([0.1, 0.2, 0.3, 0.4]):
         spread = (4000 * share * (1 - share)) ** 0.5
         assert abs(draws.count(token) - 4000 * share) < 4 * spread
-
-
-def test_batches_respect_both_limits_and_lose_nothing() -> None:
-    lengths = [5, 90, 5, 40, 41, 300, 6]
-    rows = [
-        Row(Request(ask(""), Sampling.greedy(10), 0), list(range(length))) for length in lengths
-    ]
-    made = list(batches(rows, max_batch=3, max_tokens=200))
-    assert sorted(map(id, chain.from_iterable(made))) == sorted(map(id, rows))
-    for batch in made:
-        assert len(batch) <= 3
-        assert len(batch) == 1 or len(batch) * max(row.room for row in batch) <= 200
 
 
 def requests(count: int, sampling: Sampling) -> list[Request]:
@@ -88,12 +91,14 @@ def test_greedy_is_that_of_transformers_in_any_batch(monkeypatch: pytest.MonkeyP
     expected = []
     for request in wanted:
         ids = torch.tensor([runtime.tokens.prompt(request.prompt)])
-        out = runtime.model.generate(
-            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=NEW
-        )
+        with runtime.network.native() as model:
+            out = model.generate(
+                ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=NEW
+            )
         expected.append(runtime.tokens.decode(out[0, ids.shape[1] :].tolist()))
-    for size in (1, 4, 16):
+    for size in (1, 3, 16):
         monkeypatch.setattr(engine, "max_batch", size)
+        engine.forget()
         assert [made.text for made in engine.generate(wanted)] == expected
 
 
@@ -130,16 +135,41 @@ def test_logprob_is_the_models_own_whatever_the_sampling() -> None:
         Row(Request(ask("Say yes."), hot, 4), prompt, grammar),
         Row(Request(ask("Say yes."), Sampling.greedy(30), 5), prompt),
     ]
-    decode(runtime.model, rows, runtime.tokens.ends, lambda count: None)
+    runtime.decoder.run(rows, 2, 10**9, lambda count: None)
     assert [row.finish for row in rows[1:]] == ["stop", "stop"]
     for row in rows:
         ids = row.prompt + row.text + [runtime.tokens.end] * (row.finish == "stop")
-        with torch.no_grad():
-            logits = runtime.model(input_ids=torch.tensor([ids])).logits[0].double()
+        with torch.no_grad(), runtime.network.native() as model:
+            logits = model(input_ids=torch.tensor([ids])).logits[0].double()
         logprobs = logits.log_softmax(-1)
         own = [float(logprobs[i - 1, ids[i]]) for i in range(len(prompt), len(ids))]
         assert row.drawn == len(own)
         assert row.logprob == pytest.approx(sum(own), abs=1e-3)
+
+
+@pytest.mark.model
+def test_rows_enter_as_others_leave_within_rows_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = shared_engine()
+    runtime = engine._runtime()
+    tokens_of = [1, 6, 2, 5, 3, 4]
+    wanted = [
+        dataclasses.replace(request, sampling=Sampling.greedy(count))
+        for request, count in zip(requests(6, Sampling()), tokens_of, strict=True)
+    ]
+    alone = [engine.generate([request])[0].text for request in wanted]
+    sizes: list[int] = []
+    step = Slots.step
+    monkeypatch.setattr(Slots, "step", lambda self, rows: sizes.append(rows) or step(self, rows))
+    for most, slot_bytes, widest in ((3, 10**12, 3), (6, 10**12, 5), (6, 0, 1)):
+        sizes.clear()
+        rows = [runtime._row(request) for request in wanted]
+        told: list[int] = []
+        runtime.decoder.run(rows, most, slot_bytes, told.append)
+        assert [runtime.tokens.decode(row.text) for row in rows] == alone
+        assert max(sizes) == widest
+        # The first token of each row comes from reading its prompt.
+        assert sum(sizes) == sum(count - 1 for count in tokens_of)
+        assert sum(told) == 6
 
 
 @pytest.mark.model

@@ -23,8 +23,8 @@ def brute_force(prompt: Prompt, continuation: str) -> float:
     parts = [text, prompt.opening, continuation]
     head, opening, tail = [tokenizer(part, add_special_tokens=False).input_ids for part in parts]
     ids = torch.tensor([head + opening + tail])
-    with torch.no_grad():
-        logits = runtime.model(input_ids=ids).logits[0].double().log_softmax(-1)
+    with torch.no_grad(), runtime.network.native() as model:
+        logits = model(input_ids=ids).logits[0].double().log_softmax(-1)
     start = len(head) + len(opening)
     return sum(float(logits[start + i - 1, token]) for i, token in enumerate(tail))
 
@@ -62,18 +62,6 @@ def test_prefixes_of_each_other_and_unlike_lengths() -> None:
     assert [likelihood.tokens for likelihood in found[:1] + found[4:5]] == [1, 1]
 
 
-def test_small_batches_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = shared_engine()
-    prompt = ask("Which tool?", OPENING)
-    texts = [f'tool_number_{number}"' for number in range(5)]
-    (together,) = engine.loglikelihoods([prompt], [texts])
-    monkeypatch.setattr(engine, "max_batch", 2)
-    (apart,) = engine.loglikelihoods([prompt], [texts])
-    assert [one.logprob for one in apart] == pytest.approx(
-        [one.logprob for one in together], abs=1e-4
-    )
-
-
 def test_no_candidates_one_candidate_and_the_empty_one() -> None:
     prompt = ask("Which tool?", OPENING)
     none, one, empty = shared_engine().loglikelihoods([prompt] * 3, [[], ['alone"'], [""]])
@@ -82,23 +70,32 @@ def test_no_candidates_one_candidate_and_the_empty_one() -> None:
     assert (empty[0].logprob, empty[0].tokens) == (0.0, 0)
 
 
-def test_equal_prompts_share_their_prefill(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_prompts_are_read_once_and_what_they_share_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     engine = shared_engine()
+    engine.forget()
     model = engine._runtime().model
-    lengths = []
+    widths = []
     whole = model.forward
 
     def counted(**inputs: torch.Tensor) -> object:
-        lengths.append(inputs["input_ids"].shape[1])
+        widths.append(inputs["input_ids"].numel())
         return whole(**inputs)
 
     monkeypatch.setattr(model, "forward", counted)
-    same, other = ask("Which tool?", OPENING), ask("And which one now?", OPENING)
+    same, other = (
+        ask(f"Of all that you were told, which {it}?", OPENING) for it in ("tool", "town")
+    )
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr(engine, "on_progress", lambda done, total: seen.append((done, total)))
     engine.loglikelihoods([same, other, same], [["a"], ["a"], ["b"]])
-    assert len(lengths) == 2
-    assert seen == [(2, 3), (3, 3)]
+    tokens = engine._runtime().tokens
+    first, second = tokens.prompt(same), tokens.prompt(other)
+    shared = next(at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
+    assert shared > 16
+    assert widths == [len(first), len(second) - shared]
+    assert seen == [(1, 2), (2, 2)]
 
 
 def test_control_tokens_in_a_message_are_text() -> None:

@@ -19,6 +19,7 @@ from ttsi.digests import bytes_digest
 from ttsi.errors import EngineError
 from ttsi.types import Adapter, LoraRecipe, Prompt, Request, Sampling, TrainJob
 from ttsi_plugins.engines.transformers import lora, training
+from ttsi_plugins.engines.transformers.passes import Row, Rows
 
 # PEFT and the Trainer warn of their own affairs.
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
@@ -88,8 +89,7 @@ def test_steps_rates_and_weights_are_the_trainers(count: int, tmp_path: Path) ->
         assert len(head) < 150
         labels = [-100] * len(head) + tail
         examples.append({"input_ids": head + tail, "labels": labels})
-    still = dataclasses.replace(RECIPE, learning_rate=0.0, epochs=1)
-    (initial,) = engine.train([TrainJob("initial", pairs(1), still, seed=11)])
+    (initial,) = engine.train([TrainJob("initial", pairs(1), still(RECIPE), seed=11)])
     (ours,) = engine.train([TrainJob("job", pairs(count), RECIPE, seed=11)])
     steps, weights = oracle(initial, examples, tmp_path)
 
@@ -118,13 +118,11 @@ def test_the_papers_rates_for_one_pair() -> None:
 
 def test_the_zero_rate_step_costs_no_backward(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    whole = training.target_loss
-    monkeypatch.setattr(
-        training, "target_loss", lambda *given: calls.append(given) or whole(*given)
-    )
+    whole = training.losses
+    monkeypatch.setattr(training, "losses", lambda *given: calls.append(given) or whole(*given))
     (shared,) = shared_engine().train([job("a", "one")])
     assert len(calls) == 2
-    monkeypatch.setattr(training, "_is_stochastic", lambda model: True)
+    monkeypatch.setattr(training._Course, "_repeats", lambda *given: False)
     (plain,) = shared_engine().train([job("a", "one")])
     assert len(calls) == 2 + 3
     assert shared.digest == plain.digest
@@ -132,11 +130,29 @@ def test_the_zero_rate_step_costs_no_backward(monkeypatch: pytest.MonkeyPatch) -
 
 def test_jobs_leave_no_trace_in_each_other() -> None:
     engine = shared_engine()
-    first, second = job("a", "one", seed=1), job("b", "two", seed=2)
-    alone = [engine.train([each])[0].digest for each in (first, second)]
-    assert [made.digest for made in engine.train([first, second])] == alone
-    assert [made.digest for made in engine.train([second, first])] == alone[::-1]
-    assert alone[0] != alone[1]
+    first, second = job("a", "one", seed=1), job("b", "another", seed=2)
+    alone = [engine.train([each])[0] for each in (first, second)]
+    assert [engine.train([each])[0].digest for each in (first, second)] == [
+        adapter.digest for adapter in alone
+    ]
+    start = [
+        engine.train([dataclasses.replace(each, recipe=still(each.recipe))])[0]
+        for each in (first, second)
+    ]
+    together = [engine.train([first, second]), engine.train([second, first])[::-1]]
+    for adapters in together:
+        for made, reference, initial in zip(adapters, alone, start, strict=True):
+            names = safetensors.torch.load(reference.safetensors)
+            found, expected = values(made.safetensors, names), values(reference.safetensors, names)
+            learnt = expected - values(initial.safetensors, names)
+            # The order of a sum differs with the rows of a pass; Adam shows it.
+            assert (found - expected).norm() <= 1e-3 * learnt.norm()
+    assert alone[0].digest != alone[1].digest
+
+
+def still(recipe: LoraRecipe) -> LoraRecipe:
+    """The same adapter, and nothing learnt."""
+    return dataclasses.replace(recipe, learning_rate=0.0)
 
 
 def test_training_leaves_the_base_model_and_the_global_generator_alone() -> None:
@@ -145,10 +161,9 @@ def test_training_leaves_the_base_model_and_the_global_generator_alone() -> None
     ids = torch.tensor([runtime.tokens.prompt(ask("Hello?"))])
 
     def logits() -> torch.Tensor:
-        with torch.no_grad():
-            return runtime.model(input_ids=ids).logits
+        with torch.no_grad(), runtime.network.native() as model:
+            return model(input_ids=ids).logits
 
-    runtime.lora.remove()
     digest, before = engine.digest(), logits()
     state = torch.random.get_rng_state()
     wide = LoraRecipe(rank=4, learning_rate=1e-2, dropout=0.1)
@@ -157,9 +172,6 @@ def test_training_leaves_the_base_model_and_the_global_generator_alone() -> None
     engine.generate([Request(ask("Hello?"), greedy, 0, adapter) for adapter in adapters])
     assert torch.equal(torch.random.get_rng_state(), state)
     assert not runtime.model.training
-    assert torch.equal(logits(), before)
-    assert engine.digest() == digest
-    runtime.lora.remove()
     assert torch.equal(logits(), before)
     assert engine.digest() == digest
 
@@ -194,13 +206,18 @@ def test_an_exported_adapter_is_pefts(tmp_path: Path) -> None:
     lora.export(adapter, tmp_path)
     assert json.loads((tmp_path / "adapter_config.json").read_text()) == adapter.config
     assert lora.read(tmp_path).digest == adapter.digest == bytes_digest(adapter.safetensors)
-    ids = torch.tensor([runtime.tokens.prompt(ask("one"))])
+    ids = runtime.tokens.prompt(ask("one"))
+    runtime.bank.clear()
+    slots = [-1, *runtime.bank.load([lora.read(tmp_path)])]
+    text = torch.tensor([ids, ids])
+    at, read = torch.arange(len(ids)).expand(2, -1), torch.arange(2 * len(ids))
+    with torch.no_grad(), runtime.bank.on(slots):
+        both = runtime.network.run(text, at, Rows([Row(len(ids))] * 2), read)
+    base, ours = both.view(2, len(ids), -1)
+    model = peft.PeftModel.from_pretrained(fresh_model(), tmp_path)
     with torch.no_grad():
-        base = runtime.model(input_ids=ids).logits
-        with runtime.lora.applied(lora.read(tmp_path)):
-            ours = runtime.model(input_ids=ids).logits
-        theirs = peft.PeftModel.from_pretrained(fresh_model(), tmp_path)(input_ids=ids).logits
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+        theirs = model(input_ids=text[:1]).logits[0]
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-5)
     assert (ours - base).abs().max() > 0.1
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content }}<|im_end|>{% endfor %}"
 
@@ -28,6 +28,26 @@ def tiny_llama() -> Any:
         tie_word_embeddings=False,
     )
     return LlamaForCausalLM(config).eval()
+
+
+def tiny_qwen2() -> Any:
+    """Biases, tied embeddings and another ratio of heads."""
+    torch.manual_seed(8)
+    config = Qwen2Config(
+        vocab_size=320,
+        hidden_size=48,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        tie_word_embeddings=True,
+    )
+    model = Qwen2ForCausalLM(config).eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter)
+    return model
 
 
 def rotate_pairs(weight: np.ndarray, heads: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from ttsi.digests import bytes_digest, json_digest
@@ -150,7 +151,10 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class LoraRecipe:
-    """Section F.3: LoRA on all linear layers but the head, AdamW, cosine with warm-up."""
+    """Section F.3: LoRA on all linear layers but the head, AdamW, cosine with warm-up.
+
+    `active_from` user_turn: the adapter acts from the last user turn on, in training and after.
+    """
 
     rank: int = 8
     alpha: float = 16.0
@@ -160,6 +164,7 @@ class LoraRecipe:
     warmup_ratio: float = 0.03
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    active_from: Literal["start", "user_turn"] = "start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +219,7 @@ class Training:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Adapter:
     """LoRA weights for one input, in memory, in PEFT's own format.
 
@@ -225,7 +230,7 @@ class Adapter:
     config: Mapping[str, JSON]
     training: Training | None = None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return bytes_digest(self.safetensors)
 

@@ -29,6 +29,11 @@ class LoraSft:
     )
     weight_decay: float = option(0.0, "AdamW's decoupled weight decay.", minimum=0)
     max_grad_norm: float = option(1.0, "Gradient norm above which it is clipped.", minimum=0)
+    active_from: Literal["start", "user_turn"] = option(
+        "start",
+        "Where the adapter begins to act: at the prompt's first token, or at its user turn, so "
+        "that what the base model has read of instruction and tools is not read again.",
+    )
     target: Literal["tool_call", "as_answered"] = option("tool_call", TARGET_HELP)
 
     @property

@@ -35,12 +35,12 @@ class TransformersEngine:
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto", "Where the model runs; auto takes a GPU where there is one."
     )
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = option(
-        "sdpa", "Attention implementation of transformers."
-    )
-    max_batch: int = option(16, "Rows decoded, or candidates scored, together.", minimum=1)
-    max_batch_tokens: int = option(
-        32768, "Prompt and new tokens of a batch, padding included.", minimum=256
+    max_batch: int = option(16, "Rows decoded together.", minimum=1)
+    memory_gib: float | None = option(
+        None,
+        "Memory to use beyond the weights, for cached prefixes, decoding and training; null: half "
+        "of what a CPU has free and 8 GiB at most, or 85 % of what a GPU has free.",
+        exclusiveMinimum=0,
     )
     on_progress: Callable[[int, int], None] | None = None
     _loaded: Runtime | None = field(default=None, init=False, repr=False)
@@ -65,6 +65,11 @@ class TransformersEngine:
 
     def describe(self) -> dict[str, JSON]:
         return self._runtime().describe()
+
+    def forget(self) -> None:
+        """Drop cached prefixes and adapters; results do not change."""
+        if self._loaded is not None:
+            self._loaded.forget()
 
     def close(self) -> None:
         """Free the weights. The next call loads them again."""

@@ -1,31 +1,39 @@
-"""Generation: rows with their own sampling, seed and grammar share each step of the model.
+"""Generation: rows with their own sampling, seed, grammar and adapter share each step of the model.
 
-A batch is prefilled once per distinct prompt, padded on the left; then each step draws a token for
-every row, drops the rows that are done from cache and mask, and runs the model on the rest.
+Finished rows leave and waiting ones enter. A prompt is read once, however many rows begin with it,
+and what an earlier pass has read of it is not read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ttsi.types import Request
+from ttsi.errors import EngineError
+from ttsi.types import Adapter, Request
 
-from .grammar import Matcher
-from .sampling import choose
+from .bank import Bank
+from .grammar import Matcher, allowed
+from .passes import NO_PAST, Network, Past, Slots
+from .reading import NO_TRIE, Reader, Text, within
+from .sampling import choose, likeliest, penalised
+
+BASE = -1
+"""The adapter slot of a row without one."""
 
 
 @dataclass(eq=False)
 class Row:
-    """One request under way."""
+    """One request under way. Its adapter, if any, acts from prompt token `start` on."""
 
     request: Request
     prompt: list[int]
     matcher: Matcher | None = None
+    start: int = 0
     text: list[int] = field(default_factory=list)
     logprob: float = 0.0
     drawn: int = 0
@@ -33,117 +41,158 @@ class Row:
 
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.request.seed)
-        self._seen = torch.tensor(self.prompt, dtype=torch.long)
+        self.seen = torch.tensor(self.prompt, dtype=torch.long)
+        self.token = -1
 
     @property
     def room(self) -> int:
         """Tokens that the row may come to hold."""
         return len(self.prompt) + self.request.sampling.max_tokens
 
-    def take(self, logits: Tensor, mass: float, ends: Sequence[int]) -> int:
-        """Draw the next token from logits [V], whose log-sum-exp is `mass`."""
-        allowed = logits if self.matcher is None else self.matcher.masked(logits)
-        token = choose(allowed, self._seen, self.request.sampling, self._generator)
-        self.logprob += float(logits[token]) - mass
+    @property
+    def adapter(self) -> Adapter | None:
+        return self.request.adapter
+
+    def draw(self, values: Tensor, ids: Tensor) -> int:
+        """The next token, from the likeliest ones."""
+        return choose(values, ids, self.request.sampling, self._generator)
+
+    def take(self, token: int, logprob: float, ends: Sequence[int]) -> None:
+        """Go on with `token`, of which the model itself thought `logprob`."""
+        self.logprob += logprob
         self.drawn += 1
         if token in ends:
             self.finish = "stop"
-            return token
+            return
         if self.matcher is not None:
             self.matcher.accept(token)
+        self.token = token
         self.text.append(token)
-        self._seen = torch.cat([self._seen, torch.tensor([token])])
+        self.seen = torch.cat([self.seen, torch.tensor([token])])
         if self.drawn >= self.request.sampling.max_tokens:
             self.finish = "length"
-        return token
 
 
-def batches(rows: Sequence[Row], max_batch: int, max_tokens: int) -> Iterator[list[Row]]:
-    """Rows in groups of like length, each within `max_batch` rows and `max_tokens` padded tokens.
+class Decoder:
+    """Runs rows to their ends, at most `max_rows` of them at a time within `slot_bytes`."""
 
-    A row that is larger than the budget goes alone.
-    """
-    batch: list[Row] = []
-    for row in sorted(rows, key=lambda row: (len(row.prompt), row.prompt)):
-        room = max([row.room, *(other.room for other in batch)])
-        if batch and (len(batch) == max_batch or room * (len(batch) + 1) > max_tokens):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+    def __init__(self, reader: Reader, bank: Bank, ends: Sequence[int]) -> None:
+        self._reader = reader
+        self._network: Network = reader.network
+        self._bank = bank
+        self._ends = ends
+
+    @torch.no_grad()
+    def run(
+        self, rows: Sequence[Row], max_rows: int, slot_bytes: int, finished: Callable[[int], None]
+    ) -> None:
+        """Decode `rows` in place; `finished(count)` is told as they are."""
+        waiting = deque(sorted(rows, key=lambda row: (-row.room, row.prompt)))
+        tokens = max(row.room for row in rows)
+        fitting = slot_bytes // (tokens * self._network.token_bytes())
+        count = max(1, min(max_rows, fitting, len(rows)))
+        slots = Slots(self._network, count, tokens)
+        active: list[Row] = []
+        while waiting or active:
+            while waiting and len(active) < count:
+                entering = [
+                    waiting.popleft() for _ in range(min(count - len(active), len(waiting)))
+                ]
+                for row, past in self._begin(entering, active):
+                    if row.finish:
+                        finished(1)
+                    else:
+                        slots.put(len(active), past)
+                        active.append(row)
+            if active:
+                self._step(active, slots)
+                finished(_leave(active, slots))
+
+    def _step(self, active: list[Row], slots: Slots) -> None:
+        """Each row's next token."""
+        device = self._network.device
+        ids = torch.tensor([[row.token] for row in active], device=device)
+        positions = slots.step(len(active))
+        read = torch.arange(len(active), device=device)
+        with self._bank.on(self._slots_of(active)):
+            logits = self._network.run(ids, positions, slots, read)
+        self._take(active, logits)
+
+    def _begin(self, rows: list[Row], beside: list[Row]) -> list[tuple[Row, Past]]:
+        """Read the rows' prompts and draw their first tokens."""
+        plain = [row for row in rows if row.adapter is None]
+        adapted = [row for row in rows if row.adapter is not None]
+        begun: list[tuple[Row, Past]] = []
+        by_prompt: dict[tuple[int, ...], list[Row]] = {}
+        for row in plain:
+            by_prompt.setdefault(tuple(row.prompt), []).append(row)
+        prompts = list(by_prompt)
+        for index, past, logits in self._reader.read(prompts):
+            same = by_prompt[prompts[index]]
+            self._take(same, logits.expand(len(same), -1))
+            begun += [(row, past) for row in same]
+        if adapted:
+            # All at once, so that none gives up its slot to another.
+            self._bank.load([row.adapter for row in [*beside, *adapted] if row.adapter])
+            begun += self._begin_adapted(adapted)
+        return begun
+
+    def _begin_adapted(self, rows: list[Row]) -> list[tuple[Row, Past]]:
+        texts = {}
+        for index, row in enumerate(rows):
+            past = self._reader.past(row.prompt[: row.start]) if row.start else NO_PAST
+            texts[index] = Text(row.prompt[row.start :], past, NO_TRIE)
+        begun = []
+        for chunk in within(self._reader.pass_tokens, texts):
+            some = [rows[index] for index in chunk]
+            with self._bank.on(self._slots_of(some)):
+                readings = self._reader.run([texts[index] for index in chunk])
+            self._take(some, torch.cat([reading.logits for reading in readings]))
+            pasts = [texts[index].past for index in chunk]
+            begun += [
+                (row, past.then(reading.piece))
+                for row, past, reading in zip(some, pasts, readings, strict=True)
+            ]
+        return begun
+
+    def _slots_of(self, rows: Sequence[Row]) -> list[int] | None:
+        """The adapter slot of each row; None where no row has one."""
+        adapters = [row.adapter for row in rows if row.adapter is not None]
+        if not adapters:
+            return None
+        slots = iter(self._bank.load(adapters))
+        return [BASE if row.adapter is None else next(slots) for row in rows]
+
+    def _take(self, rows: Sequence[Row], logits: Tensor) -> None:
+        """Each row's next token from logits [rows, V]."""
+        logits = logits.float()
+        masses = logits.logsumexp(-1)
+        if not masses.isfinite().all():
+            raise EngineError(
+                "The model's logits are not finite numbers.",
+                where=f"engine transformers, dtype {self._network.model.dtype}",
+                cure='Use a wider type: "dtype": "float32" or "bfloat16" for the model.',
+            )
+        samplings = [row.request.sampling for row in rows]
+        penalties = [sampling.repetition_penalty for sampling in samplings]
+        scores = penalised(logits, [row.seen for row in rows], penalties)
+        scores = allowed(scores, [row.matcher for row in rows])
+        tokens = [
+            row.draw(values, ids)
+            for row, (values, ids) in zip(rows, likeliest(scores, samplings), strict=True)
+        ]
+        picked = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0]
+        logprobs = (picked - masses).tolist()
+        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+            row.take(token, logprob, self._ends)
 
 
-@torch.inference_mode()
-def decode(
-    model: Any, rows: list[Row], ends: Sequence[int], finished: Callable[[int], None]
-) -> None:
-    """Run `rows` until each is finished; `finished(count)` is told as they are."""
-    logits, state = _prefill(model, rows)
-    while True:
-        masses = logits.logsumexp(-1).tolist()
-        tokens = [row.take(logits[i], masses[i], ends) for i, row in enumerate(rows)]
-        alive = [i for i, row in enumerate(rows) if not row.finish]
-        if len(alive) < len(rows):
-            finished(len(rows) - len(alive))
-            rows, tokens = [rows[i] for i in alive], [tokens[i] for i in alive]
-            if not rows:
-                return
-            state.keep(alive)
-        logits = state.step(model, tokens)
-
-
-@dataclass
-class _State:
-    """Key-value cache and attention mask [rows, columns] of the rows under way."""
-
-    cache: Any
-    mask: Tensor
-    padded: bool
-
-    def keep(self, rows: list[int]) -> None:
-        index = torch.tensor(rows, device=self.mask.device)
-        self.cache.batch_select_indices(index)
-        self.mask = self.mask[index]
-
-    def step(self, model: Any, tokens: list[int]) -> Tensor:
-        """Append one token per row; the logits after it, float32 [rows, V] on the CPU."""
-        positions = self.mask.sum(1, keepdim=True)
-        self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], dim=1)
-        out = model(
-            input_ids=torch.tensor(tokens, device=self.mask.device)[:, None],
-            attention_mask=self.mask if self.padded else None,
-            position_ids=positions,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
-        return _to_cpu(out.logits[:, -1])
-
-
-def _prefill(model: Any, rows: list[Row]) -> tuple[Tensor, _State]:
-    """The first logits [rows, V] of all rows; rows with the same prompt are computed once."""
-    slots: dict[tuple[int, ...], int] = {}
-    order = [slots.setdefault(tuple(row.prompt), len(slots)) for row in rows]
-    longest = max(map(len, slots))
-    ids = torch.zeros(len(slots), longest, dtype=torch.long)
-    mask = torch.zeros(len(slots), longest, dtype=torch.long)
-    for prompt, slot in slots.items():
-        ids[slot, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[slot, longest - len(prompt) :] = 1
-    ids, mask = ids.to(model.device), mask.to(model.device)
-    padded = not bool(mask.all())
-    out = model(
-        input_ids=ids,
-        attention_mask=mask if padded else None,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    state = _State(out.past_key_values, mask, padded)
-    if order != list(range(len(slots))):
-        state.keep(order)
-    return _to_cpu(out.logits[:, -1])[order], state
-
-
-def _to_cpu(logits: Tensor) -> Tensor:
-    return logits.float().cpu()
+def _leave(active: list[Row], slots: Slots) -> int:
+    """Finished rows leave, and the last ones take their slots; how many left."""
+    done = [at for at, row in enumerate(active) if row.finish]
+    for at in reversed(done):
+        last = active.pop()
+        if at < len(active):
+            slots.move(len(active), at)
+            active[at] = last
+    return len(done)

@@ -13,20 +13,26 @@ import torch
 from ttsi.errors import EngineError, OutOfMemory
 from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, TrainJob
 
-from . import prefix, training, weights
-from .decode import Row, batches, decode
+from . import lora, training, weights
+from .bank import Bank
+from .decode import Decoder, Row
 from .grammar import Grammars
-from .lora import Lora
+from .memory import Budget, adapter_bytes, target_bytes, training_bytes
+from .passes import NO_PAST, Network
+from .prefixes import Prefixes
+from .reading import Reader
 from .tokens import Tokens
+from .trie import Trie
 
 if TYPE_CHECKING:
     from . import TransformersEngine
 
 Progress = Callable[[int, int], None]
+Draft = tuple[list[int], list[int], int]
 
 
 class Runtime:
-    """A loaded model with its tokenizer, grammars and adapter slot."""
+    """A loaded model with what it remembers: prefixes it has read, and adapters."""
 
     def __init__(self, loaded: weights.Loaded, options: TransformersEngine) -> None:
         self.loaded = loaded
@@ -41,12 +47,18 @@ class Runtime:
             self.tokens.ends,
             list(self.tokens.control.values()),
         )
-        self.lora = Lora(self.model, str(options.model["id"]))
+        self.budget = Budget.of(options.memory_gib, self.model.device)
+        self.network = Network(self.model)
+        self.network.prove()
+        self.prefixes = Prefixes(self.budget.prefixes)
+        self.reader = Reader(self.network, self.prefixes, _pass_tokens(self.model.device))
+        self.bank = Bank(self.model, str(options.model["id"]))
+        self.decoder = Decoder(self.reader, self.bank, self.tokens.ends)
         self.limit = int(getattr(config, "max_position_embeddings", 0) or 2**31)
 
     @classmethod
     def load(cls, options: TransformersEngine) -> Runtime:
-        return cls(weights.load(options.model, options.device, options.attention), options)
+        return cls(weights.load(options.model, options.device), options)
 
     def loglikelihoods(
         self,
@@ -56,19 +68,29 @@ class Runtime:
     ) -> list[list[Likelihood]]:
         if len(prompts) != len(continuations):
             raise ValueError(f"{len(prompts)} prompts, {len(continuations)} continuation lists")
-        contexts = [self.tokens.prompt(prompt) for prompt in prompts]
-        tails = [[self.tokens.text(text) for text in texts] for texts in continuations]
-        for context, candidates in zip(contexts, tails, strict=True):
-            self._check_length(len(context), max(map(len, candidates), default=0))
-        with _model_errors("scoring candidates"):
-            return prefix.score(self.model, contexts, tails, self.options.max_batch, progress)
+        wanted: dict[tuple[int, ...], dict[tuple[int, ...], float]] = {}
+        each = []
+        for prompt, texts in zip(prompts, continuations, strict=True):
+            ids = tuple(self.tokens.prompt(prompt))
+            candidates = [tuple(self.tokens.text(text)) for text in texts]
+            self._check_length(len(ids), max(map(len, candidates), default=0))
+            wanted.setdefault(ids, {}).update(dict.fromkeys(candidates, 0.0))
+            each.append((ids, candidates))
+        contexts = list(wanted)
+        tries = [Trie(list(wanted[ids])) for ids in contexts]
+        with self._guarded("scoring candidates"):
+            readings = self.reader.read(contexts, tries)
+            for done, (index, _, logits) in enumerate(readings, start=1):
+                found = zip(tries[index].candidates, tries[index].logprobs(logits), strict=True)
+                wanted[contexts[index]].update(found)
+                progress(done, len(contexts))
+        return [
+            [Likelihood(wanted[ids][candidate], len(candidate)) for candidate in candidates]
+            for ids, candidates in each
+        ]
 
     def generate(self, requests: Sequence[Request], progress: Progress) -> list[Generation]:
         rows = [self._row(request) for request in requests]
-        by_adapter: dict[str, list[Row]] = {}
-        for row in rows:
-            adapter = row.request.adapter
-            by_adapter.setdefault(adapter.digest if adapter else "", []).append(row)
         done = 0
 
         def finished(count: int) -> None:
@@ -76,28 +98,42 @@ class Runtime:
             done += count
             progress(done, len(rows))
 
-        limits = self.options.max_batch, self.options.max_batch_tokens
-        for group in by_adapter.values():
-            with _model_errors("generating"), self.lora.applied(group[0].request.adapter):
-                for batch in batches(group, *limits):
-                    decode(self.model, batch, self.tokens.ends, finished)
+        if rows:
+            with self._guarded("generating"):
+                self.decoder.run(rows, self.options.max_batch, self.budget.work, finished)
         return [self._generation(row) for row in rows]
 
     def train(self, jobs: Sequence[TrainJob], progress: Progress) -> list[Adapter]:
-        adapters = []
-        for job in jobs:
-            pairs = [(self.tokens.prompt(p), self.tokens.target(text)) for p, text in job.pairs]
-            for prompt, target in pairs:
-                self._check_length(len(prompt), len(target))
-            with (
-                _model_errors(f"training {job.id}"),
-                torch.enable_grad(),
-                self.lora.training(job.recipe, job.seed) as parameters,
-            ):
-                report = training.fit(self.model, parameters, pairs, job.recipe)
-            adapters.append(Adapter(self.lora.weights(), self.lora.config(), report))
-            progress(len(adapters), len(jobs))
-        return adapters
+        drafts = [self._drafted(job) for job in jobs]
+        made: dict[int, Adapter] = {}
+        with self._guarded("training"):
+            self.bank.reserve(len(jobs), max((job.recipe.rank for job in jobs), default=1))
+            for group in self._groups(jobs, drafts):
+                # Pasts are read a group at a time: those of a whole wave might not fit.
+                lessons = [self._lesson(jobs[index], drafts[index]) for index in group]
+                adapters = training.fit(self.network, self.bank, lessons)
+                made.update(zip(group, adapters, strict=True))
+                progress(len(made), len(jobs))
+        return [made[index] for index in range(len(jobs))]
+
+    def _groups(self, jobs: Sequence[TrainJob], drafts: list[list[Draft]]) -> list[list[int]]:
+        """Jobs to be trained together, within the memory for work."""
+        config = self.model.config.get_text_config()
+        token = training_bytes(config, self.model.dtype.itemsize)
+        widths = []
+        for job, draft in zip(jobs, drafts, strict=True):
+            read = max((len(ids) - start + len(target) for ids, target, start in draft), default=0)
+            # What else there is counts as so many tokens more.
+            beside = adapter_bytes(self.bank.parameters(job.recipe.rank))
+            beside += max((len(target) for _, target, _ in draft), default=0) * target_bytes(config)
+            widths.append(read + beside // token)
+        return training.groups(widths, self.budget.work // token)
+
+    def forget(self) -> None:
+        """Drop what was read and learnt: the next call begins as the first one did."""
+        self.prefixes.clear()
+        self.bank.clear()
+        _free()
 
     def digest(self) -> str:
         return weights.digest(self.model)
@@ -109,21 +145,54 @@ class Runtime:
             "dtype": self.loaded.dtype,
             "device": self.loaded.device,
             "device_name": _device_name(self.model.device),
-            "attention": self.options.attention,
+            "memory_gib": round(self.budget.total / 2**30, 3),
             "parameters": self.parameters,
             "versions": {name: version(name) for name in packages},
         }
 
     def close(self) -> None:
-        self.lora.remove()
-        del self.model, self.loaded, self.lora, self.grammars
+        self.bank.close()
+        self.network.close()
+        self.__dict__.clear()
         _free()
 
     def _row(self, request: Request) -> Row:
         prompt = self.tokens.prompt(request.prompt)
         self._check_length(len(prompt), request.sampling.max_tokens)
         matcher = None if request.grammar is None else self.grammars.matcher(request.grammar)
-        return Row(request, prompt, matcher)
+        start = 0
+        if request.adapter is not None:
+            start = self._start_under(request.adapter, prompt)
+        return Row(request, prompt, matcher, start)
+
+    def _start_under(self, adapter: Adapter, prompt: list[int]) -> int:
+        """The index of the prompt's token from which `adapter` acts."""
+        start = lora.begins(adapter.config, prompt)
+        if start is None:
+            raise EngineError(
+                "The prompt holds no tokens from which the adapter would begin to act.",
+                where=f"alora_invocation_tokens {adapter.config['alora_invocation_tokens']}",
+                cure="Use an adapter that was trained on this model and its chat template.",
+            )
+        return start
+
+    def _drafted(self, job: TrainJob) -> list[Draft]:
+        """Of each pair: ids of prompt and target, and the index from which the adapter acts."""
+        draft = []
+        for prompt, text in job.pairs:
+            ids, target = self.tokens.prompt(prompt), self.tokens.target(text)
+            self._check_length(len(ids), len(target))
+            activated = job.recipe.active_from == "user_turn"
+            draft.append((ids, target, self.tokens.user_turn(ids) if activated else 0))
+        return draft
+
+    def _lesson(self, job: TrainJob, draft: list[Draft]) -> training.Lesson:
+        pairs = [
+            training.Pair(ids, target, self.reader.past(ids[:start]) if start else NO_PAST, start)
+            for ids, target, start in draft
+        ]
+        invocation = self.tokens.invocation if job.recipe.active_from == "user_turn" else []
+        return training.Lesson(job.id, pairs, job.recipe, job.seed, invocation)
 
     def _generation(self, row: Row) -> Generation:
         return Generation(
@@ -133,6 +202,15 @@ class Runtime:
             logprob=row.logprob,
             finish="stop" if row.finish == "stop" else "length",
         )
+
+    @contextmanager
+    def _guarded(self, doing: str) -> Iterator[None]:
+        try:
+            with _model_errors(doing):
+                yield
+        except OutOfMemory:
+            self.forget()
+            raise
 
     def _check_length(self, prompt: int, new: int) -> None:
         if prompt + new > self.limit:
@@ -154,7 +232,7 @@ def _model_errors(doing: str) -> Iterator[None]:
             raise EngineError(
                 f"The model failed while {doing}: {_first_line(error)}",
                 where="engine transformers",
-                cure='Try "attention": "eager" or "device": "cpu" for the engine.',
+                cure='Try "device": "cpu" for the engine.',
             ) from error
         message = f"Out of memory while {doing}: {_first_line(error)}"
     else:
@@ -164,8 +242,13 @@ def _model_errors(doing: str) -> Iterator[None]:
     raise OutOfMemory(
         message,
         where="engine transformers",
-        cure="Lower the engine's max_batch_tokens, or the executor's wave.",
+        cure="Lower the engine's memory_gib, or the executor's wave.",
     )
+
+
+def _pass_tokens(device: torch.device) -> int:
+    """How many tokens of several prompts a pass reads: beyond this a device gains nothing."""
+    return 16384 if device.type == "cuda" else 512
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -33,13 +33,15 @@ class Grammars:
         # To xgrammar a control token is the text that it is written with, so it would pass for
         # string content, and vanish when the answer is decoded.
         barred = [id for id in control if id not in ends and id < vocab_size]
-        self._barred = torch.tensor(barred, dtype=torch.long)
-        self._vocab_size = vocab_size
+        self._open = xgrammar.allocate_token_bitmask(1, vocab_size)[0]
+        for id in barred:
+            # The highest bit of an int32 is its sign.
+            self._open[id // 32] ^= (1 << id % 32) - ((1 << 32) if id % 32 == 31 else 0)
 
     def matcher(self, schema: Mapping[str, Any]) -> Matcher:
         """A fresh matcher. Raises EngineError, naming the tool, for a schema without a grammar."""
         compiled = self._compile(schema)
-        return Matcher(xgrammar.GrammarMatcher(compiled), self._vocab_size, self._barred)
+        return Matcher(xgrammar.GrammarMatcher(compiled), self._open)
 
     def _compile(self, schema: Mapping[str, Any]) -> Any:
         try:
@@ -69,28 +71,14 @@ class Grammars:
 class Matcher:
     """Where one row stands in its grammar."""
 
-    def __init__(self, matcher: Any, vocab_size: int, barred: Tensor) -> None:
+    def __init__(self, matcher: Any, open: Tensor) -> None:
         self._matcher = matcher
-        self._barred = barred
-        self._allowed = xgrammar.allocate_token_bitmask(1, vocab_size)
+        self._open = open
 
-    def masked(self, logits: Tensor) -> Tensor:
-        """Logits [V] on the CPU with -inf where the grammar does not go on.
-
-        Raises EngineError where no token goes on: the schema wants characters that the tokenizer
-        has no tokens for.
-        """
-        masked = logits.clone()
-        masked[self._barred] = -torch.inf
-        if self._matcher.fill_next_token_bitmask(self._allowed):
-            xgrammar.apply_token_bitmask_inplace(masked[None], self._allowed, backend="cpu")
-        if masked.max() == -torch.inf:
-            raise EngineError(
-                "The schema wants a character that the model's tokenizer cannot write.",
-                where="engine transformers, constrained decoding",
-                cure='Mend the schema\'s constants, or use "format": "free".',
-            )
-        return masked
+    def fill(self, bits: Tensor, row: int) -> None:
+        """Set the row of `bits` [rows, V / 32] to the tokens with which the grammar goes on."""
+        self._matcher.fill_next_token_bitmask(bits, row)
+        bits[row] &= self._open
 
     def accept(self, token: int) -> None:
         if not self._matcher.accept_token(token):
@@ -99,6 +87,29 @@ class Matcher:
                 where="engine transformers, constrained decoding",
                 cure="Report this with the schema; it is a fault of ttsi or xgrammar.",
             )
+
+
+def allowed(scores: Tensor, matchers: Sequence[Matcher | None]) -> Tensor:
+    """Scores [rows, V] with -inf where a row's grammar does not go on.
+
+    Raises EngineError where no token goes on: the schema wants characters that the tokenizer has no
+    tokens for.
+    """
+    held = {row: matcher for row, matcher in enumerate(matchers) if matcher is not None}
+    if not held:
+        return scores
+    bits = xgrammar.allocate_token_bitmask(*scores.shape)
+    for row, matcher in held.items():
+        matcher.fill(bits, row)
+    scores = scores.clone()
+    xgrammar.apply_token_bitmask_inplace(scores, bits.to(scores.device), indices=list(held))
+    if bool((scores[list(held)].amax(1) == -torch.inf).any()):
+        raise EngineError(
+            "The schema wants a character that the model's tokenizer cannot write.",
+            where="engine transformers, constrained decoding",
+            cure='Mend the schema\'s constants, or use "format": "free".',
+        )
+    return scores
 
 
 def _named_branches(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

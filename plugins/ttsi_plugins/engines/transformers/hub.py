@@ -87,7 +87,7 @@ def library_errors(what: str, where: Path, cure: str) -> Iterator[None]:
     """Whatever transformers raises over the files in `where`, as one of ours.
 
     Its parsers meet files from anywhere and raise anything from KeyError to bare Exception: hence
-    the wide net. An ImportError is an optional kernel (flash attention) that is not installed.
+    the wide net. An ImportError is an optional package that is not installed.
     """
     try:
         yield
@@ -97,7 +97,7 @@ def library_errors(what: str, where: Path, cure: str) -> Iterator[None]:
         raise MissingAsset(
             f"{what}: {_first_line(error)}",
             where=str(where),
-            cure='Install what it names, or use "attention": "sdpa".',
+            cure="Install what it names.",
         ) from error
     except Exception as error:
         raise CorruptAsset(f"{what}: {_first_line(error)}", where=str(where), cure=cure) from error

@@ -1,9 +1,4 @@
-"""The one LoRA adapter that sits in the base model, and whose weights come and go.
-
-PEFT's layers are put beside the base model's once per shape (rank, targets, ...). An Adapter is
-applied by copying its tensors in and switching the layers on; switched off, a layer calls the base
-layer and nothing else, so the base model answers as if there were none.
-"""
+"""PEFT's formats: adapter_model.safetensors, adapter_config.json, and what a config means."""
 
 from __future__ import annotations
 
@@ -11,148 +6,141 @@ import enum
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import peft
+import safetensors
 import safetensors.torch
-import torch
-from torch import Tensor, nn
+from peft.tuners.tuners_utils import check_target_module_exists
+from torch import Tensor
 
 from ttsi.errors import EngineError
 from ttsi.types import JSON, Adapter, LoraRecipe
 
-_NAME = "default"
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
-# What a config says about where an adapter comes from does not change its shape.
-_PROVENANCE = {"base_model_name_or_path", "inference_mode", "peft_version", "auto_mapping"}
+_PREFIX = "base_model.model."
+# What a config says about where an adapter comes from, or how it was begun, changes nothing here.
+_PROVENANCE = {"auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version"}
+_HARMLESS = {"fan_in_fan_out", "init_lora_weights", "lora_dropout", "revision", "task_type"}
+_HONOURED = {
+    *("r", "lora_alpha", "use_rslora", "alora_invocation_tokens"),
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
+}
+# The others change the base model's weights too.
+_INITS = (True, False, "gaussian", "orthogonal")
 
 
-class Lora:
-    """The adapter slot of one model; off except inside `applied` and `training`."""
+@dataclass(frozen=True)
+class Form:
+    """What a config says of the weights: the update of a layer is scale * B A, of rank `rank`."""
 
-    def __init__(self, model: Any, model_id: str) -> None:
-        self._model = model
-        self._model_id = model_id
-        self._peft: Any = None
-        self._tensors: dict[str, Tensor] = {}
-        self._shapes: set[str] = set()
-        self._holds = ""
+    rank: int
+    scale: float
+    targets: tuple[str, ...]
 
-    @contextmanager
-    def applied(self, adapter: Adapter | None) -> Iterator[None]:
-        """The model answers under `adapter` inside, and as the base model afterwards."""
-        if adapter is None:
-            yield
-            return
-        self._inject(adapter.config)
-        self._copy_in(adapter)
-        self._peft.base_model.enable_adapter_layers()
-        try:
-            yield
-        finally:
-            self._peft.base_model.disable_adapter_layers()
 
-    @contextmanager
-    def training(self, recipe: LoraRecipe, seed: int) -> Iterator[list[nn.Parameter]]:
-        """A fresh adapter's parameters, to be trained inside: A as PEFT draws it, B zero.
+def write_config(
+    recipe: LoraRecipe, targets: Collection[str], model_id: str, invocation: Sequence[int] = ()
+) -> dict[str, JSON]:
+    """adapter_config.json of an adapter on `targets`, as PEFT writes it.
 
-        `seed` alone decides the draw, and torch's global generators are as before afterwards.
-        Dropout draws from them, seeded the same way.
-        """
-        self._inject(_recipe_config(recipe))
-        self._holds = ""
-        devices = [self._model.device] if self._model.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            self._initialise(seed)
-            torch.manual_seed(seed)
-            self._peft.base_model.enable_adapter_layers()
-            self._model.train()
-            parameters = [p for p in self._peft.parameters() if p.requires_grad]
-            try:
-                yield parameters
-            finally:
-                for parameter in parameters:
-                    parameter.grad = None
-                self._model.eval()
-                self._peft.base_model.disable_adapter_layers()
+    With `invocation`, token ids, it is PEFT's activated LoRA (aLoRA), which acts from the last
+    occurrence of these tokens on.
+    """
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=model_id,
+        inference_mode=True,
+        r=recipe.rank,
+        lora_alpha=_number(recipe.alpha),
+        lora_dropout=recipe.dropout,
+        target_modules=list(targets),
+        alora_invocation_tokens=list(invocation) or None,
+    )
+    clean: dict[str, JSON] = _json_clean(config.to_dict())  # type: ignore[no-untyped-call]
+    return clean
 
-    def weights(self) -> bytes:
-        """The resident weights as the bytes of PEFT's adapter_model.safetensors."""
-        tensors = {name: t.detach().cpu().contiguous() for name, t in self._tensors.items()}
-        return safetensors.torch.save(tensors, metadata={"format": "pt"})
 
-    def config(self) -> dict[str, JSON]:
-        """The resident shape as PEFT's adapter_config.json."""
-        config = _json_clean(self._peft.peft_config[_NAME].to_dict())
-        return {**config, "base_model_name_or_path": self._model_id, "inference_mode": True}
+def shortest(targets: Sequence[str], modules: Sequence[str]) -> tuple[str, ...]:
+    """Names for a config's `target_modules`: last parts where these mean `targets` and no other."""
+    last = {name.rpartition(".")[2] for name in targets}
+    meant = [name for name in modules if name.rpartition(".")[2] in last]
+    return tuple(sorted(last if sorted(meant) == sorted(targets) else targets))
 
-    def remove(self) -> None:
-        """Take PEFT's layers out: the model is the bare base model again."""
-        if self._peft is not None:
-            self._peft.unload()
-            self._peft, self._tensors, self._shapes, self._holds = None, {}, set(), ""
 
-    def _inject(self, config: Mapping[str, JSON]) -> None:
-        """Put layers of this shape in, unless they are there."""
-        shape = _shape(config)
-        if shape in self._shapes:
-            return
-        self.remove()
-        settings = {k: v for k, v in config.items() if k not in _PROVENANCE}
-        try:
-            parsed = peft.PeftConfig.from_peft_type(**settings)  # type: ignore[no-untyped-call]
-            if not isinstance(parsed, peft.LoraConfig):
-                raise ValueError(f"it is of type {settings.get('peft_type')}, not LORA")
-            with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-                # PEFT asks transformers by a name that transformers has deprecated.
-                warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-                self._peft = peft.get_peft_model(self._model, parsed)
-        except (KeyError, TypeError, ValueError) as error:
-            raise EngineError(
-                f"The adapter does not fit the model: {error}",
-                where=f"model {self._model_id}",
-                cure="Use a LoRA adapter that was trained on this model.",
-            ) from error
-        self._model.eval()
-        self._peft.base_model.disable_adapter_layers()
-        # These share their storage with the parameters: writing to them is loading an adapter.
-        self._tensors = peft.get_peft_model_state_dict(self._peft, save_embedding_layers=False)
-        self._shapes = {shape, _shape(self.config())}
+def read_form(config: Mapping[str, JSON], layers: Sequence[str], where: str) -> Form:
+    """What `config` means for a model with these linear layers.
 
-    def _copy_in(self, adapter: Adapter) -> None:
-        if self._holds == adapter.digest:
-            return
-        tensors = safetensors.torch.load(adapter.safetensors)
-        own = {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
-        given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        if own != given:
-            differing = sorted(own.keys() ^ given.keys()) or [k for k in own if own[k] != given[k]]
-            raise EngineError(
-                f"The adapter's tensors are not those of its config: {len(differing)} differ, "
-                f"first {differing[0]}.",
-                where=f"model {self._model_id}",
-                cure="Use a LoRA adapter that was trained on this model.",
-            )
-        self._holds = ""
-        with torch.no_grad():
-            for name, tensor in self._tensors.items():
-                tensor.copy_(tensors[name])
-        self._holds = adapter.digest
+    Plain and activated LoRA are accepted, on any of them. Raises EngineError for anything else.
+    """
+    try:
+        parsed = _parse(config)
+        named = str(parsed.target_modules).lower() == "all-linear"
+        targets = [each for each in layers if named or check_target_module_exists(parsed, each)]
+        if not targets:
+            raise ValueError(f"it has no layers {parsed.target_modules}")
+        if not isinstance(parsed.r, int) or parsed.r < 1:
+            raise ValueError(f"its rank is {parsed.r!r}")
+        root = math.sqrt(parsed.r) if parsed.use_rslora else parsed.r
+        return Form(parsed.r, float(parsed.lora_alpha) / root, tuple(targets))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _misfit(f"The adapter does not fit the model: {error}", where) from error
 
-    @torch.no_grad()
-    def _initialise(self, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        for name, tensor in self._tensors.items():
-            if "lora_A" in name:
-                # Drawn on the CPU, so that a seed means the same weights on every device.
-                drawn = torch.empty(tensor.shape)
-                nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
-                tensor.copy_(drawn)
-            else:
-                tensor.zero_()
+
+def is_activated(config: Mapping[str, JSON]) -> bool:
+    """Whether the adapter acts only from a sequence of tokens on (PEFT's aLoRA)."""
+    return bool(config.get("alora_invocation_tokens"))
+
+
+def begins(config: Mapping[str, JSON], ids: Sequence[int]) -> int | None:
+    """Index in `ids` from which PEFT lets the adapter act; None: it does not act on this text.
+
+    A plain adapter acts from the first token, an activated one from the last occurrence of its
+    invocation tokens, these included.
+    """
+    wanted = list(config.get("alora_invocation_tokens") or ())
+    starts = range(len(ids) - len(wanted), -1, -1) if wanted else range(1)
+    return next((at for at in starts if list(ids[at : at + len(wanted)]) == wanted), None)
+
+
+def pack(parts: Mapping[str, tuple[Tensor, Tensor]]) -> bytes:
+    """The bytes of adapter_model.safetensors from A [r, in] and B [out, r] of each layer."""
+    tensors = {key: part.contiguous() for key, part in _keyed(parts)}
+    return safetensors.torch.save(tensors, metadata={"format": "pt"})
+
+
+def unpack(
+    data: bytes, form: Form, sizes: Mapping[str, tuple[int, int]], where: str
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """A [r, in] and B [out, r] of each target; `sizes` are (in, out) of the model's layers.
+
+    Raises EngineError where the tensors are not exactly those that `form` asks for.
+    """
+    try:
+        tensors = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise _misfit(f"The adapter's weights cannot be read: {error}", where) from error
+    wanted = {
+        key: shape
+        for name in form.targets
+        for key, shape in zip(
+            _keys(name), ((form.rank, sizes[name][0]), (sizes[name][1], form.rank)), strict=True
+        )
+    }
+    given = {
+        key: tuple(tensor.shape) for key, tensor in tensors.items() if tensor.is_floating_point()
+    }
+    differing = sorted(key for key in {*wanted, *tensors} if wanted.get(key) != given.get(key))
+    if differing:
+        raise _misfit(
+            f"The adapter's tensors are not those of its config: {len(differing)} differ, "
+            f"first {differing[0]}.",
+            where,
+        )
+    return {name: (tensors[a], tensors[b]) for name in form.targets for a, b in [_keys(name)]}
 
 
 def export(adapter: Adapter, folder: Path) -> None:
@@ -168,21 +156,43 @@ def read(folder: Path) -> Adapter:
     return Adapter(safetensors=(folder / _WEIGHTS).read_bytes(), config=config)
 
 
-def _recipe_config(recipe: LoraRecipe) -> dict[str, JSON]:
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "r": recipe.rank,
-        "lora_alpha": int(recipe.alpha) if float(recipe.alpha).is_integer() else recipe.alpha,
-        "lora_dropout": recipe.dropout,
-        "target_modules": "all-linear",
-    }
+def _parse(config: Mapping[str, JSON]) -> Any:
+    """PEFT's reading of a config that asks for nothing but LoRA as the bank does it."""
+    if config.get("peft_type") != "LORA":
+        raise ValueError(f"it is of type {config.get('peft_type')}, not LORA")
+    settings = {k: v for k, v in config.items() if k not in _PROVENANCE and k != "peft_type"}
+    with warnings.catch_warnings():
+        # PEFT warns of settings that go unused; those that would matter are refused below.
+        warnings.simplefilter("ignore")
+        parsed = peft.LoraConfig(**settings)
+    plain, given = peft.LoraConfig().to_dict(), parsed.to_dict()  # type: ignore[no-untyped-call]
+    known = _PROVENANCE | _HARMLESS | _HONOURED
+    others = [key for key in given if key not in known]
+    # Unset is None, False or empty, by the version that wrote it.
+    unknown = [key for key in others if (given[key] or None) != (plain[key] or None)]
+    if given["init_lora_weights"] not in _INITS:
+        unknown.append("init_lora_weights")
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: only plain and activated LoRA can be used")
+    return parsed
 
 
-def _shape(config: Mapping[str, JSON]) -> str:
-    """What decides which layers there are, as text to compare."""
-    kept = {k: v for k, v in config.items() if k not in _PROVENANCE and v is not None}
-    return json.dumps(_json_clean(kept), sort_keys=True)
+def _keys(name: str) -> tuple[str, str]:
+    return f"{_PREFIX}{name}.lora_A.weight", f"{_PREFIX}{name}.lora_B.weight"
+
+
+def _keyed(parts: Mapping[str, tuple[Tensor, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    for name, pair in parts.items():
+        yield from zip(_keys(name), pair, strict=True)
+
+
+def _misfit(what: str, where: str) -> EngineError:
+    return EngineError(what, where=where, cure="Use a LoRA adapter that was trained on this model.")
+
+
+def _number(value: float) -> Any:
+    """PEFT writes a whole alpha without a point."""
+    return int(value) if float(value).is_integer() else value
 
 
 def _json_clean(value: Any) -> Any:

@@ -11,13 +11,20 @@ is tokenised as that text: a task's data cannot end a turn.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import cached_property, reduce
 from typing import Any
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from ttsi.errors import EngineError
-from ttsi.types import Prompt
+from ttsi.types import Message, Prompt
+
+from .prefixes import common
+
+# Texts that begin in different ways, to see what of a chat does not depend on its messages.
+_PROBES = ("a", "\n\nb", " c", "1")
 
 
 class Tokens:
@@ -54,6 +61,38 @@ class Tokens:
     def target(self, text: str) -> list[int]:
         """Ids of a training target: the text and the token that ends a turn."""
         return [*self.text(text), self.end]
+
+    @cached_property
+    def invocation(self) -> list[int]:
+        """The ids that begin a user turn after a system turn, whatever the user says.
+
+        An activated adapter acts from them on; PEFT calls them `alora_invocation_tokens`. Raises
+        EngineError where the template does not part the two turns.
+        """
+        heads = [
+            _beginning([self._chat(_probe(instruction, text)) for text in _PROBES])
+            for instruction in _PROBES
+        ]
+        between = _beginning([head[::-1] for head in heads])[::-1]
+        # The system turn's end, if it has one, and then the first control token of the user turn.
+        ended = max((at for at, id in enumerate(between) if id in self.ends), default=-1)
+        control = set(self.control.values())
+        begins = (at for at in range(ended + 1, len(between)) if between[at] in control)
+        start = next(begins, None)
+        if start is None:
+            raise EngineError(
+                "The model's chat template does not part the user's turn from the system's.",
+                where=f"tokenizer {self.tokenizer.name_or_path}",
+                cure='Use "active_from": "start" for the learner, or another model.',
+            )
+        return between[start:]
+
+    def user_turn(self, ids: Sequence[int]) -> int:
+        """Index of the first id of the last user turn in a prompt."""
+        header = self.invocation
+        size = len(header)
+        starts = range(len(ids) - size, -1, -1)
+        return next(at for at in starts if list(ids[at : at + size]) == header)
 
     def decode(self, ids: list[int]) -> str:
         text = self.tokenizer.decode(
@@ -106,6 +145,15 @@ class Tokens:
     def _adds_space(self) -> bool:
         first = self.tokenizer.convert_ids_to_tokens(self._plain("a"))[0]
         return str(first).startswith(("▁", "Ġ"))
+
+
+def _probe(instruction: str, text: str) -> Prompt:
+    return Prompt((Message("system", instruction), Message("user", text)))
+
+
+def _beginning(texts: Sequence[list[int]]) -> list[int]:
+    """What all of `texts` begin with."""
+    return reduce(lambda one, other: one[: common(one, other)], texts)
 
 
 def _end_ids(tokenizer: PreTrainedTokenizerBase, generation_config: Any) -> tuple[int, ...]:

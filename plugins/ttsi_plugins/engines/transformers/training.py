@@ -1,20 +1,69 @@
-"""The training of one adapter, as transformers' Trainer with the paper's arguments does it (F.3).
+"""The training of adapters, each as transformers' Trainer with the paper's arguments does it (F.3).
 
 AdamW (0.9, 0.999, 1e-8), one pair a step in the order given, cosine schedule with warm-up, gradient
-norm clipped. Without the Trainer: no process, disk or data loader per sample.
+norm clipped; no process, disk or data loader. Adapters of like length are trained in the same
+passes, a row each: no row's loss, gradient, clipping or optimiser state depends on another's.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from ttsi.types import LoraRecipe, Training
+from ttsi.types import Adapter, LoraRecipe, Training
+
+from .bank import Bank
+from .passes import NO_PAST, Network, Past, Row, Rows
+from .stack import Factors, Pairs
+
+# A lesson joins a group if padding then makes up no more than this share of the group's tokens.
+_PADDING = 0.2
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Learn `target` after `prompt`, both token ids, with the adapter acting from `start` on.
+
+    `past` is what the base model has read of prompt[:start]. The last token of a prompt is always
+    the adapter's: the first of the target is predicted from it.
+    """
+
+    prompt: Sequence[int]
+    target: Sequence[int]
+    past: Past = field(default=NO_PAST, compare=False)
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.target or not 0 <= self.start < len(self.prompt):
+            raise ValueError(f"nothing to learn from {len(self.prompt)} tokens at {self.start}")
+        if self.past.length != self.start:
+            raise ValueError(f"a past of {self.past.length} tokens before token {self.start}")
+
+    @property
+    def line(self) -> list[int]:
+        """What a pass reads: the last token of the target is only predicted."""
+        return [*self.prompt[self.start :], *self.target[:-1]]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One adapter to be trained; `invocation` is what its config says of where it begins to act."""
+
+    id: str
+    pairs: Sequence[Pair]
+    recipe: LoraRecipe
+    seed: int
+    invocation: Sequence[int] = ()
+
+    @property
+    def order(self) -> list[Pair]:
+        """The pair of each step."""
+        return list(self.pairs) * self.recipe.epochs
 
 
 def learning_rates(steps: int, recipe: LoraRecipe) -> list[float]:
@@ -34,51 +83,184 @@ def learning_rates(steps: int, recipe: LoraRecipe) -> list[float]:
     return rates
 
 
-def fit(
-    model: Any,
-    parameters: list[nn.Parameter],
-    pairs: Sequence[tuple[list[int], list[int]]],
-    recipe: LoraRecipe,
-) -> Training:
-    """Train `parameters` in place on (prompt ids, target ids) pairs."""
-    started = time.perf_counter()
-    order = list(pairs) * recipe.epochs
-    rates = learning_rates(len(order), recipe)
-    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=recipe.weight_decay, fused=True)
-    repeatable = not _is_stochastic(model)
-    losses: list[float] = []
-    fresh = True
-    for step, (pair, rate) in enumerate(zip(order, rates, strict=True)):
-        if fresh:
-            loss = target_loss(model, *pair)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm)
-        losses.append(float(loss.detach()))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        # At rate 0 the weights stay as they are, so the same pair again has the same gradient: it
-        # feeds both of Adam's updates and is computed once.
-        fresh = not (repeatable and rate == 0 and order[step + 1 : step + 2] == [pair])
-        if fresh:
-            optimizer.zero_grad()
-    return Training(
-        losses=tuple(losses),
-        learning_rates=tuple(rates),
-        seconds=time.perf_counter() - started,
-        tokens=sum(len(prompt) + len(target) for prompt, target in order),
+def groups(widths: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Indices of lessons to be trained together, the widest first.
+
+    `widths` are the tokens of each lesson's longest pair. A group is of like widths and reads at
+    most `token_budget` tokens a pass, padding included, or one lesson that is wider.
+    """
+    parts: list[list[int]] = []
+    for index in sorted(range(len(widths)), key=lambda each: -widths[each]):
+        if parts:
+            joined = [*parts[-1], index]
+            room = len(joined) * widths[joined[0]]
+            used = sum(widths[each] for each in joined)
+            if room <= token_budget and used >= (1 - _PADDING) * room:
+                parts[-1] = joined
+                continue
+        parts.append([index])
+    return parts
+
+
+def losses(network: Network, pairs: Sequence[Pair]) -> list[Tensor]:
+    """Each pair's mean cross entropy over its target's tokens; the head is applied there only."""
+    lines = [pair.line for pair in pairs]
+    width, device = max(map(len, lines)), network.device
+    ids = torch.tensor([line + [0] * (width - len(line)) for line in lines], device=device)
+    # Padding stays at the last position: nothing sees it, and it may not leave the model's range.
+    ends = torch.tensor([[len(line) - 1] for line in lines], device=device)
+    starts = torch.tensor([[pair.start] for pair in pairs], device=device)
+    positions = starts + torch.arange(width, device=device).minimum(ends)
+    counts = [len(pair.target) for pair in pairs]
+    read = _ranges(
+        (row * width + len(line) - count, count)
+        for row, (line, count) in enumerate(zip(lines, counts, strict=True))
     )
+    plan = Rows([Row(len(line), pair.past) for line, pair in zip(lines, pairs, strict=True)])
+    logits = network.run(ids, positions, plan, read.to(device))
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    labels = torch.tensor([token for pair in pairs for token in pair.target], device=device)
+    each = nn.functional.cross_entropy(logits, labels, reduction="none")
+    return [part.mean() for part in torch.split(each, counts)]
 
 
-def target_loss(model: Any, prompt: list[int], target: list[int]) -> Tensor:
-    """Mean cross entropy over the target's tokens; the head is applied at their positions only."""
-    ids = torch.tensor([prompt + target], device=model.device)
-    out = model(input_ids=ids[:, :-1], use_cache=False, logits_to_keep=len(target))
-    return nn.functional.cross_entropy(out.logits[0].float(), ids[0, len(prompt) :])
+def fit(network: Network, bank: Bank, lessons: Sequence[Lesson]) -> list[Adapter]:
+    """The adapters of `lessons`, trained together and resident in `bank` afterwards.
+
+    A pass reads one pair of each lesson, padded to the longest; `groups` finds those that fit.
+    """
+    started = time.perf_counter()
+    # Those with the most steps first, so that the rows of a pass are the first ones to the end.
+    places = sorted(range(len(lessons)), key=lambda each: -len(lessons[each].order))
+    course = _Course(network, bank, [lessons[place] for place in places])
+    course.run()
+    found = [torch.stack(each).tolist() if each else [] for each in course.losses]
+    reports = _reports(course, found, time.perf_counter() - started)
+    adapters = [
+        bank.adapter(course.stack, row, lesson.recipe, lesson.invocation, report)
+        for row, (lesson, report) in enumerate(zip(course.lessons, reports, strict=True))
+    ]
+    bank.keep(course.stack, adapters)
+    return [adapters[places.index(index)] for index in range(len(lessons))]
 
 
-def _is_stochastic(model: Any) -> bool:
-    """Whether two passes in training mode can differ."""
-    dropouts = (m.p for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd))
-    attention = getattr(model.config.get_text_config(), "attention_dropout", 0.0) or 0.0
-    return attention > 0 or any(p > 0 for p in dropouts)
+class _Course:
+    """A group in training: weights, gradients and optimiser state, a row for each lesson."""
+
+    def __init__(self, network: Network, bank: Bank, lessons: Sequence[Lesson]) -> None:
+        self.network, self.bank, self.lessons = network, bank, lessons
+        self.orders = [lesson.order for lesson in lessons]
+        self.rates = [
+            learning_rates(len(order), lesson.recipe)
+            for order, lesson in zip(self.orders, lessons, strict=True)
+        ]
+        self.losses: list[list[Tensor]] = [[] for _ in lessons]
+        self.stack = bank.fresh([(lesson.recipe, lesson.seed) for lesson in lessons])
+        flat = self.stack.flat
+        self.slopes = torch.zeros_like(flat)
+        self._weights = [nn.Parameter(flat[row]) for row in range(len(flat))]
+        settings = [
+            {"params": [weights], "weight_decay": lesson.recipe.weight_decay}
+            for weights, lesson in zip(self._weights, lessons, strict=True)
+        ]
+        self._optimizer = torch.optim.AdamW(settings, lr=0.0, fused=True)
+        self._limits = flat.new_tensor([lesson.recipe.max_grad_norm for lesson in lessons])
+        self._generators = [
+            torch.Generator(flat.device).manual_seed(lesson.seed) for lesson in lessons
+        ]
+
+    def run(self) -> None:
+        for step in range(max(map(len, self.orders))):
+            self._step(step)
+
+    def _step(self, step: int) -> None:
+        live = [row for row, order in enumerate(self.orders) if step < len(order)]
+        fresh = [row for row in live if not self._repeats(row, step)]
+        if fresh:
+            self._backward(fresh, [self.orders[row][step] for row in fresh])
+        for row, weights in enumerate(self._weights):
+            # A finished row has no gradient: a zero one would let Adam's moments move it on.
+            weights.grad = self.slopes[row] if row in live else None
+        for row in live:
+            self._optimizer.param_groups[row]["lr"] = self.rates[row][step]
+            if row not in fresh:
+                self.losses[row].append(self.losses[row][-1])
+        self._optimizer.step()
+
+    def _repeats(self, row: int, step: int) -> bool:
+        """Whether the gradient is the last step's: the same pair, and rate 0 has moved nothing.
+
+        It then feeds both of Adam's updates and is computed once.
+        """
+        return (
+            step > 0
+            and self.rates[row][step - 1] == 0
+            and self.lessons[row].recipe.dropout == 0
+            and self.orders[row][step - 1] == self.orders[row][step]
+        )
+
+    def _backward(self, rows: list[int], pairs: list[Pair]) -> None:
+        """Clipped gradients of `rows`, for a pair each, into their rows of `slopes`."""
+        first = rows == list(range(len(rows)))
+        which = slice(len(rows)) if first else rows
+        # Views of the first rows, else copies.
+        flat, slopes = self.stack.flat[which], self.slopes[which]
+        scales = self.stack.scales[which][:, None, None]
+        found, parts = self._gradients(self.stack.split(flat), scales, rows, pairs)
+        places = [place for pair in self.stack.split(slopes) for place in pair]
+        for place, part in zip(places, parts, strict=True):
+            place.copy_(part)
+        # The norm of norms: over millions of numbers at once, float32 loses a thousandth.
+        norms = torch.stack([torch.linalg.vector_norm(part, dim=(1, 2)) for part in parts])
+        norms = torch.linalg.vector_norm(norms, dim=0)
+        slopes *= (self._limits[which] / (norms + 1e-6)).clamp(max=1.0)[:, None]
+        if not first:
+            self.slopes[which] = slopes
+        for row, loss in zip(rows, found, strict=True):
+            self.losses[row].append(loss)
+
+    @torch.enable_grad()
+    def _gradients(
+        self, factors: Pairs, scales: Tensor, rows: list[int], pairs: list[Pair]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Losses [rows], and the gradient of their sum by each A and B in turn."""
+        leaves = [(a.detach().requires_grad_(), b.detach().requires_grad_()) for a, b in factors]
+        with self.bank.through(Factors(leaves, scales, self._drop(rows, pairs))):
+            found = torch.stack(losses(self.network, pairs))
+            # A layer that the pass leaves out has a gradient of zero.
+            inputs = [part for pair in leaves for part in pair]
+            return found.detach(), torch.autograd.grad(found.sum(), inputs, materialize_grads=True)
+
+    def _drop(self, rows: list[int], pairs: list[Pair]) -> Callable[[Tensor], Tensor] | None:
+        """Dropout that draws each row's own tokens from its lesson's seed, whoever is beside it."""
+        shares = [self.lessons[row].recipe.dropout for row in rows]
+        if not any(shares):
+            return None
+        lengths = [len(pair.line) for pair in pairs]
+
+        def drop(x: Tensor) -> Tensor:
+            kept = torch.ones_like(x)
+            for at, (row, share, length) in enumerate(zip(rows, shares, lengths, strict=True)):
+                if share:
+                    mask = kept[at, :length].bernoulli_(1 - share, generator=self._generators[row])
+                    mask /= 1 - share
+            return x * kept
+
+        return drop
+
+
+def _reports(course: _Course, found: list[list[float]], seconds: float) -> list[Training]:
+    """What happened to each lesson; its seconds are its share, by tokens, of the group's."""
+    tokens = [
+        sum(len(pair.prompt) - pair.start + len(pair.target) for pair in order)
+        for order in course.orders
+    ]
+    return [
+        Training(tuple(loss), tuple(rates), seconds * own / max(1, sum(tokens)), own)
+        for loss, rates, own in zip(found, course.rates, tokens, strict=True)
+    ]
+
+
+def _ranges(spans: Iterable[tuple[int, int]]) -> Tensor:
+    """The numbers of all (first, count), one span behind the other."""
+    return torch.cat([torch.arange(first, first + count) for first, count in spans])

@@ -79,12 +79,12 @@ def resolve(model: Mapping[str, JSON]) -> Path:
     return folder
 
 
-def load(model: Mapping[str, JSON], device: str = "auto", attention: str = "sdpa") -> Loaded:
+def load(model: Mapping[str, JSON], device: str = "auto") -> Loaded:
     """The model of `resolve`, in memory, with no parameter that asks for a gradient.
 
     `device`: auto is cuda where there is one, else cpu. dtype auto: bfloat16 on cuda, else float32.
-    `attention`: an attention implementation of transformers. Code that a model brings along is
-    never run. Raises what `resolve` does, and RunError where the model does not fit into memory.
+    Code that a model brings along is never run. Raises what `resolve` does, and RunError where the
+    model does not fit into memory.
     """
     with hub.needs_packages():
         import torch
@@ -104,7 +104,6 @@ def load(model: Mapping[str, JSON], device: str = "auto", attention: str = "sdpa
             made: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=getattr(torch, dtype),
-                attn_implementation=attention,
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,

@@ -1,0 +1,272 @@
+"""Many LoRA adapters beside one base model, each acting on its own rows of a pass (section 7).
+
+One forward hook on each linear layer adds (x A^T) B^T, scaled, to the layer's output; A [rows, r,
+in] and B [rows, out, r] are batched over the rows. The base model's modules and weights stay as
+they are. Adapters of different ranks lie together padded with zeros, which change nothing and stay
+zero in training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ttsi.errors import EngineError
+from ttsi.types import Adapter, LoraRecipe, Training
+
+from . import lora
+from .stack import Factors, Layer, Stack
+
+
+class Bank:
+    """The adapters of one model. Slot -1 is the base model; others come from `load`."""
+
+    def __init__(self, model: Any, model_id: str) -> None:
+        head = model.get_output_embeddings()
+        modules = dict(model.named_modules())
+        linear = {
+            name: module
+            for name, module in modules.items()
+            if isinstance(module, nn.Linear) and module is not head
+        }
+        self.layers = tuple(
+            Layer(name, module.in_features, module.out_features) for name, module in linear.items()
+        )
+        self._where = f"model {model_id}"
+        self._model_id = model_id
+        self._targets = lora.shortest(list(linear), list(modules))
+        # At least float32, whatever the precision of the base model.
+        dtype = torch.promote_types(model.dtype, torch.float32)
+        self._like = torch.empty(0, dtype=dtype, device=model.device)
+        # Row 0 stays zero: it is the base model.
+        self._store = Stack(self.layers, 1, 1, self._like)
+        self._held: dict[int, Adapter] = {}
+        self._seats = self._like.new_empty(0, 0)
+        self._seated: list[int] = []
+        self._asked: tuple[int, ...] = ()
+        self._latest: Factors | None = None
+        self._on: Factors | None = None
+        self._hooks = [
+            module.register_forward_hook(self._hook(index))
+            for index, module in enumerate(linear.values())
+        ]
+
+    # ------------------------------------------------------------ passes
+
+    def on(self, slots: Tensor | Sequence[int] | None) -> AbstractContextManager[None]:
+        """Row i of the passes inside answers under the adapter in slots[i]; -1 is the base model.
+
+        None: all rows do without. A list, or a tensor on the CPU, spares a GPU the wait.
+        """
+        if slots is None:
+            return nullcontext()
+        listed = slots.tolist() if isinstance(slots, Tensor) else slots
+        return self.through(self._factors(tuple(slot + 1 for slot in listed)))
+
+    @contextmanager
+    def through(self, factors: Factors) -> Iterator[None]:
+        """The passes inside add `factors`."""
+        before, self._on = self._on, factors
+        try:
+            yield
+        finally:
+            self._on = before
+
+    def close(self) -> None:
+        """Take the hooks out."""
+        for hook in self._hooks:
+            hook.remove()
+        self.clear()
+
+    # ------------------------------------------------------------ residents
+
+    def load(self, adapters: Sequence[Adapter]) -> list[int]:
+        """Slots that hold `adapters`, for `on`; what is resident is not copied.
+
+        The least recently used give up their slots, never one of `adapters`. Raises EngineError for
+        an adapter that does not fit the model.
+        """
+        self.reserve(len({id(adapter) for adapter in adapters}))
+        found = [self._find(adapter) for adapter in adapters]
+        pinned = {slot for slot in found if slot is not None}
+        slots = []
+        for adapter, known in zip(adapters, found, strict=True):
+            slot = known or self._find(adapter)
+            if slot is None:
+                stack = self._unpacked(adapter)
+                slot = self._settle(adapter, stack, 0, pinned)
+            pinned.add(slot)
+            self._held[slot] = self._held.pop(slot)
+            slots.append(slot - 1)
+        return slots
+
+    def keep(self, stack: Stack, adapters: Sequence[Adapter]) -> None:
+        """Make `adapters` resident from the first rows of `stack`, where they have been trained."""
+        pinned: set[int] = set()
+        for row, adapter in enumerate(adapters):
+            pinned.add(self._settle(adapter, stack, row, pinned))
+
+    def reserve(self, count: int, rank: int = 1) -> None:
+        """Have room for `count` adapters of up to `rank`."""
+        old = self._store
+        if count < len(old) and rank <= old.rank:
+            return
+        rows = max(count + 1, len(old))
+        self._store = Stack(self.layers, rows, max(rank, old.rank), self._like)
+        for slot in self._held:
+            self._store.put(slot, old, slot)
+        self._forget_seats()
+
+    def clear(self) -> None:
+        """Forget all adapters and free their memory."""
+        self._store = Stack(self.layers, 1, 1, self._like)
+        self._held = {}
+        self._forget_seats()
+
+    # ------------------------------------------------------------ training
+
+    def parameters(self, rank: int) -> int:
+        """How many numbers an adapter of `rank` has."""
+        return rank * sum(layer.inside + layer.outside for layer in self.layers)
+
+    def fresh(self, recipes: Sequence[tuple[LoraRecipe, int]]) -> Stack:
+        """Adapters to be trained, one for each (recipe, seed): A as PEFT draws it, B zero.
+
+        The seed alone decides the draw, on the CPU: it means the same weights on every device.
+        """
+        if not self.layers:
+            what = "The model has no linear layers that an adapter could act on."
+            raise EngineError(what, where=self._where, cure="Use another model.")
+        rank = max(recipe.rank for recipe, _ in recipes)
+        stack = Stack(self.layers, len(recipes), rank, self._like)
+        for row, (recipe, seed) in enumerate(recipes):
+            drawn = Stack(self.layers, 1, recipe.rank, self._like.cpu())
+            drawn.scales[0] = recipe.alpha / recipe.rank
+            generator = torch.Generator().manual_seed(seed)
+            for a, _ in drawn.split(drawn.flat):
+                nn.init.kaiming_uniform_(a[0], a=math.sqrt(5), generator=generator)
+            stack.put(row, drawn, 0)
+        return stack
+
+    def adapter(
+        self,
+        stack: Stack,
+        row: int,
+        recipe: LoraRecipe,
+        invocation: Sequence[int] = (),
+        training: Training | None = None,
+    ) -> Adapter:
+        """A row of `stack` in PEFT's format. With `invocation` it acts from these tokens on."""
+        pairs = stack.split(stack.flat[row : row + 1].detach().cpu())
+        parts = {
+            layer.name: (a[0, : recipe.rank], b[0, :, : recipe.rank])
+            for layer, (a, b) in zip(self.layers, pairs, strict=True)
+        }
+        config = lora.write_config(recipe, self._targets, self._model_id, invocation)
+        return Adapter(lora.pack(parts), config, training)
+
+    # ------------------------------------------------------------ inside
+
+    def _hook(self, index: int) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+        def add(module: nn.Module, given: tuple[Tensor], out: Tensor) -> None:
+            factors = self._on
+            if factors is None:
+                return
+            a, b = factors.pairs[index]
+            x = _by_row(given[0], len(a)).to(a.dtype)
+            if factors.drop is not None:
+                x = factors.drop(x)
+            low = torch.bmm(x, a.mT).mul_(factors.scales)
+            total = _by_row(out, len(a))
+            if total.dtype == low.dtype:
+                total.baddbmm_(low, b.mT)
+            else:
+                total.add_(torch.bmm(low, b.mT))
+
+        return add
+
+    def _factors(self, rows: tuple[int, ...]) -> Factors:
+        """Of these rows of the store; the last ones asked for are kept at hand."""
+        if rows != self._asked:
+            if any(row and row not in self._held for row in rows):
+                raise ValueError(f"no adapter in some of the slots {[row - 1 for row in rows]}")
+            flat = self._view(rows)
+            scales = self._store.scales[list(rows), None, None]
+            self._latest = Factors(self._store.split(flat), scales)
+            self._asked = rows
+        assert self._latest is not None
+        return self._latest
+
+    def _view(self, rows: tuple[int, ...]) -> Tensor:
+        """Weights [len(rows), P]: where they lie, or copied to seats if in no even steps."""
+        flat, first = self._store.flat, rows[0]
+        steps = {after - before for before, after in pairwise(rows)}
+        if steps <= {0}:
+            return flat[first : first + 1].expand(len(rows), -1)
+        if len(steps) == 1 and min(steps) > 0:
+            return flat[first : rows[-1] + 1 : min(steps)]
+        if len(rows) > len(self._seats):
+            self._seats, self._seated = flat.new_empty(len(rows), flat.shape[1]), []
+        self._seated += [-1] * (len(rows) - len(self._seated))
+        for seat, row in enumerate(rows):
+            # Rows come and go one by one: most sit where they sat in the pass before.
+            if self._seated[seat] != row:
+                self._seats[seat] = flat[row]
+                self._seated[seat] = row
+        return self._seats[: len(rows)]
+
+    def _forget_seats(self) -> None:
+        self._seats, self._seated = self._like.new_empty(0, 0), []
+        self._asked, self._latest = (), None
+
+    def _find(self, adapter: Adapter) -> int | None:
+        """The store's row that holds `adapter`."""
+        for row, held in self._held.items():
+            if held is adapter:
+                return row
+        form = self._form(adapter)
+        same = (
+            row
+            for row, held in self._held.items()
+            if held.digest == adapter.digest and self._form(held) == form
+        )
+        return next(same, None)
+
+    def _form(self, adapter: Adapter) -> lora.Form:
+        return lora.read_form(adapter.config, [layer.name for layer in self.layers], self._where)
+
+    def _unpacked(self, adapter: Adapter) -> Stack:
+        """The weights of `adapter` on the CPU, as the only row of a stack."""
+        form = self._form(adapter)
+        sizes = {layer.name: (layer.inside, layer.outside) for layer in self.layers}
+        parts = lora.unpack(adapter.safetensors, form, sizes, self._where)
+        stack = Stack(self.layers, 1, form.rank, self._like.cpu())
+        stack.scales[0] = form.scale
+        for layer, (a, b) in zip(self.layers, stack.split(stack.flat), strict=True):
+            if layer.name in parts:
+                a[0], b[0] = parts[layer.name]
+        return stack
+
+    def _settle(self, adapter: Adapter, stack: Stack, source: int, pinned: set[int]) -> int:
+        """Put a row of `stack` into a row of the store that is free, or was used longest ago."""
+        self.reserve(len(pinned) + 1, stack.rank)
+        free = (row for row in range(1, len(self._store)) if row not in self._held)
+        oldest = (row for row in self._held if row not in pinned)
+        row = next(free, None) or next(oldest)
+        self._held.pop(row, None)
+        self._store.put(row, stack, source)
+        self._held[row] = adapter
+        self._seated = [-1 if seat == row else seat for seat in self._seated]
+        self._asked = ()
+        return row
+
+
+def _by_row(tensor: Tensor, rows: int) -> Tensor:
+    """[rows, T, width], also of what a layer gets as [rows * T, width]."""
+    return tensor if tensor.dim() == 3 else tensor.view(rows, -1, tensor.shape[-1])

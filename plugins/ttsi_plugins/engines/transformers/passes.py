@@ -1,0 +1,303 @@
+"""A forward pass of the model, whatever it is for: reading, scoring, decoding or training.
+
+Key-value caches are the engine's own. The model runs without a cache object; its attention, put in
+by transformers' registry of attention functions, asks the pass's plan what each row has read before
+and where what it reads now is to be kept. Heads that share a key are folded without copying it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+from ttsi.errors import EngineError
+
+ATTENTION = "ttsi"
+
+_ANOTHER_MODEL = "Use a model whose layers are plain attention, such as Llama or Qwen2."
+# In bfloat16 two ways to compute the same logits are about a hundredth apart.
+_TOLERANCE = 0.05
+
+
+class Plan(Protocol):
+    """What a pass does about attention."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        """q [rows, heads, T, D], k and v [rows, key heads, T, D] -> [rows, heads, T, D]."""
+        ...
+
+
+class Network:
+    """A causal language model of transformers, run pass by pass."""
+
+    def __init__(self, model: Any) -> None:
+        config = model.config.get_text_config()
+        self.model = model
+        self.layers: int = config.num_hidden_layers
+        heads: int = config.num_attention_heads
+        self.key_heads: int = getattr(config, "num_key_value_heads", None) or heads
+        self.head_width: int = getattr(config, "head_dim", None) or config.hidden_size // heads
+        self.device: torch.device = model.device
+        self._own_attention = str(config._attn_implementation)
+        model.set_attn_implementation(ATTENTION)
+        self._read: Tensor | None = None
+        head = model.get_output_embeddings()
+        self._hook = head.register_forward_pre_hook(self._narrow)
+
+    def run(self, ids: Tensor, positions: Tensor, plan: Plan, read: Tensor) -> Tensor:
+        """Logits [len(read), V] at `read`, indices into the flattened `ids` [rows, T].
+
+        The head is applied nowhere else: prompt x vocabulary logits never exist.
+        """
+        self._read = read
+        try:
+            out = self.model(input_ids=ids, position_ids=positions, use_cache=False, plan=plan)
+        finally:
+            self._read = None
+        logits: Tensor = out.logits
+        return logits
+
+    @torch.no_grad()
+    def prove(self) -> None:
+        """Raises EngineError where the engine's passes are not the model's own forward pass.
+
+        A few tokens are read at once by the model itself, and in two passes and a step by ours.
+        """
+        ids = torch.arange(3, 12, device=self.device)[None]
+        at = torch.arange(ids.shape[1], device=self.device)[None]
+        with self.native() as model:
+            whole = model(input_ids=ids, use_cache=False).logits[0, -1]
+        slots, last = Slots(self, 1, ids.shape[1]), ids.new_zeros(1)
+        try:
+            first = Rows([Row(4)], keep=True)
+            self.run(ids[:, :4], at[:, :4], first, last)
+            past = Past((first.piece(0, 0, 4),))
+            second = Rows([Row(4, past)], keep=True)
+            self.run(ids[:, 4:8], at[:, 4:8], second, last)
+            slots.put(0, past.then(second.piece(0, 0, 4)))
+            ours = self.run(ids[:, 8:], slots.step(1), slots, last)[0]
+        except NotImplementedError as error:
+            what = f"This model's attention has {error}, which the engine does not know."
+            raise EngineError(what, cure=_ANOTHER_MODEL) from error
+        apart = float((ours - whole).float().norm() / whole.float().norm())
+        if not apart < _TOLERANCE:
+            what = "Passes over a cache of keys and values are not this model's own forward pass."
+            raise EngineError(what, where=f"relative difference {apart:.2g}", cure=_ANOTHER_MODEL)
+
+    @contextmanager
+    def native(self) -> Iterator[Any]:
+        """The model as transformers made it, for others to call."""
+        self.model.set_attn_implementation(self._own_attention)
+        try:
+            yield self.model
+        finally:
+            self.model.set_attn_implementation(ATTENTION)
+
+    def token_bytes(self) -> int:
+        """What the keys and values of one token take."""
+        size = int(self.model.dtype.itemsize)
+        return 2 * self.layers * self.key_heads * self.head_width * size
+
+    def close(self) -> None:
+        self._hook.remove()
+        self.model.set_attn_implementation(self._own_attention)
+
+    def _narrow(self, head: Any, given: tuple[Tensor]) -> tuple[Tensor] | None:
+        return None if self._read is None else (given[0].flatten(0, 1)[self._read],)
+
+
+@dataclass(frozen=True)
+class Past:
+    """Keys and values of the tokens before a row's own, as pieces [layers, 2, key heads, n, D]."""
+
+    pieces: tuple[Tensor, ...] = ()
+
+    @property
+    def length(self) -> int:
+        return sum(piece.shape[3] for piece in self.pieces)
+
+    def then(self, piece: Tensor) -> Past:
+        return Past((*self.pieces, piece))
+
+
+NO_PAST = Past()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a pass: `line` tokens in a line, then the tokens of a tree, then padding.
+
+    `tree` [M, M] is True where one of M tokens sees another; all of them see the past and the line.
+    """
+
+    line: int
+    past: Past = NO_PAST
+    tree: Tensor | None = None
+
+
+@dataclass
+class Rows:
+    """The plan of rows [N, T], each causal within itself and after a past of its own.
+
+    With `keep`, what the rows read can be taken from `piece` afterwards.
+    """
+
+    rows: Sequence[Row]
+    keep: bool = False
+    _kept: list[Tensor] = field(default_factory=list)
+    _masks: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        if self.keep:
+            self._kept.append(torch.stack((k, v)))
+        if all(not row.past.pieces and row.tree is None for row in self.rows):
+            gqa = q.shape[1] != k.shape[1]
+            return scaled_dot_product_attention(
+                q, k, v, is_causal=True, scale=scale, enable_gqa=gqa
+            )
+        each = [
+            self._row(row, layer, q[i : i + 1], k[i : i + 1], v[i : i + 1], scale)
+            for i, row in enumerate(self.rows)
+        ]
+        return torch.cat(each) if len(each) > 1 else each[0]
+
+    def piece(self, row: int, start: int, stop: int) -> Tensor:
+        """What row `row` read in columns start to stop, to be put behind a Past."""
+        return torch.stack([kept[:, row, :, start:stop] for kept in self._kept])
+
+    def _row(self, row: Row, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        before = [piece[layer] for piece in row.past.pieces]
+        if before:
+            k = torch.cat([*(piece[0] for piece in before), k[0]], dim=1)[None]
+            v = torch.cat([*(piece[1] for piece in before), v[0]], dim=1)[None]
+        past = k.shape[2] - q.shape[2]
+        ends = [row.line] if row.tree is None else [row.line, row.line + len(row.tree)]
+        parts, start = [], 0
+        for end in ends:
+            if end > start:
+                mask = self._seen(row, past, start, end)
+                seen = slice(past + end)
+                parts.append(_folded(q[:, :, start:end], k[:, :, seen], v[:, :, seen], scale, mask))
+            start = end
+        if start < q.shape[2]:
+            parts.append(torch.zeros_like(q[:, :, start:]))
+        return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+
+    def _seen(self, row: Row, past: int, start: int, end: int) -> Tensor | None:
+        """The mask [end - start, past + end] of a part of a row; None: causal, or all of it."""
+        if end == row.line and start == 0:
+            if past == 0:
+                return None
+            if (past, end) not in self._masks:
+                device = row.past.pieces[0].device
+                whole = torch.ones(end, past + end, dtype=torch.bool, device=device)
+                self._masks[past, end] = whole.tril(past)
+            return self._masks[past, end]
+        assert row.tree is not None
+        before = row.tree.new_ones(end - start, past + start)
+        return torch.cat([before, row.tree], dim=1)
+
+
+def _folded(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+    """Attention of one row; heads that share a key become rows of it, so that none is copied."""
+    _, heads, length, width = q.shape
+    keys = k.shape[1]
+    shared = (keys, heads // keys, k.shape[2], width)
+    out = scaled_dot_product_attention(
+        q.reshape(keys, heads // keys, length, width),
+        k[0, :, None].expand(shared),
+        v[0, :, None].expand(shared),
+        attn_mask=mask,
+        is_causal=mask is None,
+        scale=scale,
+    )
+    return out.reshape(1, heads, length, width)
+
+
+class Slots:
+    """Key-value slots of the rows that are being decoded: [layers, 2, slots, key heads, T, D].
+
+    As a plan it is a step: one token a row, written behind what its slot holds.
+    """
+
+    def __init__(self, network: Network, slots: int, tokens: int) -> None:
+        size = network.layers, 2, slots, network.key_heads, tokens, network.head_width
+        model, device = network.model, network.device
+        # Zeros: what no row sees has weight 0, and 0 times what lay in memory could be NaN.
+        self._kv = torch.zeros(size, dtype=model.dtype, device=device)
+        self._lengths = torch.zeros(slots, dtype=torch.long, device=device)
+        self._at, self._mask, self._longest = self._lengths, self._lengths, 0
+
+    def put(self, slot: int, past: Past) -> None:
+        """A row begins, or moves: `slot` holds what it has read."""
+        at = 0
+        for piece in past.pieces:
+            after = at + piece.shape[3]
+            self._kv[:, :, slot, :, at:after] = piece
+            at = after
+        self._lengths[slot] = at
+
+    def move(self, source: int, target: int) -> None:
+        """The row in `source` goes on in `target`."""
+        length = int(self._lengths[source])
+        self._kv[:, :, target, :, :length] = self._kv[:, :, source, :, :length]
+        self._lengths[target] = length
+
+    def step(self, rows: int) -> Tensor:
+        """Make ready for a pass over the first `rows` slots; their positions [rows, 1]."""
+        self._at = self._lengths[:rows].clone()
+        self._longest = int(self._at.max()) + 1
+        columns = torch.arange(self._longest, device=self._at.device)
+        self._mask = (columns <= self._at[:, None])[:, None, None]
+        self._lengths[:rows] += 1
+        return self._at[:, None]
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        rows, heads, _, width = q.shape
+        slots = torch.arange(rows, device=q.device)
+        keys, values = self._kv[layer]
+        keys[slots, :, self._at] = k[:, :, 0]
+        values[slots, :, self._at] = v[:, :, 0]
+        groups = k.shape[1]
+        folded = q.reshape(rows, groups, heads // groups, width)
+        out = scaled_dot_product_attention(
+            folded,
+            keys[:rows, :, : self._longest],
+            values[:rows, :, : self._longest],
+            attn_mask=self._mask.expand(rows, groups, heads // groups, -1),
+            scale=scale,
+        )
+        return out.reshape(rows, heads, 1, width)
+
+
+def _attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    *,
+    plan: Plan,
+    **settings: Any,
+) -> tuple[Tensor, None]:
+    """What transformers calls in each layer; its result is [rows, T, heads, D]."""
+    unknown = [name for name in _UNKNOWN if settings.get(name) is not None]
+    if unknown:
+        raise NotImplementedError(", ".join(unknown))
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    out = plan.attend(module.layer_idx, query, key, value, scale)
+    return out.transpose(1, 2).contiguous(), None
+
+
+# Settings of attention that would change its result and that are not implemented here.
+_UNKNOWN = ("softcap", "s_aux", "sliding_window")
+
+AttentionInterface.register(ATTENTION, _attention)

@@ -1,0 +1,113 @@
+"""Texts that the base model has read, kept by their tokens: a radix tree of keys and values.
+
+Prompts that begin alike share what they have in common, within a sample (the stages of one task)
+and across samples (tasks that offer the same tools).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from torch import Tensor
+
+from .passes import NO_PAST, Past
+
+
+@dataclass(eq=False)
+class _Node:
+    """Some tokens and what reading them left behind, `kv` [layers, 2, key heads, tokens, D]."""
+
+    tokens: tuple[int, ...] = ()
+    kv: Tensor | None = None
+    parent: _Node | None = None
+    children: dict[int, _Node] = field(default_factory=dict)
+    used: int = 0
+
+
+class Prefixes:
+    """At most `budget` bytes of keys and values; the least recently used leaves go first.
+
+    A Past that was handed out stays whole when its texts are dropped here.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.bytes = 0
+        self._root = _Node()
+        self._clock = count(1)
+
+    def longest(self, ids: Sequence[int]) -> Past:
+        """The longest beginning of `ids` that is known."""
+        past = NO_PAST
+        now = next(self._clock)
+        for node, shared in self._walk(ids):
+            node.used = now
+            assert node.kv is not None
+            past = past.then(node.kv[:, :, :, :shared])
+        return past
+
+    def add(self, ids: Sequence[int], start: int, piece: Tensor) -> None:
+        """Keep `piece`, what reading ids[start:] after ids[:start] left behind.
+
+        Nothing is kept where ids[:start] has been dropped meanwhile.
+        """
+        parent, known = self._root, 0
+        # As a list: the walk must not meet the nodes that it makes.
+        for node, shared in list(self._walk(ids)):
+            parent = node if shared == len(node.tokens) else self._split(node, shared)
+            known += shared
+        if not start <= known < len(ids):
+            return
+        own = piece if known == start else piece[:, :, :, known - start :].clone()
+        leaf = _Node(tuple(ids[known:]), own, parent, used=next(self._clock))
+        parent.children[ids[known]] = leaf
+        self.bytes += own.nbytes
+        self._shrink()
+
+    def clear(self) -> None:
+        self._root, self.bytes = _Node(), 0
+
+    def _walk(self, ids: Sequence[int]) -> Iterator[tuple[_Node, int]]:
+        """Nodes along `ids` and how many of their tokens agree; all but the last agree wholly."""
+        node, at = self._root, 0
+        while at < len(ids) and ids[at] in node.children:
+            node = node.children[ids[at]]
+            shared = common(node.tokens, ids[at : at + len(node.tokens)])
+            at += shared
+            yield node, shared
+            if shared < len(node.tokens):
+                return
+
+    def _split(self, node: _Node, at: int) -> _Node:
+        """Divide `node` behind its first `at` tokens; the new node of these."""
+        assert node.kv is not None
+        assert node.parent is not None
+        # Copies: a view would keep the whole of it in memory when the other half is dropped.
+        first, rest = node.kv[:, :, :, :at].clone(), node.kv[:, :, :, at:].clone()
+        upper = _Node(node.tokens[:at], first, node.parent, {node.tokens[at]: node}, node.used)
+        node.parent.children[node.tokens[0]] = upper
+        node.tokens, node.kv, node.parent = node.tokens[at:], rest, upper
+        return upper
+
+    def _shrink(self) -> None:
+        while self.bytes > self.budget:
+            oldest = min(self._leaves(self._root), key=lambda leaf: leaf.used)
+            assert oldest.kv is not None
+            assert oldest.parent is not None
+            del oldest.parent.children[oldest.tokens[0]]
+            self.bytes -= oldest.kv.nbytes
+
+    def _leaves(self, node: _Node) -> Iterator[_Node]:
+        for child in node.children.values():
+            if child.children:
+                yield from self._leaves(child)
+            else:
+                yield child
+
+
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two texts begin with in common."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -1,0 +1,128 @@
+"""Reading prompts: one pass over what no earlier pass has read, and logits where they are wanted.
+
+Candidates ride along: their tree of tokens follows the prompt in the same pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .passes import Network, Past, Row, Rows
+from .prefixes import Prefixes, common
+from .trie import Trie
+
+# Prompts that have this many unread tokens in common are read one after the other.
+_WORTH_WAITING = 16
+
+
+@dataclass(frozen=True)
+class Text:
+    """Tokens to read after `past`, then those of `trie`."""
+
+    ids: Sequence[int]
+    past: Past
+    trie: Trie
+
+    @property
+    def room(self) -> int:
+        return len(self.ids) + len(self.trie.ids)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a pass over a Text left: keys and values of its ids [layers, 2, key heads, n, D], and
+    logits [1 + nodes, V] at its last id and the nodes of its trie."""
+
+    piece: Tensor
+    logits: Tensor
+
+
+NO_TRIE = Trie([])
+
+
+class Reader:
+    """Reads for the base model; passes have at most `pass_tokens` tokens, padding included."""
+
+    def __init__(self, network: Network, prefixes: Prefixes, pass_tokens: int) -> None:
+        self.network = network
+        self.prefixes = prefixes
+        self.pass_tokens = pass_tokens
+
+    def read(
+        self, prompts: Sequence[Sequence[int]], tries: Sequence[Trie] | None = None
+    ) -> Iterator[tuple[int, Past, Tensor]]:
+        """(index of the prompt, its keys and values, logits [1 + nodes, V]), in any order.
+
+        The prompts must differ from each other.
+        """
+        tries = tries or [NO_TRIE] * len(prompts)
+        waiting = sorted(range(len(prompts)), key=lambda index: tuple(prompts[index]))
+        while waiting:
+            texts: dict[int, Text] = {}
+            last: Sequence[int] = ()
+            for index in waiting:
+                ids = prompts[index]
+                # The last token is always read: its logits are wanted.
+                past = self.prefixes.longest(ids[:-1])
+                if common(ids, last) < past.length + _WORTH_WAITING:
+                    texts[index] = Text(ids[past.length :], past, tries[index])
+                    last = ids
+            for chunk in within(self.pass_tokens, texts):
+                group = [texts.pop(index) for index in chunk]
+                for index, text, reading in zip(chunk, group, self.run(group), strict=True):
+                    ids, past = prompts[index], text.past
+                    self.prefixes.add(ids, past.length, reading.piece)
+                    yield index, past.then(reading.piece), reading.logits
+                waiting = [index for index in waiting if index not in chunk]
+
+    def past(self, ids: Sequence[int]) -> Past:
+        """The keys and values of `ids`, read now where they are not known."""
+        past = self.prefixes.longest(ids)
+        if past.length < len(ids):
+            ((_, past, _),) = self.read([ids])
+        return past
+
+    @torch.no_grad()
+    def run(self, texts: Sequence[Text]) -> list[Reading]:
+        """One pass over `texts`, by whatever adapters are on."""
+        rows, width = len(texts), max(text.room for text in texts)
+        ids = torch.zeros(rows, width, dtype=torch.long)
+        positions = torch.zeros(rows, width, dtype=torch.long)
+        plan, wanted = [], []
+        for row, text in enumerate(texts):
+            line, depths = len(text.ids), torch.tensor(text.trie.depths, dtype=torch.long)
+            ids[row, : text.room] = torch.tensor([*text.ids, *text.trie.ids])
+            positions[row, :line] = torch.arange(line) + text.past.length
+            positions[row, line : text.room] = text.past.length + line - 1 + depths
+            tree = text.trie.mask().to(self.network.device) if text.trie.ids else None
+            plan.append(Row(line, text.past, tree))
+            wanted.append(torch.arange(line - 1, text.room) + row * width)
+        passed = Rows(plan, keep=True)
+        device = self.network.device
+        logits = self.network.run(
+            ids.to(device), positions.to(device), passed, torch.cat(wanted).to(device)
+        )
+        each = logits.split([len(some) for some in wanted])
+        return [
+            Reading(passed.piece(row, 0, len(text.ids)), each[row])
+            for row, text in enumerate(texts)
+        ]
+
+
+def within(pass_tokens: int, texts: dict[int, Text]) -> Iterator[list[int]]:
+    """Keys of `texts` in groups of like length, each within `pass_tokens` padded tokens.
+
+    A text that is larger goes alone.
+    """
+    chunk: list[int] = []
+    for key in sorted(texts, key=lambda key: texts[key].room):
+        if chunk and texts[key].room * (len(chunk) + 1) > pass_tokens:
+            yield chunk
+            chunk = []
+        chunk.append(key)
+    if chunk:
+        yield chunk

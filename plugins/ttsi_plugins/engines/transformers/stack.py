@@ -1,0 +1,74 @@
+"""LoRA weights of many adapters, one behind the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Pairs = list[tuple[Tensor, Tensor]]
+"""A [rows, r, in] and B [rows, out, r] of each layer, in the model's order."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A linear layer that adapters act on."""
+
+    name: str
+    inside: int
+    outside: int
+
+
+class Stack:
+    """LoRA weights one row behind the other: `flat` [rows, P], `scales` [rows].
+
+    A row holds A and B of each layer in turn, all of rank `rank`.
+    """
+
+    def __init__(self, layers: Sequence[Layer], rows: int, rank: int, like: Tensor) -> None:
+        self.layers = layers
+        self.rank = rank
+        width = rank * sum(layer.inside + layer.outside for layer in layers)
+        self.flat = like.new_zeros(rows, width)
+        self.scales = like.new_zeros(rows)
+
+    def __len__(self) -> int:
+        return len(self.flat)
+
+    def split(self, flat: Tensor) -> Pairs:
+        """`flat` [rows, P], or another tensor of this width, as views by layer."""
+        pairs, at = [], 0
+        for layer in self.layers:
+            middle = at + self.rank * layer.inside
+            end = middle + self.rank * layer.outside
+            a = flat[:, at:middle].view(len(flat), self.rank, layer.inside)
+            b = flat[:, middle:end].view(len(flat), layer.outside, self.rank)
+            pairs.append((a, b))
+            at = end
+        return pairs
+
+    def put(self, row: int, other: Stack, source: int) -> None:
+        """Copy a row of `other`, of this rank or a smaller one."""
+        self.scales[row] = other.scales[source]
+        if other.rank == self.rank:
+            self.flat[row] = other.flat[source]
+            return
+        self.flat[row] = 0
+        own = self.split(self.flat[row : row + 1])
+        given = other.split(other.flat[source : source + 1])
+        for (a, b), (small_a, small_b) in zip(own, given, strict=True):
+            a[:, : other.rank] = small_a
+            b[:, :, : other.rank] = small_b
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What a pass adds to the base model: low-rank factors and scale [rows, 1, 1] of its rows.
+
+    `drop` is what dropout makes of a layer's input [rows, T, in] before A.
+    """
+
+    pairs: Pairs
+    scales: Tensor
+    drop: Callable[[Tensor], Tensor] | None = None

@@ -1,0 +1,57 @@
+"""Candidate continuations as one tree of tokens, so that what they share is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Trie:
+    """The tokens that must be read to know the likelihood of each of `candidates` (token ids).
+
+    Those are the inner nodes of their token tree, in an order in which parents come first: a
+    candidate's last token is predicted and never read.
+    """
+
+    def __init__(self, candidates: Sequence[Sequence[int]]) -> None:
+        self.ids: list[int] = []
+        self.depths: list[int] = []
+        self.candidates = [tuple(candidate) for candidate in candidates]
+        self._parents: list[int] = []
+        self._nodes: dict[tuple[int, ...], int] = {(): -1}
+        for candidate in self.candidates:
+            for depth in range(1, len(candidate)):
+                self._read(candidate[:depth])
+
+    def mask(self) -> Tensor:
+        """[nodes, nodes] bool: True where a node sees another, its ancestors and itself."""
+        mask = torch.eye(len(self.ids), dtype=torch.bool)
+        for node, parent in enumerate(self._parents):
+            if parent >= 0:
+                mask[node] |= mask[parent]
+        return mask
+
+    def logprobs(self, logits: Tensor) -> list[float]:
+        """log P of each candidate in nats, from `logits` [1 + nodes, V]: the first row is what the
+        prompt's last token predicts, the others what the nodes do.
+
+        Sums over the vocabulary are taken in float64: in float32 they are off by more than the
+        whole pass is.
+        """
+        masses = [float(row.double().logsumexp(-1)) for row in logits]
+        rows, columns = [], []
+        for candidate in self.candidates:
+            rows += [self._nodes[candidate[:depth]] + 1 for depth in range(len(candidate))]
+            columns += candidate
+        picked = iter(logits[rows, columns].tolist() if rows else [])
+        each = iter(masses[row] for row in rows)
+        return [sum(next(picked) - next(each) for _ in candidate) for candidate in self.candidates]
+
+    def _read(self, path: tuple[int, ...]) -> None:
+        if path not in self._nodes:
+            self._nodes[path] = len(self.ids)
+            self.ids.append(path[-1])
+            self.depths.append(len(path))
+            self._parents.append(self._nodes[path[:-1]])

@@ -1,0 +1,206 @@
+"""Activated adapters against PEFT's aLoRA: where they begin, what they answer, what they learn."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import safetensors.torch
+import torch
+from engines import real_tasks, shared_engine
+from hypothesis import given
+from hypothesis import strategies as st
+from peft.tuners.lora.variants import calculate_alora_offsets
+from tiny_model import tiny_llama
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from ttsi.types import Adapter, LoraRecipe
+from ttsi_plugins.engines.transformers import lora
+from ttsi_plugins.engines.transformers.bank import Bank
+from ttsi_plugins.engines.transformers.passes import NO_PAST, Network, Past, Row, Rows
+from ttsi_plugins.engines.transformers.training import Lesson, Pair, fit, learning_rates
+
+# PEFT warns of its own affairs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+RECIPE = LoraRecipe(active_from="user_turn")
+LOUD = dataclasses.replace(RECIPE, rank=2, learning_rate=1e-2)
+SIGN = [5, 6]
+TARGETS = ['[{"name": "getWeather", "arguments": {"city": "Oslo"}}]', "I cannot do that."]
+
+
+# ---------------------------------------------------------------- where it begins
+
+
+@given(ids=st.lists(st.integers(0, 2), max_size=12), wanted=st.lists(st.integers(0, 2), min_size=1))
+def test_it_begins_where_pefts_does(ids: list[int], wanted: list[int]) -> None:
+    config = peft.LoraConfig(task_type="CAUSAL_LM", alora_invocation_tokens=wanted)
+    text = torch.tensor([ids], dtype=torch.long)
+    (offset,) = calculate_alora_offsets({"one": config}, "one", text)
+    expected = None if offset is None else len(ids) - offset
+    assert lora.begins(config.to_dict(), ids) == expected
+
+
+def test_a_plain_adapter_begins_at_the_start() -> None:
+    plain = lora.write_config(RECIPE, ["q_proj"], "tiny")
+    activated = lora.write_config(RECIPE, ["q_proj"], "tiny", SIGN)
+    assert lora.begins(plain, [1, 2]) == 0
+    assert not lora.is_activated(plain)
+    assert lora.is_activated(activated)
+    assert activated == {**plain, "alora_invocation_tokens": SIGN}
+
+
+# ---------------------------------------------------------------- a model that is tiny
+
+
+def read(network: Network, ids: Sequence[int]) -> Past:
+    """What the base model reads of `ids`."""
+    if not ids:
+        return NO_PAST
+    plan, positions = Rows([Row(len(ids))], keep=True), torch.arange(len(ids))[None]
+    with torch.no_grad():
+        network.run(torch.tensor([ids]), positions, plan, torch.tensor([0]))
+    return NO_PAST.then(plan.piece(0, 0, len(ids)))
+
+
+def pair(network: Network, prompt: list[int], target: list[int], start: int) -> Pair:
+    return Pair(prompt, target, read(network, prompt[:start]), start)
+
+
+def tiny_prompt(seed: int, before: int, after: int) -> list[int]:
+    drawn = torch.randint(10, 300, (before + after,), generator=torch.Generator().manual_seed(seed))
+    return [*drawn[:before].tolist(), *SIGN, *drawn[before:].tolist()]
+
+
+def test_a_bank_of_activated_and_plain_is_one_by_one(tmp_path: Path) -> None:
+    model = tiny_llama().requires_grad_(False)
+    network, bank = Network(model), Bank(model, "tiny")
+    texts = [
+        (tiny_prompt(1, 9, 3), [7, 8, 9], 9),
+        (tiny_prompt(2, 4, 6), [11], 4),
+        (tiny_prompt(3, 0, 5), [12, 13], 0),
+        (tiny_prompt(4, 5, 5), [14, 15], 0),
+    ]
+    lessons = [
+        Lesson(str(at), [pair(network, *text)], LOUD, at, SIGN if at < 3 else ())
+        for at, text in enumerate(texts)
+    ]
+    together = fit(network, bank, lessons)
+    for at, (lesson, made, (prompt, target, _)) in enumerate(
+        zip(lessons, together, texts, strict=True)
+    ):
+        (alone,) = fit(network, bank, [lesson])
+        fresh = dataclasses.replace(LOUD, learning_rate=0.0)
+        (initial,) = fit(network, bank, [dataclasses.replace(lesson, recipe=fresh)])
+        reference = loop(tiny_llama(), initial, [(prompt, target)], LOUD, tmp_path / str(at))
+        for one in (alone, made):
+            assert_learnt(one, reference, initial)
+
+
+# ---------------------------------------------------------------- the real one
+
+
+def loop(
+    model: Any,
+    initial: Adapter,
+    pairs: Sequence[tuple[list[int], list[int]]],
+    recipe: LoraRecipe,
+    folder: Path,
+) -> tuple[list[float], dict[str, Tensor]]:
+    """Losses and weights of PEFT's adapter, trained on whole sequences."""
+    lora.export(initial, folder)
+    trained = peft.PeftModel.from_pretrained(model, folder, is_trainable=True)
+    parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=recipe.weight_decay)
+    order = list(pairs) * recipe.epochs
+    losses = []
+    for (prompt, target), rate in zip(order, learning_rates(len(order), recipe), strict=True):
+        labels = torch.tensor([[-100] * len(prompt) + target])
+        loss = trained(input_ids=torch.tensor([prompt + target]), labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+        losses.append(float(loss))
+    return losses, peft.get_peft_model_state_dict(trained)
+
+
+def assert_learnt(
+    found: Adapter, reference: tuple[list[float], dict[str, Tensor]], initial: Adapter
+) -> None:
+    losses, weights = reference
+    assert found.training is not None
+    assert found.training.losses == pytest.approx(losses, rel=1e-5)
+    ours, theirs, start = (
+        torch.cat([tensors[name].flatten().double() for name in weights])
+        for tensors in (
+            safetensors.torch.load(found.safetensors),
+            weights,
+            safetensors.torch.load(initial.safetensors),
+        )
+    )
+    assert (theirs - start).norm() > 0
+    assert (ours - theirs).norm() <= 1e-3 * (theirs - start).norm()
+
+
+def real_model() -> Any:
+    folder = shared_engine()._runtime().loaded.folder
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_learnt_is_pefts(count: int, tmp_path: Path) -> None:
+    runtime = shared_engine()._runtime()
+    network, tokens = runtime.network, runtime.tokens
+    invocation = tokens.tokenizer.encode("<|im_start|>user", add_special_tokens=False)
+    recipe = dataclasses.replace(RECIPE, epochs=4 - count)
+    pairs, texts = [], []
+    for (prompt, _), target in zip(real_tasks(1)[:count], TARGETS, strict=False):
+        ids, tail = tokens.prompt(prompt), tokens.target(target)
+        start = lora.begins({"alora_invocation_tokens": invocation}, ids)
+        assert start is not None
+        assert start > 20
+        pairs.append(pair(network, ids, tail, start))
+        texts.append((ids, tail))
+    lesson = Lesson("one", pairs, recipe, 11, invocation)
+    (ours,) = fit(network, runtime.bank, [lesson])
+    still = dataclasses.replace(lesson, recipe=dataclasses.replace(recipe, learning_rate=0.0))
+    (initial,) = fit(network, runtime.bank, [still])
+    assert_learnt(ours, loop(real_model(), initial, texts, recipe, tmp_path), initial)
+    assert ours.training is not None
+    read_by_it = sum(len(each.prompt) - each.start + len(each.target) for each in pairs)
+    assert ours.training.tokens == recipe.epochs * read_by_it
+
+
+@pytest.mark.model
+def test_an_exported_adapter_answers_as_in_peft(tmp_path: Path) -> None:
+    runtime = shared_engine()._runtime()
+    network, bank, tokens = runtime.network, runtime.bank, runtime.tokens
+    invocation = tokens.tokenizer.encode("<|im_start|>user", add_special_tokens=False)
+    ids = tokens.prompt(real_tasks(1)[0][0])
+    start = lora.begins({"alora_invocation_tokens": invocation}, ids)
+    assert start is not None
+    past = read(network, ids[:start])
+    loud = dataclasses.replace(RECIPE, learning_rate=1e-2)
+    lesson = Lesson("one", [Pair(ids, tokens.target("Yes."), past, start)], loud, 3, invocation)
+    (adapter,) = fit(network, bank, [lesson])
+    lora.export(adapter, tmp_path)
+    theirs = peft.PeftModel.from_pretrained(real_model(), tmp_path)
+    text, rest = torch.tensor([ids]), torch.tensor([ids[start:]])
+    at, everywhere = torch.arange(start, len(ids))[None], torch.arange(len(ids) - start)
+    with torch.no_grad():
+        expected = theirs(input_ids=text).logits[0]
+        with theirs.disable_adapter():
+            base = theirs(input_ids=text).logits[0]
+        with bank.on(bank.load([lora.read(tmp_path)])):
+            ours = network.run(rest, at, Rows([Row(len(ids) - start, past)]), everywhere)
+    assert torch.equal(expected[:start], base[:start])
+    torch.testing.assert_close(ours, expected[start:], atol=1e-4, rtol=1e-5)
+    assert (expected[start:] - base[start:]).abs().max() > 1

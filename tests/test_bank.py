@@ -1,0 +1,506 @@
+"""A bank of adapters against each alone: in training, in PEFT, and merged into the weights."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_model import tiny_llama, tiny_qwen2
+from torch import Tensor, nn
+
+from ttsi.errors import EngineError
+from ttsi.types import Adapter, LoraRecipe
+from ttsi_plugins.engines.transformers import lora, training
+from ttsi_plugins.engines.transformers.bank import Bank
+from ttsi_plugins.engines.transformers.passes import Network, Row, Rows
+from ttsi_plugins.engines.transformers.stack import Factors
+from ttsi_plugins.engines.transformers.training import Lesson, Pair, fit, groups
+
+# PEFT warns of its own affairs.
+peft_warns = pytest.mark.filterwarnings("ignore")
+
+MODELS = {"llama": tiny_llama, "qwen2": tiny_qwen2}
+LOUD = LoraRecipe(rank=2, learning_rate=1e-2)
+
+
+def bench(kind: str, dtype: torch.dtype = torch.float64) -> tuple[Network, Bank]:
+    model = MODELS[kind]().to(dtype).requires_grad_(False)
+    return Network(model), Bank(model, "tiny")
+
+
+def ids(seed: int, count: int) -> list[int]:
+    drawn = torch.randint(3, 300, (count,), generator=torch.Generator().manual_seed(seed))
+    return list(drawn.tolist())
+
+
+def lesson(seed: int, pairs: Sequence[tuple[int, int]], recipe: LoraRecipe = LOUD) -> Lesson:
+    """Of pairs with so many tokens in prompt and target."""
+    drawn = [
+        Pair(ids(100 * seed + at, prompt), ids(100 * seed + at + 50, target))
+        for at, (prompt, target) in enumerate(pairs)
+    ]
+    return Lesson(f"lesson {seed}", drawn, recipe, seed)
+
+
+def unlike_lessons() -> list[Lesson]:
+    """Of other lengths, steps, ranks and settings; the first finishes while others go on."""
+    return [
+        lesson(1, [(9, 3)], dataclasses.replace(LOUD, epochs=1)),
+        lesson(2, [(4, 7), (12, 2), (4, 7)], dataclasses.replace(LOUD, rank=3, alpha=5.0)),
+        lesson(3, [(20, 1)], dataclasses.replace(LOUD, max_grad_norm=0.05, weight_decay=0.1)),
+        lesson(4, [(3, 5), (3, 5)], dataclasses.replace(LOUD, epochs=2, warmup_ratio=0.0)),
+    ]
+
+
+def vector(adapter: Adapter, kind: str) -> Tensor:
+    """All of an adapter's weights A or B, one behind the other."""
+    tensors = safetensors.torch.load(adapter.safetensors)
+    names = sorted(name for name in tensors if f"lora_{kind}" in name)
+    return torch.cat([tensors[name].flatten().double() for name in names])
+
+
+def assert_same(found: Sequence[Adapter], reference: Sequence[Adapter]) -> None:
+    """Equal to rounding: transformers takes norms in float32 even of a float64 model."""
+    for one, other in zip(found, reference, strict=True):
+        assert one.training is not None
+        assert other.training is not None
+        assert one.training.losses == pytest.approx(other.training.losses, rel=1e-6)
+        assert one.training.learning_rates == other.training.learning_rates
+        assert one.training.tokens == other.training.tokens
+        assert one.config == other.config
+        for kind in "AB":
+            ours, theirs = vector(one, kind), vector(other, kind)
+            assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+
+
+# ---------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_bank_is_its_adapters_one_by_one(kind: str) -> None:
+    network, bank = bench(kind)
+    lessons = unlike_lessons()
+    alone = [fit(network, bank, [each])[0] for each in lessons]
+    assert_same(fit(network, bank, lessons), alone)
+    assert_same(fit(network, bank, lessons[::-1]), alone[::-1])
+    assert_same(fit(network, bank, lessons[1:3]), alone[1:3])
+    assert len({adapter.digest for adapter in alone}) == len(lessons)
+
+
+lengths = st.tuples(st.integers(1, 12), st.integers(1, 6))
+recipes = st.builds(
+    LoraRecipe,
+    rank=st.integers(1, 3),
+    epochs=st.integers(1, 3),
+    learning_rate=st.sampled_from([0.0, 1e-2]),
+    warmup_ratio=st.sampled_from([0.0, 0.03, 0.5]),
+    max_grad_norm=st.sampled_from([0.0, 0.1, 1e6]),
+    weight_decay=st.sampled_from([0.0, 0.1]),
+)
+unlike = st.lists(
+    st.builds(lesson, st.integers(0, 99), st.lists(lengths, min_size=1, max_size=3), recipes),
+    min_size=2,
+    max_size=4,
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(lessons=unlike)
+def test_whatever_the_adapters_of_a_bank_are(lessons: list[Lesson]) -> None:
+    network, bank = small()
+    assert_same(fit(network, bank, lessons), [fit(network, bank, [each])[0] for each in lessons])
+
+
+@functools.cache
+def small() -> tuple[Network, Bank]:
+    return bench("llama")
+
+
+def one_mean_over_all_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = training.losses
+
+    def wrong(network: Network, pairs: Sequence[Pair]) -> list[Tensor]:
+        counts = [len(pair.target) for pair in pairs]
+        parts = zip(right(network, pairs), counts, strict=True)
+        return [loss * count * len(counts) / sum(counts) for loss, count in parts]
+
+    monkeypatch.setattr(training, "losses", wrong)
+
+
+def zero_gradients_for_the_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = torch.optim.AdamW.step
+
+    def wrong(self: torch.optim.AdamW) -> None:
+        for group in self.param_groups:
+            for weights in group["params"]:
+                weights.grad = torch.zeros_like(weights) if weights.grad is None else weights.grad
+        right(self)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", wrong)
+
+
+@pytest.mark.parametrize("mistake", [one_mean_over_all_tokens, zero_gradients_for_the_finished])
+def test_the_comparison_sees_mistakes(mistake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, bank = bench("llama")
+    lessons = unlike_lessons()
+    alone = [fit(network, bank, [each])[0] for each in lessons]
+    mistake(monkeypatch)
+    wrong = fit(network, bank, lessons)
+    with pytest.raises(AssertionError):
+        assert_same(wrong, alone)
+
+
+def test_what_pads_a_smaller_rank_stays_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, bank = bench("llama", torch.float32)
+    kept: list[Any] = []
+    monkeypatch.setattr(bank, "keep", lambda stack, adapters: kept.append(stack))
+    narrow = dataclasses.replace(LOUD, rank=1, weight_decay=0.1)
+    fit(network, bank, [lesson(1, [(5, 4)], narrow), lesson(2, [(5, 4)])])
+    (stack,) = kept
+    assert stack.flat.shape == (2, bank.parameters(2))
+    for a, b in stack.split(stack.flat):
+        assert not a[0, 1:].any()
+        assert not b[0, :, 1:].any()
+        assert a[0, 0].all()
+        assert b.abs().sum((1, 2)).all()
+
+
+def test_dropout_is_the_lessons_own() -> None:
+    network, bank = bench("llama")
+    wet = dataclasses.replace(LOUD, dropout=0.5)
+    lessons = [
+        lesson(1, [(4, 3)], wet),
+        lesson(2, [(17, 2)], dataclasses.replace(wet, dropout=0.2)),
+        lesson(3, [(6, 3), (9, 2)]),
+    ]
+    state = torch.random.get_rng_state()
+    alone = [fit(network, bank, [each])[0] for each in lessons]
+    assert_same(fit(network, bank, lessons), alone)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    dry = fit(network, bank, [dataclasses.replace(lessons[0], recipe=LOUD)])[0]
+    reseeded = fit(network, bank, [dataclasses.replace(lessons[0], seed=7)])[0]
+    assert len({dry.digest, alone[0].digest, reseeded.digest}) == 3
+
+
+def test_a_step_at_rate_zero_shares_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, bank = bench("llama")
+    sizes: list[int] = []
+    run = network.run
+    monkeypatch.setattr(network, "run", lambda *given: sizes.append(len(given[0])) or run(*given))
+    # The second has another pair in its second step; the third does not warm up.
+    lessons = [
+        lesson(1, [(5, 3)]),
+        lesson(2, [(5, 3), (5, 3)]),
+        lesson(3, [(5, 3)], dataclasses.replace(LOUD, warmup_ratio=0.0)),
+    ]
+    shared = fit(network, bank, lessons)
+    assert sizes == [3, 2, 3, 1, 1, 1]
+    monkeypatch.setattr(training._Course, "_repeats", lambda *given: False)
+    assert_same(fit(network, bank, lessons), shared)
+    assert sizes[6:] == [3, 3, 3, 1, 1, 1]
+
+
+@given(
+    widths=st.lists(st.integers(0, 50), max_size=12),
+    budget=st.integers(1, 200),
+)
+def test_groups_fit_the_budget(widths: list[int], budget: int) -> None:
+    found = groups(widths, budget)
+    assert sorted(index for group in found for index in group) == list(range(len(widths)))
+    for group in found:
+        used, room = sum(widths[index] for index in group), len(group) * widths[group[0]]
+        assert widths[group[0]] == max(widths[index] for index in group)
+        assert len(group) == 1 or room <= budget
+        assert used >= 0.8 * room - 1e-9
+    assert groups([5, 4, 5, 1], 15) == [[0, 2, 1], [3]]
+
+
+def test_a_past_has_the_tokens_before_the_start() -> None:
+    with pytest.raises(ValueError, match="past of 0 tokens"):
+        Pair([1, 2, 3], [4], start=1)
+    with pytest.raises(ValueError, match="nothing to learn"):
+        Pair([1, 2, 3], [])
+
+
+# ---------------------------------------------------------------- against PEFT
+
+
+def in_peft(kind: str, adapter: Adapter, folder: Path, dtype: torch.dtype) -> Any:
+    lora.export(adapter, folder)
+    model = MODELS[kind]().to(dtype)
+    return peft.PeftModel.from_pretrained(model, folder, is_trainable=True).to(dtype)
+
+
+@peft_warns
+@pytest.mark.parametrize("kind", MODELS)
+def test_gradients_are_pefts(kind: str, tmp_path: Path) -> None:
+    network, bank = bench(kind)
+    lessons = [lesson(1, [(9, 3)]), lesson(2, [(4, 6)]), lesson(3, [(14, 1)])]
+    adapters = fit(network, bank, lessons)
+    # B is no longer zero, so A has a gradient too.
+    rows = [slot + 1 for slot in bank.load(adapters)]
+    weights = bank._store.split(bank._store.flat[rows].clone())
+    leaves = [(a.requires_grad_(), b.requires_grad_()) for a, b in weights]
+    with bank.through(Factors(leaves, bank._store.scales[rows][:, None, None])):
+        found = training.losses(network, [each.pairs[0] for each in lessons])
+    sum(found).backward()
+    for row, (adapter, each) in enumerate(zip(adapters, lessons, strict=True)):
+        reference = in_peft(kind, adapter, tmp_path / str(row), torch.float64)
+        (pair,) = each.pairs
+        labels = torch.tensor([[-100] * len(pair.prompt) + list(pair.target)])
+        text = torch.tensor([[*pair.prompt, *pair.target]])
+        loss = reference(input_ids=text, labels=labels).loss
+        loss.backward()
+        assert float(found[row].detach()) == pytest.approx(float(loss), rel=1e-6)
+        theirs = {n: p.grad for n, p in reference.named_parameters() if p.requires_grad}
+        assert len(theirs) == 2 * len(leaves)
+        for layer, (a, b) in zip(bank.layers, leaves, strict=True):
+            name = f"base_model.model.{layer.name}.lora_"
+            for part, letter in ((a, "A"), (b, "B")):
+                expected = theirs[f"{name}{letter}.default.weight"]
+                assert expected.norm() > 0
+                torch.testing.assert_close(part.grad[row], expected, rtol=1e-4, atol=1e-8)
+
+
+@peft_warns
+def test_a_bfloat16_model_is_pefts(tmp_path: Path) -> None:
+    network, bank = bench("llama", torch.bfloat16)
+    (adapter,) = fit(network, bank, [lesson(1, [(9, 3)])])
+    text = torch.tensor([ids(5, 12)])
+    lora.export(adapter, tmp_path)
+    model = MODELS["llama"]().bfloat16()
+    reference = peft.PeftModel.from_pretrained(model, tmp_path)
+    with torch.no_grad():
+        expected = reference(input_ids=text).logits[0]
+        (found,) = logits(network, bank, [adapter], text)
+        (base,) = logits(network, bank, [None], text)
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
+    assert (found - base).abs().max() > 0.1
+    tensors = safetensors.torch.load(adapter.safetensors)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+
+
+FOREIGN = [
+    {"r": 5, "lora_alpha": 7, "target_modules": "all-linear"},
+    {"r": 2, "use_rslora": True, "target_modules": ["q_proj", "down_proj"]},
+    {"r": 1, "target_modules": ["v_proj"], "layers_to_transform": [1]},
+    {"r": 3, "target_modules": r".*\.0\.mlp\..*_proj", "exclude_modules": ["up_proj"]},
+    {"r": 2, "target_modules": ["o_proj"], "init_lora_weights": False, "lora_dropout": 0.3},
+]
+
+
+def foreign(kind: str, settings: dict[str, Any], folder: Path) -> Any:
+    """PEFT's own adapter, with weights that do something, and its folder."""
+    torch.manual_seed(3)
+    config = peft.LoraConfig(task_type="CAUSAL_LM", **settings)
+    model = peft.get_peft_model(MODELS[kind](), config).eval()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
+    return model
+
+
+@peft_warns
+@pytest.mark.parametrize("settings", FOREIGN, ids=json.dumps)
+def test_adapters_of_others_act_as_in_peft(settings: dict[str, Any], tmp_path: Path) -> None:
+    network, bank = bench("qwen2", torch.float32)
+    model = foreign("qwen2", settings, tmp_path)
+    text = torch.tensor([ids(5, 12)])
+    with torch.no_grad():
+        expected = model(input_ids=text).logits[0]
+        base, found = logits(network, bank, [None, lora.read(tmp_path)], text.expand(2, -1))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert (base - expected).abs().max() > 0.01
+
+
+REFUSED = [
+    {"use_dora": True},
+    {"bias": "all"},
+    {"lora_bias": True},
+    {"modules_to_save": ["lm_head"]},
+    {"rank_pattern": {"q_proj": 4}},
+    {"alpha_pattern": {"q_proj": 4}},
+    {"init_lora_weights": "pissa"},
+    {"target_modules": ["q_proj", "lm_head"]},
+    {"target_modules": ["q_proj", "embed_tokens"]},
+]
+
+
+@peft_warns
+@pytest.mark.parametrize("settings", REFUSED, ids=json.dumps)
+def test_what_a_bank_cannot_do_is_refused(settings: dict[str, Any], tmp_path: Path) -> None:
+    _, bank = bench("llama", torch.float32)
+    foreign("llama", {"r": 2, "target_modules": ["q_proj"], **settings}, tmp_path)
+    with pytest.raises(EngineError, match=r"(?i)adapter"):
+        bank.load([lora.read(tmp_path)])
+
+
+def test_what_is_damaged_or_of_another_model_is_refused() -> None:
+    network, bank = bench("llama", torch.float32)
+    (fine,) = fit(network, bank, [lesson(1, [(5, 3)])])
+    tensors = safetensors.torch.load(fine.safetensors)
+    some = dict(list(tensors.items())[1:])
+    whole = {name: tensor.to(torch.int32) for name, tensor in tensors.items()}
+    alien_network, alien_bank = bench("qwen2", torch.float32)
+    (alien,) = fit(alien_network, alien_bank, [lesson(1, [(5, 3)])])
+    wrong = [
+        alien,
+        dataclasses.replace(fine, safetensors=b"no weights"),
+        dataclasses.replace(fine, safetensors=safetensors.torch.save(some)),
+        dataclasses.replace(fine, safetensors=safetensors.torch.save(whole)),
+        dataclasses.replace(fine, config={**fine.config, "target_modules": ["nothing"]}),
+        dataclasses.replace(fine, config={**fine.config, "r": 3}),
+        dataclasses.replace(fine, config={**fine.config, "r": "two"}),
+        dataclasses.replace(fine, config={**fine.config, "of_tomorrow": 1}),
+        dataclasses.replace(fine, config={"peft_type": "IA3"}),
+        dataclasses.replace(fine, config={}),
+    ]
+    for each in wrong:
+        with pytest.raises(EngineError, match="adapter"):
+            bank.load([fine, each])
+    assert bank.load([fine]) == [0]
+
+
+# ---------------------------------------------------------------- residents and rows
+
+
+def logits(
+    network: Network, bank: Bank, adapters: Sequence[Adapter | None], text: Tensor
+) -> Tensor:
+    """Logits [rows, T, V] of text [rows, T], each row under its own adapter."""
+    slots = iter(bank.load([adapter for adapter in adapters if adapter is not None]))
+    each = [-1 if adapter is None else next(slots) for adapter in adapters]
+    return under(network, bank, each, text)
+
+
+def under(network: Network, bank: Bank, slots: Any, text: Tensor) -> Tensor:
+    rows, width = text.shape
+    positions = torch.arange(width).expand(rows, -1)
+    plan = Rows([Row(width)] * rows)
+    with torch.no_grad(), bank.on(slots):
+        found = network.run(text, positions, plan, torch.arange(rows * width))
+    return found.view(rows, width, -1)
+
+
+@functools.cache
+def merged() -> tuple[list[Adapter | None], Tensor, Tensor]:
+    """No adapter and five, a text, and its logits [6, T, V] by weights that hold each of them."""
+    network, bank = bench("llama", torch.float32)
+    ranks = [1, 2, 3, 2, 1]
+    recipes = [dataclasses.replace(LOUD, rank=rank, alpha=3.0 + rank) for rank in ranks]
+    lessons = [lesson(seed, [(6, 4)], recipe) for seed, recipe in enumerate(recipes)]
+    adapters: list[Adapter | None] = [None, *fit(network, bank, lessons)]
+    bank.close()
+    text = torch.tensor([ids(9, 11)])
+    found = []
+    for adapter in adapters:
+        model = copy.deepcopy(network.model)
+        if adapter is not None:
+            tensors = safetensors.torch.load(adapter.safetensors)
+            scale = adapter.config["lora_alpha"] / adapter.config["r"]
+            for name in {key.rsplit(".", 2)[0] for key in tensors}:
+                weight = model.get_submodule(name.removeprefix("base_model.model.")).weight
+                update = tensors[f"{name}.lora_B.weight"] @ tensors[f"{name}.lora_A.weight"]
+                weight.data += scale * update
+        own = Network(model)
+        plan, read = Rows([Row(text.shape[1])]), torch.arange(text.shape[1])
+        with torch.no_grad():
+            found.append(own.run(text, torch.arange(text.shape[1])[None], plan, read))
+    return adapters, text, torch.stack(found)
+
+
+@settings(max_examples=40, deadline=None)
+@given(passes=st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=5), max_size=6))
+def test_each_row_answers_under_its_own_adapter(passes: list[list[int]]) -> None:
+    adapters, text, expected = merged()
+    network, bank = bench("llama", torch.float32)
+    for rows in passes:
+        found = logits(network, bank, [adapters[row] for row in rows], text.expand(len(rows), -1))
+        torch.testing.assert_close(found, expected[rows], rtol=1e-4, atol=1e-5)
+        distinct = {row for row in rows if row}
+        assert len(bank._held) <= max(len({row for row in each if row}) for each in passes)
+        assert distinct <= {adapters.index(held) for held in bank._held.values()}
+    bank.close()
+
+
+def test_the_merged_weights_differ() -> None:
+    _, _, expected = merged()
+    for one in range(6):
+        for other in range(one):
+            assert (expected[one] - expected[other]).abs().max() > 1e-2
+
+
+def test_residents_are_not_copied_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, bank = bench("llama", torch.float32)
+    first, second, third = fit(network, bank, [lesson(seed, [(5, 3)]) for seed in (1, 2, 3)])
+    unpacked: list[bytes] = []
+    unpack = lora.unpack
+    monkeypatch.setattr(
+        lora, "unpack", lambda data, *more: unpacked.append(data) or unpack(data, *more)
+    )
+    # What has been trained is resident; so is what has the same bytes.
+    again = dataclasses.replace(first)
+    slots = bank.load([first, second, third, again])
+    assert sorted(set(slots)) == [0, 1, 2]
+    assert slots[0] == slots[3]
+    assert not unpacked
+    bank.clear()
+    assert bank.load([first, second]) == [0, 1]
+    assert bank.load([second, first]) == [1, 0]
+    assert len(unpacked) == 2
+    # The first was asked for last, so the second gives way.
+    assert bank.load([third]) == [1]
+    assert bank.load([first]) == [0]
+    assert len(unpacked) == 3
+
+
+def test_the_same_weights_at_another_scale_are_another_adapter() -> None:
+    network, bank = bench("llama", torch.float32)
+    (one,) = fit(network, bank, [lesson(1, [(5, 3)])])
+    silent = dataclasses.replace(one, config={**one.config, "lora_alpha": 0})
+    assert silent.digest == one.digest
+    text = torch.tensor([ids(9, 7)] * 3)
+    base, quiet, loud = logits(network, bank, [None, silent, one], text)
+    torch.testing.assert_close(quiet, base, rtol=1e-5, atol=1e-6)
+    assert (loud - base).abs().max() > 1e-2
+
+
+def test_a_slot_given_up_is_not_answered_from() -> None:
+    network, bank = bench("llama", torch.float32)
+    (one,) = fit(network, bank, [lesson(1, [(5, 3)])])
+    (slot,) = bank.load([one])
+    bank.clear()
+    with pytest.raises(ValueError, match="no adapter"), bank.on([slot]):
+        pass
+
+
+def test_the_base_model_is_left_as_it_was() -> None:
+    network, bank = bench("llama", torch.float32)
+    text = torch.tensor([ids(9, 7)] * 2)
+    state = copy.deepcopy(network.model.state_dict())
+    before = under(network, bank, None, text)
+    (one,) = fit(network, bank, [lesson(1, [(5, 3)], dataclasses.replace(LOUD, dropout=0.1))])
+    mixed = logits(network, bank, [None, one], text)
+    torch.testing.assert_close(mixed[0], before[0], rtol=1e-5, atol=1e-6)
+    assert (mixed[1] - before[1]).abs().max() > 1e-2
+    assert torch.equal(under(network, bank, None, text), before)
+    bank.close()
+    after = network.model.state_dict()
+    assert list(after) == list(state)
+    assert all(torch.equal(after[name], tensor) for name, tensor in state.items())
+    assert not network.model.training
+    assert not any(parameter.requires_grad for parameter in network.model.parameters())
+    hooks = [module._forward_hooks for module in network.model.modules()]
+    assert not any(hooks)

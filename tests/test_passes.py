@@ -1,0 +1,161 @@
+"""Passes over caches of our own against the model's own plain forward pass."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from tiny_model import tiny_llama, tiny_qwen2
+from torch import Tensor
+
+from ttsi.errors import EngineError
+from ttsi_plugins.engines.transformers.passes import Network, Past, Row, Rows, Slots
+from ttsi_plugins.engines.transformers.prefixes import Prefixes
+from ttsi_plugins.engines.transformers.reading import Reader
+from ttsi_plugins.engines.transformers.trie import Trie
+
+MODELS = [tiny_llama, tiny_qwen2]
+IDS = torch.randint(3, 300, (60,), generator=torch.Generator().manual_seed(1)).tolist()
+
+pytestmark = [
+    pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__),
+    pytest.mark.usefixtures("no_grad"),
+]
+
+
+@pytest.fixture
+def no_grad() -> Any:
+    with torch.no_grad():
+        yield
+
+
+def plain(model: Any, ids: list[int]) -> Tensor:
+    return model(input_ids=torch.tensor([ids])).logits[0]
+
+
+def close(ours: Tensor, reference: Tensor) -> None:
+    torch.testing.assert_close(ours, reference, atol=1e-5, rtol=1e-4)
+
+
+def test_the_engines_attention_is_the_models_own(make: Any) -> None:
+    model = make()
+    expected = plain(model, IDS)
+    network = Network(model)
+    read = torch.tensor([0, 7, 59])
+    rows = Rows([Row(60)])
+    close(network.run(torch.tensor([IDS]), torch.arange(60)[None], rows, read), expected[read])
+    with network.native() as own:
+        assert torch.equal(plain(own, IDS), expected)
+    network.close()
+    assert torch.equal(plain(model, IDS), expected)
+
+
+def test_rows_of_different_pasts_and_lengths(make: Any) -> None:
+    model = make()
+    expected = [plain(model, ids) for ids in (IDS[:50], IDS[10:40], IDS[:20])]
+    network = Network(model)
+    first = Rows([Row(30)], keep=True)
+    network.run(torch.tensor([IDS[:30]]), torch.arange(30)[None], first, torch.tensor([0]))
+    pasts = [Past((first.piece(0, 0, 12), first.piece(0, 12, 30))), Past(), Past()]
+    texts = [IDS[30:50], IDS[10:40], IDS[:20]]
+    ids, positions = torch.zeros(3, 30, dtype=torch.long), torch.zeros(3, 30, dtype=torch.long)
+    for row, (text, past) in enumerate(zip(texts, pasts, strict=True)):
+        ids[row, : len(text)] = torch.tensor(text)
+        positions[row, : len(text)] = torch.arange(len(text)) + past.length
+    plan = Rows([Row(len(text), past) for text, past in zip(texts, pasts, strict=True)])
+    logits = network.run(ids, positions, plan, torch.arange(90)).view(3, 30, -1)
+    close(logits[0, :20], expected[0][30:])
+    close(logits[1], expected[1])
+    close(logits[2, :20], expected[2])
+
+
+def test_reading_in_any_order_and_budget_gives_the_same(make: Any) -> None:
+    model = make()
+    prompts = [IDS[:40], IDS[:25], [*IDS[:25], 7, 8, 9], IDS[5:20], IDS[:40] + IDS[:9]]
+    candidates = [[IDS[3:6], [*IDS[3:5], 9, 9], [4]], [[5, 6]], [], [[7] * 6, [7] * 5], [[]]]
+    expected = [plain(model, ids)[-1] for ids in prompts]
+    whole = [
+        [likelihood(model, ids, tail) for tail in tails]
+        for ids, tails in zip(prompts, candidates, strict=True)
+    ]
+    network = Network(model)
+    for budget, pass_tokens in itertools.product((0, 3000, 10**7), (1, 64, 1000)):
+        reader = Reader(network, Prefixes(budget), pass_tokens)
+        for _ in range(2):
+            tries = [Trie(tails) for tails in candidates]
+            seen = set()
+            for index, past, logits in reader.read(prompts, tries):
+                seen.add(index)
+                assert past.length == len(prompts[index])
+                close(logits[0], expected[index])
+                assert tries[index].logprobs(logits) == pytest.approx(whole[index], abs=1e-4)
+            assert seen == set(range(len(prompts)))
+            assert reader.prefixes.bytes <= budget
+
+
+def likelihood(model: Any, ids: list[int], tail: list[int]) -> float:
+    logprobs = plain(model, ids + tail).double().log_softmax(-1)
+    return sum(float(logprobs[len(ids) - 1 + at, token]) for at, token in enumerate(tail))
+
+
+def test_what_was_read_is_not_read_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(make())
+    reader = Reader(network, Prefixes(10**7), 1000)
+    widths, whole = [], network.run
+    monkeypatch.setattr(
+        network, "run", lambda ids, *rest: widths.append(tuple(ids.shape)) or whole(ids, *rest)
+    )
+    list(reader.read([IDS[:40]]))
+    list(reader.read([[*IDS[:40], 5, 6], [*IDS[:40], 7]]))
+    list(reader.read([IDS[:40]]))
+    reader.past(IDS[:33])
+    assert widths == [(1, 40), (2, 2), (1, 1)]
+    # What prompts of one call have in common is read once too.
+    list(reader.read([[*IDS[20:60], 1], [*IDS[20:60], 2], [*IDS[20:60], 3]]))
+    assert widths[3:] == [(1, 41), (2, 1)]
+
+
+def test_steps_with_rows_that_move_and_leave(make: Any) -> None:
+    model = make()
+    texts = [IDS[:20], IDS[30:36], IDS[10:44]]
+    expected = [plain(model, ids + IDS[:5]) for ids in texts]
+    network = Network(model)
+    reader = Reader(network, Prefixes(0), 1000)
+    pasts = {index: past for index, past, _ in reader.read(texts)}
+    slots = Slots(network, 3, 40)
+    for slot in range(3):
+        slots.put(slot, pasts[slot])
+    order = [0, 1, 2]
+    for at in range(5):
+        if at == 3:
+            slots.move(2, 0)
+            order = [2, 1]
+        positions = slots.step(len(order))
+        ids = torch.tensor([[IDS[at]]] * len(order))
+        logits = network.run(ids, positions, slots, torch.arange(len(order)))
+        for row, text in enumerate(order):
+            close(logits[row], expected[text][len(texts[text]) + at])
+
+
+def test_attention_of_another_kind_is_refused(make: Any) -> None:
+    model = make()
+    network = Network(model)
+    network.prove()
+    attention = model.model.layers[0].self_attn
+    if hasattr(attention, "sliding_window"):
+        attention.sliding_window = 8
+    else:
+        attention.forward = functools.partial(attention.forward, sliding_window=8)
+    with pytest.raises(EngineError, match="sliding_window"):
+        network.prove()
+
+
+def test_layers_that_mix_tokens_otherwise_are_refused(make: Any) -> None:
+    model = make()
+    mlp = model.model.layers[0].mlp.forward
+    model.model.layers[0].mlp.forward = lambda x: mlp(x) + x.cumsum(1)
+    with pytest.raises(EngineError, match="own forward pass"):
+        Network(model).prove()

@@ -1,0 +1,77 @@
+"""The store of prefixes against a plain table of every text that was read."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ttsi_plugins.engines.transformers.passes import Past
+from ttsi_plugins.engines.transformers.prefixes import Prefixes, common
+
+TOKEN_BYTES = 2 * 3 * 2 * 1 * 1 * 4
+TEXTS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
+
+
+def read(ids: list[int], start: int = 0) -> Tensor:
+    """A stand-in for keys and values, of which each position knows all tokens up to its own."""
+    columns = [hash(tuple(ids[: at + 1])) % 9973 for at in range(start, len(ids))]
+    return torch.tensor(columns, dtype=torch.float32).expand(3, 2, 2, len(columns))[..., None]
+
+
+def flat(past: Past) -> Tensor:
+    return torch.cat([*past.pieces, torch.empty(3, 2, 2, 0, 1)], dim=3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(TEXTS, max_size=20))
+def test_what_is_found_is_what_reading_it_would_give(texts: list[list[int]]) -> None:
+    store, known = Prefixes(10**6), [[]]
+    for ids in texts:
+        past = store.longest(ids)
+        assert past.length == max(common(ids, other) for other in known)
+        assert torch.equal(flat(past), read(ids)[:, :, :, : past.length])
+        store.add(ids, past.length, read(ids, past.length).clone())
+        known.append(ids)
+    distinct = {tuple(ids[:end]) for ids in texts for end in range(1, len(ids) + 1)}
+    assert store.bytes == len(distinct) * TOKEN_BYTES
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(TEXTS, max_size=20), st.integers(0, 20))
+def test_the_budget_holds_and_what_is_left_is_true(texts: list[list[int]], room: int) -> None:
+    store = Prefixes(room * TOKEN_BYTES)
+    for ids in texts:
+        past = store.longest(ids)
+        assert torch.equal(flat(past), read(ids)[:, :, :, : past.length])
+        store.add(ids, past.length, read(ids, past.length).clone())
+        assert store.bytes <= store.budget
+        again = store.longest(ids)
+        assert torch.equal(flat(again), read(ids)[:, :, :, : again.length])
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    store = Prefixes(6 * TOKEN_BYTES)
+    for ids in ([1, 1, 1], [2, 2, 2]):
+        store.add(ids, 0, read(ids))
+    assert store.longest([1, 1, 1]).length == 3
+    store.add([3, 3], 0, read([3, 3]))
+    assert [store.longest([n] * 3).length for n in (1, 2, 3)] == [3, 0, 2]
+
+
+def test_a_past_in_use_outlives_its_place_in_the_store() -> None:
+    store = Prefixes(10**6)
+    store.add([1, 2, 3, 4], 0, read([1, 2, 3, 4]))
+    held = store.longest([1, 2, 3, 4])
+    store.add([1, 2, 9], 2, read([1, 2, 9], 2))
+    assert torch.equal(flat(held), read([1, 2, 3, 4]))
+    store.clear()
+    assert store.bytes == store.longest([1, 2]).length == 0
+    assert torch.equal(flat(held), read([1, 2, 3, 4]))
+
+
+def test_what_follows_a_dropped_text_is_not_kept() -> None:
+    store = Prefixes(10**6)
+    store.add([1, 2, 3], 2, read([1, 2, 3], 2))
+    assert store.bytes == 0
