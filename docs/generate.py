@@ -3,17 +3,20 @@
 docs/cli.md       what the commands' own help prints
 docs/results.md   tables between its markers, from docs/results/*/ (files that runs left)
 README.md         the short table between its markers, from the same files
+docs/performance.md   what stands between its markers, from perf/results/*.json
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import performance
+from markup import between, table
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -25,8 +28,12 @@ def pages() -> dict[Path, str]:
     """Every generated page and what it should hold."""
     runs = stored_runs()
     readme, results = ROOT / "README.md", DOCS / "results.md"
+    speed = (DOCS / "performance.md").read_text()
+    for name, text in performance.sections(performance.stored()).items():
+        speed = between(speed, name, text)
     return {
         DOCS / "cli.md": command_reference(),
+        DOCS / "performance.md": speed,
         readme: between(readme.read_text(), "accuracy", accuracy_table(runs)),
         results: between(
             between(
@@ -115,21 +122,6 @@ def seconds_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
         rows.append([f"`{results['benchmark']}`", *cells, f"{each:.1f}" if each else "–"])
     head = ["benchmark", "H", "answer", "G", "T", "adapted answer", "G + T + answer"]
     return table(head, rows)
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def between(text: str, name: str, inside: str) -> str:
-    """`text` with what stands between the markers of `name` replaced."""
-    opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
-    pattern = re.compile(re.escape(opening) + r".*?" + re.escape(closing), re.DOTALL)
-    replaced, count = pattern.subn(lambda _: f"{opening}\n{inside}\n{closing}", text)
-    if count != 1:
-        raise SystemExit(f"the markers {opening} ... {closing} stand {count} times, not once")
-    return replaced
 
 
 def _accuracy(outcome: dict[str, Any]) -> str:

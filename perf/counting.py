@@ -1,0 +1,76 @@
+"""The floor of training, and of the whole method, from the tokens that were read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perf.asked import candidates, generator_prompts
+from perf.common import Bench
+from perf.floor import (
+    candidate_paths,
+    causal_pairs,
+    decoding_seconds,
+    distinct,
+    forward,
+    training_step,
+)
+from perf.variants import Variant, generator
+from ttsi.calls import TOOL_CALL
+from ttsi.types import LoraRecipe, Prompt, Record, Task, TrainJob
+
+_ADAPTER_ITEM = 4  # adapters are float32 on every device
+
+
+def given_tokens(bench: Bench, prompt: Prompt, recipe: LoraRecipe) -> int:
+    """Tokens before the adapter acts, whose keys and values the base model makes."""
+    return bench.system_length(prompt) if recipe.active_from == "user_turn" else 0
+
+
+def adaptation_flops(bench: Bench, job: TrainJob) -> int:
+    """FLOPs of an adapter for one example, the tokens before it acts not counted.
+
+    Two passes for three epochs: the first update has rate 0, so its gradient serves the second too.
+    """
+    ((prompt, text),) = job.pairs
+    target = bench.reference.tokens.target(text)
+    past = given_tokens(bench, prompt, job.recipe)
+    # The target's last token is read and never fed.
+    new = len(bench.prompt_ids(prompt)) - past + len(target) - 1
+    step = training_step(bench.shape, past=past, new=new, labels=len(target), rank=job.recipe.rank)
+    return (job.recipe.epochs - 1) * step
+
+
+def whole_seconds(
+    bench: Bench, variant: Variant, tasks: Sequence[Task], records: Sequence[Record]
+) -> float:
+    """H, G, T and the adapted answers of a wave, each decoded as one batch."""
+    recipe = LoraRecipe(active_from="start" if variant == "exact" else "user_turn")
+    fed, read = candidate_paths(*candidates(bench, tasks))
+    asked = generator_prompts(bench, generator(variant), tasks)
+    flops = forward(bench.shape, *distinct([*fed, *asked]), logits=read + len(asked))
+    written = [bench.reference.tokens.text(record.examples[0].text) for record in records]
+    seconds = decoding_seconds(
+        bench.shape,
+        bench.rates,
+        [len(prompt) for prompt in asked],
+        [len(ids) for ids in written],
+        itemsize=bench.dtype.itemsize,
+    )
+    lengths = []
+    for task, record in zip(tasks, records, strict=True):
+        example, prompt = record.examples[0], Prompt(task.messages)
+        pair = (Prompt(example.task.messages), TOOL_CALL.write(example.calls))
+        flops += adaptation_flops(bench, TrainJob(task.id, (pair,), recipe, seed=0))
+        past, length = given_tokens(bench, prompt, recipe), len(bench.prompt_ids(prompt))
+        new = length - past
+        flops += forward(bench.shape, new, causal_pairs(new, past), logits=1)
+        lengths.append(length)
+    seconds += decoding_seconds(
+        bench.shape,
+        bench.rates,
+        lengths,
+        [record.final.completion_tokens - 1 for record in records if record.final],
+        itemsize=bench.dtype.itemsize,
+        adapter_bytes=_ADAPTER_ITEM * bench.shape.lora(recipe.rank),
+    )
+    return seconds + flops / bench.rates.flops_per_second

@@ -1,0 +1,168 @@
+"""The arithmetic that a result cannot be had without, and the seconds that it takes at best.
+
+FLOPs are counted from the model's shape and the tokens of the workload. A token is counted once for
+each distinct prefix that it ends, so prompts that begin alike share their beginning. Small savings
+inside the first and the last layer, which nobody makes, are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a decoder's configuration decides its arithmetic; gated MLP, grouped-query heads."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    intermediate: int
+    vocabulary: int
+
+    @classmethod
+    def of(cls, config: Any) -> Shape:
+        """From a transformers config (Llama, Qwen2 and their like)."""
+        text = config.get_text_config()
+        return cls(
+            layers=text.num_hidden_layers,
+            hidden=text.hidden_size,
+            heads=text.num_attention_heads,
+            kv_heads=getattr(text, "num_key_value_heads", None) or text.num_attention_heads,
+            head_size=getattr(text, "head_dim", None)
+            or text.hidden_size // text.num_attention_heads,
+            intermediate=text.intermediate_size,
+            vocabulary=text.vocab_size,
+        )
+
+    @property
+    def linears(self) -> list[tuple[int, int]]:
+        """(inputs, outputs) of one layer's q, k, v, o, gate, up, down."""
+        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
+        return [
+            (self.hidden, queries),
+            (self.hidden, keys),
+            (self.hidden, keys),
+            (queries, self.hidden),
+            (self.hidden, self.intermediate),
+            (self.hidden, self.intermediate),
+            (self.intermediate, self.hidden),
+        ]
+
+    @property
+    def body(self) -> int:
+        """Weights of all linear layers but the head."""
+        return self.layers * sum(inputs * outputs for inputs, outputs in self.linears)
+
+    @property
+    def head(self) -> int:
+        return self.hidden * self.vocabulary
+
+    def lora(self, rank: int) -> int:
+        """Weights of an adapter on all linear layers but the head."""
+        return self.layers * rank * sum(inputs + outputs for inputs, outputs in self.linears)
+
+    def kv_bytes(self, itemsize: int) -> int:
+        """Bytes of keys and values of one token."""
+        return 2 * self.layers * self.kv_heads * self.head_size * itemsize
+
+    def attention(self, pairs: int) -> int:
+        """FLOPs of scores and weighted values for `pairs` of a query and a key it sees."""
+        return 4 * self.layers * self.heads * self.head_size * pairs
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the machine was measured to do, in the model's own precision and shapes."""
+
+    flops_per_second: float
+    bytes_per_second: float
+
+
+def causal_pairs(new: int, past: int = 0) -> int:
+    """Pairs of query and key when `new` tokens follow `past` ones."""
+    return new * past + new * (new + 1) // 2
+
+
+def distinct(sequences: Iterable[Sequence[int]]) -> tuple[int, int]:
+    """(tokens, pairs): the distinct non-empty prefixes of the sequences, and their lengths' sum.
+
+    They are the nodes of the sequences' trie: each is one token to be computed, which attends to
+    itself and all before it.
+    """
+    tokens = pairs = 0
+    before: tuple[int, ...] = ()
+    for sequence in sorted(map(tuple, sequences)):
+        common = common_prefix(before, sequence)
+        new = len(sequence) - common
+        tokens, pairs = tokens + new, pairs + causal_pairs(new, common)
+        before = sequence
+    return tokens, pairs
+
+
+def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    length = 0
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            break
+        length += 1
+    return length
+
+
+def forward(shape: Shape, tokens: int, pairs: int, logits: int) -> int:
+    """FLOPs of a forward pass that applies the head at `logits` positions."""
+    return 2 * shape.body * tokens + shape.attention(pairs) + 2 * shape.head * logits
+
+
+def candidate_paths(
+    prompts: Sequence[Sequence[int]], tails: Sequence[Sequence[Sequence[int]]]
+) -> tuple[list[list[int]], int]:
+    """What is fed to score each prompt's candidates, and at how many positions logits are read.
+
+    A candidate's last token is read and never fed.
+    """
+    fed, read = [], set()
+    for prompt, candidates in zip(prompts, tails, strict=True):
+        for candidate in candidates:
+            fed.append([*prompt, *candidate[:-1]])
+            read |= {(*prompt, *candidate[:i]) for i in range(len(candidate))}
+    return fed, len(read)
+
+
+def training_step(shape: Shape, *, past: int, new: int, labels: int, rank: int) -> int:
+    """FLOPs of one forward and backward pass over `new` tokens, the last `labels` of them read.
+
+    `past` tokens before them are given as keys and values and have no gradient. Of the frozen
+    weights only the gradient towards the input is computed, of the adapter's both.
+    """
+    seen, own = causal_pairs(new, past), causal_pairs(new)
+    once = forward(shape, new, seen, labels) + 2 * shape.lora(rank) * new
+    towards_input = 2 * shape.body * new + 2 * shape.head * labels
+    # Queries and probabilities need the past's values and keys; keys and values only their own.
+    attention = shape.attention(seen) + shape.attention(own)
+    return once + towards_input + attention + 4 * shape.lora(rank) * new
+
+
+def decoding_seconds(
+    shape: Shape,
+    rates: Rates,
+    contexts: Sequence[int],
+    steps: Sequence[int],
+    *,
+    itemsize: int,
+    adapter_bytes: int = 0,
+) -> float:
+    """Seconds to feed `steps[i]` tokens after `contexts[i]`, all rows in one batch.
+
+    The larger of the arithmetic and of the bytes read: all weights once a step, the keys and
+    values before each token, and for each row its own adapter.
+    """
+    seen = sum(causal_pairs(new, past) for past, new in zip(contexts, steps, strict=True))
+    flops = forward(shape, sum(steps), seen, sum(steps))
+    weights = (shape.body + shape.head) * itemsize * max(steps, default=0)
+    read = weights + shape.kv_bytes(itemsize) * seen + adapter_bytes * sum(steps)
+    return max(flops / rates.flops_per_second, read / rates.bytes_per_second)

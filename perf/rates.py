@@ -1,0 +1,52 @@
+"""What the machine does at its best: matrix products in the model's shapes, and reading memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from perf.floor import Rates, Shape
+
+_ROWS = 1024
+_REPEATS = 7
+
+
+@torch.inference_mode()
+def measure(shape: Shape, device: Any, dtype: Any) -> Rates:
+    """Best of several runs, with as many threads as torch uses."""
+    shapes = [*shape.linears, (shape.hidden, shape.vocabulary)]
+    given = {inputs: torch.randn(_ROWS, inputs, device=device, dtype=dtype) for inputs, _ in shapes}
+    weights = [torch.randn(outs, ins, device=device, dtype=dtype) for ins, outs in shapes]
+
+    def multiply() -> None:
+        for (inputs, _), weight in zip(shapes, weights, strict=True):
+            torch.nn.functional.linear(given[inputs], weight)
+
+    size = 2**28 if device.type == "cuda" else 2**26
+    block = torch.ones(size, device=device, dtype=torch.float32)
+    flops = 2 * _ROWS * sum(inputs * outputs for inputs, outputs in shapes)
+    return Rates(
+        flops_per_second=flops / _best(multiply, device),
+        bytes_per_second=4 * size / _best(block.sum, device),
+    )
+
+
+def _best(work: Callable[[], object], device: Any) -> float:
+    work()
+    seconds = []
+    for _ in range(_REPEATS):
+        synchronise(device)
+        started = time.perf_counter()
+        work()
+        synchronise(device)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def synchronise(device: Any) -> None:
+    """Wait until the device has done what it was given: before every look at the clock."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,89 @@
+"""An engine made of the references, so that the pipeline itself runs Algorithm 1 on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from perf.references import Resident
+from perf.references.generate import Writer
+from perf.references.hflm import Scorer
+from perf.references.resident import Adapted
+from perf.references.trainer import Tuner
+from ttsi.types import Adapter, Generation, Likelihood, Prompt, Request, TrainJob
+
+
+class ReferenceEngine:
+    """HFLM scores, generate writes (greedy), the Trainer learns: one request after another.
+
+    `starts` are the adapters' first weights by the job's seed, so that both sides begin alike. What
+    was trained last stays in the model, so an adapted answer follows its own training.
+    """
+
+    capabilities = frozenset({"loglikelihood", "generate", "grammar", "adapters", "train"})
+
+    def __init__(
+        self,
+        resident: Resident,
+        scorer: Scorer,
+        config: Mapping[str, Any],
+        starts: Mapping[int, Mapping[str, Tensor]],
+    ) -> None:
+        self.on_progress: Callable[[int, int], None] | None = None
+        adapted = Adapted(resident, config)
+        self._tokens = resident.tokens
+        self._starts = starts
+        self._scorer = scorer
+        self._base = Writer(resident)
+        self._adapted = Writer(resident, adapted.model)
+        self._tuner = Tuner(adapted, resident.device)
+
+    def load(self) -> None:
+        """The model is in memory already."""
+
+    def loglikelihoods(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
+    ) -> list[list[Likelihood]]:
+        contexts = [self._tokens.prompt(prompt) for prompt in prompts]
+        tails = [[self._tokens.text(text) for text in some] for some in continuations]
+        return [
+            [Likelihood(value, len(ids)) for value, ids in zip(values, some, strict=True)]
+            for values, some in zip(self._scorer.score(contexts, tails), tails, strict=True)
+        ]
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        return [self._generate(request) for request in requests]
+
+    def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
+        (job,) = jobs
+        pairs = [(self._tokens.prompt(p), self._tokens.target(text)) for p, text in job.pairs]
+        self._tuner.train(self._starts[job.seed], pairs)
+        return [Adapter(b"", {})]
+
+    def digest(self) -> str:
+        return ""
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        """Nothing to free: the bench owns the model."""
+
+    def _generate(self, request: Request) -> Generation:
+        sampling = request.sampling
+        if sampling.repetition_penalty != 1 or not (
+            sampling.temperature == 0 or sampling.top_k == 1
+        ):
+            raise ValueError("the reference decodes greedily")
+        writer = self._base if request.adapter is None else self._adapted
+        prompt = self._tokens.prompt(request.prompt)
+        ids = writer.write(writer.padded([prompt]), sampling.max_tokens, [request.grammar])[0]
+        return Generation(
+            text=writer.text(ids),
+            prompt_tokens=len(prompt),
+            completion_tokens=len(ids),
+            logprob=0.0,
+            finish="stop" if ids[-1] in self._tokens.ends else "length",
+        )
