@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from ttsi.errors import EngineError
+
+from . import products
 
 ATTENTION = "ttsi"
 
@@ -46,7 +48,10 @@ class Network:
         self.head_width: int = getattr(config, "head_dim", None) or config.hidden_size // heads
         self.device: torch.device = model.device
         self._own_attention = str(config._attn_implementation)
-        model.set_attn_implementation(ATTENTION)
+        # Few rows at a time are a CPU's affair: a GPU has kernels for them.
+        self._linear = [m for m in model.modules() if type(m) is nn.Linear]
+        self._linear = self._linear if self.device.type == "cpu" else []
+        self._begin()
         self._read: Tensor | None = None
         head = model.get_output_embeddings()
         self._hook = head.register_forward_pre_hook(self._narrow)
@@ -94,11 +99,11 @@ class Network:
     @contextmanager
     def native(self) -> Iterator[Any]:
         """The model as transformers made it, for others to call."""
-        self.model.set_attn_implementation(self._own_attention)
+        self._end()
         try:
             yield self.model
         finally:
-            self.model.set_attn_implementation(ATTENTION)
+            self._begin()
 
     def token_bytes(self) -> int:
         """What the keys and values of one token take."""
@@ -107,7 +112,15 @@ class Network:
 
     def close(self) -> None:
         self._hook.remove()
+        self._end()
+
+    def _begin(self) -> None:
+        self.model.set_attn_implementation(ATTENTION)
+        products.quicken(self._linear)
+
+    def _end(self) -> None:
         self.model.set_attn_implementation(self._own_attention)
+        products.restore(self._linear)
 
     def _narrow(self, head: Any, given: tuple[Tensor]) -> tuple[Tensor] | None:
         return None if self._read is None else (given[0].flatten(0, 1)[self._read],)
