@@ -31,6 +31,14 @@ EXPECTED = (
     "whole-exact",
     "whole-activated",
 )
+_HEADLINES = (
+    "estimate-sealtool",
+    "decode-constrained",
+    "train-exact",
+    "train-activated",
+    "whole-exact",
+    "whole-activated",
+)
 _LABELS = (
     (r"estimate-sealtool", "H, Seal-Tools"),
     (r"estimate-nexusraven", "H, NexusRaven"),
@@ -60,6 +68,21 @@ def sections(results: Sequence[Result]) -> dict[str, str]:
         "profiles": _profiles(stages),
         "memory": _memory([result for result in results if result["stage"] == "memory"]),
     }
+
+
+def headline(results: Sequence[Result]) -> str:
+    """How many times faster than what, on a CPU, stage by stage."""
+    on_cpu = sorted((r for r in results if "ratio" in r and r["device"] == "cpu"), key=_place)
+    rows = [
+        [
+            _name(result),
+            f"{result['reference']['name']} {result['reference']['version']}",
+            f"{result['ratio']['median']:.1f} times",
+        ]
+        for result in on_cpu
+        if result["stage"] in _HEADLINES
+    ]
+    return table(["stage", "reference", "faster by"], rows) if rows else NOT_YET
 
 
 def label(stage: str) -> str:

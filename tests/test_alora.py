@@ -50,8 +50,6 @@ def test_a_plain_adapter_begins_at_the_start() -> None:
     plain = lora.write_config(RECIPE, ["q_proj"], "tiny")
     activated = lora.write_config(RECIPE, ["q_proj"], "tiny", SIGN)
     assert lora.begins(plain, [1, 2]) == 0
-    assert not lora.is_activated(plain)
-    assert lora.is_activated(activated)
     assert activated == {**plain, "alora_invocation_tokens": SIGN}
 
 

@@ -1,88 +1,26 @@
-"""A bank of adapters against each alone: in training, in PEFT, and merged into the weights."""
+"""A bank of adapters against each alone, in training and merged into the weights."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import functools
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import peft
 import pytest
 import safetensors.torch
 import torch
+from banks import LOUD, MODELS, assert_same, bench, ids, lesson, logits, under, unlike_lessons
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_model import tiny_llama, tiny_qwen2
-from torch import Tensor, nn
+from torch import Tensor
 
-from ttsi.errors import EngineError
 from ttsi.types import Adapter, LoraRecipe
 from ttsi_plugins.engines.transformers import lora, training
 from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.passes import Network, Row, Rows
-from ttsi_plugins.engines.transformers.stack import Factors
 from ttsi_plugins.engines.transformers.training import Lesson, Pair, fit, groups
-
-# PEFT warns of its own affairs.
-peft_warns = pytest.mark.filterwarnings("ignore")
-
-MODELS = {"llama": tiny_llama, "qwen2": tiny_qwen2}
-LOUD = LoraRecipe(rank=2, learning_rate=1e-2)
-
-
-def bench(kind: str, dtype: torch.dtype = torch.float64) -> tuple[Network, Bank]:
-    model = MODELS[kind]().to(dtype).requires_grad_(False)
-    return Network(model), Bank(model, "tiny")
-
-
-def ids(seed: int, count: int) -> list[int]:
-    drawn = torch.randint(3, 300, (count,), generator=torch.Generator().manual_seed(seed))
-    return list(drawn.tolist())
-
-
-def lesson(seed: int, pairs: Sequence[tuple[int, int]], recipe: LoraRecipe = LOUD) -> Lesson:
-    """Of pairs with so many tokens in prompt and target."""
-    drawn = [
-        Pair(ids(100 * seed + at, prompt), ids(100 * seed + at + 50, target))
-        for at, (prompt, target) in enumerate(pairs)
-    ]
-    return Lesson(f"lesson {seed}", drawn, recipe, seed)
-
-
-def unlike_lessons() -> list[Lesson]:
-    """Of other lengths, steps, ranks and settings; the first finishes while others go on."""
-    return [
-        lesson(1, [(9, 3)], dataclasses.replace(LOUD, epochs=1)),
-        lesson(2, [(4, 7), (12, 2), (4, 7)], dataclasses.replace(LOUD, rank=3, alpha=5.0)),
-        lesson(3, [(20, 1)], dataclasses.replace(LOUD, max_grad_norm=0.05, weight_decay=0.1)),
-        lesson(4, [(3, 5), (3, 5)], dataclasses.replace(LOUD, epochs=2, warmup_ratio=0.0)),
-    ]
-
-
-def vector(adapter: Adapter, kind: str) -> Tensor:
-    """All of an adapter's weights A or B, one behind the other."""
-    tensors = safetensors.torch.load(adapter.safetensors)
-    names = sorted(name for name in tensors if f"lora_{kind}" in name)
-    return torch.cat([tensors[name].flatten().double() for name in names])
-
-
-def assert_same(found: Sequence[Adapter], reference: Sequence[Adapter]) -> None:
-    """Equal to rounding: transformers takes norms in float32 even of a float64 model."""
-    for one, other in zip(found, reference, strict=True):
-        assert one.training is not None
-        assert other.training is not None
-        assert one.training.losses == pytest.approx(other.training.losses, rel=1e-6)
-        assert one.training.learning_rates == other.training.learning_rates
-        assert one.training.tokens == other.training.tokens
-        assert one.config == other.config
-        for kind in "AB":
-            ours, theirs = vector(one, kind), vector(other, kind)
-            assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
-
 
 # ---------------------------------------------------------------- training
 
@@ -233,165 +171,7 @@ def test_a_past_has_the_tokens_before_the_start() -> None:
         Pair([1, 2, 3], [])
 
 
-# ---------------------------------------------------------------- against PEFT
-
-
-def in_peft(kind: str, adapter: Adapter, folder: Path, dtype: torch.dtype) -> Any:
-    lora.export(adapter, folder)
-    model = MODELS[kind]().to(dtype)
-    return peft.PeftModel.from_pretrained(model, folder, is_trainable=True).to(dtype)
-
-
-@peft_warns
-@pytest.mark.parametrize("kind", MODELS)
-def test_gradients_are_pefts(kind: str, tmp_path: Path) -> None:
-    network, bank = bench(kind)
-    lessons = [lesson(1, [(9, 3)]), lesson(2, [(4, 6)]), lesson(3, [(14, 1)])]
-    adapters = fit(network, bank, lessons)
-    # B is no longer zero, so A has a gradient too.
-    rows = [slot + 1 for slot in bank.load(adapters)]
-    weights = bank._store.split(bank._store.flat[rows].clone())
-    leaves = [(a.requires_grad_(), b.requires_grad_()) for a, b in weights]
-    with bank.through(Factors(leaves, bank._store.scales[rows][:, None, None])):
-        found = training.losses(network, [each.pairs[0] for each in lessons])
-    sum(found).backward()
-    for row, (adapter, each) in enumerate(zip(adapters, lessons, strict=True)):
-        reference = in_peft(kind, adapter, tmp_path / str(row), torch.float64)
-        (pair,) = each.pairs
-        labels = torch.tensor([[-100] * len(pair.prompt) + list(pair.target)])
-        text = torch.tensor([[*pair.prompt, *pair.target]])
-        loss = reference(input_ids=text, labels=labels).loss
-        loss.backward()
-        assert float(found[row].detach()) == pytest.approx(float(loss), rel=1e-6)
-        theirs = {n: p.grad for n, p in reference.named_parameters() if p.requires_grad}
-        assert len(theirs) == 2 * len(leaves)
-        for layer, (a, b) in zip(bank.layers, leaves, strict=True):
-            name = f"base_model.model.{layer.name}.lora_"
-            for part, letter in ((a, "A"), (b, "B")):
-                expected = theirs[f"{name}{letter}.default.weight"]
-                assert expected.norm() > 0
-                torch.testing.assert_close(part.grad[row], expected, rtol=1e-4, atol=1e-8)
-
-
-@peft_warns
-def test_a_bfloat16_model_is_pefts(tmp_path: Path) -> None:
-    network, bank = bench("llama", torch.bfloat16)
-    (adapter,) = fit(network, bank, [lesson(1, [(9, 3)])])
-    text = torch.tensor([ids(5, 12)])
-    lora.export(adapter, tmp_path)
-    model = MODELS["llama"]().bfloat16()
-    reference = peft.PeftModel.from_pretrained(model, tmp_path)
-    with torch.no_grad():
-        expected = reference(input_ids=text).logits[0]
-        (found,) = logits(network, bank, [adapter], text)
-        (base,) = logits(network, bank, [None], text)
-    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
-    assert (found - base).abs().max() > 0.1
-    tensors = safetensors.torch.load(adapter.safetensors)
-    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
-
-
-FOREIGN = [
-    {"r": 5, "lora_alpha": 7, "target_modules": "all-linear"},
-    {"r": 2, "use_rslora": True, "target_modules": ["q_proj", "down_proj"]},
-    {"r": 1, "target_modules": ["v_proj"], "layers_to_transform": [1]},
-    {"r": 3, "target_modules": r".*\.0\.mlp\..*_proj", "exclude_modules": ["up_proj"]},
-    {"r": 2, "target_modules": ["o_proj"], "init_lora_weights": False, "lora_dropout": 0.3},
-]
-
-
-def foreign(kind: str, settings: dict[str, Any], folder: Path) -> Any:
-    """PEFT's own adapter, with weights that do something, and its folder."""
-    torch.manual_seed(3)
-    config = peft.LoraConfig(task_type="CAUSAL_LM", **settings)
-    model = peft.get_peft_model(MODELS[kind](), config).eval()
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            nn.init.normal_(parameter, std=0.3)
-    model.save_pretrained(folder)
-    return model
-
-
-@peft_warns
-@pytest.mark.parametrize("settings", FOREIGN, ids=json.dumps)
-def test_adapters_of_others_act_as_in_peft(settings: dict[str, Any], tmp_path: Path) -> None:
-    network, bank = bench("qwen2", torch.float32)
-    model = foreign("qwen2", settings, tmp_path)
-    text = torch.tensor([ids(5, 12)])
-    with torch.no_grad():
-        expected = model(input_ids=text).logits[0]
-        base, found = logits(network, bank, [None, lora.read(tmp_path)], text.expand(2, -1))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    assert (base - expected).abs().max() > 0.01
-
-
-REFUSED = [
-    {"use_dora": True},
-    {"bias": "all"},
-    {"lora_bias": True},
-    {"modules_to_save": ["lm_head"]},
-    {"rank_pattern": {"q_proj": 4}},
-    {"alpha_pattern": {"q_proj": 4}},
-    {"init_lora_weights": "pissa"},
-    {"target_modules": ["q_proj", "lm_head"]},
-    {"target_modules": ["q_proj", "embed_tokens"]},
-]
-
-
-@peft_warns
-@pytest.mark.parametrize("settings", REFUSED, ids=json.dumps)
-def test_what_a_bank_cannot_do_is_refused(settings: dict[str, Any], tmp_path: Path) -> None:
-    _, bank = bench("llama", torch.float32)
-    foreign("llama", {"r": 2, "target_modules": ["q_proj"], **settings}, tmp_path)
-    with pytest.raises(EngineError, match=r"(?i)adapter"):
-        bank.load([lora.read(tmp_path)])
-
-
-def test_what_is_damaged_or_of_another_model_is_refused() -> None:
-    network, bank = bench("llama", torch.float32)
-    (fine,) = fit(network, bank, [lesson(1, [(5, 3)])])
-    tensors = safetensors.torch.load(fine.safetensors)
-    some = dict(list(tensors.items())[1:])
-    whole = {name: tensor.to(torch.int32) for name, tensor in tensors.items()}
-    alien_network, alien_bank = bench("qwen2", torch.float32)
-    (alien,) = fit(alien_network, alien_bank, [lesson(1, [(5, 3)])])
-    wrong = [
-        alien,
-        dataclasses.replace(fine, safetensors=b"no weights"),
-        dataclasses.replace(fine, safetensors=safetensors.torch.save(some)),
-        dataclasses.replace(fine, safetensors=safetensors.torch.save(whole)),
-        dataclasses.replace(fine, config={**fine.config, "target_modules": ["nothing"]}),
-        dataclasses.replace(fine, config={**fine.config, "r": 3}),
-        dataclasses.replace(fine, config={**fine.config, "r": "two"}),
-        dataclasses.replace(fine, config={**fine.config, "of_tomorrow": 1}),
-        dataclasses.replace(fine, config={"peft_type": "IA3"}),
-        dataclasses.replace(fine, config={}),
-    ]
-    for each in wrong:
-        with pytest.raises(EngineError, match="adapter"):
-            bank.load([fine, each])
-    assert bank.load([fine]) == [0]
-
-
 # ---------------------------------------------------------------- residents and rows
-
-
-def logits(
-    network: Network, bank: Bank, adapters: Sequence[Adapter | None], text: Tensor
-) -> Tensor:
-    """Logits [rows, T, V] of text [rows, T], each row under its own adapter."""
-    slots = iter(bank.load([adapter for adapter in adapters if adapter is not None]))
-    each = [-1 if adapter is None else next(slots) for adapter in adapters]
-    return under(network, bank, each, text)
-
-
-def under(network: Network, bank: Bank, slots: Any, text: Tensor) -> Tensor:
-    rows, width = text.shape
-    positions = torch.arange(width).expand(rows, -1)
-    plan = Rows([Row(width)] * rows)
-    with torch.no_grad(), bank.on(slots):
-        found = network.run(text, positions, plan, torch.arange(rows * width))
-    return found.view(rows, width, -1)
 
 
 @functools.cache

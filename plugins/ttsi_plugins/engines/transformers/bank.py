@@ -180,6 +180,8 @@ class Bank:
                 return
             a, b = factors.pairs[index]
             x = _by_row(given[0], len(a)).to(a.dtype)
+            if factors.untrained:
+                x, a = x.detach(), a.detach()
             if factors.drop is not None:
                 x = factors.drop(x)
             low = torch.bmm(x, a.mT).mul_(factors.scales)

@@ -7,7 +7,7 @@ and what an earlier pass has read of it is not read again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -42,7 +42,8 @@ class Row:
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.request.seed)
         self.seen = torch.tensor(self.prompt, dtype=torch.long)
-        self.token = -1
+        # What the next step reads; until a token is drawn it is the prompt's last.
+        self.token = self.prompt[-1]
 
     @property
     def room(self) -> int:
@@ -118,42 +119,40 @@ class Decoder:
             logits = self._network.run(ids, positions, slots, read)
         self._take(active, logits)
 
-    def _begin(self, rows: list[Row], beside: list[Row]) -> list[tuple[Row, Past]]:
-        """Read the rows' prompts and draw their first tokens."""
+    def _begin(self, rows: list[Row], beside: list[Row]) -> Iterator[tuple[Row, Past]]:
+        """Read the rows' prompts and draw their first tokens, or leave that to the next step."""
         plain = [row for row in rows if row.adapter is None]
         adapted = [row for row in rows if row.adapter is not None]
-        begun: list[tuple[Row, Past]] = []
         by_prompt: dict[tuple[int, ...], list[Row]] = {}
         for row in plain:
-            by_prompt.setdefault(tuple(row.prompt), []).append(row)
+            past = self._reader.prefixes.longest(row.prompt[:-1])
+            if past.length == len(row.prompt) - 1:
+                # Only the last token is unread: the next step reads it, and draws the first.
+                yield row, past
+            else:
+                by_prompt.setdefault(tuple(row.prompt), []).append(row)
         prompts = list(by_prompt)
         for index, past, logits in self._reader.read(prompts):
             same = by_prompt[prompts[index]]
             self._take(same, logits.expand(len(same), -1))
-            begun += [(row, past) for row in same]
+            yield from ((row, past) for row in same)
         if adapted:
             # All at once, so that none gives up its slot to another.
             self._bank.load([row.adapter for row in [*beside, *adapted] if row.adapter])
-            begun += self._begin_adapted(adapted)
-        return begun
+            yield from self._begin_adapted(adapted)
 
-    def _begin_adapted(self, rows: list[Row]) -> list[tuple[Row, Past]]:
+    def _begin_adapted(self, rows: list[Row]) -> Iterator[tuple[Row, Past]]:
         texts = {}
         for index, row in enumerate(rows):
             past = self._reader.past(row.prompt[: row.start]) if row.start else NO_PAST
             texts[index] = Text(row.prompt[row.start :], past, NO_TRIE)
-        begun = []
         for chunk in within(self._reader.pass_tokens, texts):
             some = [rows[index] for index in chunk]
             with self._bank.on(self._slots_of(some)):
                 readings = self._reader.run([texts[index] for index in chunk])
             self._take(some, torch.cat([reading.logits for reading in readings]))
-            pasts = [texts[index].past for index in chunk]
-            begun += [
-                (row, past.then(reading.piece))
-                for row, past, reading in zip(some, pasts, readings, strict=True)
-            ]
-        return begun
+            for row, index, reading in zip(some, chunk, readings, strict=True):
+                yield row, texts[index].past.then(reading.piece)
 
     def _slots_of(self, rows: Sequence[Row]) -> list[int] | None:
         """The adapter slot of each row; None where no row has one."""

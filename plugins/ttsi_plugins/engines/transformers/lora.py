@@ -90,11 +90,6 @@ def read_form(config: Mapping[str, JSON], layers: Sequence[str], where: str) -> 
         raise _misfit(f"The adapter does not fit the model: {error}", where) from error
 
 
-def is_activated(config: Mapping[str, JSON]) -> bool:
-    """Whether the adapter acts only from a sequence of tokens on (PEFT's aLoRA)."""
-    return bool(config.get("alora_invocation_tokens"))
-
-
 def begins(config: Mapping[str, JSON], ids: Sequence[int]) -> int | None:
     """Index in `ids` from which PEFT lets the adapter act; None: it does not act on this text.
 

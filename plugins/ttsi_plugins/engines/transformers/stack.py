@@ -66,9 +66,11 @@ class Stack:
 class Factors:
     """What a pass adds to the base model: low-rank factors and scale [rows, 1, 1] of its rows.
 
-    `drop` is what dropout makes of a layer's input [rows, T, in] before A.
+    `drop` is what dropout makes of a layer's input [rows, T, in] before A. `untrained`: each B is
+    zero, so nothing but B has a gradient through the low-rank parts.
     """
 
     pairs: Pairs
     scales: Tensor
     drop: Callable[[Tensor], Tensor] | None = None
+    untrained: bool = False

@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from ttsi.errors import EngineError
 from ttsi.types import Message, Prompt
 
+from .lora import begins
 from .prefixes import common
 
 # Texts that begin in different ways, to see what of a chat does not depend on its messages.
@@ -89,10 +90,14 @@ class Tokens:
 
     def user_turn(self, ids: Sequence[int]) -> int:
         """Index of the first id of the last user turn in a prompt."""
-        header = self.invocation
-        size = len(header)
-        starts = range(len(ids) - size, -1, -1)
-        return next(at for at in starts if list(ids[at : at + size]) == header)
+        start = begins({"alora_invocation_tokens": self.invocation}, ids)
+        if start is None:
+            raise EngineError(
+                "The prompt has no user turn from which an adapter could act.",
+                where=f"tokenizer {self.tokenizer.name_or_path}",
+                cure='Use "active_from": "start" for the learner.',
+            )
+        return start
 
     def decode(self, ids: list[int]) -> str:
         text = self.tokenizer.decode(

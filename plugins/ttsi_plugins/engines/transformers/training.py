@@ -19,7 +19,7 @@ from ttsi.types import Adapter, LoraRecipe, Training
 
 from .bank import Bank
 from .passes import NO_PAST, Network, Past, Row, Rows
-from .stack import Factors, Pairs
+from .stack import Factors
 
 # A lesson joins a group if padding then makes up no more than this share of the group's tokens.
 _PADDING = 0.2
@@ -177,7 +177,8 @@ class _Course:
         live = [row for row, order in enumerate(self.orders) if step < len(order)]
         fresh = [row for row in live if not self._repeats(row, step)]
         if fresh:
-            self._backward(fresh, [self.orders[row][step] for row in fresh])
+            untrained = not any(rate for row in fresh for rate in self.rates[row][:step])
+            self._backward(fresh, [self.orders[row][step] for row in fresh], untrained)
         for row, weights in enumerate(self._weights):
             # A finished row has no gradient: a zero one would let Adam's moments move it on.
             weights.grad = self.slopes[row] if row in live else None
@@ -199,14 +200,19 @@ class _Course:
             and self.orders[row][step - 1] == self.orders[row][step]
         )
 
-    def _backward(self, rows: list[int], pairs: list[Pair]) -> None:
+    def _backward(self, rows: list[int], pairs: list[Pair], untrained: bool) -> None:
         """Clipped gradients of `rows`, for a pair each, into their rows of `slopes`."""
         first = rows == list(range(len(rows)))
         which = slice(len(rows)) if first else rows
         # Views of the first rows, else copies.
         flat, slopes = self.stack.flat[which], self.slopes[which]
+        leaves = [
+            (a.detach().requires_grad_(), b.detach().requires_grad_())
+            for a, b in self.stack.split(flat)
+        ]
         scales = self.stack.scales[which][:, None, None]
-        found, parts = self._gradients(self.stack.split(flat), scales, rows, pairs)
+        factors = Factors(leaves, scales, self._drop(rows, pairs), untrained)
+        found, parts = self._gradients(factors, pairs)
         places = [place for pair in self.stack.split(slopes) for place in pair]
         for place, part in zip(places, parts, strict=True):
             place.copy_(part)
@@ -220,15 +226,12 @@ class _Course:
             self.losses[row].append(loss)
 
     @torch.enable_grad()
-    def _gradients(
-        self, factors: Pairs, scales: Tensor, rows: list[int], pairs: list[Pair]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _gradients(self, factors: Factors, pairs: list[Pair]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Losses [rows], and the gradient of their sum by each A and B in turn."""
-        leaves = [(a.detach().requires_grad_(), b.detach().requires_grad_()) for a, b in factors]
-        with self.bank.through(Factors(leaves, scales, self._drop(rows, pairs))):
+        with self.bank.through(factors):
             found = torch.stack(losses(self.network, pairs))
-            # A layer that the pass leaves out has a gradient of zero.
-            inputs = [part for pair in leaves for part in pair]
+            # A layer that the pass leaves out has a gradient of zero, and so has A where B is zero.
+            inputs = [part for pair in factors.pairs for part in pair]
             return found.detach(), torch.autograd.grad(found.sum(), inputs, materialize_grads=True)
 
     def _drop(self, rows: list[int], pairs: list[Pair]) -> Callable[[Tensor], Tensor] | None:
