@@ -161,7 +161,8 @@ def test_no_control_token_is_allowed_inside_a_string() -> None:
     matcher = runtime.grammars.matcher({"type": "string"})
     for token in runtime.tokens.text('"a'):
         matcher.accept(token)
-    scores = torch.zeros(2, runtime.model.config.vocab_size)
+    # Rows by column, as a product may leave them.
+    scores = torch.zeros(runtime.model.config.vocab_size, 2).T
     free, held = (allowed(scores, [None, matcher]) > -torch.inf).unbind()
     assert free.all()
     assert not any(bool(held[id]) for id in runtime.tokens.control.values())

@@ -101,7 +101,8 @@ def allowed(scores: Tensor, matchers: Sequence[Matcher | None]) -> Tensor:
     bits = xgrammar.allocate_token_bitmask(*scores.shape)
     for row, matcher in held.items():
         matcher.fill(bits, row)
-    scores = scores.clone()
+    # The kernel takes rows to lie one behind the other.
+    scores = scores.clone(memory_format=torch.contiguous_format)
     xgrammar.apply_token_bitmask_inplace(scores, bits.to(scores.device), indices=list(held))
     if bool((scores[list(held)].amax(1) == -torch.inf).any()):
         raise EngineError(

@@ -38,4 +38,4 @@ def _product(module: nn.Linear, x: Tensor) -> Tensor:
     out = torch.mm(module.weight, columns.T).T[:rows]
     if module.bias is not None:
         out = out + module.bias
-    return out.reshape(*x.shape[:-1], module.out_features)
+    return out.reshape(*x.shape[:-1], module.out_features).contiguous()
