@@ -17,7 +17,9 @@ from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, T
 if TYPE_CHECKING:
     from .engine import Runtime
 
-_PACKAGES = {"torch", "transformers", "peft", "safetensors", "xgrammar", "gguf", "accelerate"}
+_PACKAGES = {
+    *("torch", "transformers", "peft", "safetensors", "xgrammar", "gguf", "accelerate", "psutil")
+}
 
 
 @dataclass(eq=False)
