@@ -126,7 +126,7 @@ def variants_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
             ]
         )
     head = ["adapter active from", "G's prompt", "base model", "TT-SI", "fixed / broken", "p"]
-    return table([*head, "uncertain, adapted"], rows)
+    return table([*head, "uncertain, adapted"], rows) if rows else performance.NOT_YET
 
 
 def estimator_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:

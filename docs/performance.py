@@ -125,7 +125,7 @@ def _comparisons(results: Sequence[Result]) -> str:
         rows.append(
             [
                 _name(result),
-                f"{_time(ours)} a {result['unit']}",
+                f"{_time(ours)} {_article(result['unit'])} {result['unit']}",
                 _time(reference),
                 f"**{ratio['median']:.2f}** [{ratio['min']:.2f}, {ratio['max']:.2f}]",
                 _time(result["floor_seconds"] / result["ours_work"]),
@@ -202,6 +202,10 @@ def _versions(results: Sequence[Result]) -> str:
     found = {name: version for result in results for name, version in result["versions"].items()}
     pairs = max(len(result["ours_seconds"]) for result in results)
     return f"{pairs} pairs; " + ", ".join(f"{name} {found[name]}" for name in sorted(found)) + "."
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" else "a"
 
 
 def _time(seconds: float) -> str:
