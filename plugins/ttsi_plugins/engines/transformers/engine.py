@@ -126,6 +126,9 @@ class Runtime:
             # What else there is counts as so many tokens more.
             beside = adapter_bytes(self.bank.parameters(job.recipe.rank))
             beside += max((len(target) for _, target, _ in draft), default=0) * target_bytes(config)
+            # Attention keeps what came before an activated adapter once more.
+            pasts = max((start for _, _, start in draft), default=0)
+            beside += pasts * self.network.token_bytes()
             widths.append(read + beside // token)
         return training.groups(widths, self.budget.work // token)
 

@@ -1,7 +1,7 @@
 """What the engine may use beyond the weights, and for what.
 
-Decoding and training never happen at once, so each may have the working share. The rest, a quarter,
-is for adapters, compiled grammars and what allocators lose.
+Decoding and training never happen at once, so each may have the working share. A quarter and a
+fixed sum are set aside for adapters, compiled grammars, single passes and what allocators lose.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ _GIB = 2**30
 # Of what the device has free, where the spec sets no budget: on a CPU others use it too.
 _SHARES = {"cpu": 0.5, "cuda": 0.85}
 _MOST_ON_CPU = 8 * _GIB
+_FIXED = 4 * _GIB // 10
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,16 @@ class Budget:
     @property
     def prefixes(self) -> int:
         """For keys and values of texts that may be met again."""
-        return self.total // 4
+        return self._divisible // 3
 
     @property
     def work(self) -> int:
         """For the slots of decoding, or the activations and optimiser states of training."""
-        return self.total // 2
+        return 2 * self._divisible // 3
+
+    @property
+    def _divisible(self) -> int:
+        return max(0, 3 * self.total // 4 - _FIXED)
 
     @classmethod
     def of(cls, memory_gib: float | None, device: torch.device) -> Budget:
