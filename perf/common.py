@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from perf.floor import Rates, Shape, common_prefix
+from perf.floor import Rates, Shape
 from perf.rates import measure
 from perf.references import Resident
 from perf.result import LEAST_PAIRS, RESULTS, Machine
@@ -20,6 +20,7 @@ from ttsi import registry
 from ttsi.provenance import environment
 from ttsi.types import Adapter, LoraRecipe, Message, Prompt, Sample, TrainJob
 from ttsi_plugins.engines.transformers import TransformersEngine
+from ttsi_plugins.engines.transformers.prefixes import common
 
 # Largest differences that rounding explains: log-likelihoods in nats, adapters relative to their
 # norm, and the gap of two logits of which either may win.
@@ -100,7 +101,7 @@ class Bench:
         """Tokens before the user's own words: what all prompts with this system turn share."""
         system = prompt.messages[0]
         one, other = (Prompt((system, Message("user", text))) for text in ("a", "7"))
-        return common_prefix(self.prompt_ids(one), self.prompt_ids(other))
+        return common(self.prompt_ids(one), self.prompt_ids(other))
 
 
 def arguments(

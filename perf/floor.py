@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ttsi_plugins.engines.transformers.prefixes import common
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -97,20 +99,11 @@ def distinct(sequences: Iterable[Sequence[int]]) -> tuple[int, int]:
     tokens = pairs = 0
     before: tuple[int, ...] = ()
     for sequence in sorted(map(tuple, sequences)):
-        common = common_prefix(before, sequence)
-        new = len(sequence) - common
-        tokens, pairs = tokens + new, pairs + causal_pairs(new, common)
+        shared = common(before, sequence)
+        new = len(sequence) - shared
+        tokens, pairs = tokens + new, pairs + causal_pairs(new, shared)
         before = sequence
     return tokens, pairs
-
-
-def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    length = 0
-    for left, right in zip(one, other, strict=False):
-        if left != right:
-            break
-        length += 1
-    return length
 
 
 def forward(shape: Shape, tokens: int, pairs: int, logits: int) -> int:

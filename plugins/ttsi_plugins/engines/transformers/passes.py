@@ -165,7 +165,9 @@ class Rows:
     rows: Sequence[Row]
     keep: bool = False
     _kept: list[Tensor] = field(default_factory=list)
+    # Masks are the same in every layer: of lines by (past, length), of trees by row.
     _masks: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    _trees: dict[int, Tensor] = field(default_factory=dict)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         if self.keep:
@@ -214,8 +216,10 @@ class Rows:
                 self._masks[past, end] = whole.tril(past)
             return self._masks[past, end]
         assert row.tree is not None
-        before = row.tree.new_ones(end - start, past + start)
-        return torch.cat([before, row.tree], dim=1)
+        if id(row) not in self._trees:
+            before = row.tree.new_ones(end - start, past + start)
+            self._trees[id(row)] = torch.cat([before, row.tree], dim=1)
+        return self._trees[id(row)]
 
 
 def _folded(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) -> Tensor:
@@ -247,6 +251,7 @@ class Slots:
         self._kv = torch.zeros(size, dtype=model.dtype, device=device)
         self._lengths = torch.zeros(slots, dtype=torch.long, device=device)
         self._at, self._mask, self._longest = self._lengths, self._lengths, 0
+        self._rows = self._lengths
 
     def put(self, slot: int, past: Past) -> None:
         """A row begins, or moves: `slot` holds what it has read."""
@@ -266,6 +271,7 @@ class Slots:
     def step(self, rows: int) -> Tensor:
         """Make ready for a pass over the first `rows` slots; their positions [rows, 1]."""
         self._at = self._lengths[:rows].clone()
+        self._rows = torch.arange(rows, device=self._at.device)
         self._longest = int(self._at.max()) + 1
         columns = torch.arange(self._longest, device=self._at.device)
         self._mask = (columns <= self._at[:, None])[:, None, None]
@@ -274,10 +280,9 @@ class Slots:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         rows, heads, _, width = q.shape
-        slots = torch.arange(rows, device=q.device)
         keys, values = self._kv[layer]
-        keys[slots, :, self._at] = k[:, :, 0]
-        values[slots, :, self._at] = v[:, :, 0]
+        keys[self._rows, :, self._at] = k[:, :, 0]
+        values[self._rows, :, self._at] = v[:, :, 0]
         groups = k.shape[1]
         folded = q.reshape(rows, groups, heads // groups, width)
         out = scaled_dot_product_attention(
