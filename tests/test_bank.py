@@ -183,6 +183,7 @@ def merged() -> tuple[list[Adapter | None], Tensor, Tensor]:
     lessons = [lesson(seed, [(6, 4)], recipe) for seed, recipe in enumerate(recipes)]
     adapters: list[Adapter | None] = [None, *fit(network, bank, lessons)]
     bank.close()
+    network.close()
     text = torch.tensor([ids(9, 11)])
     found = []
     for adapter in adapters:

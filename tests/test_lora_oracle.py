@@ -217,7 +217,7 @@ def test_an_exported_adapter_is_pefts(tmp_path: Path) -> None:
     model = peft.PeftModel.from_pretrained(fresh_model(), tmp_path)
     with torch.no_grad():
         theirs = model(input_ids=text[:1]).logits[0]
-    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(ours, theirs, atol=5e-4, rtol=5e-5)
     assert (ours - base).abs().max() > 0.1
 
 

@@ -1,35 +1,59 @@
-"""Products of few rows by columns are the plain ones."""
+"""Products by oneDNN are torch's own, forward and backward."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.autograd import gradcheck
 
 from ttsi_plugins.engines.transformers import products
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (4, 2), (8, 1), (9, 1), (2, 40)])
+def frozen(bias: bool = True) -> nn.Linear:
+    return nn.Linear(24, 40, bias=bias).requires_grad_(False)
+
+
+@pytest.mark.parametrize("room", [True, False], ids=["packed", "as it lies"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (4, 2), (9, 1), (2, 40)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_few_rows_are_as_many(shape: tuple[int, int], bias: bool) -> None:
-    layer = nn.Linear(24, 40, bias=bias)
-    x = torch.randn(*shape, 24)
-    with torch.no_grad():
-        expected = layer(x)
-        products.quicken([layer])
-        found = layer(x)
-        flat = layer(x.flatten(0, 1))
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(flat, expected.flatten(0, 1))
-    assert found.is_contiguous()
-    assert flat.is_contiguous()
-    products.restore([layer])
+def test_a_layer_gives_what_it_gave(
+    shape: tuple[int, int], bias: bool, room: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not room:
+        monkeypatch.setattr(products, "_free", lambda: 0)
+    layer, x = frozen(bias), torch.randn(*shape, 24)
+    expected = layer(x)
+    weights = products.quickened([layer])
+    assert weights[layer].is_mkldnn is room
+    products.quicken(weights)
+    assert "forward" in layer.__dict__
+    torch.testing.assert_close(layer(x), expected)
+    torch.testing.assert_close(layer(x.flatten(0, 1)), expected.flatten(0, 1))
+    # Columns of something wider, as a model's slices are.
+    wide = torch.randn(*shape, 30)
+    torch.testing.assert_close(layer(wide[..., 3:27]), layer(wide[..., 3:27].contiguous()))
+    products.restore(weights)
     assert "forward" not in layer.__dict__
 
 
-def test_a_gradient_goes_the_plain_way() -> None:
-    layer = nn.Linear(6, 5).requires_grad_(False)
-    products.quicken([layer])
-    x = torch.randn(2, 6, requires_grad=True)
-    (slope,) = torch.autograd.grad(layer(x).sum(), x)
-    torch.testing.assert_close(slope, layer.weight.sum(0).expand(2, -1))
+def test_a_gradient_is_that_of_the_layer() -> None:
+    layer = frozen()
+    x, slope = torch.randn(2, 7, 24, requires_grad=True), torch.randn(2, 7, 40)
+    (expected,) = torch.autograd.grad(layer(x), x, slope)
+    products.quicken(products.quickened([layer]))
+    (found,) = torch.autograd.grad(layer(x), x, slope)
+    torch.testing.assert_close(found, expected)
+
+    def wide(x: Tensor) -> Tensor:
+        return layer(x.float()).double()
+
+    assert gradcheck(wide, (x.detach().double().requires_grad_(),), eps=1e-2, atol=1e-3)
+
+
+def test_layers_that_would_lose_are_left_alone() -> None:
+    class Own(nn.Linear):
+        """A layer with a forward pass of its own kind."""
+
+    learning, half, own = nn.Linear(4, 4), frozen().half(), Own(4, 4).requires_grad_(False)
+    assert products.quickened([learning, half, own, nn.Embedding(3, 4)]) == {}

@@ -173,11 +173,11 @@ class Bank:
 
     # ------------------------------------------------------------ inside
 
-    def _hook(self, index: int) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
-        def add(module: nn.Module, given: tuple[Tensor], out: Tensor) -> None:
+    def _hook(self, index: int) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor | None]:
+        def add(module: nn.Module, given: tuple[Tensor], out: Tensor) -> Tensor | None:
             factors = self._on
             if factors is None:
-                return
+                return None
             a, b = factors.pairs[index]
             x = _by_row(given[0], len(a)).to(a.dtype)
             if factors.untrained:
@@ -186,10 +186,14 @@ class Bank:
                 x = factors.drop(x)
             low = torch.bmm(x, a.mT).mul_(factors.scales)
             total = _by_row(out, len(a))
-            if total.dtype == low.dtype:
-                total.baddbmm_(low, b.mT)
-            else:
+            if total.dtype != low.dtype:
                 total.add_(torch.bmm(low, b.mT))
+            elif out.requires_grad:
+                # In place, autograd would have to copy what a view shows.
+                return torch.baddbmm(total, low, b.mT).view_as(out)
+            else:
+                total.baddbmm_(low, b.mT)
+            return None
 
         return add
 

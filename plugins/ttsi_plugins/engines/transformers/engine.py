@@ -47,9 +47,10 @@ class Runtime:
             self.tokens.ends,
             list(self.tokens.control.values()),
         )
-        self.budget = Budget.of(options.memory_gib, self.model.device)
+        # Before the budget is made of what is free: the network keeps a copy of the weights.
         self.network = Network(self.model)
         self.network.prove()
+        self.budget = Budget.of(options.memory_gib, self.model.device)
         self.prefixes = Prefixes(self.budget.prefixes)
         self.reader = Reader(self.network, self.prefixes, _pass_tokens(self.model.device))
         self.bank = Bank(self.model, str(options.model["id"]))

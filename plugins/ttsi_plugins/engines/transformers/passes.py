@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
@@ -48,9 +48,7 @@ class Network:
         self.head_width: int = getattr(config, "head_dim", None) or config.hidden_size // heads
         self.device: torch.device = model.device
         self._own_attention = str(config._attn_implementation)
-        # Few rows at a time are a CPU's affair: a GPU has kernels for them.
-        self._linear = [m for m in model.modules() if type(m) is nn.Linear]
-        self._linear = self._linear if self.device.type == "cpu" else []
+        self._weights = products.quickened(model.modules())
         self._begin()
         self._read: Tensor | None = None
         head = model.get_output_embeddings()
@@ -116,11 +114,11 @@ class Network:
 
     def _begin(self) -> None:
         self.model.set_attn_implementation(ATTENTION)
-        products.quicken(self._linear)
+        products.quicken(self._weights)
 
     def _end(self) -> None:
         self.model.set_attn_implementation(self._own_attention)
-        products.restore(self._linear)
+        products.restore(self._weights)
 
     def _narrow(self, head: Any, given: tuple[Tensor]) -> tuple[Tensor] | None:
         return None if self._read is None else (given[0].flatten(0, 1)[self._read],)
