@@ -23,7 +23,7 @@ _GROUPS = {
     r"|log_softmax|nonzero|::rand|uniform|bernoulli",
     "attention": r"scaled_dot_product|attention|flash|::_?softmax|fmha",
     "matrix products": r"::mm|::bmm|::addmm|::baddbmm|matmul|::linear|gemm|::mv|::dot|cutlass"
-    r"|nvjet",
+    r"|nvjet|mkldnn::_linear",
     "cache copies": r"::cat|copy_|::index|::clone|::contiguous|::repeat|gather|scatter|::stack"
     r"|Memcpy|Memset|::fill_|::zero_",
     "elementwise": r"::add|::mul|::sub|::div|::neg|::pow|rsqrt|::mean|::sum|silu|::sigmoid|::exp"

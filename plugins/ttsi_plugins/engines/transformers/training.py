@@ -216,9 +216,8 @@ class _Course:
         places = [place for pair in self.stack.split(slopes) for place in pair]
         for place, part in zip(places, parts, strict=True):
             place.copy_(part)
-        # The norm of norms: over millions of numbers at once, float32 loses a thousandth.
-        norms = torch.stack([torch.linalg.vector_norm(part, dim=(1, 2)) for part in parts])
-        norms = torch.linalg.vector_norm(norms, dim=0)
+        # Over millions of numbers at once, float32 would lose a thousandth.
+        norms = torch.linalg.vector_norm(slopes, dim=1, dtype=torch.float64).to(slopes.dtype)
         slopes *= (self._limits[which] / (norms + 1e-6)).clamp(max=1.0)[:, None]
         if not first:
             self.slopes[which] = slopes
