@@ -4,6 +4,7 @@ docs/cli.md       what the commands' own help prints
 docs/results.md   tables between its markers, from docs/results/*/ (files that runs left)
 README.md         the short table between its markers, from the same files
 docs/performance.md   what stands between its markers, from perf/results/*.json
+docs/paper.md     the table between its markers, from docs/results/
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import paper
 import performance
 from markup import between, table
 
@@ -32,8 +34,12 @@ def pages() -> dict[Path, str]:
     speed = between((DOCS / "performance.md").read_text(), "accuracy", variants_table(runs))
     for name, text in performance.sections(measured).items():
         speed = between(speed, name, text)
+    claims = (DOCS / "paper.md").read_text()
+    for name, text in paper.sections().items():
+        claims = between(claims, name, text)
     return {
         DOCS / "cli.md": command_reference(),
+        DOCS / "paper.md": claims,
         DOCS / "performance.md": speed,
         readme: between(
             between(readme.read_text(), "accuracy", accuracy_table(runs)),

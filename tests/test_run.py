@@ -64,7 +64,7 @@ def valid(name: str, document: Any) -> bool:
 def test_a_run_leaves_files_that_fit_their_schemas(tmp_path: Path) -> None:
     cell = run(tmp_path)
     folder = seed_folder(cell)
-    assert {file.name for file in folder.iterdir()} == FILES | {".lock"}
+    assert {file.name for file in folder.iterdir()} == FILES | {".samples.jsonl.lock"}
     results = json.loads((folder / "results.json").read_text())
     assert valid("results", results)
     lines = (folder / "samples.jsonl").read_text().splitlines()

@@ -196,6 +196,41 @@ def test_an_axis_may_replace_a_component_and_another_set_its_option() -> None:
         ({"/estimator": ["never", "never"]}, "/matrix/~1estimator", "the same value twice"),
         ({}, "/matrix", "at least 1"),
         ([], "/matrix", "expected an object"),
+        ({"method": ["a"]}, "/matrix/method", 'holds its variants: {"LABEL"'),
+        ({"method": {}}, "/matrix/method", "at least 1 variant"),
+        ({"my method": {"a": {}}}, "/matrix/my method", "expected letters, digits"),
+        ({"method": {"a b": {}}}, "/matrix/method/a b", "expected letters, digits"),
+        ({"method": {"a": "never"}}, "/matrix/method/a", 'got the string "never"'),
+        ({"method": {"a": {}, "b": {}}}, "/matrix/method/b", 'same as variant "a"'),
+        (
+            {"method": {"a": {"estimator.rate": 1}}},
+            "/matrix/method/a/estimator.rate",
+            '"/estimator/rate"',
+        ),
+        (
+            {"method": {"a": {"/estimatr": "never"}}},
+            "/matrix/method/a/~1estimatr",
+            'Did you mean "estimator"?',
+        ),
+        ({"method": {"a": {"/seeds": [1]}}}, "/matrix/method/a/~1seeds", "cannot vary"),
+        ({"method": {"a": {"/baseline/x": 1}}}, "/matrix/method/a/~1baseline~1x", "leads nowhere"),
+        ({"method": {"a": {"/estimator": "nevr"}}}, "/matrix/method/a/~1estimator", '"never"?'),
+        (
+            {"method": {"a": {"/estimator": {"name": "rss_margin", "threshold": 7}}}},
+            "/matrix/method/a/~1estimator/threshold",
+            "at most 1",
+        ),
+        (
+            {"method": {"a": {"/estimator": "never"}}, "/estimator/rate": [0.5]},
+            "/matrix/~1estimator~1rate/0",
+            "unknown key",
+        ),
+        (
+            {"method": {"a": {"/estimator": "never"}}, "/estimator": ["always"]},
+            "/matrix/~1estimator",
+            'axis "method" sets /estimator too',
+        ),
+        ({"/baseline": [True, 1]}, "/matrix/~1baseline/1", "expected true or false"),
         (
             {"/model/id": [str(i) for i in range(40)], "/learner/rank": list(range(1, 41))},
             "/matrix",
@@ -225,6 +260,56 @@ def test_a_setting_takes_the_place_of_its_axis(monkeypatch: pytest.MonkeyPatch) 
     assert {s.benchmark.options["limit"] for s in load_spec(document)} == {8}
     specs = load_spec(document, {"matrix": {"/learner/rank": [1, 2, 3]}})
     assert [s.learner.options["rank"] for s in specs] == [1, 2, 3]
+
+
+# ---------------------------------------------------------------- variants with a name
+
+METHODS = MINIMAL | {
+    "learner": {"name": "lora_sft", "rank": 4},
+    "matrix": {
+        "/learner/rank": [1, 2],
+        "method": {
+            "tt-si": {},
+            "without-h": {"/estimator": "always", "/generator/samples": 2},
+        },
+    },
+}
+
+
+def test_variants_set_several_keys_under_one_label() -> None:
+    specs = load_spec(METHODS)
+    assert [dict(spec.cell) for spec in specs] == [
+        {"method": method, "/learner/rank": rank}
+        for method in ("tt-si", "without-h")
+        for rank in (1, 2)
+    ]
+    assert [spec.learner.options["rank"] for spec in specs] == [1, 2, 1, 2]
+    plain, changed = specs[0], specs[2]
+    assert (plain.estimator.name, plain.generator.options) == ("rss_margin", {})
+    assert (changed.estimator.name, changed.generator.options) == ("always", {"samples": 2})
+    assert len({spec.digest for spec in specs}) == 4
+
+
+def test_a_variant_replaces_a_component_before_another_axis_sets_its_option() -> None:
+    learners = {"icl": {"/learner": "icl"}, "lora": {"/learner": "lora_sft"}}
+    document = MINIMAL | {"matrix": {"/learner/target": ["tool_call"], "method": learners}}
+    assert [spec.learner for spec in load_spec(document)] == [
+        Component("icl", {"target": "tool_call"}),
+        Component("lora_sft", {"target": "tool_call"}),
+    ]
+
+
+def test_a_setting_leaves_no_cell_twice() -> None:
+    sizes = {"small": {"/model/id": "a"}, "large": {"/model/id": "b"}}
+    document = MINIMAL | {"matrix": {"size": sizes, "/learner/rank": [1, 2]}}
+    assert [spec.model["id"] for spec in load_spec(document)] == ["a", "a", "b", "b"]
+    specs = load_spec(document, {"model.id": "c"})
+    assert [dict(spec.cell) for spec in specs] == [{"/learner/rank": 1}, {"/learner/rank": 2}]
+    assert {spec.model["id"] for spec in specs} == {"c"}
+
+    sizes["small-icl"] = {"/model/id": "a", "/learner/target": "as_answered"}
+    specs = load_spec(MINIMAL | {"matrix": {"size": sizes}}, {"model.id": "c"})
+    assert [spec.cell for spec in specs] == [{"size": "small"}, {"size": "small-icl"}]
 
 
 # ---------------------------------------------------------------- plugins, and the schema

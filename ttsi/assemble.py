@@ -5,6 +5,8 @@ Everything that can be known without loading a weight is checked here, before an
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ttsi import registry
@@ -13,7 +15,7 @@ from ttsi.pipeline import Pipeline, Stages, Watcher
 from ttsi.protocols import Benchmark, Engine, Executor, Scorer
 from ttsi.spec import Component, Spec, effective_options
 from ttsi.spec.schema import COMPONENTS
-from ttsi.types import JSON
+from ttsi.types import JSON, Record, Sample
 
 
 def benchmark(spec: Spec) -> Benchmark:
@@ -33,11 +35,29 @@ def scorer(spec: Spec) -> Scorer:
     return made
 
 
-def pipeline(spec: Spec, seed: int, watcher: Watcher | None = None) -> Pipeline:
-    """Loads the model. Raises SpecError where the engine cannot do what the stages need."""
+def pipeline(
+    spec: Spec,
+    seed: int,
+    watcher: Watcher | None = None,
+    *,
+    known: Mapping[str, Record] | None = None,
+    adapt: bool = True,
+) -> Pipeline:
+    """Loads the model; `known` and `adapt` as in Pipeline.
+
+    Raises SpecError where the engine cannot do what the stages need.
+    """
     engine, stages = _engine(spec), _stages(spec)
     _check_needs(spec, engine, stages)
-    return Pipeline(stages, engine, seed=seed, baseline=spec.baseline, watcher=watcher)
+    return Pipeline(
+        stages,
+        engine,
+        seed=seed,
+        baseline=spec.baseline,
+        watcher=watcher,
+        known=known,
+        adapt=adapt,
+    )
 
 
 def check(spec: Spec) -> None:
@@ -45,6 +65,19 @@ def check(spec: Spec) -> None:
     benchmark(spec)
     executor(spec)
     _check_needs(spec, _engine(spec), _stages(spec))
+
+
+def training_rows(spec: Spec) -> list[Sample]:
+    """The benchmark's labelled rows for training, without those that it also asks.
+
+    Raises SpecError where it has none.
+    """
+    made = benchmark(spec)
+    train: Callable[[], Sequence[Sample]] | None = getattr(made, "train", None)
+    if train is None:
+        raise SpecError([_no_training_rows(spec)])
+    asked = {sample.task.input for sample in made.samples()}
+    return [row for row in train() if row.task.input not in asked]
 
 
 def plugins_used(spec: Spec) -> dict[str, JSON]:
@@ -62,10 +95,13 @@ def plugins_used(spec: Spec) -> dict[str, JSON]:
 
 
 def _stages(spec: Spec) -> Stages:
+    learner = _make("learner", spec.learner)
+    if getattr(learner, "needs_train", False):
+        learner.teach(partial(training_rows, spec))
     return Stages(
         estimator=_make("estimator", spec.estimator),
         generator=_make("generator", spec.generator),
-        learner=_make("learner", spec.learner),
+        learner=learner,
         inference=_make("inference", spec.inference),
         scorer=scorer(spec),
     )
@@ -84,7 +120,12 @@ def _make(role: str, component: Component) -> Any:
 
 def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:
     problems = []
-    for role in ("estimator", "generator", "learner", "inference"):
+    if getattr(stages.learner, "needs_train", False) and not hasattr(benchmark(spec), "train"):
+        problems.append(_no_training_rows(spec))
+    roles = ["estimator", "generator", "learner", "inference"]
+    if not getattr(stages.learner, "needs_examples", True):
+        roles.remove("generator")
+    for role in roles:
         lacking = sorted(getattr(stages, role).needs - engine.capabilities)
         if lacking:
             component: Component = getattr(spec, role)
@@ -98,3 +139,9 @@ def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:
             )
     if problems:
         raise SpecError(problems)
+
+
+def _no_training_rows(spec: Spec) -> Problem:
+    learner, asked = spec.learner.name, spec.benchmark.name
+    what = f"{learner!r} learns from labelled rows, and benchmark {asked!r} has none for training."
+    return Problem("/learner", what, 'Give the learner a "file", or choose another benchmark.')

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 VERBS = {
     "eval": "run a spec: estimate, adapt, answer, score; run again to resume",
     "validate": "check specs and tell all their problems at once",
+    "report": "runs as one HTML page that needs no network",
+    "compare": "two runs over the same samples, paired",
+    "calibrate": "what other thresholds would have done, from one set of estimates",
     "score": "score predictions that you already have, without a model",
     "plugins": "list what is installed and whether it loads",
     "schema": "print a JSON Schema: of specs, results, records",

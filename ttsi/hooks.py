@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from ttsi import registry
 from ttsi.errors import PluginError
 from ttsi.types import JSON, Record
+
+if TYPE_CHECKING:
+    from ttsi.runs import Run
 
 hookspec = pluggy.HookspecMarker("ttsi")
 hookimpl = pluggy.HookimplMarker("ttsi")
@@ -35,6 +38,10 @@ class Hookspecs:
     @hookspec
     def ttsi_run_finished(self, results: Mapping[str, JSON]) -> None:
         """After results.json has been written; `results` is its content."""
+
+    @hookspec
+    def ttsi_report_sections(self, run: Run) -> list[tuple[str, str]]:  # type: ignore[empty-body]
+        """More sections for the report of a run: (title, HTML) of each; the HTML is not escaped."""
 
 
 class _OnSample:
@@ -87,6 +94,11 @@ class Hooks:
     def run_finished(self, results: Mapping[str, JSON]) -> None:
         self._call("ttsi_run_finished", results=results)
 
+    def report_sections(self, run: Run) -> list[tuple[str, str]]:
+        """What all plugins add to the report of `run`, in the order in which they are found."""
+        found: list[list[tuple[str, str]]] = self._call("ttsi_report_sections", run=run)
+        return [section for sections in found for section in sections]
+
     def _register_named(self, name: str) -> None:
         # No spec names a hook plugin, so none is worth refusing a run for.
         try:
@@ -94,16 +106,18 @@ class Hooks:
         except PluginError as error:
             self._failed(name, "loading", str(error))
 
-    def _call(self, hook: str, **arguments: Any) -> None:
+    def _call(self, hook: str, **arguments: Any) -> list[Any]:
+        found: list[Any] = []
         plugins = self._manager.list_name_plugin()
         for name, plugin in plugins:
             if plugin is None:
                 continue
             others = [other for _, other in plugins if other is not None and other is not plugin]
             try:
-                self._manager.subset_hook_caller(hook, others)(**arguments)
+                found += self._manager.subset_hook_caller(hook, others)(**arguments)
             except (Exception, SystemExit) as error:  # a watcher's fault must not cost the run
                 self._failed(name, hook, f"{type(error).__name__}: {error}")
+        return found
 
     def _failed(self, name: str, hook: str, why: str) -> None:
         self.failures.append((name, hook, why))

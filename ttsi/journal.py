@@ -20,22 +20,26 @@ from ttsi.errors import CorruptAsset, RunError, StorageError
 from ttsi.records import from_json, to_line
 from ttsi.types import Record, Sample
 
+SAMPLES = "samples.jsonl"
+ESTIMATES = "estimates.jsonl"
+"""Records without adaptation: what a budget is shared out by, and what calibration looks at."""
+
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Journal:
-    """samples.jsonl of one seed's folder. Use as a context manager."""
+    """One seed's records, in `name` in its folder. Use as a context manager."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = SAMPLES) -> None:
         self.folder = folder
-        self.path = folder / "samples.jsonl"
+        self.path = folder / name
         self._file: FileIO | None = None
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         with storage(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / ".lock").open("ab")
+            self._lock = (self.folder / f".{self.path.name}.lock").open("ab")
         try:
             _take(self._lock, self.folder)
             with storage(self.path):
@@ -108,11 +112,13 @@ class Journal:
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Every record of a healed journal, in the order written."""
+    """Every record of a journal, in the order written; a torn last line is none."""
     if not path.exists():
         return
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
             try:
                 yield from_json(json.loads(line))
             except (KeyError, TypeError, ValueError) as error:

@@ -1,8 +1,10 @@
-"""An engine as a stage sees it, with a meter on it."""
+"""What stages spend: an engine with a meter on it, and a ledger for work outside the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from ttsi.protocols import Engine
@@ -16,6 +18,31 @@ from ttsi.types import (
     StageCost,
     TrainJob,
 )
+
+_ledger: ContextVar[MutableMapping[str, StageCost] | None] = ContextVar("ledger", default=None)
+
+
+def charge(
+    task_id: str, *, prompt_tokens: float = 0, completion_tokens: float = 0, usd: float = 0.0
+) -> None:
+    """Tell what a stage spent on a task outside the engine, at a teacher for instance.
+
+    To be called in the thread in which the stage's method was called; does nothing outside a run.
+    """
+    ledger = _ledger.get()
+    if ledger is not None:
+        spent = StageCost(0.0, prompt_tokens, completion_tokens, usd)
+        ledger[task_id] = ledger.get(task_id, StageCost()) + spent
+
+
+@contextmanager
+def charging(ledger: MutableMapping[str, StageCost]) -> Iterator[None]:
+    """What is charged inside is added to `ledger`, by task id."""
+    before = _ledger.set(ledger)
+    try:
+        yield
+    finally:
+        _ledger.reset(before)
 
 
 @dataclass

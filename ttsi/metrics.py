@@ -13,6 +13,7 @@ from typing import Any
 from ttsi.types import JSON, Reason, Record, Score
 
 CONFIDENCE = 0.95
+_COUNTS = ("samples", "errors", "uncertain", "adapted")
 
 
 def summarise(records: Sequence[Record]) -> dict[str, JSON]:
@@ -24,7 +25,7 @@ def summarise(records: Sequence[Record]) -> dict[str, JSON]:
         "change": paired_change(records),
         "uncertain": len(uncertain),
         "adapted": sum(record.adapted for record in records),
-        "not_generated": sum(not record.examples for record in uncertain),
+        "not_generated": sum(not record.adapted for record in uncertain),
         "estimator": estimator_quality(records),
         "stages": stage_costs(records, len(uncertain)),
     }
@@ -69,27 +70,29 @@ def _base(records: Sequence[Record]) -> dict[str, JSON] | None:
 
 def paired_change(records: Sequence[Record]) -> dict[str, JSON] | None:
     """Base against final on the same samples: flips and McNemar's exact two-sided p."""
-    from scipy.stats import binomtest
-
     pairs = [(r.base_score, r.final_score) for r in records if r.base_score and r.final_score]
     if not pairs:
         return None
     fixed = sum(final.correct and not base.correct for base, final in pairs)
     broken = sum(base.correct and not final.correct for base, final in pairs)
-    flips = fixed + broken
     return {
         "fixed": fixed,
         "broken": broken,
         "accuracy_points": 100 * (fixed - broken) / len(records),
-        "mcnemar_p": float(binomtest(fixed, flips).pvalue) if flips else 1.0,
+        "mcnemar_p": mcnemar(fixed, broken),
     }
 
 
-def estimator_quality(records: Sequence[Record]) -> dict[str, JSON] | None:
-    """The estimator as a detector of the base model's errors; a rate without cases is None.
+def mcnemar(fixed: int, broken: int) -> float:
+    """McNemar's exact two-sided p: each flip is as likely to go either way; 1 without flips."""
+    from scipy.stats import binomtest
 
-    J = TPR - FPR (Youden). AUROC is the chance that a wrong answer has the lower confidence.
-    """
+    flips = fixed + broken
+    return float(binomtest(fixed, flips).pvalue) if flips else 1.0
+
+
+def estimator_quality(records: Sequence[Record]) -> dict[str, JSON] | None:
+    """The estimator as a detector of the base model's errors: `detection`, and its AUROC."""
     cases = [
         (record.estimate.confidence, record.estimate.uncertain, not record.base_score.correct)
         for record in records
@@ -97,9 +100,20 @@ def estimator_quality(records: Sequence[Record]) -> dict[str, JSON] | None:
     ]
     if not cases:
         return None
-    hits = sum(flagged and wrong for _, flagged, wrong in cases)
-    false_alarms = sum(flagged and not wrong for _, flagged, wrong in cases)
-    wrong = sum(case[2] for case in cases)
+    return {
+        **detection([(flagged, wrong) for _, flagged, wrong in cases]),
+        "auroc": auroc([c[0] for c in cases if c[2]], [c[0] for c in cases if not c[2]]),
+    }
+
+
+def detection(cases: Sequence[tuple[bool, bool]]) -> dict[str, JSON]:
+    """Rates of a detector from (flagged, wrong) pairs; a rate without cases is None.
+
+    J = TPR - FPR (Youden); F1 is of the wrong among the flagged.
+    """
+    hits = sum(flagged and wrong for flagged, wrong in cases)
+    false_alarms = sum(flagged and not wrong for flagged, wrong in cases)
+    wrong = sum(is_wrong for _, is_wrong in cases)
     right = len(cases) - wrong
     tpr = hits / wrong if wrong else None
     fpr = false_alarms / right if right else None
@@ -109,11 +123,11 @@ def estimator_quality(records: Sequence[Record]) -> dict[str, JSON] | None:
         "fpr": fpr,
         "j": tpr - fpr if tpr is not None and fpr is not None else None,
         "f1": 2 * hits / found if found else None,
-        "auroc": _auroc([c[0] for c in cases if c[2]], [c[0] for c in cases if not c[2]]),
     }
 
 
-def _auroc(wrong: Sequence[float], right: Sequence[float]) -> float | None:
+def auroc(wrong: Sequence[float], right: Sequence[float]) -> float | None:
+    """The chance that a wrong answer has the lower confidence than a right one, ties half."""
     if not wrong or not right:
         return None
     from scipy.stats import mannwhitneyu
@@ -129,11 +143,13 @@ def stage_costs(records: Sequence[Record], uncertain: int) -> dict[str, JSON]:
         for stage, cost in record.costs.items():
             sums = total.setdefault(
                 stage,
-                {"seconds": 0.0, "prompt_tokens": 0.0, "completion_tokens": 0.0, "samples": 0},
+                dict.fromkeys(("seconds", "prompt_tokens", "completion_tokens", "usd"), 0.0)
+                | {"samples": 0},
             )
             sums["seconds"] += cost.seconds
             sums["prompt_tokens"] += cost.prompt_tokens
             sums["completion_tokens"] += cost.completion_tokens
+            sums["usd"] += cost.usd
             sums["samples"] += 1
     for sums in total.values():
         sums["seconds_per_sample"] = sums["seconds"] / sums["samples"]
@@ -148,6 +164,7 @@ def stage_costs(records: Sequence[Record], uncertain: int) -> dict[str, JSON]:
     return {
         "by_stage": total,
         "seconds": seconds,
+        "usd": sum(sums["usd"] for sums in total.values()),
         "seconds_per_uncertain_sample": adapting / uncertain if uncertain else None,
     }
 
@@ -156,7 +173,13 @@ def across_seeds(results: Mapping[int, Mapping[str, Any]]) -> dict[str, JSON]:
     """Mean, standard deviation and t-interval over seeds of the accuracies and their difference."""
     seeds = list(results)
     finals = [results[seed]["accuracy"] for seed in seeds]
-    summary: dict[str, JSON] = {"seeds": seeds, "accuracy": spread(finals)}
+    summary: dict[str, JSON] = {
+        "seeds": seeds,
+        **{key: sum(results[seed][key] for seed in seeds) for key in _COUNTS},
+        "accuracy": spread(finals),
+        "seconds": sum(results[seed]["stages"]["seconds"] for seed in seeds),
+        "usd": sum(results[seed]["stages"]["usd"] for seed in seeds),
+    }
     bases = [results[seed]["base"] for seed in seeds]
     if all(bases):
         accuracies = [base["accuracy"] for base in bases]
@@ -165,6 +188,12 @@ def across_seeds(results: Mapping[int, Mapping[str, Any]]) -> dict[str, JSON]:
             [final - base for final, base in zip(finals, accuracies, strict=True)]
         )
     return summary
+
+
+def grid(summaries: Sequence[Mapping[str, Any]]) -> dict[str, JSON]:
+    """One document over the cells of a matrix; each summary is `across_seeds` with its cell."""
+    cells = [{k: v for k, v in each.items() if k not in ("schema", "name")} for each in summaries]
+    return {"schema": "ttsi.grid/1", "name": summaries[0]["name"], "cells": cells}
 
 
 def spread(values: Sequence[float]) -> dict[str, JSON]:

@@ -2,7 +2,8 @@
 
     estimate -> answer unadapted -> generate for the uncertain -> learn -> answer adapted -> score
 
-Nothing carries over from sample to sample: a wave is a matter of speed.
+A run that adapts a fixed share of all samples goes over them twice: without adapting, and then with
+what is `known`. Nothing else carries over from sample to sample: a wave is a matter of speed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from ttsi.errors import EngineError, RunError, TtsiError
-from ttsi.metering import MeteredEngine
+from ttsi.metering import MeteredEngine, charging
 from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Scorer
 from ttsi.types import (
     JSON,
@@ -56,7 +57,7 @@ class Stages:
     scorer: Scorer
 
 
-@dataclass
+@dataclass(eq=False)
 class Story:
     """What is known so far of one sample in a wave."""
 
@@ -68,6 +69,13 @@ class Story:
     adapted: Completion | None = None
     costs: dict[str, StageCost] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, sample: Sample, known: Record | None) -> Story:
+        """The story so far: from the beginning, or with the estimate and base answer of `known`."""
+        if known is None:
+            return cls(sample)
+        return cls(sample, known.estimate, known.base, costs=dict(known.costs))
+
     @property
     def task(self) -> Task:
         return self.sample.task
@@ -78,7 +86,11 @@ class Story:
 
 
 class Pipeline:
-    """One run seed's Algorithm 1 on one engine."""
+    """One run seed's Algorithm 1 on one engine.
+
+    `known` holds records, by sample id, whose estimate and base answer are not to be made again.
+    With `adapt` False every sample is estimated and answered by the base model, and that is all.
+    """
 
     def __init__(
         self,
@@ -88,13 +100,19 @@ class Pipeline:
         seed: int,
         baseline: bool = True,
         watcher: Watcher | None = None,
+        known: Mapping[str, Record] | None = None,
+        adapt: bool = True,
     ) -> None:
         self._stages = stages
         self._engine = MeteredEngine(engine)
         self._seed = seed
         self._baseline = baseline
         self._watcher = watcher
+        self._known = known or {}
+        self._adapt = adapt
         self._stage = ""
+        # What was charged in a stage that failed is still owed when it is tried again.
+        self._owed: dict[str, dict[str, StageCost]] = {stage: {} for stage in STAGES}
         engine.load()
         self._digest = engine.digest()
 
@@ -106,7 +124,8 @@ class Pipeline:
         """
         finished: set[str] = set()
         try:
-            for record in self._wave([Story(sample) for sample in samples]):
+            known = self._known
+            for record in self._wave([Story.of(each, known.get(each.id)) for each in samples]):
                 finished.add(record.id)
                 yield record
         except Exception as error:
@@ -137,17 +156,21 @@ class Pipeline:
     # ------------------------------------------------------------ the stages, in order
 
     def _wave(self, stories: list[Story]) -> Iterator[Record]:
-        self._estimate(stories)
-        wants_base = self._baseline or self._stages.learner.needs_base
-        self._answer([story for story in stories if wants_base or not story.uncertain])
+        self._estimate([story for story in stories if story.estimate is None])
+        learner = self._stages.learner
+        wants_base = self._baseline or learner.needs_base or not self._adapt
+        wanting = [story for story in stories if wants_base or not story.uncertain]
+        self._answer([story for story in wanting if story.base is None])
+        uncertain = [story for story in stories if story.uncertain and self._adapt]
         for story in stories:
-            if not story.uncertain:
+            if story not in uncertain:
                 yield self._record(story)
 
-        uncertain = [story for story in stories if story.uncertain]
-        self._generate(uncertain)
-        taught = [story for story in uncertain if story.examples]
-        untaught = [story for story in uncertain if not story.examples]
+        needs_examples = getattr(learner, "needs_examples", True)
+        if needs_examples:
+            self._generate(uncertain)
+        taught = [story for story in uncertain if story.examples or not needs_examples]
+        untaught = [story for story in uncertain if story not in taught]
         self._answer([story for story in untaught if story.base is None])
         for story in untaught:
             yield self._record(story)
@@ -158,6 +181,8 @@ class Pipeline:
             yield self._record(story)
 
     def _estimate(self, stories: list[Story]) -> None:
+        if not stories:
+            return
         tasks = [story.task for story in stories]
         with self._stage_of("estimate", stories):
             estimates = self._stages.estimator.estimate(tasks, self._engine, self._seed)
@@ -232,11 +257,13 @@ class Pipeline:
         if self._watcher is not None:
             self._watcher.plan(stage, len(stories))
         self._engine.begin(tell)
+        owed = self._owed[stage]
         started = time.perf_counter()
-        yield
+        with charging(owed):
+            yield
         share = self._engine.spent.share(time.perf_counter() - started, len(stories))
         for story in stories:
-            story.costs[stage] = share
+            story.costs[stage] = share + owed.pop(story.sample.id, StageCost())
         reach(len(stories))
 
     # ------------------------------------------------------------ scores and records
@@ -250,7 +277,7 @@ class Pipeline:
         if story.base is not None:
             base_score = self._score(story.sample, story.base)
         note = ""
-        if story.uncertain and not story.examples:
+        if story.uncertain and self._adapt and story.adapted is None:
             note = "uncertain, but no valid example was generated: answered by the base model"
         return Record(
             id=story.sample.id,
@@ -292,6 +319,8 @@ def _receipt(
         return None
     seen = [example.digest for example in examples]
     receipt: dict[str, JSON] = {"digest": adaptation.digest, "examples": seen}
+    if adaptation.source:
+        receipt["source"] = adaptation.source
     if not isinstance(adaptation, Adapter):
         return {"kind": "demonstrations", **receipt}
     training = adaptation.training

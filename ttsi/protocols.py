@@ -38,6 +38,8 @@ class Benchmark(Protocol):
     """Real rows as Samples, rendered: instruction and tools in the system turn, the rest after.
 
     `revision` names the exact data (a digest); `scoring` holds the scorer options its labels need.
+    A benchmark that has labelled rows for training beside its test set offers them by a method
+    `train() -> Iterable[Sample]`.
     """
 
     @property
@@ -105,7 +107,10 @@ class Learner(Protocol):
     """T: an adaptation for each task, from its examples (never empty).
 
     `base` holds the unadapted answers, or None where there are none; a learner with `needs_base`
-    always gets them.
+    always gets them. Two more members are a learner's choice, for baselines that learn from
+    labelled rows: `needs_examples` False (G is not run, and `examples` are empty), and
+    `needs_train` True with a method `teach(train)`, which is given a function that returns the
+    benchmark's rows for training before the first wave.
     """
 
     @property

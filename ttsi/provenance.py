@@ -50,7 +50,7 @@ def commit() -> dict[str, JSON] | None:
     return {"commit": revision, "modified": bool(_git(root, "status", "--porcelain"))}
 
 
-def manifest(folder: Path) -> dict[str, JSON]:
+def manifest(folder: Path) -> dict[str, dict[str, JSON]]:
     """Size and SHA-256 of every finished file in a run's folder."""
     files = sorted(
         path
@@ -65,12 +65,12 @@ def manifest(folder: Path) -> dict[str, JSON]:
 
 
 def intact(folder: Path) -> bool:
-    """Whether the manifest of a run's folder is there and every file is as it says."""
+    """Whether the manifest of a run's folder is there and every file of it is as it says."""
     try:
-        recorded = json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError):
+        recorded = json.loads((folder / "manifest.json").read_text())["files"]
+        return bool(recorded.items() <= manifest(folder)["files"].items())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False
-    return bool(recorded == manifest(folder))
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -2,7 +2,9 @@
 
 OUT/NAME-HASH/seed-S/  spec.json spec.resolved.json env.json samples.jsonl
                        predictions.jsonl results.json manifest.json
+                       estimates.jsonl (with a budget, or after calibration)
 OUT/NAME-HASH/         results.json over the seeds
+OUT/NAME.grid.json     over the cells of a matrix
 """
 
 from __future__ import annotations
@@ -10,14 +12,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from ttsi import assemble, metrics, provenance
+from ttsi.budget import share_out, unadapted
 from ttsi.errors import RunError, UsageError
 from ttsi.hooks import Hooks
-from ttsi.journal import Journal, write_atomically
-from ttsi.pipeline import Pipeline, Watcher
+from ttsi.journal import ESTIMATES, SAMPLES, Journal, read, write_atomically
+from ttsi.pipeline import Watcher
 from ttsi.spec import Spec, load_document, load_spec, resolved
 from ttsi.types import JSON, Record, Sample
 
@@ -66,19 +70,53 @@ def evaluate(
     The same as `ttsi eval`: resumes what is unfinished in `out`, raises TtsiError where that exits.
     `hooks` are objects with methods marked `ttsi.hooks.hookimpl`; `fresh` forgets what was done.
     """
-    specs = load_spec(spec, overrides)
-    document = load_document(spec)
-    for cell in specs:
-        assemble.check(cell)
     watching = Hooks()
     for number, hook in enumerate(hooks):
         watching.register(hook, f"evaluate-{number}")
-    return [_Cell(cell, document, Path(out), reporter, watching, fresh).run() for cell in specs]
+    cells = _cells(spec, overrides, Path(out), reporter, watching, fresh)
+    results = [cell.run() for cell in cells]
+    if len(results) > 1:
+        path = Path(out) / f"{results[0].spec.name}.grid.json"
+        write_atomically(path, _pretty(metrics.grid([cell.summary for cell in results])))
+    return results
+
+
+def estimates(
+    spec: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path = "runs",
+    overrides: Mapping[str, Any] | None = None,
+    reporter: Reporter | None = None,
+    fresh: bool = False,
+) -> list[CellResult]:
+    """Estimate and answer all samples of a spec without adapting: `ttsi calibrate`.
+
+    Leaves seed-S/estimates.jsonl in each cell's folder, and makes nothing that lies there again;
+    what a run of the same spec has is taken from it. The results are those of the base model.
+    """
+    cells = _cells(spec, overrides, Path(out), reporter, Hooks(), fresh)
+    return [cell.estimate() for cell in cells]
 
 
 def run_name(spec: Spec) -> str:
     """NAME-HASH: the hash covers all that shapes results, so other settings get another folder."""
     return f"{spec.name}-{spec.digest.removeprefix('sha256:')[:10]}"
+
+
+def _cells(
+    source: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | None,
+    out: Path,
+    reporter: Reporter | None,
+    hooks: Hooks,
+    fresh: bool,
+) -> list[_Cell]:
+    """All is checked before anything is run."""
+    specs = load_spec(source, overrides)
+    document = load_document(source)
+    for spec in specs:
+        assemble.check(spec)
+    return [_Cell(spec, document, out, reporter, hooks, fresh) for spec in specs]
 
 
 @dataclass
@@ -92,24 +130,84 @@ class _Cell:
     hooks: Hooks
     fresh: bool
 
+    @property
+    def folder(self) -> Path:
+        return self.out / run_name(self.spec)
+
     def run(self) -> CellResult:
-        benchmark = assemble.benchmark(self.spec)
-        samples = list(benchmark.samples())
+        revision = assemble.benchmark(self.spec).revision()
+        samples = self._samples()
+        seeds = {
+            seed: self._seed(seed, samples, self.folder / f"seed-{seed}", revision)
+            for seed in self.spec.seeds
+        }
+        summary = self._summary(seeds)
+        write_atomically(self.folder / "results.json", _pretty(summary))
+        return CellResult(self.spec, self.folder, seeds, summary)
+
+    def estimate(self) -> CellResult:
+        samples = self._samples()
+        seeds = {}
+        for seed in self.spec.seeds:
+            folder = self.folder / f"seed-{seed}"
+            if self.reporter:
+                self.reporter.seed_started(self.spec, seed, len(samples), 0, folder)
+            records = self.estimates(seed, samples, folder)
+            if not (folder / "spec.resolved.json").exists():
+                self.write_head(folder)
+            seeds[seed] = metrics.summarise([records[sample.id] for sample in samples])
+        return CellResult(self.spec, self.folder, seeds, self._summary(seeds))
+
+    def estimates(self, seed: int, samples: list[Sample], folder: Path) -> dict[str, Record]:
+        """A record of every sample, without adaptation, errored ones too."""
+        with Journal(folder, ESTIMATES) as kept:
+            if self.fresh:
+                kept.restart()
+            done = kept.finished(samples)
+
+            def deliver(record: Record) -> None:
+                kept.append(record)
+                done[record.id] = record
+
+            of_run = self._of_run(folder)
+            for sample in samples:
+                # What the run of this spec knows needs no model.
+                record = of_run.get(sample.id)
+                if sample.id not in done and record and record.digest == sample.digest:
+                    deliver(record)
+            pending = [sample for sample in samples if sample.id not in done]
+            if pending:
+                made = partial(assemble.pipeline, self.spec, seed, self.reporter, adapt=False)
+                assemble.executor(self.spec).run(made, pending, deliver)
+        return done
+
+    def write_head(self, folder: Path) -> None:
+        """What is known of a run before it begins."""
+        write_atomically(folder / "spec.json", _pretty(self.document))
+        write_atomically(folder / "spec.resolved.json", _pretty(resolved(self.spec)))
+        environment = provenance.environment(assemble.plugins_used(self.spec))
+        write_atomically(folder / "env.json", _pretty(environment))
+
+    def _of_run(self, folder: Path) -> dict[str, Record]:
+        """What the seed's own run says of the base model, by id."""
+        if self.fresh:
+            return {}
+        found = (unadapted(record) for record in read(folder / SAMPLES))
+        return {record.id: record for record in found if record is not None}
+
+    def _samples(self) -> list[Sample]:
+        samples = list(assemble.benchmark(self.spec).samples())
         if not samples:
             raise UsageError(
                 f"Benchmark {self.spec.benchmark.name!r} has no samples with these options.",
                 where="/benchmark",
                 cure="Choose a limit of 1 or more.",
             )
-        folder = self.out / run_name(self.spec)
-        seeds = {
-            seed: self._seed(seed, samples, folder / f"seed-{seed}", benchmark.revision())
-            for seed in self.spec.seeds
-        }
+        return samples
+
+    def _summary(self, seeds: Mapping[int, Mapping[str, JSON]]) -> dict[str, JSON]:
         head = {"schema": "ttsi.summary/1", "name": self.spec.name, "cell": dict(self.spec.cell)}
-        summary = {**head, **metrics.across_seeds(seeds)}
-        write_atomically(folder / "results.json", _pretty(summary))
-        return CellResult(self.spec, folder, seeds, summary)
+        return {**head, "folder": self.folder.name, **metrics.across_seeds(seeds)}
 
     def _seed(
         self, seed: int, samples: list[Sample], folder: Path, revision: str
@@ -145,10 +243,7 @@ class _SeedRun:
         folder, spec = self.journal.folder, self.cell.spec
         # From here on results.json may be behind the journal.
         (folder / "manifest.json").unlink(missing_ok=True)
-        write_atomically(folder / "spec.json", _pretty(self.cell.document))
-        write_atomically(folder / "spec.resolved.json", _pretty(resolved(spec)))
-        environment = provenance.environment(assemble.plugins_used(spec))
-        write_atomically(folder / "env.json", _pretty(environment))
+        self.cell.write_head(folder)
         samples = len(self.samples)
         self.cell.hooks.run_started(
             {"name": spec.name, "seed": self.seed, "samples": samples, "folder": str(folder)}
@@ -156,11 +251,16 @@ class _SeedRun:
 
     def advance(self) -> list[dict[str, JSON]]:
         """Run what is pending; returns what the engines say of themselves."""
+        known = self._known()
         pending = [sample for sample in self.samples if sample.id not in self.done]
         if not pending:
             return []
-        executor = assemble.executor(self.cell.spec)
-        engines = executor.run(self._pipeline, pending, self._deliver)
+        # Where it is known which samples are uncertain, these make waves of their own.
+        pending.sort(key=lambda sample: sample.id in known and not _uncertain(known[sample.id]))
+        made = partial(
+            assemble.pipeline, self.cell.spec, self.seed, self.cell.reporter, known=known
+        )
+        engines = assemble.executor(self.cell.spec).run(made, pending, self._deliver)
         missing = [sample.id for sample in self.samples if sample.id not in self.done]
         if missing:
             raise RunError(
@@ -192,8 +292,21 @@ class _SeedRun:
         write_atomically(folder / "manifest.json", _pretty(provenance.manifest(folder)))
         self.cell.hooks.run_finished(results)
 
-    def _pipeline(self) -> Pipeline:
-        return assemble.pipeline(self.cell.spec, self.seed, self.cell.reporter)
+    def _known(self) -> dict[str, Record]:
+        """With a budget: estimates and base answers of all samples, and which are uncertain."""
+        budget = self.cell.spec.budget
+        if budget is None:
+            return {}
+        records = self.cell.estimates(self.seed, self.samples, self.journal.folder)
+        known = share_out(records.values(), budget)
+        for name, record in list(self.done.items()):
+            # A sample that could not be estimated the last time may have changed the choice.
+            if name in known and _uncertain(record) != _uncertain(known[name]):
+                del self.done[name]
+        for record in records.values():
+            if record.id not in known:
+                self._deliver(record)
+        return known
 
     def _deliver(self, record: Record) -> None:
         self.journal.append(record)
@@ -201,6 +314,10 @@ class _SeedRun:
         self.cell.hooks.sample_finished(record)
         if self.cell.reporter:
             self.cell.reporter.sample_finished(record, len(self.done), len(self.samples))
+
+
+def _uncertain(record: Record) -> bool:
+    return record.estimate is not None and record.estimate.uncertain
 
 
 def _prediction(record: Record) -> str:

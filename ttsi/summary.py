@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ttsi.progress import LABELS
@@ -30,6 +30,42 @@ def show(cell: CellResult, console: Console) -> None:
     for seed in cell.seeds:
         folder = cell.folder / f"seed-{seed}"
         console.print(f"{folder}/  {names}", soft_wrap=True, highlight=False)
+
+
+def show_grid(cells: Sequence[CellResult], console: Console) -> None:
+    """The cells of a matrix, a line each: accuracy over the seeds, change, cost."""
+    from rich.table import Table
+
+    table = Table(title=f"{cells[0].spec.name}, {len(cells)} cells", title_justify="left")
+    table.add_column("cell")
+    for head in ("base", "final", "change", "uncertain", "adapted", "errors", "seconds"):
+        table.add_column(head, justify="right")
+    for cell in cells:
+        summary = cell.summary
+        values = ", ".join(f"{_last(place)} {value}" for place, value in cell.spec.cell.items())
+        table.add_row(
+            values,
+            _spread(summary.get("base_accuracy")),
+            _spread(summary["accuracy"]),
+            _spread(summary.get("difference"), sign="+"),
+            *(str(summary[key]) for key in ("uncertain", "adapted", "errors")),
+            f"{summary['seconds']:.0f}",
+        )
+    console.print(table)
+    console.print("Accuracies in %, mean ± sd over the seeds; the folders' results.json have more.")
+    for cell in cells:
+        console.print(f"{cell.folder}/", soft_wrap=True, highlight=False)
+
+
+def _last(place: str) -> str:
+    return place.rsplit("/", 1)[-1]
+
+
+def _spread(spread: Mapping[str, Any] | None, sign: str = "") -> str:
+    if spread is None or spread["mean"] is None:
+        return "–"
+    sd = "" if spread["sd"] is None else f" ± {100 * spread['sd']:.1f}"
+    return f"{100 * spread['mean']:{sign}.1f}{sd}"
 
 
 def _rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -223,12 +223,14 @@ class Training:
 class Adapter:
     """LoRA weights for one input, in memory, in PEFT's own format.
 
-    `safetensors` are the bytes of adapter_model.safetensors, `config` is adapter_config.json.
+    `safetensors` are the bytes of adapter_model.safetensors, `config` is adapter_config.json;
+    `source` says what it was trained on where that was not the input's own examples.
     """
 
     safetensors: bytes = field(repr=False)
     config: Mapping[str, JSON]
     training: Training | None = None
+    source: str = ""
 
     @cached_property
     def digest(self) -> str:
@@ -240,6 +242,7 @@ class Demonstrations:
     """In-context adaptation: (input, output) turns that precede the question."""
 
     turns: tuple[tuple[str, str], ...]
+    source: str = ""
 
     @property
     def digest(self) -> str:
@@ -291,11 +294,24 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """This sample's even share of what its wave spent in a stage; shares add up to the whole."""
+    """This sample's even share of what its wave spent in a stage; shares add up to the whole.
+
+    What a plugin spent outside the engine (`ttsi.metering.charge`) is the sample's own: its tokens
+    are in the sums, `usd` is what they cost.
+    """
 
     seconds: float = 0.0
     prompt_tokens: float = 0.0
     completion_tokens: float = 0.0
+    usd: float = 0.0
+
+    def __add__(self, other: StageCost) -> StageCost:
+        return StageCost(
+            self.seconds + other.seconds,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.usd + other.usd,
+        )
 
 
 @dataclass(frozen=True, slots=True)

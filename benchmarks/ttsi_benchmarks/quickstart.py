@@ -7,6 +7,8 @@
                "calls": [{"name": "feed_pet", "arguments": {"name": "Rex"}}]}, ...]}
 
 Every parameter is required and every right value stands in the query. Two rows need two calls.
+`quickstart_train.json` holds rows for training, over the same tools: none of them asks for a tool
+that a test row asks for.
 """
 
 from __future__ import annotations
@@ -33,18 +35,26 @@ class Quickstart(Selection):
     scoring: ClassVar[Mapping[str, JSON]] = {}
 
     def all_samples(self) -> list[Sample]:
-        data = _read()
-        tools = {name: _tool(name, given) for name, given in data["tools"].items()}
-        return [_sample(f"quickstart/{i}", row, tools) for i, row in enumerate(data["rows"])]
+        return _samples("quickstart", _read("quickstart.json")["rows"])
+
+    def train(self) -> list[Sample]:
+        """Rows for training: quickstart/train/0 to 23. Options of selection do not apply."""
+        return _samples("quickstart/train", _read("quickstart_train.json")["rows"])
 
     def revision(self) -> str:
-        return json_digest(_read())
+        return json_digest(_read("quickstart.json"))
 
 
-def _read() -> dict[str, Any]:
-    file = resources.files("ttsi_benchmarks").joinpath("quickstart.json")
+def _read(name: str) -> dict[str, Any]:
+    file = resources.files("ttsi_benchmarks").joinpath(name)
     data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return data
+
+
+def _samples(prefix: str, rows: list[Mapping[str, Any]]) -> list[Sample]:
+    pool = _read("quickstart.json")["tools"]
+    tools = {name: _tool(name, given) for name, given in pool.items()}
+    return [_sample(f"{prefix}/{i}", row, tools) for i, row in enumerate(rows)]
 
 
 def _tool(name: str, given: Mapping[str, Any]) -> Tool:

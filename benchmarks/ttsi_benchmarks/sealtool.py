@@ -22,6 +22,7 @@ from typing import ClassVar
 
 from ttsi.types import JSON, Sample
 from ttsi_benchmarks._hammer import files_revision, hammer_asset, read_rows, to_sample
+from ttsi_benchmarks._seal import single_call_rows
 from ttsi_benchmarks._select import Selection
 
 ASSET = hammer_asset("sealtool", "113238730efce7de0044547bc2d0aab5e877c4e1c2bafe711a3c2390075ebaef")
@@ -42,6 +43,18 @@ class SealTool(Selection):
         return [
             to_sample(f"sealtool/{i}", row, instruction=INSTRUCTION, input=row["query"])
             for i, row in enumerate(read_rows(ASSET))
+        ]
+
+    def train(self) -> list[Sample]:
+        """The single-call rows of Seal-Tools' development file: sealtool/train/0 to 199.
+
+        Rows that ask what a test row asks are left out. Options of selection do not apply.
+        """
+        asked = {row["query"] for row in read_rows(ASSET)}
+        return [
+            to_sample(f"sealtool/train/{i}", row, instruction=INSTRUCTION, input=row["query"])
+            for i, row in single_call_rows().items()
+            if row["query"] not in asked
         ]
 
     def revision(self) -> str:

@@ -130,11 +130,13 @@ def _reporter(args: argparse.Namespace) -> Silent:
 def _show(cells: list[CellResult]) -> None:
     from rich.console import Console
 
-    from ttsi.summary import show
+    from ttsi.summary import show, show_grid
 
     console = Console()
-    for cell in cells:
-        show(cell, console)
+    if len(cells) > 1:
+        show_grid(cells, console)
+    else:
+        show(cells[0], console)
     failed = sum(cell.errors for cell in cells)
     if failed:
         print(

@@ -3,7 +3,8 @@
     load_spec("spec.json", {"benchmark.limit": 5})  ->  [Spec, ...]     one per cell of the matrix
     resolved(spec)                                  ->  the same, with every default written out
 
-Reading is in reading, layers and matrix in layering, faults in checking, the schema in schema.
+Reading is in reading, layers in layering, the grid's axes in matrix, faults in checking, the
+schema in schema.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One evaluation. `cell`: JSON pointer -> value, for a spec that is one cell of a matrix."""
+    """One evaluation. `cell`: axis -> value, or variant's label, for one cell of a matrix."""
 
     name: str
     model: Mapping[str, JSON]
@@ -51,6 +52,7 @@ class Spec:
     scorer: Component
     seeds: tuple[int, ...] = (0,)
     baseline: bool = True
+    budget: float | None = None
     cell: Mapping[str, JSON] = field(default_factory=dict)
 
     @property
@@ -113,6 +115,7 @@ def resolved(spec: Spec) -> dict[str, JSON]:
         document[key] = {"name": component.name, **effective_options(spec, key)}
     document["seeds"] = list(spec.seeds)
     document["baseline"] = spec.baseline
+    document["budget"] = spec.budget
     return document
 
 
@@ -137,6 +140,7 @@ def _build(document: Mapping[str, JSON], cell: Mapping[str, JSON], fallback: str
         model={"id": model} if isinstance(model, str) else model,
         seeds=tuple(int(seed) for seed in document.get("seeds", [0])),
         baseline=document.get("baseline", True),
+        budget=_canonical(document.get("budget"), {"type": "number"}),
         cell=cell,
         **components,
     )

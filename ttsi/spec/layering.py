@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ttsi.errors import Problem
+from ttsi.spec.matrix import Choice, axes_of, unless_set
 from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS
 from ttsi.spec.wording import pointer, tokens_of, value_in_words
-from ttsi.suggest import did_you_mean
 
 _ENVIRONMENT = {
     "TTSI_MODEL": "/model/id",
@@ -20,8 +21,6 @@ _ENVIRONMENT = {
     "TTSI_SEEDS": "/seeds",
     "TTSI_WAVE": "/executor/wave",
 }
-# Seeds and executor shape no result, so cells that differ in them would be one and the same run.
-_MAY_VARY = ("model", "baseline", *(key for key in COMPONENTS if key != "executor"))
 _MOST_CELLS = 1000
 
 
@@ -35,12 +34,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One document of a grid, and the values at which it stands there (none: no matrix)."""
+    """One document of a grid, and where it stands there: axis -> value or label (no matrix: none).
+
+    `places` tells where the matrix writes each value that it sets: pointer -> pointer.
+    """
 
     document: dict[str, Any]
     values: Mapping[str, Any]
     places: Mapping[str, str]
-    """Where in the matrix each value is written: pointer -> pointer."""
 
 
 def settings(overrides: Mapping[str, Any] | None) -> dict[str, Setting]:
@@ -71,65 +72,44 @@ def _integer_or_text(text: str) -> int | str:
 def cells(document: Any, fixed: Mapping[str, Setting]) -> tuple[list[Cell], list[Problem]]:
     """Every cell of the grid with the fixed settings applied; one cell where there is no matrix.
 
-    An axis that a fixed setting overrides drops out; so does one that has a problem.
+    What a fixed setting overrides leaves the axes; so does whatever has a problem.
     """
     base = {key: value for key, value in document.items() if key != "matrix"}
-    axes, problems = _axes(document.get("matrix"))
-    axes = {axis: values for axis, values in axes.items() if axis not in fixed}
-    count = 1
-    for values in axes.values():
-        count *= len(values)
+    axes, problems = axes_of(document.get("matrix"))
+    axes = unless_set(axes, fixed)
+    count = math.prod(len(choices) for choices in axes.values())
     if count > _MOST_CELLS:
         problems.append(Problem("/matrix", f"makes {count} cells; {_MOST_CELLS} is the most."))
-        axes = {axis: values[:1] for axis, values in axes.items()}
-    steps = (range(len(values)) for values in axes.values())
-    made = [_cell(base, axes, indices, fixed, problems) for indices in itertools.product(*steps)]
+        axes = {axis: choices[:1] for axis, choices in axes.items()}
+    made = [
+        _cell(base, dict(zip(axes, chosen, strict=True)), fixed, problems)
+        for chosen in itertools.product(*axes.values())
+    ]
     return made, problems
-
-
-def _axes(matrix: Any) -> tuple[dict[str, list[Any]], list[Problem]]:
-    problems: list[Problem] = []
-    axes: dict[str, list[Any]] = {}
-    if not isinstance(matrix, dict):
-        return axes, []  # the schema tells what is wrong with a matrix that is not an object
-    for axis, values in matrix.items():
-        first = tokens_of(axis)[0] if axis.startswith("/") else ""
-        if not axis.startswith("/"):
-            message = "a matrix key is a JSON pointer and begins with a slash."
-            cure = f'Write "/{axis.replace(".", "/")}".' if axis else ""
-            problems.append(Problem(pointer("matrix", axis), message, cure))
-        elif first not in _MAY_VARY:
-            message = f'"{first}" cannot vary in a matrix.'
-            cure = did_you_mean(first, _MAY_VARY, noun="keys that can")
-            problems.append(Problem(pointer("matrix", axis), message, cure))
-        elif isinstance(values, list) and values:
-            axes[axis] = values
-    # The shorter pointer first: an axis may replace a component, another then set its option.
-    return dict(sorted(axes.items(), key=lambda item: item[0].count("/"))), problems
 
 
 def _cell(
     base: dict[str, Any],
-    axes: Mapping[str, list[Any]],
-    indices: tuple[int, ...],
+    chosen: Mapping[str, Choice],
     fixed: Mapping[str, Setting],
     problems: list[Problem],
 ) -> Cell:
     document = copy.deepcopy(base)
-    values, places = {}, {}
-    for (axis, choices), index in zip(axes.items(), indices, strict=True):
-        values[axis] = choices[index]
-        places[axis] = pointer("matrix", axis, index)
-        if not _put(document, tokens_of(axis), copy.deepcopy(choices[index])):
-            message = "this pointer leads nowhere in the spec."
-            problems.append(Problem(pointer("matrix", axis), message))
+    changes = [change for choice in chosen.values() for change in choice.changes]
+    # The shorter pointer first: one axis may replace a component, another then set its option.
+    problems += [
+        Problem(change.key, "this pointer leads nowhere in the spec.")
+        for change in sorted(changes, key=lambda change: change.target.count("/"))
+        if not _put(document, tokens_of(change.target), copy.deepcopy(change.value))
+    ]
     for place, setting in fixed.items():
         tokens = tokens_of(place)
         if place == "/matrix":
             continue
         if tokens[0] == "matrix" or not _put(document, tokens, copy.deepcopy(setting.value)):
             problems.append(Problem(place, f"{setting.source} cannot set this key of the spec."))
-    return Cell(document, values, places)
+    values = {axis: choice.shown for axis, choice in chosen.items()}
+    return Cell(document, values, {change.target: change.place for change in changes})
 
 
 def _put(document: dict[str, Any], tokens: list[str], value: Any) -> bool:
@@ -174,10 +154,10 @@ def with_origin(problem: Problem, cell: Cell, fixed: Mapping[str, Setting]) -> P
         if _within(problem.pointer, place):
             message = f"{problem.message.rstrip('.')} (set by {setting.source})."
             return Problem(problem.pointer, message, problem.cure)
-    for axis in sorted(cell.values, key=len, reverse=True):
-        if _within(problem.pointer, axis):
-            rest = problem.pointer.removeprefix(axis)
-            return Problem(cell.places[axis] + rest, problem.message, problem.cure)
+    for target in sorted(cell.places, key=len, reverse=True):
+        if _within(problem.pointer, target):
+            rest = problem.pointer.removeprefix(target)
+            return Problem(cell.places[target] + rest, problem.message, problem.cure)
     return problem
 
 

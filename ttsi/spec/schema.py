@@ -32,6 +32,10 @@ DEFAULTS: dict[str, Any] = {
 }
 DEFAULT_MODEL = "smollm2-135m"
 
+# Python lets $ stand before a last line break; the look-ahead does not.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)"
+NAME_IN_WORDS = "letters, digits, dots, underscores and hyphens, a letter or digit first"
+
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _LARGEST_SEED = 2**53 - 1  # the integers that every JSON reader keeps exact
 
@@ -112,9 +116,8 @@ def _plain_keys() -> dict[str, Any]:
         "ttsi": {"const": 1, "default": 1, "description": "The version of the spec format."},
         "name": {
             "type": "string",
-            # Python lets $ stand before a last line break; the look-ahead does not.
-            "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)",
-            "$comment": "letters, digits, dots, underscores and hyphens, a letter or digit first",
+            "pattern": NAME,
+            "$comment": NAME_IN_WORDS,
             "maxLength": 100,
             "description": "Names the run's folder. Default: the file's name.",
         },
@@ -140,11 +143,26 @@ def _plain_keys() -> dict[str, Any]:
             "default": True,
             "description": "Answer every sample with the unadapted model too.",
         },
+        "budget": {
+            "type": ["number", "null"],
+            "exclusiveMinimum": 0,
+            "maximum": 1,
+            "default": None,
+            "description": "Adapt to this share of the samples, the least confident ones, instead "
+            "of those under a threshold. All are estimated first.",
+        },
         "matrix": {
             "type": "object",
-            "description": "A grid: JSON pointers into this spec, each with the values it takes.",
-            "propertyNames": {"pattern": "^/"},
-            "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": True},
+            "description": "A grid: JSON pointers into this spec, each with the values it takes; "
+            "or names of axes, each with variants: a label, and what it sets by JSON pointer.",
+            "propertyNames": {"pattern": f"^/|{NAME}"},
+            "patternProperties": {"^/": {"type": "array", "minItems": 1, "uniqueItems": True}},
+            "additionalProperties": {
+                "type": "object",
+                "propertyNames": {"pattern": NAME},
+                "additionalProperties": {"type": "object", "propertyNames": {"pattern": "^/"}},
+                "minProperties": 1,
+            },
             "minProperties": 1,
         },
     }

@@ -43,12 +43,18 @@ def vote(task: Task, answers: Sequence[Completion]) -> Completion:
     """The first answer of the winning group, with the tokens of all. What cannot be parsed has no
     vote, unless nothing can."""
     readable = [answer for answer in answers if answer.status is ParseStatus.OK] or answers
-    groups: dict[str, list[Completion]] = {}
-    for answer in readable:
-        same = canonical_calls(task.tools, answer.calls) or answer.status.value
-        groups.setdefault(same, []).append(answer)
+    groups = same_calls(task, readable)
     winner = max(groups.values(), key=lambda group: (len(group), _mean_logprob(group)))[0]
     return replace(winner, completion_tokens=sum(answer.completion_tokens for answer in answers))
+
+
+def same_calls(task: Task, answers: Sequence[Completion]) -> dict[str, list[Completion]]:
+    """Answers in groups whose calls score alike; those without calls by their parse status."""
+    groups: dict[str, list[Completion]] = {}
+    for answer in answers:
+        same = canonical_calls(task.tools, answer.calls) or answer.status.value
+        groups.setdefault(same, []).append(answer)
+    return groups
 
 
 def _mean_logprob(group: Sequence[Completion]) -> float:

@@ -14,8 +14,8 @@ from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 
 
 @dataclass(frozen=True)
-class LoraSft:
-    """The paper's recipe. With K=1 its three steps have rates 0, lr, lr/2: two real updates."""
+class Recipe:
+    """Options of training an adapter. The defaults are the paper's."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"train", "adapters"})
 
@@ -34,6 +34,15 @@ class LoraSft:
         "Where the adapter begins to act: at the prompt's first token, or at its user turn, so "
         "that what the base model has read of instruction and tools is not read again.",
     )
+
+    def recipe(self) -> LoraRecipe:
+        return LoraRecipe(**{part.name: getattr(self, part.name) for part in fields(LoraRecipe)})
+
+
+@dataclass(frozen=True)
+class LoraSft(Recipe):
+    """The paper's recipe. With K=1 its three steps have rates 0, lr, lr/2: two real updates."""
+
     target: Literal["tool_call", "as_answered"] = option("tool_call", TARGET_HELP)
 
     @property
@@ -48,7 +57,7 @@ class LoraSft:
         engine: Engine,
         seed: int,
     ) -> list[Adaptation]:
-        recipe = LoraRecipe(**{part.name: getattr(self, part.name) for part in fields(LoraRecipe)})
+        recipe = self.recipe()
         jobs = []
         for task, some, answer in zip(tasks, examples, base, strict=True):
             pairs = tuple(

@@ -1,0 +1,43 @@
+"""H by entropy: how evenly the model's probability is spread over the tools' names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.types import Estimate, Task
+from ttsi_plugins.estimators._candidates import Candidates, entropy, softmax
+
+
+def evenness(logprobs: Sequence[float]) -> float:
+    """H(p) / log n in [0, 1] with p = softmax(l); 0 for fewer than two candidates."""
+    if len(logprobs) < 2:
+        return 0.0
+    return min(1.0, max(0.0, entropy(softmax(logprobs)) / math.log(len(logprobs))))
+
+
+@dataclass(frozen=True)
+class Entropy(Candidates):
+    """u = 1 - H(p) / log n over the n tool names; uncertain iff u < threshold.
+
+    Unlike the margin it also sees doubt among names that are not the two likeliest. The default
+    threshold is about where the paper's lies: among five tools a margin of 0.95 is a u of 0.86
+    (what is left is spread evenly) to 0.93 (one other name has it all).
+    """
+
+    threshold: float = option(
+        0.9, "Adapt where one minus the relative entropy is below this.", minimum=0, maximum=1
+    )
+
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
+        names = [self.names(task) for task in tasks]
+        scored = self.score(self.prompts(tasks, engine), names, engine)
+        estimates = []
+        for some, values in zip(names, scored, strict=True):
+            confidence = 1.0 - evenness(values)
+            scores = dict(zip(some, values, strict=True))
+            estimates.append(Estimate(confidence, confidence < self.threshold, scores))
+        return estimates

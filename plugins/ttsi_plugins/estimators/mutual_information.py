@@ -1,0 +1,97 @@
+"""H by mutual information of two answers, the second given in knowledge of the first.
+
+After the idea of Yadkori et al. 2024 (arXiv 2406.02543): where a model knows the answer, being told
+of another one does not move it; where it does not, it follows. Over the n names on offer, without
+sampling:
+
+    Q1(i)    softmax over the names of log P(name i | prompt)
+    Q2(j|i)  the same where the prompt adds that another answer to the request called name i
+    Q(i, j)  Q1(i) Q2(j|i), and its marginal M(j) = sum_k Q1(k) Q2(j|k)
+    I        sum_ij Q(i, j) log(Q2(j|i) / M(j)), in nats: the divergence of Q from Q1 x M
+    u        1 - I / log n
+
+0 <= I <= H(Q1) <= log n. I = 0 where what was said before changes nothing, however even Q1 is: two
+tools that would do equally well are no lack of knowledge. I = H(Q1) where the second answer always
+copies the first. So I measures how far the model lets itself be talked round, and not the noise in
+the request; u is never below that of `entropy` with the same options.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.types import Estimate, Message, Prompt, Task
+from ttsi_plugins.estimators._candidates import NO_CALL, Candidates, softmax
+
+CALLED = "Another answer to this request called {name}."
+MADE_NO_CALL = "Another answer to this request called no tool."
+
+
+def mutual_information(first: Sequence[float], then: Sequence[Sequence[float]]) -> float:
+    """I of Q1 = first[i] and Q2 = then[i][j], in nats; at least 0."""
+    marginal = [
+        math.fsum(p * row[j] for p, row in zip(first, then, strict=True)) for j in range(len(first))
+    ]
+    terms = (
+        p * q * (math.log(q) - math.log(marginal[j]))
+        for p, row in zip(first, then, strict=True)
+        for j, q in enumerate(row)
+        if p * q > 0
+    )
+    return max(0.0, math.fsum(terms))
+
+
+@dataclass(frozen=True)
+class MutualInformation(Candidates):
+    """u = 1 - I / log n; uncertain iff u < threshold. 1 for fewer than two names.
+
+    Costs n + 1 prompts that are alike up to the end of the user's turn. As I <= H(Q1), the default
+    threshold, `entropy`'s, adapts to those of its inputs whose doubt another answer could sway.
+    """
+
+    threshold: float = option(
+        0.9,
+        "Adapt where one minus the relative mutual information is below this.",
+        minimum=0,
+        maximum=1,
+    )
+
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
+        names = [self.names(task) for task in tasks]
+        asked = [
+            [prompt, *(_told(prompt, name) for name in some if len(some) > 1)]
+            for prompt, some in zip(self.prompts(tasks, engine), names, strict=True)
+        ]
+        scored = iter(
+            self.score(
+                [prompt for prompts in asked for prompt in prompts],
+                [some for prompts, some in zip(asked, names, strict=True) for _ in prompts],
+                engine,
+            )
+        )
+        return [
+            self._judge(some, len(prompts), scored)
+            for prompts, some in zip(asked, names, strict=True)
+        ]
+
+    def _judge(self, names: Sequence[str], count: int, scored: Iterator[list[float]]) -> Estimate:
+        """From the next `count` of the values scored: of the plain prompt, and of each extended."""
+        values, *extended = (next(scored) for _ in range(count))
+        confidence = 1.0
+        if extended:
+            found = mutual_information(softmax(values), [softmax(row) for row in extended])
+            confidence = min(1.0, max(0.0, 1.0 - found / math.log(len(names))))
+        scores = dict(zip(names, values, strict=True))
+        return Estimate(confidence, confidence < self.threshold, scores)
+
+
+def _told(prompt: Prompt, name: str) -> Prompt:
+    """The prompt whose user's turn ends in what another answer called: all before stays shared."""
+    line = MADE_NO_CALL if name == NO_CALL else CALLED.format(name=name)
+    last = prompt.messages[-1]
+    told = Message(last.role, f"{last.content}\n\n{line}")
+    return replace(prompt, messages=(*prompt.messages[:-1], told))

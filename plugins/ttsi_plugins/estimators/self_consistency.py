@@ -1,0 +1,52 @@
+"""H by self-consistency: how many of several sampled answers make the same calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ttsi.digests import draw_seed
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.types import Completion, Estimate, ParseStatus, Task
+from ttsi_plugins.inference._requests import Decoding, read_completion
+from ttsi_plugins.inference.majority_vote import same_calls
+
+
+def agreement(task: Task, answers: Sequence[Completion]) -> float:
+    """Share of the largest group of `answers` that score alike, in (0, 1].
+
+    Answers without a call agree in making none. One whose call cannot be read agrees with no other:
+    what it meant is not known.
+    """
+    readable = [answer for answer in answers if answer.status is not ParseStatus.UNPARSABLE]
+    groups = same_calls(task, readable).values()
+    return max((len(group) for group in groups), default=1) / len(answers)
+
+
+@dataclass(frozen=True)
+class SelfConsistency(Decoding):
+    """u = share of the answers that make the commonest calls; uncertain iff u < threshold.
+
+    u has the steps 1/n to 1. The paper's sampling is narrow (temperature 0.7, top-p 0.8), so that
+    any dissent says something: by the default threshold fewer than 20 answers must be unanimous.
+    """
+
+    samples: int = option(5, "How many answers are drawn.", minimum=2)
+    threshold: float = option(
+        0.95, "Adapt where a smaller share of the answers agrees.", minimum=0, maximum=1
+    )
+
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
+        requests = [
+            self.request(task, None, draw_seed(seed, task.id, "estimate", draw))
+            for task in tasks
+            for draw in range(self.samples)
+        ]
+        answers = [read_completion(generation) for generation in engine.generate(requests)]
+        estimates = []
+        for at, task in enumerate(tasks):
+            own = answers[at * self.samples : (at + 1) * self.samples]
+            confidence = agreement(task, own)
+            estimates.append(Estimate(confidence, confidence < self.threshold))
+        return estimates

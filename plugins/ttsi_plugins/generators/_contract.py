@@ -1,0 +1,98 @@
+"""What generators of training examples share: what they ask for, and what they accept (F.2).
+
+A writer is shown the task's instruction and input, never a label, and asked for one new request
+with the calls that answer it. The instruction holds the tool list, so variants keep it word for
+word: a rewritten one would offer other tools.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias
+
+from ttsi.calls import calls_schema
+from ttsi.scoring.objects import find_object
+from ttsi.scoring.parse import calls_of, parse_calls
+from ttsi.types import Example, Message, Task
+from ttsi.validation import argument_faults
+
+PromptForm: TypeAlias = Literal["quoted", "seed_first"]
+
+SEED_FIRST = """A user of this assistant wrote:
+
+{seed}
+
+Write what another user could ask: a similar request in other words, with other names and \
+values. Use the same JSON form, and add the calls that answer it under the key "output". Every \
+value in the calls comes from the new request. Reply with that JSON object and nothing else."""
+
+WRITER = "You write training data for assistants that answer requests by calling tools."
+
+QUOTED = """These are an assistant's instructions:
+
+{instruction}
+
+A user of that assistant wrote:
+
+{seed}
+
+Do not answer this request. Write one new training example like it: what another user could ask, \
+in other words and with other names and values, and the calls that the assistant should answer \
+with. Every value in the calls comes from the new request. Reply with one JSON object and nothing \
+else: {{"input": "the new request", "output": [{{"name": "tool_name", "arguments": {{...}}}}]}}"""
+
+
+def messages(task: Task, form: PromptForm) -> tuple[Message, ...]:
+    """The chat that asks for one example like `task`."""
+    seed = json.dumps({"input": task.input}, ensure_ascii=False)
+    if form == "seed_first":
+        return (task.messages[0], Message("user", SEED_FIRST.format(seed=seed)))
+    ask = QUOTED.format(instruction=task.instruction, seed=seed)
+    return (Message("system", WRITER), Message("user", ask))
+
+
+def example_schema(task: Task, max_calls: int) -> dict[str, Any]:
+    """JSON Schema of an output that satisfies all of the contract but the input's being new."""
+    return {
+        "type": "object",
+        "properties": {
+            "input": {"type": "string", "minLength": 4},
+            "output": calls_schema(task.tools, most=max_calls),
+        },
+        "required": ["input", "output"],
+        "additionalProperties": False,
+    }
+
+
+def accept(task: Task, k: int, attempt: int, text: str) -> Example | None:
+    """The k-th example of `task`, from the output `text` of `attempt` (0, 1, ...).
+
+    None where it breaks the contract of F.2.
+    """
+    made = find_object(text, ("input", "output"))
+    if made is None or not isinstance(made["input"], str):
+        return None
+    new_input = made["input"].strip()
+    written = made["output"]
+    calls = parse_calls(written).calls if isinstance(written, str) else calls_of(written)
+    if not calls:
+        return None
+    if not new_input or _folded(new_input) == _folded(task.input):
+        return None
+    if any(argument_faults(task.tools, call) for call in calls):
+        return None
+    variant = task.variant(str(k), input=new_input)
+    return Example(variant, calls, text, attempts=attempt + 1)
+
+
+def distinct(examples: Iterable[Example]) -> list[Example]:
+    """The first of each digest, in order."""
+    kept: dict[str, Example] = {}
+    for example in examples:
+        kept.setdefault(example.digest, example)
+    return list(kept.values())
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

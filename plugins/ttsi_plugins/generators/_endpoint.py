@@ -1,0 +1,236 @@
+"""An OpenAI-compatible endpoint: how it is reached, and what its answers and failures come to.
+
+The `openai` client sends and retries: on 408, 409, 429, 5xx, a time-out or a lost connection it
+waits as `Retry-After` asks, or else 0.5 s, doubled each time up to 8 s, with jitter; where it asks
+for more than two minutes it gives up. The body of an answer is read here: the client's own objects
+are lenient with what is no chat completion, and it raises what it likes on what is not JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+from ttsi.data import offline
+from ttsi.digests import json_digest
+from ttsi.errors import EngineError, MissingAsset, RunError, TtsiError
+from ttsi_plugins.generators._answers import Answer, Answers
+
+Made = TypeVar("Made")
+
+_LONGEST_WAIT = 120.0
+_SHOWN = 300
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the endpoint is, and how it may be used. `timeout`: seconds without a byte."""
+
+    base_url: str
+    key: str = field(repr=False)
+    key_env: str
+    concurrency: int
+    timeout: float
+    retries: int
+
+    @property
+    def place(self) -> str:
+        """The address without what may be secret in it."""
+        parts = urlsplit(self.base_url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+
+    @property
+    def local(self) -> bool:
+        host = urlsplit(self.base_url).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+    @property
+    def patience(self) -> float:
+        """Seconds for all tries of a request: servers that trickle must not hold a run for ever."""
+        return (self.retries + 1) * self.timeout + self.retries * _LONGEST_WAIT
+
+
+class Endpoint:
+    """Asks at most `server.concurrency` questions at a time. Use as an async context manager."""
+
+    def __init__(self, server: Server, answers: Answers) -> None:
+        self.server = server
+        self._answers = answers
+        self._places = asyncio.Semaphore(server.concurrency)
+        self._refused: TtsiError | None = None
+
+    async def __aenter__(self) -> Self:
+        import openai
+
+        self._client = openai.AsyncOpenAI(
+            api_key=self.server.key,
+            base_url=self.server.base_url,
+            timeout=self.server.timeout,
+            max_retries=self.server.retries,
+        )
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._client.close()
+
+    async def ask(self, body: Mapping[str, Any], draw: int) -> Answer | TtsiError:
+        """The answer to one chat request; its `draw` tells it from others with the same body.
+
+        An error is returned, not raised, so that the answers beside it are not lost: EngineError
+        where this request failed for good, another kind where every further one would.
+        """
+        key = json_digest([self.server.base_url, body, draw])
+        async with self._places:
+            known = self._refused or self._answers.get(key)
+            if known is not None:
+                return known
+            outcome = await self._post(body)
+        if isinstance(outcome, Answer | EngineError):
+            self._answers.put(key, outcome, str(body["model"]))
+        else:
+            self._refused = outcome
+        return outcome
+
+    async def _post(self, body: Mapping[str, Any]) -> Answer | TtsiError:
+        import openai
+
+        if offline() and not self.server.local:
+            return _forbidden(self.server)
+        named = {key: body[key] for key in ("model", "messages")}
+        extra = {key: value for key, value in body.items() if key not in named}
+        create = self._client.chat.completions.with_raw_response.create
+        try:
+            async with asyncio.timeout(self.server.patience):
+                response = await create(**named, extra_body=extra)
+        except openai.APIStatusError as error:
+            return _refusal(error.status_code, error.body, self.server)
+        except (openai.APIConnectionError, TimeoutError) as error:
+            return _no_answer(error, self.server)
+        return read(response.http_response.content)
+
+
+def run(work: Coroutine[Any, Any, Made]) -> Made:
+    """The coroutine's result, from a thread that may have an event loop of its own (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def read(content: bytes) -> Answer:
+    """The answer in the body of a 200, whatever that body is. A null content is an empty text."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        return Answer("", sound=False)
+    usage = document.get("usage")
+    tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    match document.get("choices"):
+        case [{"message": {"content": str(text)}}, *_]:
+            return Answer(text, *tokens)
+        case [{"message": {}}, *_]:
+            return Answer("", *tokens)
+    return Answer("", *tokens, sound=False)
+
+
+def _count(usage: Any, name: str) -> int:
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if type(value) is int and value > 0 else 0
+
+
+# ---------------------------------------------------------------- failures
+
+_RESUMES = "Run the same command again: it resumes, and answers already paid for are kept."
+
+
+def _refusal(status: int, body: object, server: Server) -> TtsiError:
+    """What a status of 400 or more means, in our words and, where it helps, the server's own."""
+    said = _said(body, server.key)
+    code = body.get("code") if isinstance(body, dict) else None
+    if status == 401:
+        what = "The teacher's endpoint does not accept the key (401)."
+        cure = f"Set the environment variable {server.key_env} to a key that is valid there."
+        return RunError(what, where=server.place, cure=cure)
+    if status == 402 or code == "insufficient_quota":
+        what = f"The teacher's account has no credit left ({status})."
+        return RunError(what, where=server.place, cure=f"Add credit there. {_RESUMES}")
+    if status == 404:
+        what = f"The teacher's endpoint knows no such model or path (404){said}."
+        cure = 'Correct "model" or "base_url" of the generator; most base URLs end in /v1.'
+        return RunError(what, where=server.place, cure=cure)
+    if status == 403:
+        what = f"The teacher's endpoint forbids this request (403){said}."
+        cure = f"Use a key in {server.key_env}, or a model, that may answer it. {_RESUMES}"
+    elif status in (408, 409, 429) or status >= 500:
+        what = f"The teacher's endpoint answered {status} to {_tries(server)}{said}."
+        cure = f'Lower "concurrency" or raise "retries" of the generator. {_RESUMES}'
+    else:
+        what = f"The teacher's endpoint rejects the request ({status}){said}."
+        cure = "Leave out or correct what it names; docs/teacher.md tells who takes which option."
+    return EngineError(what, where=server.place, cure=cure)
+
+
+def _no_answer(error: Exception, server: Server) -> EngineError:
+    import openai
+
+    if isinstance(error, TimeoutError | openai.APITimeoutError):
+        what = f"The teacher's endpoint did not answer {_tries(server)} in time."
+        cure = f'Raise "timeout" or lower "concurrency" of the generator. {_RESUMES}'
+    else:
+        cause = type(error.__cause__).__name__
+        what = f"The connection to the teacher's endpoint failed in {_tries(server)} ({cause})."
+        cure = f'See that the server is up and "base_url" of the generator right. {_RESUMES}'
+    return EngineError(what, where=server.place, cure=cure)
+
+
+def _forbidden(server: Server) -> MissingAsset:
+    return MissingAsset(
+        "A teacher's answer is not in the cache, and TTSI_OFFLINE forbids asking for it.",
+        where=server.place,
+        cure="Run with TTSI_OFFLINE unset, or with a teacher on this machine.",
+    )
+
+
+def not_a_chat(server: Server, tries: int) -> EngineError:
+    """No attempt at an example was answered by a chat completion."""
+    return EngineError(
+        f"The teacher's endpoint answered 200, but with no chat completion, {tries} times of "
+        f"{tries}.",
+        where=server.place,
+        cure='See that "base_url" of the generator is an API and not a page; most end in /v1.',
+    )
+
+
+def _tries(server: Server) -> str:
+    return f"{server.retries + 1} tries" if server.retries else "1 try"
+
+
+def _said(body: object, key: str) -> str:
+    """ ": " and the server's own words, on one line, cut short, without words that hold the key."""
+    text = body
+    if isinstance(body, dict):
+        text = body.get("message") or body.get("detail") or body
+    if not text:
+        return ""
+    words = " ".join("[key]" if _tells(word, key) else word for word in str(text).split())
+    return ": " + (words if len(words) <= _SHOWN else words[: _SHOWN - 1] + "…").rstrip(".")
+
+
+def _tells(word: str, key: str) -> bool:
+    """Whether eight characters of the key in a row are in the word: servers echo it in part."""
+    return any(key[at : at + 8] in word for at in range(max(1, len(key) - 7)))

@@ -1,0 +1,236 @@
+"""G, TT-D: a stronger model writes the training examples (the paper's distillation variant).
+
+It gets what the model itself would get under `self`, the task's instruction and input and never a
+label, and its outputs have to satisfy the same contract. It answers over HTTP, through the `openai`
+client (extra `teacher`), from any OpenAI-compatible endpoint. docs/teacher.md is for its users.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from ttsi.data import cache_root
+from ttsi.digests import draw_seed
+from ttsi.errors import EngineError, MissingAsset, TtsiError, UsageError
+from ttsi.metering import charge
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.types import Example, Task
+from ttsi_plugins.generators._answers import Answer, Answers
+from ttsi_plugins.generators._contract import (
+    PromptForm,
+    accept,
+    distinct,
+    example_schema,
+    messages,
+)
+from ttsi_plugins.generators._endpoint import Endpoint, Server, not_a_chat, run
+
+OPENAI = "https://api.openai.com/v1"
+_NO_KEY = "none"
+
+
+@dataclass
+class Drawn:
+    """One example, or None where all attempts were invalid, or why there was no answer."""
+
+    made: Example | TtsiError | None = None
+    answers: list[Answer] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TeacherGenerator:
+    """Asks for up to `attempts` outputs per example and keeps the first, in order, that is valid.
+
+    Made: MissingAsset (no `openai`, no key), UsageError (a key or URL that cannot be one).
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    model: str = option("gpt-5-mini", "The teacher, by its name at the endpoint.", minLength=1)
+    base_url: str | None = option(
+        None, "The endpoint, usually ending in /v1; null is OpenAI's own.", pattern="^https?://."
+    )
+    key_env: str = option(
+        "OPENAI_API_KEY",
+        "Name of the environment variable that holds the key. With a base_url it may be unset.",
+        pattern="^[A-Za-z_][A-Za-z0-9_]*$",
+    )
+    samples: int = option(1, "K: how many examples to make for an input.", minimum=1, maximum=64)
+    attempts: int = option(5, "How many outputs to ask for an example at most.", minimum=1)
+    at_once: int = option(
+        1,
+        "How many attempts are asked for together. Changes the speed and the cost, and not the "
+        "result: the first valid one in order is kept, and all are paid for.",
+        minimum=1,
+    )
+    prompt: PromptForm = option(
+        "quoted",
+        "Where the teacher sees the task's instruction: quoted in the request of a writer of data, "
+        "or as its own system turn.",
+    )
+    format: Literal["free", "json"] = option(
+        "free", "Free text, or response_format with the JSON Schema of a valid example."
+    )
+    max_calls: int = option(4, "Most calls in an example under format json.", minimum=1)
+    concurrency: int = option(8, "Most requests at a time.", minimum=1, maximum=256)
+    timeout: float = option(
+        120.0, "Seconds without a byte after which a request is tried again.", exclusiveMinimum=0
+    )
+    retries: int = option(
+        4, "How often a request is tried again on 429, 5xx, time-out or cut.", minimum=0, maximum=20
+    )
+    max_tokens: int | None = option(
+        4096, "Length at which an output is cut, reasoning included; null is not sent.", minimum=1
+    )
+    max_tokens_name: Literal["max_completion_tokens", "max_tokens"] = option(
+        "max_completion_tokens", "What the endpoint calls it; older servers say max_tokens."
+    )
+    temperature: float | None = option(
+        None, "Sampling temperature; null is not sent: gpt-5 models refuse it.", minimum=0
+    )
+    send_seed: bool = option(True, "Send each draw's seed, for endpoints that keep to it.")
+    extra_body: dict[str, Any] = option(
+        {},
+        "More of the request's body, as it stands: top_k, reasoning_effort, ...",
+        propertyNames={"not": {"enum": ["messages", "model", "n", "stream"]}},
+    )
+    usd_per_million_prompt_tokens: float | None = option(
+        None, "Price of what is read; null is unknown, and no spend is told.", minimum=0
+    )
+    usd_per_million_completion_tokens: float | None = option(
+        None, "Price of what is written; null is unknown, and no spend is told.", minimum=0
+    )
+    cache: bool = option(True, "Keep answers on disk, so that none is paid for twice.")
+
+    _answers: Answers = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if importlib.util.find_spec("openai") is None:
+            what = "The generator teacher needs the package openai, which is not installed."
+            raise MissingAsset(what, where="generator", cure="pip install 'ttsi[teacher]'")
+        self._server()
+        folder = cache_root() / "teacher" if self.cache else None
+        object.__setattr__(self, "_answers", Answers(folder))
+
+    def generate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Example]]:
+        """A failure is raised when all requests of the wave are made: what was paid for is kept."""
+        drawn = run(self._wave(tasks, engine, seed))
+        for task, some in zip(tasks, drawn, strict=True):
+            self._charge(task, [answer for each in some for answer in each.answers])
+        failures = [
+            each.made for some in drawn for each in some if isinstance(each.made, TtsiError)
+        ]
+        ending = [failure for failure in failures if not isinstance(failure, EngineError)]
+        if failures:
+            raise (ending or failures)[0]
+        return [distinct(e.made for e in some if isinstance(e.made, Example)) for some in drawn]
+
+    async def _wave(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Drawn]]:
+        done = 0
+
+        async def drawn(endpoint: Endpoint, task: Task) -> list[Drawn]:
+            nonlocal done
+            each = (self._draw(endpoint, task, k, seed) for k in range(self.samples))
+            some = await asyncio.gather(*each)
+            done += 1
+            if engine.on_progress is not None:
+                engine.on_progress(done, len(tasks))
+            return some
+
+        async with Endpoint(self._server(), self._answers) as endpoint:
+            return await asyncio.gather(*(drawn(endpoint, task) for task in tasks))
+
+    async def _draw(self, endpoint: Endpoint, task: Task, k: int, seed: int) -> Drawn:
+        drawn = Drawn()
+        for first in range(0, self.attempts, self.at_once):
+            attempts = range(first, min(first + self.at_once, self.attempts))
+            draws = [draw_seed(seed, task.id, f"generate/{k}", a) % 2**31 for a in attempts]
+            outcomes = await asyncio.gather(
+                *(endpoint.ask(self._body(task, draw), draw) for draw in draws)
+            )
+            drawn.answers += [outcome for outcome in outcomes if isinstance(outcome, Answer)]
+            drawn.made = next(_judged(task, k, attempts, outcomes), None)
+            if drawn.made is not None:
+                return drawn
+        if not any(answer.sound for answer in drawn.answers):
+            drawn.made = not_a_chat(endpoint.server, self.attempts)
+        return drawn
+
+    def _body(self, task: Task, draw: int) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [
+                {"role": message.role, "content": message.content}
+                for message in messages(task, self.prompt)
+            ],
+        }
+        if self.max_tokens is not None:
+            body[self.max_tokens_name] = self.max_tokens
+        if self.temperature is not None:
+            body["temperature"] = self.temperature
+        if self.send_seed:
+            body["seed"] = draw
+        if self.format == "json":
+            schema = {"name": "example", "schema": example_schema(task, self.max_calls)}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return body | self.extra_body
+
+    def _charge(self, task: Task, answers: Sequence[Answer]) -> None:
+        read = sum(answer.prompt_tokens for answer in answers)
+        written = sum(answer.completion_tokens for answer in answers)
+        prices = self.usd_per_million_prompt_tokens, self.usd_per_million_completion_tokens
+        usd = 0.0
+        if prices[0] is not None and prices[1] is not None:
+            usd = (read * prices[0] + written * prices[1]) / 1e6
+        charge(task.id, prompt_tokens=read, completion_tokens=written, usd=usd)
+
+    def _server(self) -> Server:
+        base_url = self.base_url or OPENAI
+        _check_url(base_url)
+        key = os.environ.get(self.key_env, "").strip()
+        if not key and self.base_url is None:
+            raise MissingAsset(
+                f"The teacher's key is missing: environment variable {self.key_env} is not set.",
+                where="generator.key_env",
+                cure=f"export {self.key_env}=..., or set base_url to an endpoint without keys.",
+            )
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise UsageError(
+                f"What the environment variable {self.key_env} holds cannot be a key.",
+                where="generator.key_env",
+                cure="Set it to the key alone: one word of ASCII characters.",
+            )
+        return Server(
+            base_url, key or _NO_KEY, self.key_env, self.concurrency, self.timeout, self.retries
+        )
+
+
+def _judged(
+    task: Task, k: int, attempts: Sequence[int], outcomes: Sequence[Answer | TtsiError]
+) -> Iterator[Example | TtsiError]:
+    """Of these attempts, in order, the failures and the valid examples."""
+    for attempt, outcome in zip(attempts, outcomes, strict=True):
+        found = accept(task, k, attempt, outcome.text) if isinstance(outcome, Answer) else outcome
+        if found is not None:
+            yield found
+
+
+def _check_url(base_url: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        sound = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise UsageError(
+            "The teacher's base_url is not a URL.",
+            where="generator.base_url",
+            cure='Set it to something like "http://127.0.0.1:8000/v1".',
+        )

@@ -1,0 +1,141 @@
+"""What the inductive baselines share: labelled rows, of a file or of the benchmark's train split.
+
+A file is JSON Lines. A row is a prompt of two turns and what should be answered, as a list of calls
+or as any text that calls can be read from:
+
+    {"instruction": "the system turn, tools and all", "input": "the user turn",
+     "output": [{"name": "get_time", "arguments": {"city": "Rome"}}]}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ttsi.digests import json_digest
+from ttsi.errors import CorruptAsset, MissingAsset, UsageError
+from ttsi.options import option
+from ttsi.scoring.parse import calls_of, parse_calls
+from ttsi.types import Message, Sample, ToolCall
+
+SHAPE = 'one JSON object a line: {"instruction": "...", "input": "...", "output": [calls]}'
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A labelled row: `instruction` is the system turn, `input` the user turn."""
+
+    instruction: str
+    input: str
+    calls: tuple[ToolCall, ...]
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return (Message("system", self.instruction), Message("user", self.input))
+
+
+@dataclass(frozen=True)
+class FromRows:
+    """A learner that needs no synthetic examples: it learns from labelled rows."""
+
+    needs_examples: ClassVar[bool] = False
+
+    file: str | None = option(
+        None,
+        "JSON Lines of instruction, input and output to learn from; null: the benchmark's own "
+        "train split.",
+    )
+    limit: int | None = option(
+        None, "Learn from this many rows, spread evenly; null: from all.", minimum=1
+    )
+    _taught: list[Callable[[], Sequence[Sample]]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        # A file with a fault is told of before a model is loaded.
+        if self.file is not None:
+            _ = self.rows
+
+    @property
+    def needs_train(self) -> bool:
+        return self.file is None
+
+    def teach(self, train: Callable[[], Sequence[Sample]]) -> None:
+        """Where to get the benchmark's rows; they are got when they are first needed."""
+        self._taught.append(train)
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The rows to learn from, never none.
+
+        Raises MissingAsset, CorruptAsset (the file), UsageError (no rows to be had).
+        """
+        rows = self._split() if self.file is None else read_rows(Path(self.file).expanduser())
+        if self.limit is None or self.limit >= len(rows):
+            return rows
+        return [rows[i * len(rows) // self.limit] for i in range(self.limit)]
+
+    @cached_property
+    def source(self) -> str:
+        """What was learnt from, for the receipts: where from, how many rows, and their digest."""
+        rows = [[row.instruction, row.input, [c.as_json() for c in row.calls]] for row in self.rows]
+        origin = "train split of the benchmark"
+        if self.file is not None:
+            origin = f"file {Path(self.file).name}"
+        return f"{origin}, {len(rows)} row{'s' if len(rows) != 1 else ''}, {json_digest(rows)}"
+
+    def _split(self) -> list[Row]:
+        samples = list(self._taught[-1]()) if self._taught else []
+        if not samples:
+            raise UsageError(
+                "There are no labelled rows to learn from.",
+                where="the benchmark's train split",
+                cure='Give the learner a "file" of rows, or choose a benchmark with a train split.',
+            )
+        return [Row(each.task.instruction, each.task.input, each.reference) for each in samples]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a file. Raises MissingAsset (no such file), CorruptAsset (not such rows)."""
+    cure = f"Name a file with {SHAPE}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        what = f"The file of labelled rows cannot be read: {error.strerror or error}."
+        raise MissingAsset(what, where=str(path), cure=cure) from error
+    except UnicodeDecodeError as error:
+        what = f"The file of labelled rows is not UTF-8 text: {error.reason}."
+        raise CorruptAsset(what, where=str(path), cure=cure) from error
+    # Not splitlines(): JSON strings may hold other line separators as they are.
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines:
+        raise CorruptAsset("The file of labelled rows is empty.", where=str(path), cure=cure)
+    return [_read_row(line, f"{path}, line {number}") for number, line in lines]
+
+
+def _read_row(line: str, where: str) -> Row:
+    def fault(what: str) -> CorruptAsset:
+        return CorruptAsset(f"A labelled row {what}", where=where, cure=f"Write {SHAPE}")
+
+    try:
+        given = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise fault(f"is not JSON: {error}.") from error
+    if not isinstance(given, dict):
+        raise fault(f"is no object but {type(given).__name__}.")
+    for key in ("instruction", "input"):
+        if not isinstance(given.get(key), str):
+            raise fault(f'needs a text under "{key}".')
+    calls = _read_calls(given.get("output"))
+    if not calls:
+        raise fault('has no calls that can be read under "output".')
+    return Row(given["instruction"], given["input"], calls)
+
+
+def _read_calls(output: Any) -> tuple[ToolCall, ...] | None:
+    return parse_calls(output).calls if isinstance(output, str) else calls_of(output)

@@ -1,0 +1,67 @@
+"""The inductive baseline in context: labelled rows, drawn for each task, precede the question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ttsi.digests import draw_seed
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.types import Adaptation, Completion, Demonstrations, Example, Task
+from ttsi_plugins.learners._targets import TARGET_HELP, write_target
+from ttsi_plugins.learners._train import FromRows, Row
+
+OTHER_TOOLS = "An earlier request, which came with instructions and tools of its own:"
+
+
+@dataclass(frozen=True)
+class InContextTrain(FromRows):
+    """Each row drawn becomes a user turn and an assistant turn before the question."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    shots: int = option(1, "How many rows are drawn for a task, each at most once.", minimum=1)
+    target: Literal["tool_call", "as_answered"] = option("as_answered", TARGET_HELP)
+
+    @property
+    def needs_base(self) -> bool:
+        return self.target == "as_answered"
+
+    def learn(
+        self,
+        tasks: Sequence[Task],
+        examples: Sequence[Sequence[Example]],
+        base: Sequence[Completion | None],
+        engine: Engine,
+        seed: int,
+    ) -> list[Adaptation]:
+        return [
+            Demonstrations(
+                tuple(
+                    (shown(row, task), write_target(self.target, row.calls, answer))
+                    for row in self._draw(task, seed)
+                ),
+                source=self.source,
+            )
+            for task, answer in zip(tasks, base, strict=True)
+        ]
+
+    def _draw(self, task: Task, seed: int) -> list[Row]:
+        left = list(self.rows)
+        return [
+            left.pop(draw_seed(seed, task.id, "learn", shot) % len(left))
+            for shot in range(min(self.shots, len(left)))
+        ]
+
+
+def shown(row: Row, task: Task) -> str:
+    """The row's question, with its own instruction and tools unless they are the task's.
+
+    Under the task's tools its calls would be to tools that nobody offered. The whole instruction
+    goes with it, letter for letter, so that nothing need be known of how a benchmark words it.
+    """
+    if row.instruction == task.instruction:
+        return row.input
+    return f"{OTHER_TOOLS}\n\n{row.instruction}\n\n{row.input}"

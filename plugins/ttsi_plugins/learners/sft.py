@@ -1,0 +1,55 @@
+"""The inductive baseline: one LoRA adapter, trained once on labelled rows, for every task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ttsi.digests import draw_seed
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.types import Adaptation, Adapter, Completion, Example, Prompt, Task, TrainJob
+from ttsi_plugins.learners._targets import write_target
+from ttsi_plugins.learners._train import FromRows
+from ttsi_plugins.learners.lora_sft import Recipe
+
+
+@dataclass(frozen=True)
+class Sft(FromRows, Recipe):
+    """Trains at the first wave that has something to adapt, with a seed that is the run's alone.
+
+    The adapter is kept as long as the learner, so what it cost is in that wave's costs.
+    """
+
+    target: Literal["tool_call", "list"] = option(
+        "tool_call",
+        "How the training output is written: in <tool_call> tags as the paper, or as a bare JSON "
+        "list of calls, which is how constrained decoding writes.",
+    )
+    _trained: dict[int, Adapter] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def needs_base(self) -> bool:
+        return False
+
+    def learn(
+        self,
+        tasks: Sequence[Task],
+        examples: Sequence[Sequence[Example]],
+        base: Sequence[Completion | None],
+        engine: Engine,
+        seed: int,
+    ) -> list[Adaptation]:
+        if seed not in self._trained:
+            (adapter,) = engine.train([self._job(seed)])
+            self._trained[seed] = replace(adapter, source=self.source)
+        return [self._trained[seed]] * len(tasks)
+
+    def _job(self, seed: int) -> TrainJob:
+        pairs = tuple(
+            (Prompt(row.messages), write_target(self.target, row.calls, None)) for row in self.rows
+        )
+        return TrainJob("train", pairs, self.recipe(), draw_seed(seed, "train", "learn"))

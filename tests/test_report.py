@@ -1,0 +1,372 @@
+"""The report: every edge case makes a sound page, and its numbers are those of results.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reports import CASES, HOSTILE, LONG, Page, cells, hostile, made, plain, seeds, some_errors
+
+from ttsi import calibration, provenance
+from ttsi.cli import main
+from ttsi.errors import StorageError, UsageError
+from ttsi.report import html, write_report
+from ttsi.report import text as shown
+from ttsi.report.charts import Bar, bars, histogram
+from ttsi.report.facts import Facts
+from ttsi.report.figures import figures
+from ttsi.report.plots import Scale, pieces, standalone, stepped, thinned, ticks
+from ttsi.runs import Run, open_run
+
+ELSEWHERE = re.compile(r"url\(|@import|https?:|//", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Run]]:
+    return {name: case(tmp_path_factory.mktemp(name)) for name, case in CASES.items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_run_makes_a_sound_page(runs: dict[str, list[Run]], name: str) -> None:
+    page = Page(html(runs[name]))
+    ids = [attrs["id"] for _, attrs in page.elements if attrs.get("id")]
+    assert len(set(ids)) == len(ids)
+    links = [attrs["href"] or "" for attrs in page.all("a")]
+    assert len(links) > 5
+    assert {unquote(link.removeprefix("#")) for link in links} <= set(ids)
+    records = sum(len(seed.records) for run in runs[name] for seed in run.seeds)
+    assert len(page.of_class("sample")) == records
+    for word in ("nan", "None", "Undefined", "inf"):
+        assert not re.search(rf"\b{word}\b", page.text), word
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_page_refers_to_nothing_outside(runs: dict[str, list[Run]], name: str) -> None:
+    text = html(runs[name])
+    page = Page(text)
+    for tag, attrs in page.elements:
+        for key in ("src", "href", "action", "data", "poster", "srcset"):
+            value = attrs.get(key)
+            assert value is None or value.startswith(("#", "data:")), (tag, key, value)
+        assert not any(key.startswith("on") for key in attrs), (tag, attrs)
+    for style in re.findall(r"<style>(.*?)</style>", text, re.DOTALL):
+        assert not ELSEWHERE.search(style)
+    (policy,) = page.all("meta", **{"http-equiv": "Content-Security-Policy"})
+    assert (policy["content"] or "").startswith("default-src 'none';")
+
+
+def test_the_headline_is_that_of_results_json(runs: dict[str, list[Run]]) -> None:
+    (run,) = runs["all_uncertain"]
+    results = json.loads((run.folder / "seed-0" / "results.json").read_text())
+    page = Page(html([run]))
+    values = [float(data["value"] or "") for data in page.all("data")]
+    base, final = results["base"]["accuracy"], results["accuracy"]
+    assert values == [base, final, pytest.approx(final - base)]
+    low, high = (100 * bound for bound in results["accuracy_interval"])
+    change = results["change"]
+    for part in (
+        f"{100 * final:.1f} %",
+        f"[{low:.1f}, {high:.1f}]",
+        f"{change['fixed']} fixed, {change['broken']} broken",
+        f"p = {change['mcnemar_p']:.2g} (McNemar, exact)",
+        f"+{100 * (final - base):.1f} points",
+        results["spec_digest"],
+        results["revision"],
+        results["finished"],
+    ):
+        assert part in page.text, part
+
+
+def test_rates_and_seconds_are_those_of_results_json(runs: dict[str, list[Run]]) -> None:
+    (run,) = runs["plain"]
+    results, page = run.seeds[0].results, Page(html([run]))
+    for name in ("tpr", "fpr", "j", "auroc"):
+        assert f"{name.upper()} {shown.rate(results['estimator'][name])}" in page.text
+    assert f"{results['uncertain']} of 12 samples were uncertain by rss_margin" in page.text
+    for sums in results["stages"]["by_stage"].values():
+        assert f"{sums['prompt_tokens']:,}" in page.text
+
+
+def test_several_seeds_have_mean_sd_and_interval(runs: dict[str, list[Run]]) -> None:
+    (run,) = runs["seeds"]
+    summary = json.loads((run.folder / "results.json").read_text())
+    page = Page(html([run]))
+    assert f"{100 * summary['difference']['mean']:+.1f} points" in page.text
+    assert f"mean of 3 seeds, sd {100 * summary['accuracy']['sd']:.1f}" in page.text
+    low, high = (100 * bound for bound in summary["difference"]["interval"])
+    assert f"t-interval over seeds [{low:.1f}, {high:.1f}]" in page.text
+    assert {f"run-{part}" for part in ("answers", "samples")} <= {
+        a.get("id") for _, a in page.elements
+    }
+    assert "sample/seed-4/rows/7" in {attrs.get("id") for _, attrs in page.elements}
+
+
+def test_seeds_are_no_independent_samples(tmp_path: Path) -> None:
+    one = Facts(made(tmp_path / "one", estimator="always", seeds=[0]))
+    three = Facts(seeds(tmp_path / "three")[0])
+    assert one.p == pytest.approx(one.pooled["change"]["mcnemar_p"])
+    # The scripted engine answers alike under every seed, so there is no more to be learned.
+    assert three.p == pytest.approx(one.p)
+    assert one.difference is not None
+    assert three.difference is not None
+    assert three.difference.interval == pytest.approx(one.difference.interval)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("none_uncertain", "No sample was uncertain, so both accuracies are the base model’s."),
+        ("none_uncertain", "Every sample has the same confidence"),
+        ("all_errors", "Every sample ended in an error."),
+        ("all_errors", "12 samples of 12 ended in an error and count as not right."),
+        ("all_errors", "ValueError: the engine broke <b>down</b>"),
+        ("some_errors", "1 sample of 12 ended in an error"),
+        ("unfinished", "This run is unfinished"),
+        ("unfinished", "7 samples of the benchmark still to come."),
+        ("nothing_yet", "No sample has finished yet."),
+        ("no_baseline", "(baseline: false)"),
+        ("no_benchmark", "the benchmark could not be loaded"),
+        ("other_data", "12 records shown without request and reference"),
+        ("in_context", "By demonstrations in the prompt"),
+        ("budget", "under a budget of 0.25"),
+    ],
+)
+def test_what_is_unusual_is_said(runs: dict[str, list[Run]], name: str, part: str) -> None:
+    assert part in Page(html(runs[name])).text
+
+
+def test_a_sample_tells_its_whole_story(runs: dict[str, list[Run]]) -> None:
+    (run,) = runs["all_uncertain"]
+    record = next(r for r in run.seeds[0].records if r.id == "rows/3")
+    sample, page = run.samples["rows/3"], Page(html([run]))
+    for part in (
+        sample.task.input,
+        "get_weather",
+        "Local time",
+        "city string, required",
+        record.examples[0].task.input,
+        "1.0000",
+        "5e-05",
+        "wrong name",
+        str(record.receipt and record.receipt["digest"]),
+        *[call.arguments["city"] for call in sample.reference],
+    ):
+        assert " ".join(part.split()) in page.text, part
+
+
+def test_candidates_are_shown_with_their_scores(runs: dict[str, list[Run]]) -> None:
+    (run,) = runs["plain"]
+    record = run.seeds[0].records[0]
+    assert record.estimate
+    page = Page(html([run]))
+    for name, score in record.estimate.scores.items():
+        assert re.search(rf"{name} [\d.]+ % −?{abs(score):.2f}", page.text), name
+
+
+def test_hostile_text_is_text(tmp_path: Path) -> None:
+    text = html(hostile(tmp_path), sections=[(HOSTILE, "<p>a plugin's own</p>")])
+    page = Page(text)
+    assert len(page.all("script")) == 1
+    assert page.all("img") == []
+    assert page.text.count("window.hacked=1</script>") > 12 * 8
+    assert LONG in page.text
+    assert "<p>a plugin's own</p>" in text
+    assert "\x00" not in text
+    text.encode()
+
+
+def test_runs_are_compared_first(runs: dict[str, list[Run]]) -> None:
+    page = Page(html(runs["cells"]))
+    assert page.text.index("2 runs compared") < page.text.index("estimator never")
+    rows = [a["href"] for a in page.all("a") if (a["href"] or "").startswith("#run-")]
+    assert rows[:2] == ["#run-1", "#run-2"]
+    assert "estimator always" in page.text
+    assert {"sample/run-1/rows/0", "sample/run-2/rows/0"} <= {a.get("id") for _, a in page.elements}
+
+
+def test_runs_that_do_not_differ_go_by_their_folders(tmp_path: Path) -> None:
+    one, other = plain(tmp_path / "a"), plain(tmp_path / "b")
+    (again,) = other
+    moved = replace(again, folder=again.folder.rename(again.folder.with_name("elsewhere")))
+    page = Page(html([*one, moved]))
+    assert "scripted (elsewhere)" in page.text
+
+
+@pytest.mark.parametrize("limit", [0, 1, 4, 12])
+def test_flips_and_errors_are_kept_first(tmp_path: Path, limit: int) -> None:
+    (run,) = some_errors(tmp_path)
+    page = Page(html([run], limit_samples=limit))
+    samples = [attrs["data-tags"] or "" for attrs in page.of_class("sample")]
+    assert len(samples) == limit
+    assert ("more samples are not in this file" in page.text) == (limit < 12)
+    notable = sum("fixed" in tags or "error" in tags for tags in samples)
+    assert notable == min(limit, 6)
+
+
+def test_a_report_is_the_same_twice(runs: dict[str, list[Run]]) -> None:
+    (run,) = runs["plain"]
+    assert html([run]) == html([open_run(run.folder)])
+
+
+def test_filters_count_what_they_show(runs: dict[str, list[Run]]) -> None:
+    page = Page(html(runs["some_errors"]))
+    tagged = [(attrs["data-tags"] or "").split() for attrs in page.of_class("sample")]
+    for tag, label in (("fixed", "fixed"), ("wrong", "wrong"), ("error", "errored")):
+        count = sum(tag in tags for tags in tagged)
+        assert f" {label} {count} " in page.text
+    (flips,) = re.findall(r"Fixed: .*? \((\d+)\)", page.text)
+    assert int(flips) == sum("fixed" in tags for tags in tagged)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def report(*arguments: str | Path) -> int:
+    return main(["report", *map(str, arguments)])
+
+
+def test_the_command_writes_beside_the_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = plain(tmp_path)
+    assert report(run.folder) == 0
+    assert capsys.readouterr().out.strip() == str(run.folder / "report.html")
+    written = (run.folder / "report.html").read_text()
+    assert report(run.folder / "seed-0") == 0
+    assert (run.folder / "report.html").read_text() != ""
+    assert Page(written).of_class("sample")
+    assert provenance.intact(run.folder / "seed-0")
+
+
+def test_the_command_says_what_is_amiss(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run,) = plain(tmp_path)
+    for arguments, part in (
+        ((run.folder, run.folder), "-o FILE"),
+        ((run.folder, "-o", tmp_path), "report.html"),
+        ((run.folder, "--limit-samples", "-1"), "negative"),
+        ((tmp_path,), "no run here"),
+    ):
+        assert report(*arguments) == 2
+        assert part in capsys.readouterr().err
+    assert report(run.folder, "-o", tmp_path / "no" / "such.html") == 1
+    assert "-o FILE" in capsys.readouterr().err
+
+
+def test_several_runs_go_where_they_are_told(tmp_path: Path) -> None:
+    one, other = cells(tmp_path)
+    assert report(one.folder, other.folder, "-o", tmp_path / "both.html", "--limit-samples", 2) == 0
+    page = Page((tmp_path / "both.html").read_text())
+    assert len(page.of_class("sample")) == 4
+
+
+def test_without_a_run_there_is_nothing_to_write(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        write_report([], tmp_path / "report.html")
+    with pytest.raises(StorageError):
+        write_report(plain(tmp_path), tmp_path)
+
+
+# ---------------------------------------------------------------- plots
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(2, 8))
+def test_ticks_are_round_and_even(low: float, span: float, about: int) -> None:
+    high = low + span
+    found = ticks(low, high, about)
+    assert 1 <= len(found) <= 2.6 * about + 2
+    slack = span * 1e-6
+    assert all(low - slack <= tick <= high + slack for tick in found)
+    steps = [b - a for a, b in pairwise(found)]
+    for step in steps:
+        assert step == pytest.approx(steps[0], rel=1e-3)
+        assert f"{step:.0e}"[0] in "1259"
+
+
+@given(st.floats(-10, 10), st.floats(-10, 10), st.floats(-20, 20))
+def test_a_scale_stays_within_its_ends(low: float, high: float, value: float) -> None:
+    assert 10 <= Scale(low, high, 10, 300)(value) <= 300
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.none() | st.floats(0, 1)), max_size=60))
+def test_lines_keep_their_points(points: list[tuple[float, float | None]]) -> None:
+    known = [point for piece in pieces(points) for point in piece]
+    assert known == [(x, y) for x, y in points if y is not None]
+    corners = stepped(points)
+    assert corners[:1] == points[:1]
+    assert [y for _, y in corners[1::3]] == [y for _, y in points[:-1]]
+    some = thinned(known, 7)
+    assert len(some) == min(len(known), 7)
+    assert some[:1] + some[-1:] == known[:1] + known[-1:]
+
+
+def heights(svg: str, kind: str) -> list[float]:
+    shapes = [attrs for attrs in Page(svg).all("rect") if kind in (attrs["class"] or "").split()]
+    return [float(attrs["height"] or 0) for attrs in shapes if attrs["width"] != "12"]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1), st.lists(st.floats(0, 1)))
+def test_a_histogram_holds_every_value_once(right: list[float], wrong: list[float]) -> None:
+    svg = histogram("t", ("right", "right", right), ("wrong", "wrong", wrong), 0.95)
+    tips = re.findall(r": (\d+) (right|wrong)</title>", svg)
+    for kind, values in (("right", right), ("wrong", wrong)):
+        assert sum(int(count) for count, of in tips if of == kind) == len(values)
+    drawn = heights(svg, "right")
+    counts = [int(count) for count, of in tips if of == "right"]
+    for height, count in zip(drawn, counts, strict=True):
+        assert height / drawn[0] == pytest.approx(count / counts[0], rel=0.05)
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    svg = bars("t", [Bar("a", [("final", 4, "4")]), Bar("b", [("final", 1, "1")])])
+    long, short = (float(attrs["width"] or 0) for attrs in Page(svg).all("rect"))
+    assert long == pytest.approx(4 * short, rel=0.02)
+
+
+def test_a_plot_stands_alone(runs: dict[str, list[Run]]) -> None:
+    (run,) = runs["plain"]
+    found = figures(Facts(run))
+    assert set(found) >= {"accuracy", "reasons", "confidence", "roc", "risk", "sweep", "stages"}
+    for figure in found.values():
+        alone = standalone(figure.svg)
+        assert alone.startswith('<svg class="plot"')
+        assert "<style>" in alone
+        assert 'xmlns="http://www.w3.org/2000/svg"' in alone
+
+
+def test_the_curve_is_that_of_calibration(runs: dict[str, list[Run]]) -> None:
+    facts = Facts(runs["plain"][0])
+    roc = figures(facts)["roc"]
+    assert shown.rate(calibration.auroc(facts.cases)) in roc.caption
+    assert facts.pooled["estimator"]["auroc"] == pytest.approx(calibration.auroc(facts.cases))
+
+
+@pytest.mark.parametrize(
+    ("made_of", "text"),
+    [
+        (shown.percent(0.3249), "32.5\u00a0%"),
+        (shown.percent(None), "–"),
+        (shown.points(-0.02), "−2.0"),
+        (shown.points(-0.0001), "+0.0"),
+        (shown.p_said(0.00001), "p < 0.0001"),
+        (shown.p_said(0.0313), "p = 0.031"),
+        (shown.seconds(0), "0\u00a0s"),
+        (shown.seconds(0.0004), "<\u00a00.01\u00a0s"),
+        (shown.seconds(26.01), "26.0\u00a0s"),
+        (shown.seconds(1575), "26\u00a0min"),
+        (shown.seconds(90_000), "25.0\u00a0h"),
+        (shown.count(1, "sample"), "1\u00a0sample"),
+        (shown.visible("a\x00\ud800\tb"), "a\u2400\ufffd\tb"),
+        (shown.excerpt("a  b\n" * 100, 9), "a b a b…"),
+        (shown.fitted("abcdef", 30), "abc…"),
+    ],
+)
+def test_numbers_and_text_as_people_read_them(made_of: Any, text: str) -> None:
+    assert made_of == text

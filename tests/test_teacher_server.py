@@ -1,0 +1,125 @@
+"""The generator `teacher` against a real model server: `transformers serve` on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from teacher_server import KEY_ENV, surroundings, teacher
+
+from ttsi.metering import charging
+from ttsi.types import StageCost
+from ttsi.validation import argument_faults
+from ttsi_benchmarks.quickstart import Quickstart
+from ttsi_fakes import ScriptedEngine
+from ttsi_plugins.engines.transformers import weights
+
+pytestmark = [pytest.mark.model, pytest.mark.slow]
+
+PATIENCE = 120.0
+SAMPLED = {
+    "do_sample": True,
+    "temperature": 0.7,
+    "top_p": 0.8,
+    "top_k": 20,
+    "repetition_penalty": 1.1,
+    "eos_token_id": 2,
+    "pad_token_id": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    """The embedded model as Hugging Face's own files, in the user's own cache."""
+    return weights.resolve({"id": "smollm2-135m"})
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of that model, ready to answer; it is stopped at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    log = tmp_path_factory.mktemp("serve") / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}/health", process, log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(timeout=PATIENCE)
+
+
+def wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + PATIENCE
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < until:
+        assert process.poll() is None, log.read_text()
+        try:
+            with direct.open(address, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    pytest.fail(f"the server is not ready after {PATIENCE} s:\n{log.read_text()}")
+
+
+def test_a_real_server_writes_examples(
+    url: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surroundings(monkeypatch, tmp_path)
+    monkeypatch.delenv(KEY_ENV)
+    generator = teacher(
+        url,
+        model=str(folder),
+        attempts=2,
+        concurrency=2,
+        extra_body={"generation_config": json.dumps(SAMPLED)},
+        max_tokens=160,
+        usd_per_million_prompt_tokens=1.0,
+        usd_per_million_completion_tokens=1.0,
+    )
+    tasks = [sample.task for sample in list(Quickstart().samples())[:3]]
+    ledger: dict[str, StageCost] = {}
+    with charging(ledger):
+        found = generator.generate(tasks, ScriptedEngine(), seed=0)
+
+    kept = [json.loads(path.read_text()) for path in (tmp_path / "teacher").rglob("*.json")]
+    asked = sum(some[0].attempts if some else 2 for some in found)
+    assert len(kept) == asked
+    for answer in kept:
+        assert answer["prompt_tokens"] > 100
+        assert 0 < answer["completion_tokens"] <= 160
+        assert answer["text"]
+    assert len({answer["text"] for answer in kept}) == len(kept)
+    for kind in ("prompt_tokens", "completion_tokens"):
+        charged = sum(getattr(cost, kind) for cost in ledger.values())
+        assert charged == sum(answer[kind] for answer in kept)
+    for task, examples in zip(tasks, found, strict=True):
+        assert ledger[task.id].usd > 0
+        for example in examples:
+            assert example.task.input not in ("", task.input)
+            assert example.task.tools == task.tools
+            assert not any(argument_faults(task.tools, call) for call in example.calls)
+
+    again: dict[str, StageCost] = {}
+    with charging(again):
+        assert replace(generator).generate(tasks, ScriptedEngine(), seed=0) == found
+    assert set(again.values()) == {StageCost()}

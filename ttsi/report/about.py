@@ -1,0 +1,77 @@
+"""What was run, and where: the spec with every option, versions, commit, digests, dates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from ttsi.report import text
+from ttsi.report.facts import Facts
+from ttsi.spec.schema import COMPONENTS
+
+Row: TypeAlias = tuple[str, str, list[tuple[str, str]]]
+"""What it is, its value, and (option, value) pairs."""
+
+
+def groups(facts: Facts) -> list[dict[str, Any]]:
+    """Titled groups of rows."""
+    return [
+        {"title": "Spec", "rows": _spec_rows(facts)},
+        {"title": "Where it ran", "rows": _environment_rows(facts)},
+    ]
+
+
+def _spec_rows(facts: Facts) -> list[Row]:
+    spec = facts.run.spec
+    first = facts.seeds[0].results if facts.seeds else {}
+    rows: list[Row] = [
+        ("name", str(spec["name"]), []),
+        ("model", spec["model"]["id"], text.settings(_without(spec["model"], "id"))),
+        *[(key, spec[key]["name"], text.settings(spec[key])) for key in COMPONENTS],
+    ]
+    known = {"ttsi", "name", "model", *COMPONENTS}
+    others = {key: value for key, value in spec.items() if key not in known}
+    rows += [(key, value, []) for key, value in text.settings(others)]
+    rows.append(("data revision", str(first.get("revision", text.NOTHING)), []))
+    rows.append(("spec digest", str(first.get("spec_digest", text.NOTHING)), []))
+    return rows
+
+
+def _environment_rows(facts: Facts) -> list[Row]:
+    found = facts.run.environment
+    commit = found.get("commit")
+    code = text.NOTHING
+    if commit:
+        code = commit["commit"] + (", modified" if commit.get("modified") else "")
+    finished = [seed.results["finished"] for seed in facts.seeds if "finished" in seed.results]
+    rows = [
+        ("folder", str(facts.run.folder), []),
+        ("started", str(found.get("started", text.NOTHING)), []),
+        ("finished", finished[-1] if finished else text.NOTHING, []),
+        ("ttsi", str(found.get("ttsi", text.NOTHING)), []),
+        ("commit", code, []),
+        ("python", str(found.get("python", text.NOTHING)), []),
+        ("platform", str(found.get("platform", text.NOTHING)), []),
+        (
+            "processor",
+            f"{found.get('processor', text.NOTHING)}, {found.get('cores', '?')} cores",
+            [],
+        ),
+        ("packages", "", text.settings(found.get("packages", {}))),
+    ]
+    plugins = {
+        f"{kind} {each['name']}": f"{each['distribution']} {each['version']}"
+        for kind, each in found.get("plugins", {}).items()
+        if each.get("distribution") != "ttsi"
+    }
+    if plugins:
+        rows.append(("plugins", "", text.settings(plugins)))
+    engines = facts.seeds[0].results.get("engines", []) if facts.seeds else []
+    for engine in engines[:1]:
+        said = {k: v for k, v in engine.items() if not isinstance(v, Mapping)}
+        rows.append(("engine", "", text.settings(said)))
+    return rows
+
+
+def _without(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key not in names}

@@ -1,0 +1,76 @@
+"""The outcome of a run at a glance: three numbers with their intervals, and a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ttsi.report import text
+from ttsi.report.facts import Facts, Measure
+
+_ALPHA = 0.05
+
+
+def cards(facts: Facts) -> list[dict[str, Any]]:
+    """Base accuracy, accuracy with adaptation, their difference: those that the run has."""
+    found = []
+    if facts.base is not None:
+        found.append(_card("Base model", "base", facts.base, _counted(facts, facts.pooled["base"])))
+    if facts.final is not None:
+        label = "With adaptation" if facts.paired else "Accuracy"
+        found.append(_card(label, "final", facts.final, _counted(facts, facts.pooled)))
+    if facts.difference is not None:
+        card = _card("Difference", "difference", facts.difference, _flipped(facts))
+        found.append(card | {"shown": text.points(facts.difference.value), "unit": "points"})
+    return found
+
+
+def _card(label: str, kind: str, measure: Measure, detail: list[str]) -> dict[str, Any]:
+    lines = [f"95 % interval {text.interval(measure.interval)}"] if measure.interval else []
+    if measure.spread is not None:
+        lines.append(f"mean of {len(measure.each)} seeds, sd {text.figure(measure.spread['sd'])}")
+        lines.append(f"t-interval over seeds {text.interval(measure.spread['interval'])}")
+    return {
+        "label": label,
+        "kind": kind,
+        "value": measure.value,
+        "shown": text.figure(measure.value),
+        "unit": "%",
+        "detail": [*lines, *detail],
+    }
+
+
+def _counted(facts: Facts, outcome: Any) -> list[str]:
+    return [f"{outcome['correct']} of {outcome['samples']} right"] if len(facts.seeds) == 1 else []
+
+
+def _flipped(facts: Facts) -> list[str]:
+    change = facts.pooled["change"]
+    if change is None:
+        return []
+    test = "McNemar, exact" if len(facts.seeds) == 1 else "sign flips of whole samples, exact"
+    return [
+        f"{change['fixed']} fixed, {change['broken']} broken",
+        f"{text.p_said(facts.p)} ({test})",
+    ]
+
+
+def verdict(facts: Facts) -> str:
+    """The outcome in a sentence or two."""
+    if not facts.seeds:
+        return "No sample has finished yet."
+    if facts.errors == len(facts.records):
+        return "Every sample ended in an error. The samples, below, say why."
+    if facts.p is None:
+        return ""
+    pooled = facts.pooled
+    if not pooled["adapted"]:
+        why = "No sample was adapted" if pooled["uncertain"] else "No sample was uncertain"
+        return f"{why}, so both accuracies are the base model’s."
+    change = pooled["change"]
+    if not change["fixed"] and not change["broken"]:
+        return "Adaptation turned no wrong answer right and no right one wrong."
+    said = f"Adaptation turned {text.count(change['fixed'], 'wrong answer')} right and "
+    said += f"{text.count(change['broken'], 'right one')} wrong. "
+    if facts.p < _ALPHA:
+        return said + "Chance alone would seldom split them so unevenly."
+    return said + "That is within what chance alone gives."

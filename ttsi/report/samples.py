@@ -1,0 +1,260 @@
+"""One sample's story as plain data: what was asked, what was tried, what came of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from ttsi.report import text
+from ttsi.report.facts import Facts
+from ttsi.report.figures import STAGE_NAMES, reason, stages_in_order
+from ttsi.types import JSON, Completion, Example, Record, Sample, Score, Tool, ToolCall
+
+MOST_CANDIDATES = 25
+OUTCOMES = ("fixed", "broken", "right", "wrong", "error")
+
+
+@dataclass(frozen=True)
+class ToolView:
+    """A tool on offer; `parameters`: (name, type, required, description)."""
+
+    name: str
+    description: str
+    parameters: Sequence[tuple[str, str, bool, str]]
+
+
+@dataclass(frozen=True)
+class AnswerView:
+    """An answer as written and as read, and how it was scored."""
+
+    title: str
+    text: str
+    calls: str
+    status: str
+    correct: bool | None
+    why: str
+    size: str
+
+
+@dataclass(frozen=True)
+class SampleView:
+    """All that the page shows of one record. `anchor` is its HTML id, `link` leads to it."""
+
+    anchor: str
+    id: str
+    seed: int | None
+    outcome: str
+    tags: Sequence[str]
+    confidence: str
+    uncertain: bool | None
+    excerpt: str
+    sample: Sample | None
+    tools: Sequence[ToolView]
+    candidates: Sequence[tuple[str, float, float]]
+    more_candidates: int
+    examples: Sequence[Mapping[str, Any]]
+    training: Mapping[str, Any] | None
+    answers: Sequence[AnswerView]
+    reference: str
+    note: str
+    error: str
+    costs: Sequence[Mapping[str, str]]
+
+    @property
+    def same_text(self) -> bool:
+        """Whether adaptation changed nothing of the answer."""
+        return len({answer.text for answer in self.answers}) == 1 < len(self.answers)
+
+    @property
+    def link(self) -> str:
+        return "#" + quote(self.anchor, safe="/")
+
+
+def outcome(record: Record) -> str:
+    """fixed, broken, right, wrong or error: what the sample came to."""
+    if record.error or record.final_score is None:
+        return "error"
+    final = record.final_score.correct
+    base = record.base_score.correct if record.base_score else final
+    if base == final:
+        return "right" if final else "wrong"
+    return "fixed" if final else "broken"
+
+
+def tags(record: Record) -> list[str]:
+    """The filters that a sample answers to."""
+    found = [outcome(record)]
+    if found == ["broken"]:
+        found.append("wrong")
+    if record.estimate and record.estimate.uncertain:
+        found.append("uncertain")
+    return found
+
+
+def anchor(record: Record, prefix: str) -> str:
+    """An HTML id: white space is all that it may not hold."""
+    return "sample/" + prefix + "_".join(text.visible(record.id).split())
+
+
+def chosen(records: Sequence[Record], limit: int) -> list[Record]:
+    """At most `limit` records, in their order: flips and errors first, then the uncertain."""
+    ranks = {"fixed": 0, "broken": 0, "error": 0}
+    ranked = sorted(
+        range(len(records)),
+        key=lambda at: (
+            ranks.get(outcome(records[at]), 1),
+            "uncertain" not in tags(records[at]),
+            at,
+        ),
+    )
+    return [records[at] for at in sorted(ranked[:limit])]
+
+
+def view(record: Record, facts: Facts, prefix: str) -> SampleView:
+    """`prefix` tells the anchors of several runs apart; seeds are told apart here."""
+    sample = facts.sample(record)
+    several = len(facts.run.seeds) > 1
+    estimate = record.estimate
+    candidates = _candidates(estimate.scores) if estimate else []
+    return SampleView(
+        anchor=anchor_of(record, facts, prefix),
+        id=record.id,
+        seed=record.seed if several else None,
+        outcome=outcome(record),
+        tags=tags(record),
+        confidence=text.rate(estimate.confidence) if estimate else "",
+        uncertain=estimate.uncertain if estimate else None,
+        excerpt=text.excerpt(sample.task.input) if sample else "",
+        sample=sample,
+        tools=[_tool(tool) for tool in sample.task.tools] if sample else [],
+        candidates=candidates[:MOST_CANDIDATES],
+        more_candidates=max(len(candidates) - MOST_CANDIDATES, 0),
+        examples=[_example(example) for example in record.examples],
+        training=_training(record.receipt),
+        answers=_answers(record),
+        reference=_calls(sample.reference) if sample else "",
+        note=record.note,
+        error=record.error,
+        costs=_costs(record),
+    )
+
+
+def anchor_of(record: Record, facts: Facts, prefix: str) -> str:
+    seed = f"seed-{record.seed}/" if len(facts.run.seeds) > 1 else ""
+    return anchor(record, prefix + seed)
+
+
+def _candidates(scores: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    """(name, its share under softmax, log-likelihood), the likeliest first."""
+    if not scores:
+        return []
+    most = max(scores.values())
+    weights = {name: math.exp(score - most) for name, score in scores.items()}
+    whole = sum(weights.values())
+    ranked = sorted(scores, key=lambda name: -scores[name])
+    return [(name, weights[name] / whole, scores[name]) for name in ranked]
+
+
+def _tool(tool: Tool) -> ToolView:
+    properties = tool.parameters.get("properties", {})
+    required = tool.parameters.get("required", ())
+    return ToolView(
+        tool.name,
+        tool.description,
+        [
+            (name, _type(schema), name in required, str(_of(schema, "description") or ""))
+            for name, schema in properties.items()
+        ],
+    )
+
+
+def _type(schema: JSON) -> str:
+    kind = _of(schema, "type") or "any"
+    kinds = "|".join(kind) if isinstance(kind, list) else str(kind)
+    options = _of(schema, "enum")
+    return f"{kinds}: {', '.join(text.setting(each) for each in options)}" if options else kinds
+
+
+def _of(schema: JSON, key: str) -> Any:
+    return schema.get(key) if isinstance(schema, Mapping) else None
+
+
+def _calls(calls: Sequence[ToolCall]) -> str:
+    """Calls as JSON, a line each where they are short."""
+    if not calls:
+        return "[]"
+    values = [call.as_json() for call in calls]
+    lines = [json.dumps(value, ensure_ascii=False) for value in values]
+    if max(map(len, lines)) > 72:
+        lines = [json.dumps(value, ensure_ascii=False, indent=2) for value in values]
+    return "\n".join(lines)
+
+
+def _example(example: Example) -> dict[str, Any]:
+    return {
+        "input": example.task.input,
+        "calls": _calls(example.calls),
+        "text": example.text,
+        "attempts": text.count(example.attempts, "attempt"),
+    }
+
+
+def _training(receipt: Mapping[str, JSON] | None) -> dict[str, Any] | None:
+    if receipt is None:
+        return None
+    steps = list(zip(receipt.get("losses", ()), receipt.get("learning_rates", ()), strict=False))
+    return {
+        "kind": receipt["kind"],
+        "source": receipt.get("source", ""),
+        "digest": receipt.get("digest", ""),
+        "seconds": text.seconds(receipt.get("seconds")),
+        "tokens": f"{receipt.get('tokens', 0):,}",
+        "rank": (receipt.get("config") or {}).get("r"),
+        "steps": [(at, f"{loss:.4f}", f"{pace:.2g}") for at, (loss, pace) in enumerate(steps, 1)],
+    }
+
+
+def _answers(record: Record) -> list[AnswerView]:
+    if record.final is None:
+        return []
+    if not record.adapted:
+        return [_answer("Base model", record.final, record.final_score)]
+    adapted = _answer("After adaptation", record.final, record.final_score)
+    if record.base is None:
+        return [adapted]
+    return [_answer("Base model", record.base, record.base_score), adapted]
+
+
+def _answer(title: str, answer: Completion, score: Score | None) -> AnswerView:
+    size = f"{answer.prompt_tokens:,} tokens in, {answer.completion_tokens:,} out"
+    if answer.logprob:
+        size += f", log-probability {answer.logprob:.1f}".replace("-", "−", 1)
+    why = ""
+    if score is not None and score.reason is not None:
+        why = ": ".join(part for part in (reason(score.reason.value), score.detail) if part)
+    return AnswerView(
+        title=title,
+        text=answer.text,
+        calls=_calls(answer.calls) if answer.calls else "",
+        status=reason(answer.status.value),
+        correct=score.correct if score else None,
+        why=why,
+        size=size,
+    )
+
+
+def _costs(record: Record) -> list[dict[str, str]]:
+    return [
+        {
+            "stage": STAGE_NAMES.get(stage, stage),
+            "seconds": text.seconds(cost.seconds),
+            "prompt_tokens": f"{cost.prompt_tokens:,.0f}",
+            "completion_tokens": f"{cost.completion_tokens:,.0f}",
+            "usd": text.dollars(cost.usd) if cost.usd else "",
+        }
+        for stage, cost in stages_in_order(record.costs)
+    ]

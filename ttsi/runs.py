@@ -1,0 +1,105 @@
+"""What a finished or unfinished run left on disk, read back: for reports, comparisons, calibration.
+
+open_run("runs/NAME-HASH")         ->  Run with every seed
+open_run("runs/NAME-HASH/seed-0")  ->  Run with that seed alone
+open_run(folder, ESTIMATES)        ->  the same, of what calibration or a budget left
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ttsi import assemble, journal, metrics
+from ttsi.errors import CorruptAsset, UsageError
+from ttsi.spec import load_spec
+from ttsi.types import JSON, Record, Sample
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One seed: its records in the benchmark's order, and `results` as results.json has them.
+
+    Of a run that was interrupted, `results` are made of what is there, and `complete` is False.
+    """
+
+    folder: Path
+    seed: int
+    records: tuple[Record, ...]
+    results: Mapping[str, Any]
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """All seeds of one spec: `spec` is the resolved one, `environment` the first seed's."""
+
+    folder: Path
+    spec: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    seeds: tuple[SeedRun, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.spec["name"])
+
+    @cached_property
+    def samples(self) -> dict[str, Sample]:
+        """The benchmark's samples by id, loaded anew. Raises TtsiError where they cannot be."""
+        (spec,) = load_spec(dict(self.spec))
+        return {sample.id: sample for sample in assemble.benchmark(spec).samples()}
+
+
+def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
+    """Raises UsageError where there is no run, CorruptAsset where its files are damaged."""
+    folder = Path(path)
+    if (folder / name).is_file():
+        folders = [folder]
+    else:
+        folders = sorted((each.parent for each in folder.glob(f"seed-*/{name}")), key=_seed_of)
+    if not folders:
+        raise UsageError(
+            f"There is no run here: neither {name} nor seed-*/{name}.",
+            where=str(folder),
+            cure="Name a folder that `ttsi eval` wrote, such as runs/NAME-HASH.",
+        )
+    spec, environment = (_json(folders[0] / name) for name in ("spec.resolved.json", "env.json"))
+    return Run(folder, spec, environment, tuple(_open_seed(each, name) for each in folders))
+
+
+def _open_seed(folder: Path, name: str) -> SeedRun:
+    # The last record of a sample counts: one that failed may have been tried again.
+    records = {record.id: record for record in journal.read(folder / name)}
+    found = tuple(records.values())
+    complete = (folder / "manifest.json").is_file() and (folder / "results.json").is_file()
+    if complete and name == journal.SAMPLES:
+        results: dict[str, JSON] = _json(folder / "results.json")
+    else:
+        results = metrics.summarise(found)
+    return SeedRun(folder, _seed_of(folder), found, results, complete)
+
+
+def _seed_of(folder: Path) -> int:
+    number = folder.resolve().name.removeprefix("seed-")
+    if not number.removeprefix("-").isdigit():
+        raise UsageError(
+            "A seed's folder is named seed-NUMBER.",
+            where=str(folder),
+            cure="Give the folder its name back, or name another run.",
+        )
+    return int(number)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        what = f"The run has no {path.name}."
+        raise CorruptAsset(what, where=str(path.parent), cure="Run its spec again.") from None
+    except ValueError as error:
+        what = f"{path.name} is not JSON: {error}"
+        raise CorruptAsset(what, where=str(path), cure="Run its spec again.") from error
