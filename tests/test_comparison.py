@@ -227,7 +227,20 @@ def test_runs_over_several_seeds_are_compared(
     assert main(["compare", *map(str, folders)]) == 0
     out = capsys.readouterr().out
     assert "sign flips" in out
-    assert "over seeds: +50.0 ± 0.0 points" in out
+    assert "over seeds: the same difference under each" in out
+
+
+def test_a_difference_that_changes_with_the_seed_has_a_t_interval(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from rich.console import Console
+
+    from ttsi.commands.compare import show
+
+    a, b = made([True, False, False], [True, False, True]), made([True] * 3, [False, True, True])
+    show(compare(a, b), 0, Console(highlight=False, markup=False))
+    # 66.7 and 0 points: t(0.975, 1) = 12.706 times the standard error of 33.3.
+    assert "over seeds: +33.3 ± 47.1 points, 95 % [-390.2, 456.9]" in capsys.readouterr().out
 
 
 def test_a_refusal_is_one_message_with_a_cure(

@@ -6,13 +6,14 @@ Everything that can be known without loading a weight is checked here, before an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from ttsi import registry
 from ttsi.errors import Problem, SpecError
-from ttsi.pipeline import Pipeline, Stages, Watcher
-from ttsi.protocols import Benchmark, Engine, Executor, Scorer
+from ttsi.pipeline import Pipeline, Stages
+from ttsi.protocols import Benchmark, Engine, Executor, Scorer, Watcher
 from ttsi.spec import Component, Spec, effective_options
 from ttsi.spec.schema import COMPONENTS
 from ttsi.types import JSON, Record, Sample
@@ -35,29 +36,30 @@ def scorer(spec: Spec) -> Scorer:
     return made
 
 
-def pipeline(
-    spec: Spec,
-    seed: int,
-    watcher: Watcher | None = None,
-    *,
-    known: Mapping[str, Record] | None = None,
-    adapt: bool = True,
-) -> Pipeline:
-    """Loads the model; `known` and `adapt` as in Pipeline.
+@dataclass(frozen=True)
+class Assembly:
+    """Makes the pipeline of one seed, in whatever process it is called; `known`, `adapt` as there.
 
-    Raises SpecError where the engine cannot do what the stages need.
+    Loads the model. Raises SpecError where the engine cannot do what the stages need.
     """
-    engine, stages = _engine(spec), _stages(spec)
-    _check_needs(spec, engine, stages)
-    return Pipeline(
-        stages,
-        engine,
-        seed=seed,
-        baseline=spec.baseline,
-        watcher=watcher,
-        known=known,
-        adapt=adapt,
-    )
+
+    spec: Spec
+    seed: int
+    known: Mapping[str, Record] = field(default_factory=dict)
+    adapt: bool = True
+
+    def __call__(self, watcher: Watcher | None = None) -> Pipeline:
+        engine, stages = _engine(self.spec), _stages(self.spec)
+        _check_needs(self.spec, engine, stages)
+        return Pipeline(
+            stages,
+            engine,
+            seed=self.seed,
+            baseline=self.spec.baseline,
+            watcher=watcher,
+            known=self.known,
+            adapt=self.adapt,
+        )
 
 
 def check(spec: Spec) -> None:

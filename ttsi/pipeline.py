@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from ttsi.errors import EngineError, RunError, TtsiError
 from ttsi.metering import MeteredEngine, charging
-from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Scorer
+from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Scorer, Watcher
 from ttsi.types import (
     JSON,
     Adaptation,
@@ -36,14 +36,6 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 STAGES = ("estimate", "answer", "generate", "learn", "adapted")
-
-
-class Watcher(Protocol):
-    """Who is told how far the stages are; counts are samples."""
-
-    def plan(self, stage: str, count: int) -> None: ...
-
-    def advance(self, stage: str, count: float) -> None: ...
 
 
 @dataclass(frozen=True)

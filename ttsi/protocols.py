@@ -152,6 +152,14 @@ class Scorer(Protocol):
     def score(self, task: Task, reference: Sequence[ToolCall], completion: Completion) -> Score: ...
 
 
+class Watcher(Protocol):
+    """Who is told how far the stages are; counts are samples."""
+
+    def plan(self, stage: str, count: int) -> None: ...
+
+    def advance(self, stage: str, count: float) -> None: ...
+
+
 class WaveRunner(Protocol):
     """What an executor runs: the assembled pipeline, seen from outside.
 
@@ -168,12 +176,15 @@ class WaveRunner(Protocol):
 class Executor(Protocol):
     """Runs waves on workers and delivers records as they finish, in any order.
 
-    Returns what each worker's `close` returned.
+    `factory(watcher)` makes a worker's runner and loads its model; it can be pickled, for workers
+    in other processes. `deliver` and `watcher` are this process's own; the watcher is told of
+    stages in the workers. Returns what each worker's `close` returned.
     """
 
     def run(
         self,
-        factory: Callable[[], WaveRunner],
+        factory: Callable[[Watcher | None], WaveRunner],
         samples: Sequence[Sample],
         deliver: Callable[[Record], None],
+        watcher: Watcher | None = None,
     ) -> list[dict[str, JSON]]: ...

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +20,7 @@ from ttsi.budget import share_out, unadapted
 from ttsi.errors import RunError, UsageError
 from ttsi.hooks import Hooks
 from ttsi.journal import ESTIMATES, SAMPLES, Journal, read, write_atomically
-from ttsi.pipeline import Watcher
+from ttsi.protocols import Watcher
 from ttsi.spec import Spec, load_document, load_spec, resolved
 from ttsi.types import JSON, Record, Sample
 
@@ -177,8 +176,8 @@ class _Cell:
                     deliver(record)
             pending = [sample for sample in samples if sample.id not in done]
             if pending:
-                made = partial(assemble.pipeline, self.spec, seed, self.reporter, adapt=False)
-                assemble.executor(self.spec).run(made, pending, deliver)
+                assembly = assemble.Assembly(self.spec, seed, adapt=False)
+                assemble.executor(self.spec).run(assembly, pending, deliver, self.reporter)
         return done
 
     def write_head(self, folder: Path) -> None:
@@ -257,10 +256,9 @@ class _SeedRun:
             return []
         # Where it is known which samples are uncertain, these make waves of their own.
         pending.sort(key=lambda sample: sample.id in known and not _uncertain(known[sample.id]))
-        made = partial(
-            assemble.pipeline, self.cell.spec, self.seed, self.cell.reporter, known=known
-        )
-        engines = assemble.executor(self.cell.spec).run(made, pending, self._deliver)
+        assembly = assemble.Assembly(self.cell.spec, self.seed, known)
+        executor = assemble.executor(self.cell.spec)
+        engines = executor.run(assembly, pending, self._deliver, self.cell.reporter)
         missing = [sample.id for sample in self.samples if sample.id not in self.done]
         if missing:
             raise RunError(

@@ -105,11 +105,13 @@ def _difference(found: dict[str, Any]) -> list[str]:
         f"seed {found['bootstrap']['seed']})",
         f"{found['fixed']} fixed, {found['broken']} broken; p = {found['p']:.2g} ({found['test']})",
     ]
-    if spread["interval"]:
+    if spread["sd"]:
         lines.append(
             f"over seeds: {spread['mean']:+.1f} ± {spread['sd']:.1f} points, "
             f"95 % {_interval(spread['interval'])} (t, same samples under other seeds)"
         )
+    elif spread["n"] > 1:
+        lines.append("over seeds: the same difference under each")
     return lines
 
 

@@ -232,7 +232,7 @@ def _answers(record: Record) -> list[AnswerView]:
 def _answer(title: str, answer: Completion, score: Score | None) -> AnswerView:
     size = f"{answer.prompt_tokens:,} tokens in, {answer.completion_tokens:,} out"
     if answer.logprob:
-        size += f", log-probability {answer.logprob:.1f}".replace("-", "−", 1)
+        size += f", log-probability {text.decimal(answer.logprob)}"
     why = ""
     if score is not None and score.reason is not None:
         why = ": ".join(part for part in (reason(score.reason.value), score.detail) if part)

@@ -48,6 +48,10 @@ def rate(value: float | None) -> str:
     return NOTHING if value is None else _minus(value, ".2f")
 
 
+def decimal(value: float) -> str:
+    return _minus(value, ".1f")
+
+
 def p_value(p: float | None) -> str:
     if p is None:
         return NOTHING

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ttsi.options import option
-from ttsi.protocols import WaveRunner
+from ttsi.protocols import Watcher, WaveRunner
 from ttsi.types import JSON, Record, Sample
 
 
@@ -18,11 +18,12 @@ class Local:
 
     def run(
         self,
-        factory: Callable[[], WaveRunner],
+        factory: Callable[[Watcher | None], WaveRunner],
         samples: Sequence[Sample],
         deliver: Callable[[Record], None],
+        watcher: Watcher | None = None,
     ) -> list[dict[str, JSON]]:
-        runner = factory()
+        runner = factory(watcher)
         for first in range(0, len(samples), self.wave):
             for record in runner.run_wave(samples[first : first + self.wave]):
                 deliver(record)
