@@ -163,6 +163,10 @@ def test_it_prints(browser: Browser, reports: dict[str, Path], name: str) -> Non
     assert page.pdf(format="A4").startswith(b"%PDF")
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    body, plot = (page.locator(place).first for place in ("h1", ".plot .key"))
+    assert plot.evaluate("(each) => getComputedStyle(each).fill") == body.evaluate(
+        "(each) => getComputedStyle(each).color"
+    )
     assert not page.locator(".sample").first.is_visible()
 
 

@@ -1,27 +1,20 @@
-"""What stored estimates say of other thresholds, against runs at those thresholds."""
+"""What other thresholds would give, as functions of cases."""
 
 from __future__ import annotations
 
-import json
 import math
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import ttsi
-import ttsi_fakes
 from ttsi.budget import share_out
 from ttsi.calibration import (
     Case,
     at_threshold,
     auroc,
     brier,
-    calibrate,
-    cases_of,
     numbers,
     reliability,
     risk_at,
@@ -32,148 +25,8 @@ from ttsi.calibration import (
     sweep,
     thresholds,
 )
-from ttsi.cli import main
-from ttsi.errors import RunError, UsageError
-from ttsi.journal import ESTIMATES
-from ttsi.run import CellResult, estimates
-from ttsi.runs import open_run
+from ttsi.errors import UsageError
 from ttsi.types import Estimate, Reason, Record, Score
-
-ROOT = Path(__file__).resolve().parent.parent
-RATES = ("tpr", "fpr", "j", "f1")
-
-
-def spec(threshold: float = 0.5, **changed: Any) -> dict[str, Any]:
-    return {
-        "name": "calibrated",
-        "model": {"id": "scripted"},
-        "engine": "ttsi-fakes/scripted",
-        "benchmark": {"name": "ttsi-fakes/rows", "rows": 16},
-        "estimator": {"name": "rss_margin", "threshold": threshold},
-        "inference": {"name": "direct", "decoding": "greedy"},
-        "executor": {"name": "local", "wave": 5},
-    } | changed
-
-
-def answers(request: Any) -> str:
-    """Base: right on even cities. Adapted: wrong on multiples of three. G fails on 5 and 15."""
-    text = request.prompt.messages[-1].content
-    if ttsi_fakes.WRITING in text:
-        return "no" if "5?" in text else ttsi_fakes.default_script(request)
-    city = text.rsplit(" ", 1)[-1].rstrip("?")
-    number = int(city.removeprefix("City"))
-    right = number % 3 != 0 if request.adapter is not None else number % 2 == 0
-    name = "get_weather" if right else "get_time"
-    return json.dumps([{"name": name, "arguments": {"city": city}}])
-
-
-def play(monkeypatch: pytest.MonkeyPatch, script: Any) -> None:
-    """The scripted engine answers by `script`."""
-    init = ttsi_fakes.ScriptedEngine.__init__
-    monkeypatch.setattr(init, "__defaults__", (*(init.__defaults__ or ())[:-1], script))
-
-
-@pytest.fixture(autouse=True)
-def _scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    play(monkeypatch, answers)
-
-
-def run(out: Path, document: dict[str, Any]) -> CellResult:
-    (cell,) = ttsi.evaluate(document, out=out)
-    return cell
-
-
-def cases_in(folder: Path, journal: str = "samples.jsonl") -> list[Case]:
-    (seed,) = open_run(folder, journal).seeds
-    return cases_of(seed.records)
-
-
-def agrees(found: dict[str, Any], results: dict[str, Any]) -> bool:
-    """`at_threshold` and a run's results have the same numbers."""
-    assert found["uncertain"] == results["uncertain"]
-    assert {key: found[key] for key in RATES} == {key: results["estimator"][key] for key in RATES}
-    return True
-
-
-# ---------------------------------------------------------------- against separate runs
-
-
-def test_stored_estimates_give_the_numbers_of_separate_runs(tmp_path: Path) -> None:
-    (stored,) = estimates(spec(), out=tmp_path / "stored")
-    cases = cases_in(stored.folder, ESTIMATES)
-    adapted = cases_in(run(tmp_path / "runs", spec(1.0)).folder)
-    cuts = thresholds(cases)
-    assert len(cuts) >= 10
-    accuracies, untaught = set(), 0
-    for threshold in cuts:
-        results = dict(run(tmp_path / "runs", spec(threshold)).seeds[0])
-        assert agrees(at_threshold(cases, threshold), results)
-        assert agrees(at_threshold(adapted, threshold), results)
-        assert auroc(cases) == auroc(adapted) == results["estimator"]["auroc"]
-        assert at_threshold(adapted, threshold)["accuracy"] == results["accuracy"]
-        known = at_threshold(cases, threshold)["accuracy_known"]
-        assert known == (results["uncertain"] == 0)
-        accuracies.add(results["accuracy"])
-        untaught = max(untaught, results["not_generated"])
-    assert len(accuracies) > 3
-    assert untaught == 2
-
-
-def test_errored_samples_count_as_in_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(request: Any) -> str:
-        if "City4?" in request.prompt.messages[-1].content:
-            raise ValueError("no")
-        return answers(request)
-
-    play(monkeypatch, fails)
-    whole = open_run(run(tmp_path, spec(1.0)).folder)
-    for threshold in (0.3, 0.8):
-        results = dict(run(tmp_path, spec(threshold)).seeds[0])
-        assert results["errors"] == 1
-        (row,) = calibrate(whole, [threshold])["all"]["sweep"]
-        assert agrees(row, results)
-        assert row["accuracy"] == results["accuracy"]
-
-
-@pytest.fixture(scope="module")
-def quickstart() -> dict[str, Any]:
-    """The quickstart's spec on a few samples, with short outputs."""
-    document = json.loads((ROOT / "specs" / "quickstart.json").read_text())
-    document["benchmark"]["limit"] = 6
-    document["generator"] |= {"attempts": 2, "max_tokens": 48}
-    document["inference"]["max_tokens"] = 32
-    return document
-
-
-@pytest.fixture(scope="module")
-def stored(quickstart: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
-    """What the embedded model's estimates and base answers are."""
-    (cell,) = estimates(quickstart, out=tmp_path_factory.mktemp("stored"))
-    return cases_in(cell.folder, ESTIMATES)
-
-
-@pytest.mark.model
-def test_stored_estimates_of_a_model_give_the_numbers_of_a_separate_run(
-    quickstart: dict[str, Any], stored: list[Case], tmp_path: Path
-) -> None:
-    threshold = suggest_by_budget([case.confidence for case in stored], 1 / 3)
-    estimator = {**quickstart["estimator"], "threshold": threshold}
-    separate = run(tmp_path, {**quickstart, "estimator": estimator})
-    results = dict(separate.seeds[0])
-    assert results["samples"] == len(stored) == 6
-    assert results["uncertain"] == 2
-    assert results["adapted"] >= 1
-    assert agrees(at_threshold(stored, threshold), results)
-    assert auroc(stored) == results["estimator"]["auroc"]
-    adapted = cases_in(separate.folder)
-    assert [(case.id, case.wrong) for case in adapted] == [(case.id, case.wrong) for case in stored]
-    assert at_threshold(adapted, threshold)["accuracy"] == results["accuracy"]
-    assert at_threshold(adapted, 0.0)["accuracy"] == results["base"]["accuracy"]
-
-
-# ---------------------------------------------------------------- the functions
 
 levels = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]))
 some_cases = st.lists(
@@ -301,112 +154,3 @@ def test_rates_among_the_labelled_alone_are_not_given() -> None:
     assert {row["tpr"] for row in found["sweep"]} == {None}
     assert [row["uncertain"] for row in found["sweep"]] == [0, 1, 2, 3]
     assert numbers(records[:2])["labelled"]
-
-
-# ---------------------------------------------------------------- the command
-
-
-def written(tmp_path: Path, **changed: Any) -> str:
-    path = tmp_path / "spec.json"
-    path.write_text(json.dumps(spec(**changed)))
-    return str(path)
-
-
-def printed(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> str:
-    capsys.readouterr()
-    assert main(["calibrate", *argv]) == code
-    return capsys.readouterr().out
-
-
-def loads(engine: Any) -> None:
-    raise AssertionError("a model was loaded")
-
-
-def test_a_run_is_read_without_its_model(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = str(run(tmp_path, spec(1.0)).folder)
-    monkeypatch.setattr(ttsi_fakes.ScriptedEngine, "load", loads)
-    out = printed(capsys, folder, "--budget", "0.25")
-    for part in ("16 samples", "this run", "largest J", "most accurate", "AUROC", "budget 0.25"):
-        assert part in out
-    (found,) = json.loads(printed(capsys, folder, "--thresholds", "0.2,0.9", "--json"))["runs"]
-    assert [row["threshold"] for row in found["all"]["sweep"]] == [0.2, 0.9]
-    assert all(row["accuracy_known"] for row in found["all"]["sweep"])
-    assert found["all"] == found["by_seed"]["0"]
-
-
-def test_a_spec_is_estimated_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    argv = [written(tmp_path, seeds=[1, 2]), "--out", str(tmp_path / "runs"), "--json"]
-    first = printed(capsys, *argv)
-    (found,) = json.loads(first)["runs"]
-    assert found["all"]["samples"] == 32
-    assert list(found["by_seed"]) == ["1", "2"]
-    assert not list((tmp_path / "runs").glob("*/seed-*/samples.jsonl"))
-    monkeypatch.setattr(ttsi_fakes.ScriptedEngine, "load", loads)
-    assert printed(capsys, *argv) == first
-    (one,) = json.loads(printed(capsys, *argv, "--seeds", "2"))["runs"]
-    assert list(one["by_seed"]) == ["2"]
-    assert one["by_seed"]["2"] == found["by_seed"]["2"]
-    (of_folder,) = json.loads(printed(capsys, found["folder"], "--json"))["runs"]
-    assert of_folder["all"] == found["all"]
-
-
-def test_a_run_without_base_answers_still_has_a_budget(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = run(tmp_path, spec(0.5, baseline=False)).folder
-    out = printed(capsys, str(folder), "--budget", "0.5")
-    assert "no rate is known" in out
-    assert "budget 0.5: threshold" in out
-    assert "AUROC" not in out
-
-
-def test_errored_samples_are_told_of_and_end_with_3(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(request: Any) -> str:
-        if "City4?" in request.prompt.messages[-1].content:
-            raise ValueError("no")
-        return answers(request)
-
-    play(monkeypatch, fails)
-    out = printed(capsys, written(tmp_path), "--out", str(tmp_path / "runs"), code=3)
-    assert "1 sample ended in an error" in out
-    play(monkeypatch, answers)
-    out = printed(capsys, written(tmp_path), "--out", str(tmp_path / "runs"))
-    assert "error" not in out
-
-
-def test_a_run_without_estimates_has_nothing_to_calibrate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(request: Any) -> str:
-        raise ValueError("no")
-
-    play(monkeypatch, fails)
-    folder = run(tmp_path, spec()).folder
-    with pytest.raises(RunError, match="No sample"):
-        calibrate(open_run(folder))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "part"),
-    [
-        (["--thresholds", "0.5,x"], "numbers from 0 to 1"),
-        (["--thresholds", "2"], "numbers from 0 to 1"),
-        (["--budget", "1.5"], "not a share"),
-        (["--limit", "3"], "benchmark.limit"),
-    ],
-)
-def test_what_cannot_be_meant_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], part: str
-) -> None:
-    folder = str(run(tmp_path, spec()).folder)
-    capsys.readouterr()
-    assert main(["calibrate", folder, *arguments]) == 2
-    err = capsys.readouterr().err
-    assert part in err
-    assert "cure:" in err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -337,16 +336,17 @@ def test_entropy_and_mutual_information_of_a_real_model() -> None:
 
 @pytest.mark.model
 def test_self_consistency_of_a_real_model() -> None:
+    task = offering(["get_weather", "get_time", "get_news"])
     engine = shared_engine()
     estimator = SelfConsistency(
-        samples=4, format="tool_calls", temperature=1.5, top_p=1.0, top_k=0, max_tokens=28
+        samples=4, format="tool_calls", max_calls=1, temperature=1.5, top_p=1.0, max_tokens=20
     )
-    (estimate,) = estimator.estimate([TASK], engine, 0)
+    (estimate,) = estimator.estimate([task], engine, 0)
     answers = []
     for draw in range(4):
-        seed = draw_seed(0, TASK.id, "estimate", draw)
-        request: Request = estimator.request(TASK, None, seed)
+        seed = draw_seed(0, task.id, "estimate", draw)
+        request: Request = estimator.request(task, None, seed)
         (made,) = engine.generate([request])
         answers.append(read_completion(made))
-    assert estimate.confidence == agreeing(TASK, answers)
-    assert len({answer.text for answer in answers}) > 1, json.dumps([a.text for a in answers])
+    assert estimate.confidence == agreeing(task, answers)
+    assert 0.25 < estimate.confidence < 1, [answer.text for answer in answers]

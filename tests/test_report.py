@@ -13,7 +13,19 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reports import CASES, HOSTILE, LONG, Page, cells, hostile, made, plain, seeds, some_errors
+from reports import (
+    CASES,
+    HOSTILE,
+    LONG,
+    Page,
+    cells,
+    document,
+    hostile,
+    made,
+    plain,
+    seeds,
+    some_errors,
+)
 
 from ttsi import calibration, provenance
 from ttsi.cli import main
@@ -23,8 +35,10 @@ from ttsi.report import text as shown
 from ttsi.report.charts import Bar, bars, histogram
 from ttsi.report.facts import Facts
 from ttsi.report.figures import figures
+from ttsi.report.labels import labels
 from ttsi.report.plots import Scale, pieces, standalone, stepped, thinned, ticks
 from ttsi.runs import Run, open_run
+from ttsi.spec import load_spec, resolved
 
 ELSEWHERE = re.compile(r"url\(|@import|https?:|//", re.IGNORECASE)
 
@@ -100,9 +114,10 @@ def test_several_seeds_have_mean_sd_and_interval(runs: dict[str, list[Run]]) -> 
     summary = json.loads((run.folder / "results.json").read_text())
     page = Page(html([run]))
     assert f"{100 * summary['difference']['mean']:+.1f} points" in page.text
-    assert f"mean of 3 seeds, sd {100 * summary['accuracy']['sd']:.1f}" in page.text
+    assert "mean of 3 seeds" in page.text
+    sd = 100 * summary["difference"]["sd"]
     low, high = (100 * bound for bound in summary["difference"]["interval"])
-    assert f"t-interval over seeds [{low:.1f}, {high:.1f}]" in page.text
+    assert f"over seeds sd {sd:.1f}, t-interval [{low:.1f}, {high:.1f}]" in page.text
     assert {f"run-{part}" for part in ("answers", "samples")} <= {
         a.get("id") for _, a in page.elements
     }
@@ -126,12 +141,13 @@ def test_seeds_are_no_independent_samples(tmp_path: Path) -> None:
         ("none_uncertain", "No sample was uncertain, so both accuracies are the base model’s."),
         ("none_uncertain", "Every sample has the same confidence"),
         ("all_errors", "Every sample ended in an error."),
-        ("all_errors", "12 samples of 12 ended in an error and count as not right."),
+        ("all_errors", "12 of 12 samples ended in an error, which counts as not right."),
         ("all_errors", "ValueError: the engine broke <b>down</b>"),
-        ("some_errors", "1 sample of 12 ended in an error"),
+        ("some_errors", "1 of 12 samples ended in an error"),
         ("unfinished", "This run is unfinished"),
         ("unfinished", "7 samples of the benchmark still to come."),
         ("nothing_yet", "No sample has finished yet."),
+        ("nothing_yet", "No sample has an estimate."),
         ("no_baseline", "(baseline: false)"),
         ("no_benchmark", "the benchmark could not be loaded"),
         ("other_data", "12 records shown without request and reference"),
@@ -195,9 +211,35 @@ def test_runs_are_compared_first(runs: dict[str, list[Run]]) -> None:
 def test_runs_that_do_not_differ_go_by_their_folders(tmp_path: Path) -> None:
     one, other = plain(tmp_path / "a"), plain(tmp_path / "b")
     (again,) = other
-    moved = replace(again, folder=again.folder.rename(again.folder.with_name("elsewhere")))
-    page = Page(html([*one, moved]))
-    assert "scripted (elsewhere)" in page.text
+    page = Page(html([*one, again]))
+    assert f"scripted (a/{again.folder.name})" in page.text
+    assert f"scripted (b/{again.folder.name})" in page.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([{"name": "one"}, {"name": "two"}], ["one", "two"]),
+        ([{"budget": 0.25}, {"budget": 0.5}], ["budget 0.25", "budget 0.5"]),
+        (
+            [{"estimator": {"name": "random", "rate": 0.5}}, {"estimator": "always"}],
+            ["estimator random", "estimator always"],
+        ),
+        (
+            [{"name": "one"}, {"name": "one", "model": {"id": "other"}}, {"name": "two"}],
+            ["one, model scripted", "one, model other", "two, model scripted"],
+        ),
+    ],
+)
+def test_runs_are_called_by_what_differs(
+    runs: dict[str, list[Run]], changes: list[dict[str, Any]], expected: list[str]
+) -> None:
+    (run,) = runs["plain"]
+    several = []
+    for change in changes:
+        (spec,) = load_spec(document(**change))
+        several.append(replace(run, spec=resolved(spec)))
+    assert labels(several) == expected
 
 
 @pytest.mark.parametrize("limit", [0, 1, 4, 12])
@@ -363,7 +405,7 @@ def test_the_curve_is_that_of_calibration(runs: dict[str, list[Run]]) -> None:
         (shown.seconds(1575), "26\u00a0min"),
         (shown.seconds(90_000), "25.0\u00a0h"),
         (shown.count(1, "sample"), "1\u00a0sample"),
-        (shown.visible("a\x00\ud800\tb"), "a\u2400\ufffd\tb"),
+        (shown.visible("a\x00\ud800\tb\u202e"), "a\u2400\ufffd\tb⟨U+202E⟩"),
         (shown.excerpt("a  b\n" * 100, 9), "a b a b…"),
         (shown.fitted("abcdef", 30), "abc…"),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "transformers", "peft", "vllm", "openai", "ray", "xgrammar", "scipy")
+HEAVY = ("torch", "transformers", "peft", "vllm", "openai", "ray", "xgrammar", "scipy", "numpy", "jinja2")
 PROBE = """
 import sys
 from ttsi.cli import main
@@ -44,6 +44,9 @@ def imported_by(argv: list[str]) -> set[str]:
         ["--version"],
         ["eval", "--help"],
         ["score", "--help"],
+        ["report", "--help"],
+        ["compare", "--help"],
+        ["calibrate", "--help"],
         ["validate", "specs/quickstart.json"],
         ["plugins"],
         ["schema"],

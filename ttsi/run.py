@@ -167,6 +167,8 @@ class _Cell:
             def deliver(record: Record) -> None:
                 kept.append(record)
                 done[record.id] = record
+                if self.reporter:
+                    self.reporter.sample_finished(record, len(done), len(samples))
 
             of_run = self._of_run(folder)
             for sample in samples:
@@ -178,6 +180,7 @@ class _Cell:
             if pending:
                 assembly = assemble.Assembly(self.spec, seed, adapt=False)
                 assemble.executor(self.spec).run(assembly, pending, deliver, self.reporter)
+        _check_whole(samples, done)
         return done
 
     def write_head(self, folder: Path) -> None:
@@ -259,13 +262,7 @@ class _SeedRun:
         assembly = assemble.Assembly(self.cell.spec, self.seed, known)
         executor = assemble.executor(self.cell.spec)
         engines = executor.run(assembly, pending, self._deliver, self.cell.reporter)
-        missing = [sample.id for sample in self.samples if sample.id not in self.done]
-        if missing:
-            raise RunError(
-                f"The executor ended without {len(missing)} of {len(self.samples)} samples, "
-                f"first {missing[0]}.",
-                cure="Run the same command: it resumes.",
-            )
+        _check_whole(self.samples, self.done)
         return engines
 
     def finish(self, facts: Mapping[str, JSON]) -> None:
@@ -312,6 +309,16 @@ class _SeedRun:
         self.cell.hooks.sample_finished(record)
         if self.cell.reporter:
             self.cell.reporter.sample_finished(record, len(self.done), len(self.samples))
+
+
+def _check_whole(samples: Sequence[Sample], done: Mapping[str, Record]) -> None:
+    missing = [sample.id for sample in samples if sample.id not in done]
+    if missing:
+        raise RunError(
+            f"The executor ended without {len(missing)} of {len(samples)} samples, "
+            f"first {missing[0]}.",
+            cure="Run the same command: it resumes.",
+        )
 
 
 def _uncertain(record: Record) -> bool:

@@ -131,28 +131,20 @@ def test_an_unknown_spec_is_named(trying: ModuleType) -> None:
 # ---------------------------------------------------------------- Figure 5
 
 
-def quickstart_run(generator: str) -> Run:
-    """A run as it would be read back: samples 0 and 2 had an example made for them."""
-    (spec,) = load_spec({"benchmark": {"name": "quickstart", "limit": 12}})
-    full = resolved(spec) | {"generator": {"name": generator}}
-    records = tuple(
-        Record(
-            id=f"quickstart/{number}",
-            digest="",
-            seed=0,
-            examples=(
-                Example(Task(f"quickstart/{number}#0", (), "", f"<b>like {number}</b>"), (), "", 1),
-            ),
-        )
-        for number in (0, 6)
-    )
-    run = Run(Path("runs/x"), full, {}, (SeedRun(Path(), 0, records, {}, True),))
-    run.__dict__["samples"] = Run(Path(), resolved(spec), {}, ()).samples
-    return run
+def quickstart_run(generator: str, *numbers: int) -> Run:
+    """A run of twelve samples as it would be read back; these had an example made for them."""
+    (spec,) = load_spec({"benchmark": {"name": "quickstart", "limit": 12}, "generator": generator})
+    records = []
+    for number in numbers:
+        made = Task(f"quickstart/{number}#0", (), "", f"<b>like {number}</b>")
+        example = Example(made, (), "", attempts=1)
+        records.append(Record(f"quickstart/{number}", "", seed=0, examples=(example,)))
+    return Run(Path("runs/x"), resolved(spec), {}, (SeedRun(Path(), 0, (*records,), {}, True),))
 
 
 def test_examples_seeds_and_other_inputs_are_collected(embedding: ModuleType) -> None:
-    points = embedding.collect([quickstart_run("self"), quickstart_run("teacher")], others=5)
+    runs = [quickstart_run("self", 0, 6), quickstart_run("teacher", 0, 6)]
+    points = embedding.collect(runs, others=5)
     kinds = [point.kind for point in points]
     assert kinds == ["other"] * 5 + ["seed"] * 2 + ["self"] * 2 + ["teacher"] * 2
     seeds = {point.sample: point.text for point in points if point.kind == "seed"}
@@ -160,11 +152,11 @@ def test_examples_seeds_and_other_inputs_are_collected(embedding: ModuleType) ->
     assert all(text.strip() for text in seeds.values())
     assert {p.sample for p in points if p.kind == "other"}.isdisjoint(seeds)
 
-    empty = quickstart_run("self")
-    empty = Run(empty.folder, empty.spec, {}, (SeedRun(Path(), 0, (), {}, True),))
-    empty.__dict__["samples"] = {}
+    everything = embedding.collect(runs, others=1000)
+    assert len(everything) == 40 + 4, "the whole benchmark, though the runs asked twelve"
+
     with pytest.raises(UsageError, match="no synthetic examples"):
-        embedding.collect([empty], others=5)
+        embedding.collect([quickstart_run("self")], others=5)
 
 
 def test_closeness_is_the_mean_cosine(embedding: ModuleType) -> None:
@@ -200,7 +192,8 @@ class Page(HTMLParser):
 
 def test_the_map_is_one_file_that_fetches_nothing(embedding: ModuleType) -> None:
     numpy = pytest.importorskip("numpy")
-    points = embedding.collect([quickstart_run("self"), quickstart_run("teacher")], others=5)
+    runs = [quickstart_run("self", 0, 6), quickstart_run("teacher", 0, 6)]
+    points = embedding.collect(runs, others=5)
     layout = numpy.array([[number, number**2] for number in range(len(points))], dtype=float)
     text = embedding.page(points, layout, {"self": (2, 0.9, 0.1), "teacher": (2, 0.8, 0.1)})
     page = Page()

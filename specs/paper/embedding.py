@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def collect(runs: Sequence[Run], others: int) -> list[Point]:
 
     Raises UsageError where there is no example.
     """
-    inputs = {id: sample.task.input for run in runs for id, sample in run.samples.items()}
+    inputs = {id: sample.task.input for run in runs for id, sample in whole(run).samples.items()}
     examples = [
         Point(str(run.spec["generator"]["name"]), record.id, example.task.input)
         for run in runs
@@ -104,6 +104,13 @@ def collect(runs: Sequence[Run], others: int) -> list[Point]:
         *(Point(SEED, id, inputs[id]) for id in seeds),
         *examples,
     ]
+
+
+def whole(run: Run) -> Run:
+    """The run as if it had asked all of its benchmark."""
+    benchmark = dict(run.spec["benchmark"])
+    everything = {option: None for option in ("limit", "ids") if option in benchmark}
+    return replace(run, spec={**run.spec, "benchmark": benchmark | everything})
 
 
 def embed(texts: Sequence[str], model: str) -> Any:

@@ -50,7 +50,8 @@ def accuracy(runs: Sequence[tuple[str, Facts]]) -> Figure | None:
     """Base and adapted accuracy of one run or more, with their intervals."""
     groups = []
     for label, facts in runs:
-        pairs = (("base", "base", facts.base), ("adapted", "final", facts.final))
+        last = "adapted" if facts.paired else "accuracy"
+        pairs = (("base", "base", facts.base), (last, "final", facts.final))
         marks = [_mark(name, kind, measure) for name, kind, measure in pairs if measure]
         if marks:
             groups.append(Group(label, marks))
@@ -66,7 +67,7 @@ def accuracy(runs: Sequence[tuple[str, Facts]]) -> Figure | None:
 def differences(runs: Sequence[tuple[str, Facts]]) -> Figure | None:
     """Adapted minus base accuracy of several runs, against none."""
     groups = [
-        Group(label, [_mark("change", "final", facts.difference)])
+        Group(label, [_mark("", "final", facts.difference)])
         for label, facts in runs
         if facts.difference
     ]

@@ -27,8 +27,10 @@ def cards(facts: Facts) -> list[dict[str, Any]]:
 def _card(label: str, kind: str, measure: Measure, detail: list[str]) -> dict[str, Any]:
     lines = [f"95 % interval {text.interval(measure.interval)}"] if measure.interval else []
     if measure.spread is not None:
-        lines.append(f"mean of {len(measure.each)} seeds, sd {text.figure(measure.spread['sd'])}")
-        lines.append(f"t-interval over seeds {text.interval(measure.spread['interval'])}")
+        lines = [f"{line}, over samples" for line in lines]
+        lines.insert(0, f"mean of {len(measure.each)} seeds")
+        sd, over_seeds = text.figure(measure.spread["sd"]), measure.spread["interval"]
+        lines.append(f"over seeds sd {sd}, t-interval {text.interval(over_seeds)}")
     return {
         "label": label,
         "kind": kind,
@@ -47,7 +49,7 @@ def _flipped(facts: Facts) -> list[str]:
     change = facts.pooled["change"]
     if change is None:
         return []
-    test = "McNemar, exact" if len(facts.seeds) == 1 else "sign flips of whole samples, exact"
+    test = "McNemar, exact" if len(facts.seeds) == 1 else "sign flips, exact"
     return [
         f"{change['fixed']} fixed, {change['broken']} broken",
         f"{text.p_said(facts.p)} ({test})",
@@ -67,10 +69,15 @@ def verdict(facts: Facts) -> str:
         why = "No sample was adapted" if pooled["uncertain"] else "No sample was uncertain"
         return f"{why}, so both accuracies are the base model’s."
     change = pooled["change"]
+    said = "Adaptation" if len(facts.seeds) == 1 else f"Over {len(facts.seeds)} seeds, adaptation"
+    said += f" turned {_some(change['fixed'], 'wrong answer')} right and "
+    said += f"{_some(change['broken'], 'right one')} wrong."
     if not change["fixed"] and not change["broken"]:
-        return "Adaptation turned no wrong answer right and no right one wrong."
-    said = f"Adaptation turned {text.count(change['fixed'], 'wrong answer')} right and "
-    said += f"{text.count(change['broken'], 'right one')} wrong. "
+        return said
     if facts.p < _ALPHA:
-        return said + "Chance alone would seldom split them so unevenly."
-    return said + "That is within what chance alone gives."
+        return said + " Chance alone would seldom split them so unevenly."
+    return said + " That is within what chance alone gives."
+
+
+def _some(number: int, noun: str) -> str:
+    return text.count(number, noun) if number else f"no {noun}"

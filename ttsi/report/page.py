@@ -86,8 +86,8 @@ def _notices(facts: Facts) -> list[str]:
             said += f" Unfinished: seed {', '.join(str(seed.seed) for seed in open_seeds)}."
         found.append(said)
     if facts.errors:
-        said = f"{text.count(facts.errors, 'sample')} of {len(facts.records)} ended in an error "
-        found.append(said + "and count as not right. The same command tries them again.")
+        said = f"{facts.errors:,} of {text.count(len(facts.records), 'sample')} ended in an error, "
+        found.append(said + "which counts as not right. The same command tries them again.")
     if facts.seeds and not facts.paired:
         said = "The base model did not answer every sample (baseline: false), so there is nothing "
         found.append(said + "to compare with, and nothing to measure the estimator against.")
@@ -161,8 +161,17 @@ def _estimator(facts: Facts) -> dict[str, Any]:
         "adapted": pooled["adapted"],
         "not_generated": pooled["not_generated"],
         "rates": rates,
-        "graded": facts.graded,
+        "empty": _ungraded(facts),
     }
+
+
+def _ungraded(facts: Facts) -> str:
+    """Why there are no curves, where there are none."""
+    if facts.graded:
+        return ""
+    if not facts.confidences:
+        return "No sample has an estimate."
+    return "Every sample has the same confidence, so there is nothing to plot."
 
 
 def _costs(facts: Facts) -> list[dict[str, str]]:

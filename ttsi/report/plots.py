@@ -120,7 +120,7 @@ def axis_left(
     at: Sequence[float] | None = None,
 ) -> None:
     """An axis beside the plot; its label lies flat above the figures, where it can be read."""
-    for value in ticks(scale.low, scale.high) if at is None else at:
+    for value in ticks(scale.low, scale.high, 6) if at is None else at:
         canvas.line(left, scale(value), right, scale(value), "grid")
         canvas.text(left - 6, scale(value) + 4, form(value), "tick", "end")
     canvas.text(2, min(scale.start, scale.end) - 10, label, "label")

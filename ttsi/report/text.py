@@ -10,15 +10,18 @@ from ttsi.types import JSON
 
 NOTHING = "–"
 _SPACE = "\u00a0"  # a number and its unit stay on one line
-_INVISIBLE = {
+# Those that turn the writing direction would turn the text around them too.
+_TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_INVISIBLE: dict[int, int | str] = {
     **{code: 0x2400 + code for code in range(32) if code not in (9, 10, 13)},
     **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
     **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD),
+    **{code: f"⟨U+{code:X}⟩" for code in _TURNING},
 }
 
 
 def visible(text: str) -> str:
-    """Control characters as their pictures, lone surrogates as U+FFFD: what HTML can hold."""
+    """What HTML can hold and eyes can see: control characters as pictures or by their number."""
     return text.translate(_INVISIBLE)
 
 

@@ -19,7 +19,7 @@ the request; u is never below that of `entropy` with the same options.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ttsi.options import option
@@ -62,36 +62,38 @@ class MutualInformation(Candidates):
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
         names = [self.names(task) for task in tasks]
-        asked = [
-            [prompt, *(_told(prompt, name) for name in some if len(some) > 1)]
-            for prompt, some in zip(self.prompts(tasks, engine), names, strict=True)
+        prompts = self.prompts(tasks, engine)
+        slots = [
+            (at, told) for at, some in enumerate(names) for told in (None, *_worth_telling(some))
         ]
-        scored = iter(
-            self.score(
-                [prompt for prompts in asked for prompt in prompts],
-                [some for prompts, some in zip(asked, names, strict=True) for _ in prompts],
-                engine,
-            )
+        scored = self.score(
+            [_told(prompts[at], told) for at, told in slots], [names[at] for at, _ in slots], engine
         )
-        return [
-            self._judge(some, len(prompts), scored)
-            for prompts, some in zip(asked, names, strict=True)
-        ]
+        tables: list[list[list[float]]] = [[] for _ in tasks]
+        for (at, _), values in zip(slots, scored, strict=True):
+            tables[at].append(values)
+        return [self._judge(some, table) for some, table in zip(names, tables, strict=True)]
 
-    def _judge(self, names: Sequence[str], count: int, scored: Iterator[list[float]]) -> Estimate:
-        """From the next `count` of the values scored: of the plain prompt, and of each extended."""
-        values, *extended = (next(scored) for _ in range(count))
+    def _judge(self, names: Sequence[str], table: Sequence[Sequence[float]]) -> Estimate:
+        """From log-likelihoods after the plain prompt, and after being told of each name."""
+        plain, *told = table
         confidence = 1.0
-        if extended:
-            found = mutual_information(softmax(values), [softmax(row) for row in extended])
+        if told:
+            found = mutual_information(softmax(plain), [softmax(row) for row in told])
             confidence = min(1.0, max(0.0, 1.0 - found / math.log(len(names))))
-        scores = dict(zip(names, values, strict=True))
+        scores = dict(zip(names, plain, strict=True))
         return Estimate(confidence, confidence < self.threshold, scores)
 
 
-def _told(prompt: Prompt, name: str) -> Prompt:
-    """The prompt whose user's turn ends in what another answer called: all before stays shared."""
+def _worth_telling(names: Sequence[str]) -> Sequence[str]:
+    return names if len(names) > 1 else ()
+
+
+def _told(prompt: Prompt, name: str | None) -> Prompt:
+    """The prompt, told of a name at the end of the user's turn: all before that stays shared."""
+    if name is None:
+        return prompt
     line = MADE_NO_CALL if name == NO_CALL else CALLED.format(name=name)
     last = prompt.messages[-1]
-    told = Message(last.role, f"{last.content}\n\n{line}")
-    return replace(prompt, messages=(*prompt.messages[:-1], told))
+    message = Message(last.role, f"{last.content}\n\n{line}")
+    return replace(prompt, messages=(*prompt.messages[:-1], message))
