@@ -12,7 +12,7 @@ from typing import Any
 
 from ttsi import registry
 from ttsi.errors import Problem, SpecError
-from ttsi.pipeline import Pipeline, Stages
+from ttsi.pipeline import Pipeline, Stages, failed
 from ttsi.protocols import Benchmark, Engine, Executor, Scorer, Watcher
 from ttsi.spec import Component, Spec, effective_options
 from ttsi.spec.schema import COMPONENTS
@@ -60,6 +60,9 @@ class Assembly:
             known=self.known,
             adapt=self.adapt,
         )
+
+    def failed(self, sample: Sample, why: str) -> Record:
+        return failed(sample, self.seed, why)
 
 
 def check(spec: Spec) -> None:

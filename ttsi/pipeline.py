@@ -292,7 +292,12 @@ class Pipeline:
 
     def _failed(self, sample: Sample, error: Exception) -> Record:
         text = f"{self._stage}: {type(error).__name__}: {error}"
-        return Record(id=sample.id, digest=sample.digest, seed=self._seed, error=text)
+        return failed(sample, self._seed, text)
+
+
+def failed(sample: Sample, seed: int, why: str) -> Record:
+    """The record of a sample that has nothing but an error."""
+    return Record(id=sample.id, digest=sample.digest, seed=seed, error=why)
 
 
 def _parallel(

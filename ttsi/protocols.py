@@ -172,18 +172,28 @@ class WaveRunner(Protocol):
     def close(self) -> dict[str, JSON]: ...
 
 
+class RunnerFactory(Protocol):
+    """Makes a worker's runner and loads its model; can be pickled, for workers elsewhere.
+
+    `failed` is the record of a sample that no worker lives to tell of.
+    """
+
+    def __call__(self, watcher: Watcher | None = None) -> WaveRunner: ...
+
+    def failed(self, sample: Sample, why: str) -> Record: ...
+
+
 @runtime_checkable
 class Executor(Protocol):
     """Runs waves on workers and delivers records as they finish, in any order.
 
-    `factory(watcher)` makes a worker's runner and loads its model; it can be pickled, for workers
-    in other processes. `deliver` and `watcher` are this process's own; the watcher is told of
-    stages in the workers. Returns what each worker's `close` returned.
+    `deliver` and `watcher` are this process's own; the watcher is told of stages in the workers.
+    Returns what each worker's `close` returned.
     """
 
     def run(
         self,
-        factory: Callable[[Watcher | None], WaveRunner],
+        factory: RunnerFactory,
         samples: Sequence[Sample],
         deliver: Callable[[Record], None],
         watcher: Watcher | None = None,

@@ -195,7 +195,8 @@ def test_the_map_is_one_file_that_fetches_nothing(embedding: ModuleType) -> None
     runs = [quickstart_run("self", 0, 6), quickstart_run("teacher", 0, 6)]
     points = embedding.collect(runs, others=5)
     layout = numpy.array([[number, number**2] for number in range(len(points))], dtype=float)
-    text = embedding.page(points, layout, {"self": (2, 0.9, 0.1), "teacher": (2, 0.8, 0.1)})
+    near = {"self": (2, 0.9, 0.1), "teacher": (2, 0.8, 0.1)}
+    text = embedding.page(points, layout, near, "a/model")
     page = Page()
     page.feed(text)
     assert page.addresses == []

@@ -166,8 +166,10 @@ def closeness(points: Sequence[Point], vectors: Any) -> dict[str, tuple[int, flo
     }
 
 
-def page(points: Sequence[Point], layout: Any, near: dict[str, tuple[int, float, float]]) -> str:
-    """The whole HTML page."""
+def page(
+    points: Sequence[Point], layout: Any, near: dict[str, tuple[int, float, float]], model: str
+) -> str:
+    """The whole HTML page; `model` is told as what embedded the inputs."""
     kinds = list(dict.fromkeys(point.kind for point in points))
     style = {OTHER: OTHER, SEED: SEED}
     for kind in kinds:
@@ -187,7 +189,8 @@ def page(points: Sequence[Point], layout: Any, near: dict[str, tuple[int, float,
         for kind in kinds
     )
     note = (
-        "A line joins an example to its seed. Near is alike; the axes have no meaning of their own."
+        f"Embedded by {escape(model)}, laid out by UMAP. A line joins an example to its seed. "
+        "Near is alike; the axes have no meaning of their own."
     )
     return PAGE.format(
         title="G's examples among the benchmark's inputs",
@@ -256,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         vectors = embed([point.text for point in points], args.model)
         layout = project(vectors, args.neighbours, args.distance, args.seed)
         near = closeness(points, vectors)
-        Path(args.output).write_text(page(points, layout, near), encoding="utf-8")
+        Path(args.output).write_text(page(points, layout, near, args.model), encoding="utf-8")
     except TtsiError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ttsi.options import option
-from ttsi.protocols import Watcher, WaveRunner
+from ttsi.protocols import RunnerFactory, Watcher
 from ttsi.types import JSON, Record, Sample
 
 
@@ -18,7 +18,7 @@ class Local:
 
     def run(
         self,
-        factory: Callable[[Watcher | None], WaveRunner],
+        factory: RunnerFactory,
         samples: Sequence[Sample],
         deliver: Callable[[Record], None],
         watcher: Watcher | None = None,
