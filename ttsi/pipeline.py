@@ -324,9 +324,13 @@ def _receipt(
     if training is not None:
         receipt |= {
             "steps": len(training.losses),
-            "losses": list(training.losses),
-            "learning_rates": list(training.learning_rates),
             "seconds": training.seconds,
             "tokens": training.tokens,
+        }
+    # An adapter that many samples share would be written down, step by step, in each of them.
+    if training is not None and not adaptation.source:
+        receipt |= {
+            "losses": list(training.losses),
+            "learning_rates": list(training.learning_rates),
         }
     return {"kind": "lora", "config": dict(adaptation.config), **receipt}

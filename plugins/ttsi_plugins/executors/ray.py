@@ -28,7 +28,7 @@ _PATIENCE = 0.5
 
 @dataclass(frozen=True)
 class Ray:
-    """`workers` actors; as many waves are under way at once. Which worker has which shapes nothing."""
+    """As many waves are under way at once as there are workers, whichever has which."""
 
     workers: int = option(1, "How many workers, each with a model of its own.", minimum=1)
     wave: int = option(16, "How many samples pass the stages together on a worker.", minimum=1)
