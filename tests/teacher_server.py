@@ -88,7 +88,7 @@ class TeacherServer:
         self.released = threading.Event()
         self._in_flight = 0
         self._lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http = _Listener(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
 
     @property
@@ -116,6 +116,10 @@ class TeacherServer:
     def answered(self) -> None:
         with self._lock:
             self._in_flight -= 1
+
+
+class _Listener(ThreadingHTTPServer):
+    request_queue_size = 128
 
 
 def _handler(server: TeacherServer) -> type[BaseHTTPRequestHandler]:

@@ -201,6 +201,19 @@ def test_after_a_refused_key_no_further_request_is_made() -> None:
         assert len(server.asked) == 1
 
 
+def test_what_ends_the_run_goes_before_what_costs_a_sample() -> None:
+    meeting = threading.Barrier(4, timeout=20)
+    replies = {"City0?": refusal(500), "City1?": refusal(401), "City3?": refusal(500)}
+
+    def script(asked: Asked) -> Reply:
+        meeting.wait()
+        content = asked.body["messages"][-1]["content"]
+        return next((reply for city, reply in replies.items() if city in content), GOOD)
+
+    with TeacherServer(script) as server, pytest.raises(RunError):
+        made(teacher(server.url), tasks=4)
+
+
 def in_waves(generator: TeacherGenerator) -> dict[str, Record]:
     stages = Stages(Always(), generator, LoraSft(), Direct(decoding="greedy"), Exact())
     pipeline = Pipeline(stages, ScriptedEngine(), seed=7)

@@ -50,7 +50,8 @@ class Run:
     @cached_property
     def samples(self) -> dict[str, Sample]:
         """The benchmark's samples by id, loaded anew. Raises TtsiError where they cannot be."""
-        (spec,) = load_spec(dict(self.spec))
+        # The rest of an older run's spec may name what is no longer there.
+        (spec,) = load_spec({"benchmark": dict(self.spec["benchmark"])})
         return {sample.id: sample for sample in assemble.benchmark(spec).samples()}
 
 
