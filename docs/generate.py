@@ -18,6 +18,7 @@ from typing import Any
 
 import paper
 import performance
+import seeds
 from markup import between, table
 
 DOCS = Path(__file__).resolve().parent
@@ -37,6 +38,14 @@ def pages() -> dict[Path, str]:
     claims = (DOCS / "paper.md").read_text()
     for name, text in paper.sections().items():
         claims = between(claims, name, text)
+    results_text = results.read_text()
+    for name, text in (
+        ("accuracy", accuracy_table(runs)),
+        ("estimator", estimator_table(runs)),
+        ("seconds", seconds_table(runs)),
+        ("seeds", seeds.seeds_table()),
+    ):
+        results_text = between(results_text, name, text)
     return {
         DOCS / "cli.md": command_reference(),
         DOCS / "paper.md": claims,
@@ -46,15 +55,7 @@ def pages() -> dict[Path, str]:
             "speed",
             performance.headline(measured),
         ),
-        results: between(
-            between(
-                between(results.read_text(), "accuracy", accuracy_table(runs)),
-                "estimator",
-                estimator_table(runs),
-            ),
-            "seconds",
-            seconds_table(runs),
-        ),
+        results: results_text,
     }
 
 
@@ -80,7 +81,7 @@ def stored_runs() -> list[tuple[dict[str, Any], dict[str, Any]]]:
             json.loads((folder / "spec.resolved.json").read_text()),
         )
         for folder in sorted(RESULTS.iterdir())
-        if folder.is_dir()
+        if (folder / "results.json").is_file()
     ]
 
 
@@ -116,8 +117,11 @@ def accuracy_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
 def variants_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
     """The runs that answer the same 100 samples of Seal-Tools with and without activation."""
     rows = []
-    for results, spec in runs:
+    first_seeds = [next(iter(each.values())) for each in seeds.stored().values()]
+    for results, spec in [*runs, *first_seeds]:
         if (results["benchmark"], results["samples"]) != ("sealtool", 100):
+            continue
+        if paper.method_of(spec) != "TT-SI":
             continue
         change = results["change"]
         rows.append(

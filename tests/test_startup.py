@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "transformers", "peft", "vllm", "openai", "ray", "xgrammar", "scipy", "numpy", "jinja2")
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "vllm",
+    "openai",
+    "ray",
+    "xgrammar",
+    "scipy",
+    "numpy",
+    "jinja2",
+)
 PROBE = """
 import sys
 from ttsi.cli import main

@@ -80,7 +80,7 @@ def test_the_grids_hold_the_papers_rows_and_columns() -> None:
     def cells(name: str, axis: str) -> list[Any]:
         return [spec.cell[axis] for spec in load_spec(PAPER / f"{name}.json")]
 
-    benchmarks = ["sealtool", "nexusraven", "apibank", "toolalpaca"]
+    benchmarks = ["sealtool", "apibank", "toolalpaca", "nexusraven"]
     for kind in ("direct", "direct-teacher", "majority", "majority-teacher"):
         assert cells(f"table1-{kind}", "/benchmark") == benchmarks
     assert cells("figure2-left", "method") == ["base", "icl", "sft", "tt-icl", "tt-si"]

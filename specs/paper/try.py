@@ -8,7 +8,8 @@ variants all run), two attempts of G, short outputs, two votes, one training row
 to calls and G's to an example's JSON, since a very small model gives neither freely. Stages,
 estimators and training recipe are the specs' own. Its numbers say nothing about the paper's claims.
 
-Without `--teacher-url` the model itself stands in for the teacher, and the table says so.
+It takes minutes; the same command again resumes. Without `--teacher-url` the model itself stands in
+for the teacher, and the table says so.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,19 @@ SHORT: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("inference", "majority_vote"): SHORT_ANSWER | {"samples": 2},
 }
 ROLES = ("estimator", "generator", "learner", "inference")
-HEAD = ("spec", "cell", "samples", "adapted", "base", "final", "seconds", "")
+HEAD = {
+    "spec": 24,
+    "cell": 24,
+    "samples": 7,
+    "adapted": 7,
+    "base": 6,
+    "final": 6,
+    "seconds": 7,
+    "": 0,
+}
+"""The table's columns and their widths."""
+
+FAILED = "FAILED"
 
 
 def specs(names: list[str]) -> list[Path]:
@@ -89,23 +101,23 @@ def asks_teacher(document: dict[str, Any]) -> bool:
     return any((c if isinstance(c, str) else c["name"]) == "teacher" for c in written)
 
 
-def run(path: Path, args: argparse.Namespace, teacher: Mapping[str, Any]) -> list[list[str]]:
-    """The table's rows for one spec; the last column of a row that failed is not empty."""
+def run(path: Path, args: argparse.Namespace, teacher: Mapping[str, Any]) -> Iterator[list[str]]:
+    """The table's rows for one spec."""
     from ttsi import evaluate
     from ttsi.errors import TtsiError
 
     document = json.loads(path.read_text())
-    stand_in = "" if teacher or not asks_teacher(document) else " (self stands in)"
+    note = "self is the teacher" if asks_teacher(document) and not teacher else ""
     overrides = {"model.id": args.model, "benchmark.limit": args.limit, "executor.wave": args.limit}
     try:
         cells = evaluate(cut(document, args.values, teacher), out=args.out, overrides=overrides)
     except TtsiError as error:
-        return [[path.stem + stand_in, *[""] * 6, f"FAILED: {error.what}"]]
-    rows = []
+        yield [path.stem, *[""] * (len(HEAD) - 2), f"{FAILED}: {error.what}"]
+        return
     for cell in cells:
         (results,) = cell.seeds.values()
-        rows.append([path.stem + stand_in, named(cell.spec.cell), *numbers(results)])
-    return rows
+        errors = f"{FAILED}: {results['errors']} samples in error" if results["errors"] else note
+        yield [path.stem, named(cell.spec.cell), *numbers(results), errors]
 
 
 def named(cell: Mapping[str, Any]) -> str:
@@ -120,8 +132,13 @@ def numbers(results: Mapping[str, Any]) -> list[str]:
         f"{100 * base['accuracy']:.0f} %" if base else "–",
         f"{100 * results['accuracy']:.0f} %",
         f"{results['stages']['seconds']:.1f}",
-        f"FAILED: {results['errors']} samples in error" if results["errors"] else "",
     ]
+
+
+def show(row: Sequence[str]) -> None:
+    # A row at a time: a run that is stopped has said what it did.
+    cells = (text.ljust(width) for text, width in zip(row, HEAD.values(), strict=True))
+    print(" ".join(cells).rstrip(), flush=True)
 
 
 def main() -> int:
@@ -139,17 +156,14 @@ def main() -> int:
     teacher = {"base_url": args.teacher_url} if args.teacher_url else {}
     if args.teacher_url and args.teacher_model:
         teacher["model"] = args.teacher_model
-    table = [list(HEAD)]
+    show(list(HEAD))
+    done = failed = 0
     for path in specs(args.names):
-        print(f"running {path.stem} ...", file=sys.stderr, flush=True)
-        table += run(path, args, teacher)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        print(
-            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        )
-    failed = sum(bool(row[-1]) for row in table[1:])
-    print(f"\n{len(table) - 1} cells, {failed} failed")
+        for row in run(path, args, teacher):
+            show(row)
+            done += 1
+            failed += row[-1].startswith(FAILED)
+    print(f"\n{done} cells, {failed} failed")
     return 1 if failed else 0
 
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from ttsi.digests import bytes_digest, draw_seed, json_digest
+from ttsi.errors import EngineError, MissingAsset
 from ttsi.options import option
 from ttsi.types import (
     Adapter,
@@ -85,6 +88,10 @@ class ScriptedEngine:
 
     model: Mapping[str, Any] = field(default_factory=lambda: {"id": "scripted"})
     delay: float = option(0.0, "Seconds each generation takes.", minimum=0)
+    failing: float = option(0.0, "Share of prompts that fail once.", minimum=0, maximum=1)
+    fatal: str | None = option(None, "Adapted answers to this text kill the process.")
+    spared: str | None = option(None, "A file that the first death makes, and that averts others.")
+    at_load: Literal["missing", "killed"] | None = option(None, "What becomes of the model.")
     script: Callable[[Request], str] = default_script
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {"loglikelihood", "generate", "grammar", "adapters", "train"}
@@ -95,8 +102,13 @@ class ScriptedEngine:
         self.asked: list[Any] = []
         self.weights = b"base weights"
         self.closed = False
+        self._failed: set[str] = set()
 
-    def load(self) -> None: ...
+    def load(self) -> None:
+        if self.at_load == "missing":
+            raise MissingAsset("There is no such model.", where="scripted", cure="Write one.")
+        if self.at_load == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def loglikelihoods(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
@@ -115,10 +127,22 @@ class ScriptedEngine:
         made = []
         for done, request in enumerate(requests, start=1):
             time.sleep(self.delay)
+            self._harm(request)
             made.append(Generation(self.script(request), 10, 5, -1.0, "stop"))
             if self.on_progress:
                 self.on_progress(done, len(requests))
         return made
+
+    def _harm(self, request: Request) -> None:
+        text = request.prompt.messages[-1].content
+        averted = self.spared is not None and Path(self.spared).exists()
+        if self.fatal and self.fatal in text and request.adapter is not None and not averted:
+            if self.spared is not None:
+                Path(self.spared).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if text not in self._failed and draw_seed(0, text, "failing") % 1000 < 1000 * self.failing:
+            self._failed.add(text)
+            raise EngineError("injected")
 
     def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
         self.asked += [*jobs]

@@ -8,22 +8,19 @@ what had arrived. The waves are those of `local`, and so are the results.
 from __future__ import annotations
 
 import importlib.util
-import os
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ttsi import console
 from ttsi.errors import MissingAsset, RunError
 from ttsi.options import option
-from ttsi.protocols import RunnerFactory, Watcher, WaveRunner
+from ttsi.protocols import RunnerFactory, Watcher
 from ttsi.types import JSON, Record, Sample
-
-# Told to the workers' processes, wherever they are.
-_SHIPPED = ("TTSI_", "HF_", "OMP_")
-_PATIENCE = 0.5
+from ttsi_plugins.executors.ray_cluster import cluster, in_short, room
+from ttsi_plugins.executors.ray_worker import BEAT, Actor, Board
 
 
 @dataclass(frozen=True)
@@ -34,15 +31,19 @@ class Ray:
     wave: int = option(16, "How many samples pass the stages together on a worker.", minimum=1)
     address: str | None = option(
         None,
-        "Where a cluster is: auto, HOST:PORT or ray://HOST:PORT. null: RAY_ADDRESS, or else a "
-        "cluster on this machine for as long as the run takes.",
+        "Where a cluster is: auto (that of this machine) or HOST:PORT. null: RAY_ADDRESS, or else "
+        "a cluster on this machine for as long as the run takes.",
     )
-    num_cpus: float = option(1, "CPU cores that a worker asks the cluster for.", minimum=0)
-    num_gpus: float = option(0, "GPUs that a worker asks for; a share is one, too.", minimum=0)
+    num_cpus: float = option(
+        1, "CPU cores that a worker asks for; on a CPU also its threads.", minimum=0
+    )
+    num_gpus: float = option(
+        0, "GPUs that a worker asks for: one, or a share of one.", minimum=0, maximum=1
+    )
     retries: int = option(
         2,
-        "How often a sample may be handed out again after its worker died; after that it has "
-        "failed, and the run goes on.",
+        "How often a sample is handed out again after its worker died. After that it counts as an "
+        "error, and the run goes on.",
         minimum=0,
     )
 
@@ -57,8 +58,8 @@ class Ray:
         if importlib.util.find_spec("ray") is None:
             what = "The executor ray needs the package ray, which is not installed."
             raise MissingAsset(what, where="executor", cure="pip install 'ttsi[ray]'")
-        chunks = [samples[at : at + self.wave] for at in range(0, len(samples), self.wave)]
-        with _cluster(self):
+        chunks = [list(samples[at : at + self.wave]) for at in range(0, len(samples), self.wave)]
+        with cluster(self.address):
             return _Driver(self, factory, deliver, watcher).run(chunks)
 
 
@@ -72,17 +73,22 @@ class _Chunk:
 
 @dataclass
 class _Worker:
-    """An actor, what it is at, and where its records come from; idle without a chunk."""
+    """An actor, and what is awaited of it: that its model is loaded, or records of its chunk."""
 
     number: int
     actor: Any
+    awaited: Any
+    loaded: bool = False
     chunk: _Chunk | None = None
-    records: Any = None
+
+    @property
+    def name(self) -> str:
+        return f"worker {self.number}"
 
 
 @dataclass
 class _Driver:
-    """One run: what waits, who works, and what was delivered."""
+    """One run: what waits, and who works."""
 
     executor: Ray
     factory: RunnerFactory
@@ -90,222 +96,182 @@ class _Driver:
     watcher: Watcher | None
     waiting: deque[_Chunk] = field(default_factory=deque)
     workers: list[_Worker] = field(default_factory=list)
+    false_starts: Counter[int] = field(default_factory=Counter)
+    shipped: Any = None
     board: Any = None
+    told: float = 0.0
 
-    def run(self, chunks: Sequence[Sequence[Sample]]) -> list[dict[str, JSON]]:
+    def run(self, chunks: Sequence[list[Sample]]) -> list[dict[str, JSON]]:
         import ray
 
-        self.waiting.extend(_Chunk(list(chunk)) for chunk in chunks)
-        self.board = ray.remote(_Board).options(num_cpus=0).remote() if self.watcher else None
-        for number in range(min(_room(self.executor), len(self.waiting))):
-            self.workers.append(_Worker(number, self._actor(number)))
-        while self._hand_out():
-            busy = {worker.records: worker for worker in self.workers if worker.chunk}
-            ready, _ = ray.wait(list(busy), timeout=_PATIENCE)
-            for records in ready:
-                self._receive(busy[records])
-            self._tell()
-        closed = [self._closed(worker) for worker in self.workers]
-        return [about for about in closed if about is not None]
+        possible = self._room()
+        if possible < self.executor.workers:
+            console.note(f"the cluster has room for {possible} of {self.executor.workers} workers")
+        self.waiting.extend(_Chunk(samples) for samples in chunks)
+        self.shipped = ray.put(self.factory)
+        if self.watcher is not None:
+            self.board = ray.remote(Board).options(num_cpus=0).remote()
+        try:
+            for number in range(min(possible, len(chunks))):
+                self._start(number)
+            while self._hand_out():
+                self._receive()
+                self._tell()
+            return self._close()
+        finally:
+            for worker in self.workers:
+                ray.kill(worker.actor)
+
+    def _room(self) -> int:
+        wanted = self.executor
+        return room(wanted.workers, wanted.num_cpus, wanted.num_gpus)
+
+    def _start(self, number: int) -> None:
+        import ray
+
+        wanted, remote = self.executor, ray.remote(Actor)
+        options = remote.options(num_cpus=wanted.num_cpus, num_gpus=wanted.num_gpus)
+        actor = options.remote(self.shipped, self.board)
+        self.workers.append(_Worker(number, actor, actor.load.remote()))
 
     def _hand_out(self) -> bool:
-        """Idle workers get a chunk each; whether anybody is at work."""
-        for worker in self.workers:
-            if worker.chunk is None and self.waiting:
-                worker.chunk = self.waiting.popleft()
-                self._plan(worker)
-                worker.records = worker.actor.run_wave.remote(worker.chunk.samples)
-        return any(worker.chunk for worker in self.workers)
+        """Idle workers get a chunk each. Whether there is a sample that is not finished.
 
-    def _receive(self, worker: _Worker) -> None:
-        """The worker's next record, its chunk's end, or its death."""
+        A worker that still waits for its resources, or for its model, holds none up.
+        """
+        for worker in self.workers:
+            if worker.awaited is None and self.waiting:
+                worker.chunk = self.waiting.popleft()
+                worker.awaited = worker.actor.run_wave.remote(worker.chunk.samples)
+                self._plan(worker, len(worker.chunk.samples))
+        return bool(self.waiting) or any(worker.chunk for worker in self.workers)
+
+    def _receive(self) -> None:
+        """Wait a beat for news of the workers, and take all that there is."""
         import ray
 
-        assert worker.chunk is not None
-        try:
-            record = ray.get(next(worker.records))
-        except StopIteration:
-            self._requeue(worker.chunk)
-            worker.chunk = None
-        except ray.exceptions.RayActorError as error:
-            self._bury(worker, error)
-        except ray.exceptions.RayTaskError as error:
-            # What is not a sample's fault ends the run, as it does in one process.
-            raise error.cause if isinstance(error.cause, Exception) else error from None
-        else:
-            left = [sample for sample in worker.chunk.samples if sample.id != record.id]
-            worker.chunk.samples = left
-            self.deliver(record)
-            if self.watcher is not None:
-                self.watcher.advance(_label(worker), 1)
+        if not any(worker.loaded for worker in self.workers):
+            self._room()  # machines may have gone since
+        busy = {worker.awaited: worker for worker in self.workers if worker.awaited is not None}
+        ready, rest = ray.wait(list(busy), timeout=BEAT)
+        if ready and rest:
+            ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        for awaited in ready:
+            try:
+                self._take(busy[awaited])
+            except ray.exceptions.RayError as error:
+                self._bury(busy[awaited], error)
+
+    def _take(self, worker: _Worker) -> None:
+        """The next record of the worker's chunk, or the chunk's end; or that its model is there."""
+        if worker.chunk is None:
+            _get(worker.awaited)
+            worker.loaded, worker.awaited = True, None
+            return
+        reference = next(worker.awaited, None)
+        if reference is None:
+            worker.chunk = worker.awaited = None
+            return
+        record = _get(reference)
+        left = [sample for sample in worker.chunk.samples if sample.id != record.id]
+        worker.chunk.samples = left
+        self.deliver(record)
+        if self.watcher is not None:
+            self.watcher.advance(worker.name, 1)
 
     def _bury(self, worker: _Worker, error: Exception) -> None:
         """Hand out again what a dead worker had not finished, and put another one in its place."""
-        chunk = worker.chunk
-        assert chunk is not None
-        chunk.deaths += 1
-        if len(chunk.samples) > 1 and chunk.deaths > 1:
-            # One of them may be what kills workers: it is found by halves.
-            middle = len(chunk.samples) // 2
-            for half in (chunk.samples[middle:], chunk.samples[:middle]):
-                self.waiting.appendleft(_Chunk(half, chunk.deaths - 1))
-        elif chunk.deaths <= self.executor.retries:
-            self.waiting.appendleft(chunk)
-        else:
-            why = f"its worker died {chunk.deaths} times: {' '.join(str(error).split())[:300]}"
-            for sample in chunk.samples:
-                self.deliver(self.factory.failed(sample, why))
-        worker.chunk, worker.actor = None, self._actor(worker.number)
+        import ray
 
-    def _requeue(self, chunk: _Chunk) -> None:
-        """A wave yields a record for each of its samples; what it left out is an error."""
-        if chunk.samples:
-            names = ", ".join(sample.id for sample in chunk.samples[:3])
+        ray.kill(worker.actor)
+        self.workers.remove(worker)
+        why = in_short(error)
+        if _cannot_be_made(error):
             raise RunError(
-                f"A worker ended a wave without {len(chunk.samples)} of its samples: {names}.",
-                cure="Run the same command: it resumes.",
+                "Ray cannot make a worker.",
+                where=why,
+                cure="Every machine of the cluster needs the same Python, Ray, ttsi and plugins.",
+            ) from error
+        console.note(f"{worker.name} died: {why}")
+        if worker.chunk is None:
+            self._count_false_start(worker, why)
+        else:
+            self._plan(worker, -len(worker.chunk.samples))
+            self._hand_out_again(worker.chunk, why)
+        if self.waiting:
+            self._start(worker.number)
+
+    def _count_false_start(self, worker: _Worker, why: str) -> None:
+        self.false_starts[worker.number] += 1
+        times = self.false_starts[worker.number]
+        if times > self.executor.retries:
+            raise RunError(
+                f"A worker died before its model was loaded, {times} times.",
+                where=why,
+                cure="Most often memory ran out: take fewer workers a machine, or a smaller model.",
             )
 
-    def _actor(self, number: int) -> Any:
-        import ray
-
-        wanted = self.executor
-        remote: Any = ray.remote(_Actor)
-        return remote.options(num_cpus=wanted.num_cpus, num_gpus=wanted.num_gpus).remote(
-            self.factory, number, self.board
-        )
-
-    def _closed(self, worker: _Worker) -> dict[str, JSON] | None:
-        import ray
-
-        try:
-            closed: dict[str, JSON] | None = ray.get(worker.actor.close.remote())
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause if isinstance(error.cause, Exception) else error from None
-        except ray.exceptions.RayActorError as error:
-            # It had delivered all it was given; only what it would have said of itself is lost.
-            raise RunError(
-                f"Worker {worker.number} died before it could prove that its base weights are "
-                "what they were.",
-                where=" ".join(str(error).split())[:300],
-                cure="Run the same command: finished samples are kept, and it ends well or says "
-                "why not.",
-            ) from None
-        return closed
-
-    def _plan(self, worker: _Worker) -> None:
-        if self.watcher is not None and worker.chunk is not None:
-            self.watcher.plan(_label(worker), len(worker.chunk.samples))
-
-    def _tell(self) -> None:
-        """Pass on what the workers have said of their stages."""
-        import ray
-
-        if self.watcher is None:
+    def _hand_out_again(self, chunk: _Chunk, why: str) -> None:
+        """The last time one by one, so that a sample that kills workers takes no other with it."""
+        deaths, retries = chunk.deaths + 1, self.executor.retries
+        if deaths > retries:
+            for sample in chunk.samples:
+                text = f"its worker died, {deaths} times in all: {why}"
+                self.deliver(self.factory.failed(sample, text))
             return
-        for name, stage, count in ray.get(self.board.take.remote()):
+        alone = deaths == retries
+        again = [[sample] for sample in chunk.samples] if alone else [chunk.samples]
+        self.waiting.extendleft(_Chunk(samples, deaths) for samples in reversed(again) if samples)
+
+    def _close(self) -> list[dict[str, JSON]]:
+        """What the workers say of themselves; one that died can say nothing."""
+        import ray
+
+        loaded = [worker for worker in self.workers if worker.loaded]
+        closing = [(worker, worker.actor.close.remote()) for worker in loaded]
+        said: list[dict[str, JSON]] = []
+        for worker, awaited in closing:
+            try:
+                said.append({**_get(awaited), "worker": worker.number})
+            except ray.exceptions.RayError as error:
+                console.note(f"{worker.name} died at its end: {in_short(error)}")
+        self._tell(at_once=True)
+        return said
+
+    def _plan(self, worker: _Worker, count: int) -> None:
+        if self.watcher is not None:
+            self.watcher.plan(worker.name, count)
+
+    def _tell(self, at_once: bool = False) -> None:
+        """Pass on, once a beat, what the workers have said of their stages."""
+        import ray
+
+        if self.board is None or not (at_once or time.monotonic() - self.told > BEAT):
+            return
+        self.told = time.monotonic()
+        try:
+            news = ray.get(self.board.take.remote())
+        except ray.exceptions.RayError:
+            # Its machine has gone, and with it how far the stages are; the run does not need that.
+            self.board = None
+            return
+        for (name, stage), count in news:
             getattr(self.watcher, name)(stage, count)
 
 
-class _Board:
-    """Where workers say how far they are; the driver takes it from there."""
-
-    def __init__(self) -> None:
-        self._news: list[tuple[str, str, float]] = []
-
-    def put(self, name: str, stage: str, count: float) -> None:
-        self._news.append((name, stage, count))
-
-    def take(self) -> list[tuple[str, str, float]]:
-        news, self._news = self._news, []
-        return news
-
-
-class _Teller:
-    """The watcher of a worker: it writes on the board."""
-
-    def __init__(self, board: Any) -> None:
-        self._board = board
-
-    def plan(self, stage: str, count: int) -> None:
-        self._board.put.remote("plan", stage, count)
-
-    def advance(self, stage: str, count: float) -> None:
-        self._board.put.remote("advance", stage, count)
-
-
-class _Actor:
-    """A worker: the runner, and the model in it, live as long as it does.
-
-    It is made at the first wave: what an actor's own beginning raises, Ray tells as a death.
-    """
-
-    def __init__(self, factory: RunnerFactory, number: int, board: Any) -> None:
-        self._factory, self._number, self._board = factory, number, board
-        self._runner: WaveRunner | None = None
-
-    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
-        if self._runner is None:
-            self._runner = self._factory(_Teller(self._board) if self._board else None)
-        yield from self._runner.run_wave(samples)
-
-    def close(self) -> dict[str, JSON] | None:
-        """None where it never had anything to do: it took the place of one that died at the end."""
-        return {**self._runner.close(), "worker": self._number} if self._runner else None
-
-
-def _room(executor: Ray) -> int:
-    """How many of the workers the cluster has room for, at least one. Raises RunError for none."""
+def _get(awaited: Any) -> Any:
+    """What is awaited; what a worker raised is raised as it would be in one process."""
     import ray
 
-    there = ray.cluster_resources()
-    wanted = {"CPU": executor.num_cpus, "GPU": executor.num_gpus}
-    rooms = [int(there.get(name, 0) / count) for name, count in wanted.items() if count]
-    room = min([executor.workers, *rooms])
-    if room == 0:
-        asked = " and ".join(f"{count:g} {name}" for name, count in wanted.items() if count)
-        has = ", ".join(f"{there.get(name, 0):g} {name}" for name in wanted)
-        raise RunError(
-            f"A worker asks for {asked}; the whole cluster has {has}.",
-            where="executor.num_cpus, executor.num_gpus",
-            cure="Ask for less, or start Ray on a machine that has it.",
-        )
-    if room < executor.workers:
-        console.note(f"the cluster has room for {room} of {executor.workers} workers")
-    return room
-
-
-def _label(worker: _Worker) -> str:
-    return f"worker {worker.number}"
-
-
-@contextmanager
-def _cluster(executor: Ray) -> Iterator[None]:
-    """Connected to a cluster; a local one is there only inside. What is up already is used."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    # Otherwise ray overrides what torch may use: a worker has the cores that it asks for.
-    shipped: Mapping[str, str] = {
-        name: value for name, value in os.environ.items() if name.startswith(_SHIPPED)
-    }
     try:
-        ray.init(
-            address=executor.address,
-            runtime_env={"env_vars": dict(shipped)},
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise RunError(
-            f"There is no Ray cluster to be had: {' '.join(str(error).split())[:300]}",
-            where=f"executor.address {executor.address!r}",
-            cure="Start one with `ray start --head` and give its address, or leave address out.",
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+        return ray.get(awaited)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+
+
+def _cannot_be_made(error: Exception) -> bool:
+    """No death, but something that is missing where workers are made."""
+    from ray import exceptions
+
+    missing = exceptions.RuntimeEnvSetupError | exceptions.ActorUnschedulableError
+    return isinstance(error, missing) or getattr(error, "actor_init_failed", False)

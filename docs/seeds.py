@@ -1,0 +1,59 @@
+"""The generated table of runs under several seeds: docs/results/NAME/seed-N/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markup import table
+from paper import method_of, settings_of
+
+from ttsi.metrics import across_seeds
+
+RESULTS = Path(__file__).resolve().parent / "results"
+NOT_YET = "Not measured yet."
+
+Seeds = Mapping[int, tuple[dict[str, Any], dict[str, Any]]]
+"""By seed: results and resolved spec."""
+
+
+def stored() -> dict[str, Seeds]:
+    """By the folder's name."""
+    found: dict[str, dict[int, tuple[dict[str, Any], dict[str, Any]]]] = {}
+    for path in sorted(RESULTS.glob("*/seed-*/results.json")):
+        results = json.loads(path.read_text())
+        spec = json.loads((path.parent / "spec.resolved.json").read_text())
+        found.setdefault(path.parent.parent.name, {})[results["seed"]] = (results, spec)
+    return {name: dict(sorted(seeds.items())) for name, seeds in found.items()}
+
+
+def seeds_table() -> str:
+    rows = []
+    for seeds in stored().values():
+        summary = across_seeds({seed: results for seed, (results, _) in seeds.items()})
+        results, spec = next(iter(seeds.values()))
+        each = [r["stages"]["seconds_per_uncertain_sample"] for r, _ in seeds.values()]
+        rows.append(
+            [
+                method_of(spec) + settings_of(spec),
+                f"`{results['benchmark']}`",
+                f"{results['samples']} x {len(seeds)}",
+                _spread(summary["base_accuracy"]),
+                _spread(summary["accuracy"]),
+                _spread(summary["difference"], "+"),
+                f"{summary['uncertain']}, {summary['adapted']}",
+                f"{sum(each) / len(each):.1f}",
+            ]
+        )
+    head = ["method", "benchmark", "samples x seeds", "base model", "adapted", "points"]
+    return table([*head, "uncertain, adapted", "s an uncertain sample"], rows) if rows else NOT_YET
+
+
+def _spread(spread: Mapping[str, Any], sign: str = "") -> str:
+    text = f"{100 * spread['mean']:{sign}.1f}"
+    if spread["sd"] is None:
+        return text
+    low, high = spread["interval"]
+    return f"{text} ± {100 * spread['sd']:.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"

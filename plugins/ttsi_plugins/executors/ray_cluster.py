@@ -1,0 +1,103 @@
+"""A cluster of Ray: being connected to it, and what it has room for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ttsi.errors import RunError
+
+# Told to the workers of an existing cluster. No secrets: Ray shows them to all who use the cluster.
+_SHIPPED = (
+    "TTSI_CACHE_DIR",
+    "TTSI_DATA_DIR",
+    "TTSI_LOAD_PLUGINS",
+    "TTSI_OFFLINE",
+    "HF_HOME",
+    "HF_HUB_OFFLINE",
+    "OMP_NUM_THREADS",
+)
+# Ray reads these when it is imported. Without the first, `uv run` packs up the working directory
+# for the workers; without the second, Ray's remarks on dead workers go to stdout.
+_SETTINGS = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """Connected to a cluster: the caller's own, that at `address`, or one for this context alone.
+
+    Raises RunError where there is none.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        _connect(address or os.environ.get("RAY_ADDRESS") or "local")
+        yield
+    finally:
+        ray.shutdown()
+
+
+def room(workers: int, num_cpus: float, num_gpus: float) -> int:
+    """How many of these workers the machines of the cluster can hold; each is on one machine.
+
+    Raises RunError for none: Ray itself would wait for a machine for ever.
+    """
+    import ray
+
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    wanted = {name: count for name, count in (("CPU", num_cpus), ("GPU", num_gpus)) if count}
+    if not wanted:
+        return workers
+    # A thousandth more, since shares such as 0.1 do not add up to 1 in floats.
+    rooms = [
+        min(int(machine.get(name, 0) / count + 1e-3) for name, count in wanted.items())
+        for machine in machines
+    ]
+    if not sum(rooms):
+        asked = " and ".join(f"{count:g} {name}" for name, count in wanted.items())
+        has = [", ".join(f"{machine.get(n, 0):g} {n}" for n in wanted) for machine in machines]
+        raise RunError(
+            f"A worker asks for {asked}; no machine of the cluster has that.",
+            where=f"executor; the machines: {'; '.join(has) or 'none is left'}",
+            cure="Ask for less (num_cpus, num_gpus), or add a machine that has it.",
+        )
+    return min(workers, sum(rooms))
+
+
+def in_short(error: Exception) -> str:
+    """Ray's messages are a screen each."""
+    return " ".join(str(error).split())[:300]
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    if "://" in address:
+        raise RunError(
+            "Ray's client protocol cannot stream records.",
+            where=f"executor.address {address!r}",
+            cure="Start ttsi on a machine of the cluster, with the address auto.",
+        )
+    # A new cluster has the environment of this process anyway.
+    told = {name: os.environ[name] for name in _SHIPPED if name in os.environ}
+    try:
+        ray.init(
+            address=address,
+            runtime_env={} if address == "local" else {"env_vars": told},
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise RunError(
+            f"There is no Ray cluster to be had: {in_short(error)}",
+            where=f"executor.address {address!r}",
+            cure="Start one with `ray start --head`, or leave the address out.",
+        ) from error

@@ -1,0 +1,411 @@
+"""The executor on Ray: what `local` gives, whatever dies on the way.
+
+The cluster is a process of its own, as a user's is, so that nothing of it is left in this one. The
+scripted engine brings faults into its workers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ttsi
+from ttsi.cli import main
+from ttsi.errors import MissingAsset, RunError
+from ttsi.hooks import hookimpl
+from ttsi.journal import read
+from ttsi.progress import Silent
+from ttsi.run import CellResult
+from ttsi.types import Record
+from ttsi_plugins.executors import ray_cluster
+from ttsi_plugins.executors.ray import Ray
+
+pytest.importorskip("ray", reason="needs the extra ray")
+
+FAKES = Path(__file__).parent / "fakes"
+LOCAL = {"name": "local", "wave": 4}
+ENVIRONMENT = {
+    "PYTHONPATH": str(FAKES),
+    "RAY_AUTH_MODE": "disabled",  # else Ray writes a token into the home folder
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _environment() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(_environment: None) -> Iterator[str]:
+    """The address of a cluster with four logical cores."""
+    start = "start --head --block --port=0 --node-ip-address=127.0.0.1 --num-cpus=4 --num-gpus=0"
+    quiet = "--include-dashboard=false --include-log-monitor=false --disable-usage-stats"
+    with (
+        # Sockets have short names: pytest's own folders are too deep for them.
+        tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder,
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ray.scripts.scripts", *start.split(), *quiet.split()),
+                *(f"--temp-dir={folder}", f"--object-store-memory={80 * 2**20}"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "block forever" in line:
+                break
+        assert process.poll() is None, "".join(said)
+        yield (Path(folder) / "ray_current_cluster").read_text().strip()
+        process.terminate()
+        process.stdout.read()
+
+
+def spec(**changed: Any) -> dict[str, Any]:
+    return {
+        "name": "scripted",
+        "model": {"id": "scripted"},
+        "engine": "ttsi-fakes/scripted",
+        "benchmark": {"name": "ttsi-fakes/rows", "rows": 12},
+        "estimator": "rss_margin",
+        "inference": {"name": "direct", "decoding": "greedy"},
+        "executor": LOCAL,
+    } | changed
+
+
+def on(cluster: str, **changed: Any) -> dict[str, Any]:
+    """Two workers, and waves as the local ones."""
+    return {"name": "ray", "workers": 2, "wave": 4, "address": cluster, **changed}
+
+
+def engine(**faults: Any) -> dict[str, Any]:
+    return {"name": "ttsi-fakes/scripted", **faults}
+
+
+def run(out: Path, document: dict[str, Any], **options: Any) -> CellResult:
+    (cell,) = ttsi.evaluate(document, out=out, **options)
+    return cell
+
+
+def predictions(cell: CellResult) -> bytes:
+    return (cell.folder / "seed-0" / "predictions.jsonl").read_bytes()
+
+
+def records(cell: CellResult) -> list[Record]:
+    """Without their costs, in which there are seconds."""
+    found = read(cell.folder / "seed-0" / "samples.jsonl")
+    return [dataclasses.replace(record, costs={}) for record in found]
+
+
+def same(one: CellResult, other: CellResult) -> bool:
+    assert predictions(one) == predictions(other)
+    assert records(one) == records(other)
+    return True
+
+
+class Watch(Silent):
+    """What a run tells of its progress, summed up."""
+
+    def __init__(self) -> None:
+        self.planned: Counter[str] = Counter()
+        self.advanced: Counter[str] = Counter()
+
+    def plan(self, stage: str, count: int) -> None:
+        self.planned[stage] += count
+
+    def advance(self, stage: str, count: float) -> None:
+        self.advanced[stage] += count  # type: ignore[assignment]
+
+
+class Finished:
+    """The samples in the order in which they were finished."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    @hookimpl
+    def ttsi_sample_finished(self, record: Record) -> None:
+        self.ids.append(record.id)
+
+
+# ---------------------------------------------------------------- what local gives
+
+
+def test_two_workers_give_what_local_gives(cluster: str, tmp_path: Path) -> None:
+    watch = Watch()
+    slow = engine(delay=0.05)
+    there = run(tmp_path / "ray", spec(engine=slow, executor=on(cluster)), reporter=watch)
+    assert same(there, run(tmp_path / "local", spec()))
+    engines = there.seeds[0]["engines"]
+    assert sorted(each["worker"] for each in engines) == [0, 1]
+    assert len({each["pid"] for each in engines} - {os.getpid()}) == 2
+    workers = {"worker 0", "worker 1"} & set(watch.planned)
+    assert sum(watch.planned[name] for name in workers) == 12
+    assert all(watch.planned[name] == watch.advanced[name] for name in workers)
+    assert watch.planned["estimate"] > 0
+
+
+def test_a_budget_is_shared_out_as_in_one_process(cluster: str, tmp_path: Path) -> None:
+    document = spec(budget=0.25)
+    there = run(tmp_path / "ray", document | {"executor": on(cluster)})
+    assert same(there, run(tmp_path / "local", document))
+    assert there.seeds[0]["uncertain"] == 3
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_real_model_answers_the_same(cluster: str, tmp_path: Path) -> None:
+    """Texts, decisions and scores to the letter; what was computed in floats, to rounding.
+
+    A worker has other prefixes in memory than one process that saw all samples, so sums are taken
+    in another order, and the bytes of adapters (their digests) differ.
+    """
+    document = {
+        "name": "real",
+        "model": {"id": "smollm2-135m", "dtype": "float32"},
+        "engine": {"name": "transformers", "device": "cpu"},
+        "benchmark": {"name": "quickstart", "limit": 4},
+        "estimator": {"name": "rss_margin", "threshold": 0.9},
+        "generator": {
+            "name": "self",
+            "prompt": "seed_first",
+            "format": "json",
+            "attempts": 2,
+            "max_calls": 1,
+            "max_tokens": 64,
+        },
+        "learner": {"name": "lora_sft", "target": "as_answered", "active_from": "user_turn"},
+        "inference": {
+            "name": "direct",
+            "format": "tool_calls",
+            "decoding": "greedy",
+            "max_tokens": 48,
+        },
+    }
+    there = run(tmp_path / "ray", document | {"executor": on(cluster, wave=2)})
+    here = run(tmp_path / "local", document | {"executor": {"name": "local", "wave": 2}})
+    assert predictions(there) == predictions(here)
+    assert there.seeds[0]["adapted"] > 0
+    assert {each["weights_digest"] for each in there.seeds[0]["engines"]} == {
+        each["weights_digest"] for each in here.seeds[0]["engines"]
+    }
+    for one, other in zip(records(there), records(here), strict=True):
+        assert rounded(dataclasses.asdict(one)) == rounded(dataclasses.asdict(other))
+
+
+def rounded(value: Any) -> Any:
+    """Floats to three decimals; without an adapter's digest, and the seconds it took."""
+    if isinstance(value, float):
+        return round(value, 3) + 0.0
+    if isinstance(value, dict):
+        own = {"digest", "seconds"} if value.get("kind") == "lora" else set()
+        return {key: rounded(each) for key, each in value.items() if key not in own}
+    if isinstance(value, list | tuple):
+        return [rounded(each) for each in value]
+    return value
+
+
+# ---------------------------------------------------------------- what dies
+
+
+def test_a_worker_killed_within_a_chunk_changes_nothing(cluster: str, tmp_path: Path) -> None:
+    whole = run(tmp_path / "local", spec())
+    victim = next(record for record in records(whole) if record.adapted)
+    text = f"City{victim.id.removeprefix('rows/')}?"
+    died = tmp_path / "died"
+    fatal = engine(fatal=text, spared=str(died))
+    finished = Finished()
+    there = run(tmp_path / "ray", spec(engine=fatal, executor=on(cluster)), hooks=[finished])
+    assert died.exists()
+    assert same(there, whole)
+    # What had arrived of the chunk was not run again.
+    assert sorted(Counter(finished.ids).values()) == [1] * 12
+
+
+def test_one_failure_in_five_leaves_two_hundred_samples_whole(cluster: str, tmp_path: Path) -> None:
+    rows = {"benchmark": {"name": "ttsi-fakes/rows", "rows": 200}}
+    failing = spec(engine=engine(failing=0.2), executor=on(cluster, wave=10), **rows)
+    there = run(tmp_path / "ray", failing)
+    assert there.errors == 0
+    assert same(there, run(tmp_path / "local", spec(**rows)))
+
+
+def command(folder: Path, **changed: Any) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    (folder / "spec.json").write_text(json.dumps(spec(**changed)))
+    return ["eval", str(folder / "spec.json"), "--out", str(folder / "runs"), "--json"]
+
+
+def start(folder: Path, **changed: Any) -> subprocess.Popen[bytes]:
+    """`ttsi eval` with its events in the file `events`."""
+    with (folder / "events").open("wb") as out, (folder / "stderr").open("wb") as err:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ttsi", *command(folder, **changed)],
+            env={**os.environ, "RAY_TEST_OF": str(folder)},
+            stdout=out,
+            stderr=err,
+            preexec_fn=_interruptible,
+            start_new_session=True,
+        )
+
+
+def _interruptible() -> None:
+    # What a shell starts in the background ignores SIGINT, and its children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    """All that is on stdout has to be an event; a line may still be on its way."""
+    lines = (folder / "events").read_text().split("\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
+def wait_for_samples(folder: Path, process: subprocess.Popen[bytes], count: int) -> None:
+    while process.poll() is None:
+        if sum(event["event"] == "sample" for event in events(folder)) >= count:
+            return
+        time.sleep(0.01)
+
+
+def test_a_sample_that_kills_every_worker_is_an_error_and_the_run_goes_on(
+    cluster: str, tmp_path: Path
+) -> None:
+    fatal = spec(engine=engine(fatal="City5?"), estimator="always")
+    process = start(tmp_path, **fatal | {"executor": on(cluster, retries=1)})
+    assert process.wait() == 3, (tmp_path / "stderr").read_text()
+    samples = {event["id"]: event for event in events(tmp_path) if event["event"] == "sample"}
+    assert len(samples) == 12
+    assert [name for name, event in samples.items() if event["error"]] == ["rows/5"]
+    assert "its worker died, 2 times in all" in samples["rows/5"]["error"]
+
+
+def test_a_killed_driver_resumes(cluster: str, tmp_path: Path) -> None:
+    slow = {"engine": engine(delay=0.03), "executor": on(cluster)}
+    process = start(tmp_path, **slow)
+    wait_for_samples(tmp_path, process, 2)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    before = len(next((tmp_path / "runs").glob("*/seed-0/samples.jsonl")).read_bytes().splitlines())
+    finished = Finished()
+    again = run(tmp_path / "runs", spec(**slow), hooks=[finished])
+    assert 2 <= before < 12
+    assert len(finished.ids) in (12 - before, 13 - before)  # its last line may be torn
+    assert same(again, run(tmp_path / "local", spec()))
+
+
+def test_ctrl_c_ends_the_run_and_its_own_cluster(tmp_path: Path) -> None:
+    own = {"name": "ray", "wave": 2}
+    process = start(tmp_path, engine=engine(delay=0.05), executor=own)
+    wait_for_samples(tmp_path, process, 2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.wait() == 130, (tmp_path / "stderr").read_text()
+    err = (tmp_path / "stderr").read_text()
+    assert "resumes" in err
+    assert "Traceback" not in err
+    # Waits for ever, were one left.
+    while any(f"RAY_TEST_OF={tmp_path}" in environment for environment in environments()):
+        time.sleep(0.05)
+    assert len(list(read(next((tmp_path / "runs").glob("*/seed-0/samples.jsonl"))))) >= 2
+
+
+def environments() -> Iterator[str]:
+    """Of all processes of ours that are no zombies."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            yield path.read_text(errors="replace")
+        except OSError:
+            continue
+
+
+# ---------------------------------------------------------------- what cannot be
+
+
+def test_a_model_that_is_missing_ends_it_as_in_one_process(
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for name, executor in (("local", LOCAL), ("ray", on(cluster))):
+        broken = command(tmp_path / name, engine=engine(at_load="missing"), executor=executor)
+        assert main(broken) == MissingAsset.exit_code
+        said.append(capsys.readouterr().err)
+    assert said[0] == said[1]
+    assert "no such model" in said[0]
+
+
+def test_workers_that_die_of_their_model_end_the_run(cluster: str, tmp_path: Path) -> None:
+    deadly = spec(engine=engine(at_load="killed"), executor=on(cluster, retries=1))
+    with pytest.raises(RunError, match=r"before its model was loaded, 2 times"):
+        run(tmp_path, deadly)
+
+
+@pytest.mark.parametrize("wanted", [{"num_cpus": 5}, {"num_gpus": 0.5}])
+def test_too_few_resources_are_an_error_at_once(
+    cluster: str, tmp_path: Path, wanted: dict[str, float]
+) -> None:
+    with pytest.raises(RunError, match="no machine of the cluster") as caught:
+        run(tmp_path, spec(executor=on(cluster, **wanted)))
+    assert "4 CPU" in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("wanted", "room"),
+    [((8, 2, 0), 3), ((2, 2, 0), 2), ((30, 0.5, 0.1), 12), ((4, 0, 0), 4), ((9, 0, 1), 2)],
+)
+def test_a_worker_has_to_fit_on_one_machine(
+    monkeypatch: pytest.MonkeyPatch, wanted: tuple[int, float, float], room: int
+) -> None:
+    alive = [{"CPU": 5.0, "GPU": 1.0}, {"CPU": 3.0}, {"CPU": 1.0, "GPU": 1.0}]
+    machines = [{"Alive": True, "Resources": each} for each in alive]
+    machines.append({"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}})
+    monkeypatch.setattr("ray.nodes", lambda: machines)
+    assert ray_cluster.room(*wanted) == room
+
+
+def test_too_many_workers_are_as_many_as_there_is_room_for(
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crowd = spec(executor=on(cluster, workers=9, num_cpus=2))
+    assert same(run(tmp_path / "ray", crowd), run(tmp_path / "local", spec()))
+    assert "room for 2 of 9 workers" in capsys.readouterr().err
+
+
+def test_without_the_package_the_cure_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingAsset, match="not installed") as caught:
+        Ray().run(None, [], print)  # type: ignore[arg-type]
+    assert caught.value.cure == "pip install 'ttsi[ray]'"
+
+
+def test_the_client_protocol_is_refused() -> None:
+    with pytest.raises(RunError, match="client protocol"), ray_cluster.cluster("ray://there:10001"):
+        pass
+
+
+def test_a_cluster_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(RunError, match="no Ray cluster") as caught, ray_cluster.cluster(None):
+        pass
+    assert "127.0.0.1:9" in caught.value.where
