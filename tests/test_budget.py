@@ -183,15 +183,18 @@ def test_a_matrix_leaves_one_document_over_its_cells(tmp_path: Path) -> None:
 
 
 class Paid:
-    """Writes an example at a price; fails in a wave of more than one, after paying."""
+    """Writes an example at a price; `failing` says when it fails, after paying."""
 
     needs: frozenset[str] = frozenset()
+
+    def __init__(self, failing: Any) -> None:
+        self.failing = failing
 
     def generate(self, tasks: Any, engine: Any, seed: int) -> list[list[Example]]:
         for task in tasks:
             metering.charge(task.id, prompt_tokens=100, completion_tokens=10, usd=0.5)
-        if len(tasks) > 1:
-            raise ValueError("one at a time")
+        if self.failing(tasks):
+            raise ValueError("not this time")
         return [[self.example(task)] for task in tasks]
 
     def example(self, task: Task) -> Example:
@@ -199,14 +202,42 @@ class Paid:
         return Example(task.variant("0", input="What is the weather in City99?"), call, "", 1)
 
 
-def test_what_is_paid_outside_the_engine_is_in_the_record_also_after_a_failure() -> None:
-    parts = Stages(Always(), Paid(), InContext(), Direct(decoding="greedy"), Exact())
+class LearnsAlone(InContext):
+    """Fails in a wave of more than one, when G has been paid."""
+
+    def learn(self, tasks: Any, *rest: Any) -> Any:
+        if len(tasks) > 1:
+            raise ValueError("one at a time")
+        return super().learn(tasks, *rest)
+
+
+@pytest.mark.parametrize(
+    ("failing", "learner", "paid"),
+    [
+        (lambda tasks: len(tasks) > 1, InContext(), 2),
+        (lambda tasks: False, LearnsAlone(), 2),
+        (lambda tasks: True, InContext(), 2),
+        (lambda tasks: False, InContext(), 1),
+    ],
+    ids=["G failed", "T failed", "G always fails", "nothing failed"],
+)
+def test_what_is_paid_outside_the_engine_is_in_the_record(
+    failing: Any, learner: InContext, paid: int
+) -> None:
+    parts = Stages(Always(), Paid(failing), learner, Direct(decoding="greedy"), Exact())
     pipeline = Pipeline(parts, ttsi_fakes.ScriptedEngine(), seed=0)
     found = list(pipeline.run_wave([ttsi_fakes.make_sample(number) for number in range(2)]))
-    # Paid for in the wave of two that failed, and once more alone.
+    assert len(found) == 2
     for each in found:
         cost = each.costs["generate"]
-        assert (cost.usd, cost.prompt_tokens, cost.completion_tokens) == (1.0, 200.0, 20.0)
+        assert (cost.usd, cost.prompt_tokens, cost.completion_tokens) == (
+            0.5 * paid,
+            100.0 * paid,
+            10.0 * paid,
+        )
+        assert all(other.usd == 0 for stage, other in each.costs.items() if stage != "generate")
+
+
+def test_a_charge_outside_a_run_goes_nowhere() -> None:
     metering.charge("rows/0", usd=1.0)
-    assert found[0].costs["estimate"].usd == 0
     assert StageCost(1, 2, 3, 4) + StageCost(1, 1, 1, 1) == StageCost(2, 3, 4, 5)

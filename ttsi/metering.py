@@ -73,7 +73,8 @@ class MeteredEngine:
     def begin(self, tell: Callable[[int, int], None]) -> None:
         """A stage begins: the meter is at zero and progress goes to `tell`."""
         self.spent = Spent()
-        self._engine.on_progress = tell
+        # Stages that work without the engine tell through this one.
+        self.on_progress = self._engine.on_progress = tell
 
     def load(self) -> None:
         self._engine.load()

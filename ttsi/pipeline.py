@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from ttsi.errors import EngineError, RunError, TtsiError
@@ -103,7 +103,7 @@ class Pipeline:
         self._known = known or {}
         self._adapt = adapt
         self._stage = ""
-        # What was charged in a stage that failed is still owed when it is tried again.
+        # Charges, by stage and sample, until the sample's record: a wave that fails has paid, too.
         self._owed: dict[str, dict[str, StageCost]] = {stage: {} for stage in STAGES}
         engine.load()
         self._digest = engine.digest()
@@ -249,13 +249,12 @@ class Pipeline:
         if self._watcher is not None:
             self._watcher.plan(stage, len(stories))
         self._engine.begin(tell)
-        owed = self._owed[stage]
         started = time.perf_counter()
-        with charging(owed):
+        with charging(self._owed[stage]):
             yield
         share = self._engine.spent.share(time.perf_counter() - started, len(stories))
         for story in stories:
-            story.costs[stage] = share + owed.pop(story.sample.id, StageCost())
+            story.costs[stage] = share
         reach(len(stories))
 
     # ------------------------------------------------------------ scores and records
@@ -284,15 +283,24 @@ class Pipeline:
             final_score=final_score,
             adapted=story.adapted is not None,
             note=note,
-            costs=dict(story.costs),
+            costs=self._settled(story.sample.id, story.costs),
         )
+
+    def _settled(self, name: str, costs: Mapping[str, StageCost]) -> dict[str, StageCost]:
+        """`costs` with what was charged for a sample whose record is made now."""
+        settled = dict(costs)
+        for stage, owed in self._owed.items():
+            if name in owed:
+                settled[stage] = settled.get(stage, StageCost()) + owed.pop(name)
+        return settled
 
     def _score(self, sample: Sample, answer: Completion) -> Score:
         return self._stages.scorer.score(sample.task, sample.reference, answer)
 
     def _failed(self, sample: Sample, error: Exception) -> Record:
         text = f"{self._stage}: {type(error).__name__}: {error}"
-        return failed(sample, self._seed, text)
+        record = failed(sample, self._seed, text)
+        return replace(record, costs=self._settled(sample.id, {}))
 
 
 def failed(sample: Sample, seed: int, why: str) -> Record:

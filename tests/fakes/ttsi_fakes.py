@@ -88,9 +88,9 @@ class ScriptedEngine:
 
     model: Mapping[str, Any] = field(default_factory=lambda: {"id": "scripted"})
     delay: float = option(0.0, "Seconds each generation takes.", minimum=0)
-    failing: float = option(0.0, "Share of prompts that fail once.", minimum=0, maximum=1)
+    failing: float = option(0.0, "Share of inputs that fail.", minimum=0, maximum=1)
     fatal: str | None = option(None, "Adapted answers to this text kill the process.")
-    spared: str | None = option(None, "A file that the first death makes, and that averts others.")
+    marks: str | None = option(None, "A folder for marks of faults: each then happens once.")
     at_load: Literal["missing", "killed"] | None = option(None, "What becomes of the model.")
     script: Callable[[Request], str] = default_script
     capabilities: ClassVar[frozenset[str]] = frozenset(
@@ -102,7 +102,6 @@ class ScriptedEngine:
         self.asked: list[Any] = []
         self.weights = b"base weights"
         self.closed = False
-        self._failed: set[str] = set()
 
     def load(self) -> None:
         if self.at_load == "missing":
@@ -135,14 +134,23 @@ class ScriptedEngine:
 
     def _harm(self, request: Request) -> None:
         text = request.prompt.messages[-1].content
-        averted = self.spared is not None and Path(self.spared).exists()
-        if self.fatal and self.fatal in text and request.adapter is not None and not averted:
-            if self.spared is not None:
-                Path(self.spared).touch()
+        fatal = self.fatal is not None and self.fatal in text and request.adapter is not None
+        drawn = draw_seed(0, text, "failing") % 1000 < 1000 * self.failing
+        failing = drawn and WRITING not in text
+        if not (fatal or failing) or self._was(text):
+            return
+        if fatal:
             os.kill(os.getpid(), signal.SIGKILL)
-        if text not in self._failed and draw_seed(0, text, "failing") % 1000 < 1000 * self.failing:
-            self._failed.add(text)
-            raise EngineError("injected")
+        raise EngineError("injected")
+
+    def _was(self, text: str) -> bool:
+        """Whether there is a mark of this fault; now there is."""
+        if self.marks is None:
+            return False
+        mark = Path(self.marks) / bytes_digest(text.encode())[-16:]
+        known = mark.exists()
+        mark.touch()
+        return known
 
     def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
         self.asked += [*jobs]

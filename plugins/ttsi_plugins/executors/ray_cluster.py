@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -88,6 +89,7 @@ def _connect(address: str) -> None:
     # A new cluster has the environment of this process anyway.
     told = {name: os.environ[name] for name in _SHIPPED if name in os.environ}
     try:
+        _knock(address)
         ray.init(
             address=address,
             runtime_env={} if address == "local" else {"env_vars": told},
@@ -101,3 +103,10 @@ def _connect(address: str) -> None:
             where=f"executor.address {address!r}",
             cure="Start one with `ray start --head`, or leave the address out.",
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody answers at HOST:PORT; Ray would try again for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
