@@ -1,4 +1,4 @@
-"""A cluster of Ray for tests, in processes of its own: nothing of it is left in the one that asks."""
+"""A cluster of Ray for tests, in processes of its own, so that nothing of it stays in that one."""
 
 from __future__ import annotations
 
