@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 LIMIT = 400
-ROOTS = ("ttsi", "plugins", "benchmarks", "tests", "docs", "perf", "examples")
+ROOTS = ("ttsi", "plugins", "benchmarks", "tests", "docs", "perf", "specs", "examples")
 
 
 def main() -> int:
