@@ -9,7 +9,6 @@ docs/paper.md     the table between its markers, from docs/results/
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -20,10 +19,10 @@ import paper
 import performance
 import seeds
 from markup import between, table
+from stored import NOT_YET, RESULTS, Stored, read
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-RESULTS = DOCS / "results"
 STAGES = ("estimate", "answer", "generate", "learn", "adapted")
 
 
@@ -73,19 +72,14 @@ def command_reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def stored_runs() -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """(results, resolved spec) of each run in docs/results, by name."""
+def stored_runs() -> list[Stored]:
+    """Each run of one seed in docs/results, by name."""
     return [
-        (
-            json.loads((folder / "results.json").read_text()),
-            json.loads((folder / "spec.resolved.json").read_text()),
-        )
-        for folder in sorted(RESULTS.iterdir())
-        if (folder / "results.json").is_file()
+        read(folder) for folder in sorted(RESULTS.iterdir()) if (folder / "results.json").is_file()
     ]
 
 
-def accuracy_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+def accuracy_table(runs: list[Stored]) -> str:
     rows = []
     for results, spec in runs:
         change = results["change"]
@@ -114,7 +108,7 @@ def accuracy_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
     return table(head, rows)
 
 
-def variants_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+def variants_table(runs: list[Stored]) -> str:
     """The runs that answer the same 100 samples of Seal-Tools with and without activation."""
     rows = []
     first_seeds = [next(iter(each.values())) for each in seeds.stored().values()]
@@ -136,10 +130,10 @@ def variants_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
             ]
         )
     head = ["adapter active from", "G's prompt", "base model", "TT-SI", "fixed / broken", "p"]
-    return table([*head, "uncertain, adapted"], rows) if rows else performance.NOT_YET
+    return table([*head, "uncertain, adapted"], rows) if rows else NOT_YET
 
 
-def estimator_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+def estimator_table(runs: list[Stored]) -> str:
     rows = []
     for results, spec in runs:
         if spec["estimator"]["name"] == "never":
@@ -158,7 +152,7 @@ def estimator_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
     return table(head, rows)
 
 
-def seconds_table(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+def seconds_table(runs: list[Stored]) -> str:
     rows = []
     for results, spec in runs:
         if spec["estimator"]["name"] == "never":

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from markup import table
+from stored import NOT_YET, RESULTS, Stored, read
 
-RESULTS = Path(__file__).resolve().parent / "results"
 FEWEST = 40
-NOT_YET = "Not measured yet."
 
 # In points of accuracy or as (accuracy); the page says which are second-hand.
 PAPER = {
@@ -33,8 +30,6 @@ SPECS = {
     "TT-SI without H": "figure4",
 }
 
-Stored = tuple[dict[str, Any], dict[str, Any]]
-
 
 def sections() -> dict[str, str]:
     """What stands between the page's markers, by the markers' name."""
@@ -45,10 +40,8 @@ def stored() -> list[list[Stored]]:
     """(results, resolved spec) of every seed in docs/results, grouped by spec."""
     groups: dict[str, list[Stored]] = {}
     for path in sorted(RESULTS.rglob("results.json")):
-        results = json.loads(path.read_text())
-        if results["schema"] == "ttsi.results/1":
-            spec = json.loads((path.parent / "spec.resolved.json").read_text())
-            groups.setdefault(results["spec_digest"], []).append((results, spec))
+        results, spec = read(path.parent)
+        groups.setdefault(results["spec_digest"], []).append((results, spec))
     return list(groups.values())
 
 

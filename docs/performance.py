@@ -10,10 +10,10 @@ from statistics import median
 from typing import Any
 
 from markup import table
+from stored import NOT_YET
 
 RESULTS = Path(__file__).resolve().parent.parent / "perf" / "results"
 FAR_FROM_FLOOR = 3
-NOT_YET = "Not measured yet."
 
 # In the order of the page; what is not in it comes after, and what is not measured is said so.
 EXPECTED = (

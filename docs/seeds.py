@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from markup import table
 from paper import method_of, settings_of
+from stored import NOT_YET, RESULTS, Stored, read
 
 from ttsi.metrics import across_seeds
 
-RESULTS = Path(__file__).resolve().parent / "results"
-NOT_YET = "Not measured yet."
-
-Seeds = Mapping[int, tuple[dict[str, Any], dict[str, Any]]]
-"""By seed: results and resolved spec."""
+Seeds = Mapping[int, Stored]
 
 
 def stored() -> dict[str, Seeds]:
-    """By the folder's name."""
-    found: dict[str, dict[int, tuple[dict[str, Any], dict[str, Any]]]] = {}
+    """By the folder's name: each of its seeds."""
+    found: dict[str, dict[int, Stored]] = {}
     for path in sorted(RESULTS.glob("*/seed-*/results.json")):
-        results = json.loads(path.read_text())
-        spec = json.loads((path.parent / "spec.resolved.json").read_text())
+        results, spec = read(path.parent)
         found.setdefault(path.parent.parent.name, {})[results["seed"]] = (results, spec)
     return {name: dict(sorted(seeds.items())) for name, seeds in found.items()}
 

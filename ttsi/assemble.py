@@ -5,7 +5,7 @@ Everything that can be known without loading a weight is checked here, before an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -75,14 +75,11 @@ def check(spec: Spec) -> None:
 def training_rows(spec: Spec) -> list[Sample]:
     """The benchmark's labelled rows for training, without those that it also asks.
 
-    Raises SpecError where it has none.
+    It has some: a spec whose learner wants what is not there is refused before.
     """
-    made = benchmark(spec)
-    train: Callable[[], Sequence[Sample]] | None = getattr(made, "train", None)
-    if train is None:
-        raise SpecError([_no_training_rows(spec)])
+    made: Any = benchmark(spec)
     asked = {sample.task.input for sample in made.samples()}
-    return [row for row in train() if row.task.input not in asked]
+    return [row for row in made.train() if row.task.input not in asked]
 
 
 def plugins_used(spec: Spec) -> dict[str, JSON]:
@@ -126,7 +123,15 @@ def _make(role: str, component: Component) -> Any:
 def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:
     problems = []
     if getattr(stages.learner, "needs_train", False) and not hasattr(benchmark(spec), "train"):
-        problems.append(_no_training_rows(spec))
+        learner, asked = spec.learner.name, spec.benchmark.name
+        problems.append(
+            Problem(
+                "/learner",
+                f"{learner!r} learns from labelled rows, and benchmark {asked!r} has none for "
+                "training.",
+                'Give the learner a "file", or choose another benchmark.',
+            )
+        )
     roles = ["estimator", "generator", "learner", "inference"]
     if not getattr(stages.learner, "needs_examples", True):
         roles.remove("generator")
@@ -144,9 +149,3 @@ def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:
             )
     if problems:
         raise SpecError(problems)
-
-
-def _no_training_rows(spec: Spec) -> Problem:
-    learner, asked = spec.learner.name, spec.benchmark.name
-    what = f"{learner!r} learns from labelled rows, and benchmark {asked!r} has none for training."
-    return Problem("/learner", what, 'Give the learner a "file", or choose another benchmark.')

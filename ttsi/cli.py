@@ -123,7 +123,8 @@ def _add_verb(parser: argparse.ArgumentParser, verb: str) -> argparse.ArgumentPa
         what = f'There is no verb "{verb}".'
         raise UsageError(what, cure=did_you_mean(verb, VERBS, noun="verbs"))
     subparsers = parser.add_subparsers(dest="verb", parser_class=_Parser)
-    importlib.import_module(f"ttsi.commands.{verb}").add_parser(subparsers)
+    module = verb.replace("-", "_")
+    importlib.import_module(f"ttsi.commands.{module}").add_parser(subparsers)
     of_verb: argparse.ArgumentParser = subparsers.choices[verb]
     of_verb.allow_abbrev = False
     # Suppressed: where the flag is not repeated, what came before the verb stands.

@@ -18,7 +18,7 @@ _COUNTS = ("samples", "errors", "uncertain", "adapted")
 
 def summarise(records: Sequence[Record]) -> dict[str, JSON]:
     """All numbers of one seed; `records` holds one per sample, errored ones too."""
-    uncertain = [record for record in records if record.estimate and record.estimate.uncertain]
+    uncertain = [record for record in records if record.uncertain]
     return {
         **outcome([record.final_score for record in records]),
         "base": _base(records),

@@ -258,7 +258,7 @@ class _SeedRun:
         if not pending:
             return []
         # Where it is known which samples are uncertain, these make waves of their own.
-        pending.sort(key=lambda sample: sample.id in known and not _uncertain(known[sample.id]))
+        pending.sort(key=lambda sample: sample.id in known and not known[sample.id].uncertain)
         assembly = assemble.Assembly(self.cell.spec, self.seed, known)
         executor = assemble.executor(self.cell.spec)
         engines = executor.run(assembly, pending, self._deliver, self.cell.reporter)
@@ -296,7 +296,7 @@ class _SeedRun:
         known = share_out(records.values(), budget)
         for name, record in list(self.done.items()):
             # A sample that could not be estimated the last time may have changed the choice.
-            if name in known and _uncertain(record) != _uncertain(known[name]):
+            if name in known and record.uncertain != known[name].uncertain:
                 del self.done[name]
         for record in records.values():
             if record.id not in known:
@@ -319,10 +319,6 @@ def _check_whole(samples: Sequence[Sample], done: Mapping[str, Record]) -> None:
             f"first {missing[0]}.",
             cure="Run the same command: it resumes.",
         )
-
-
-def _uncertain(record: Record) -> bool:
-    return record.estimate is not None and record.estimate.uncertain
 
 
 def _prediction(record: Record) -> str:

@@ -332,3 +332,8 @@ class Record:
     note: str = ""
     error: str = ""
     costs: Mapping[str, StageCost] = field(default_factory=dict)
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether it was estimated, and found uncertain."""
+        return self.estimate is not None and self.estimate.uncertain

@@ -35,6 +35,8 @@ chosen; choose it on other samples than those that you report.
 
 
 def add_parser(subparsers: Any) -> None:
+    from ttsi.commands.eval import add_changes
+
     parser = subparsers.add_parser(
         "calibrate",
         help="what each threshold would give, from one set of estimates",
@@ -50,19 +52,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print it all as one JSON object")
     of_spec = parser.add_argument_group("for a spec", "as for `ttsi eval`")
-    of_spec.add_argument("--limit", type=int, help="this many samples, evenly spaced")
-    of_spec.add_argument("--model", metavar="ID", help="another model: Hub id, folder, .gguf")
-    of_spec.add_argument("--seeds", metavar="N,N,...", help="run seeds, comma-separated")
-    of_spec.add_argument("--wave", type=int, help="samples that pass the stages together")
-    of_spec.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="change any key of the spec, such as estimator.context=bare",
-    )
-    of_spec.add_argument("--out", default="runs", help="where run folders go (default: runs)")
+    add_changes(of_spec, example="estimator.context=bare")
     parser.set_defaults(run=run)
 
 

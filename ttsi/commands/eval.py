@@ -36,23 +36,28 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("spec", metavar="SPEC", help="a JSON spec (see `ttsi schema spec`)")
-    parser.add_argument("--limit", type=int, help="this many samples, evenly spaced")
-    parser.add_argument("--model", metavar="ID", help="another model: Hub id, folder, .gguf")
-    parser.add_argument("--seeds", metavar="N,N,...", help="run seeds, comma-separated")
-    parser.add_argument("--wave", type=int, help="samples that pass the stages together")
-    parser.add_argument(
+    add_changes(parser, example="estimator.threshold=0.5")
+    parser.add_argument("--fresh", action="store_true", help="forget what was finished before")
+    parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
+    parser.add_argument("--progress", choices=["auto", "bars", "lines", "none"], default="auto")
+    parser.set_defaults(run=run)
+
+
+def add_changes(to: Any, *, example: str) -> None:
+    """The options that `overrides` reads, and --out, for a parser or a group of one."""
+    to.add_argument("--limit", type=int, help="this many samples, evenly spaced")
+    to.add_argument("--model", metavar="ID", help="another model: Hub id, folder, .gguf")
+    to.add_argument("--seeds", metavar="N,N,...", help="run seeds, comma-separated")
+    to.add_argument("--wave", type=int, help="samples that pass the stages together")
+    to.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         dest="settings",
-        help="change any key of the spec, such as estimator.threshold=0.5",
+        help=f"change any key of the spec, such as {example}",
     )
-    parser.add_argument("--out", default="runs", help="where run folders go (default: runs)")
-    parser.add_argument("--fresh", action="store_true", help="forget what was finished before")
-    parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
-    parser.add_argument("--progress", choices=["auto", "bars", "lines", "none"], default="auto")
-    parser.set_defaults(run=run)
+    to.add_argument("--out", default="runs", help="where run folders go (default: runs)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -90,7 +90,7 @@ def tags(record: Record) -> list[str]:
     found = [outcome(record)]
     if found == ["broken"]:
         found.append("wrong")
-    if record.estimate and record.estimate.uncertain:
+    if record.uncertain:
         found.append("uncertain")
     return found
 
