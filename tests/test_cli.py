@@ -228,6 +228,27 @@ def test_validate_is_code_5_where_only_a_plugin_is_at_fault(
     assert cli.main(["validate", str(path), str(faulty)]) == 2
 
 
+def test_validate_tells_what_does_not_go_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sft.json"
+    document = {"benchmark": "apibank", "matrix": {"/learner": ["lora_sft", "sft", "icl_train"]}}
+    path.write_text(json.dumps(document))
+    assert cli.main(["validate", "--json", str(path)]) == 2
+    (report,) = json.loads(capsys.readouterr().out)["specs"]
+    assert [problem["pointer"] for problem in report["problems"]] == ["/learner", "/learner"]
+    assert "'sft' learns from labelled rows" in report["problems"][0]["message"]
+
+
+def test_a_key_that_is_not_set_is_no_fault_of_the_spec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    path = tmp_path / "teacher.json"
+    path.write_text(json.dumps({"benchmark": "sealtool", "generator": "teacher"}))
+    assert cli.main(["validate", str(path)]) == 0
+
+
 # ---------------------------------------------------------------- plugins and schema
 
 

@@ -66,7 +66,10 @@ class Assembly:
 
 
 def check(spec: Spec) -> None:
-    """Assembles everything but the weights, and throws it away."""
+    """Assembles everything but the weights, and throws it away.
+
+    Raises SpecError where parts do not go together, which no schema can say.
+    """
     benchmark(spec)
     executor(spec)
     _check_needs(spec, _engine(spec), _stages(spec))

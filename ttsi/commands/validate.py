@@ -46,6 +46,7 @@ def _report(path: str) -> dict[str, Any]:
     report: dict[str, Any] = {"path": path, "ok": True, "exit_code": 0, "problems": []}
     try:
         specs = load_spec(Path(path))
+        _check_together(specs)
     except TtsiError as error:
         problems = getattr(error, "problems", None) if isinstance(error, SpecError) else None
         report["problems"] = [
@@ -56,6 +57,24 @@ def _report(path: str) -> dict[str, Any]:
     report |= {"name": specs[0].name, "seeds": list(specs[0].seeds)}
     report["cells"] = [{"values": dict(spec.cell), "digest": spec.digest} for spec in specs]
     return report | {"text": _summary(path, specs)}
+
+
+def _check_together(specs: list[Spec]) -> None:
+    """Raises SpecError with every problem of any cell, each once."""
+    from ttsi import assemble
+    from ttsi.errors import MissingAsset, SpecError
+
+    problems = {}
+    for spec in specs:
+        try:
+            assemble.check(spec)
+        except SpecError as error:
+            problems |= dict.fromkeys(error.problems)
+        except MissingAsset:
+            # A key or a package that this machine lacks is no fault of the spec.
+            continue
+    if problems:
+        raise SpecError(list(problems))
 
 
 def _summary(path: str, specs: list[Spec]) -> str:
