@@ -38,7 +38,9 @@ def test_the_class_is_light_and_its_options_readable() -> None:
         jsonschema.validate({"max_batch": 0}, schema)
     engine = TransformersEngine({"id": "x"})
     assert isinstance(engine, Engine)
-    assert engine.capabilities == {"loglikelihood", "generate", "grammar", "adapters", "train"}
+    assert engine.capabilities == {
+        *("loglikelihood", "generate", "grammar", "adapters", "train", "activated")
+    }
 
 
 def test_a_missing_package_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +65,7 @@ def test_a_mixed_wave_comes_back_in_order(monkeypatch: pytest.MonkeyPatch) -> No
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr(engine, "on_progress", lambda done, total: seen.append((done, total)))
     first, second = engine.train(jobs)
-    assert seen == [(2, 2)]
+    assert seen == [(steps, 12) for steps in range(2, 13, 2)]
     base = Request(ask("Greet me."), GREEDY, 0)
     wave = [
         dataclasses.replace(base, adapter=second),

@@ -107,14 +107,21 @@ class Runtime:
     def train(self, jobs: Sequence[TrainJob], progress: Progress) -> list[Adapter]:
         drafts = [self._drafted(job) for job in jobs]
         made: dict[int, Adapter] = {}
+        steps = sum(len(job.pairs) * job.recipe.epochs for job in jobs)
+        done = 0
+
+        def stepped(count: int) -> None:
+            nonlocal done
+            done += count
+            progress(done, steps)
+
         with self._guarded("training"):
             self.bank.reserve(len(jobs), max((job.recipe.rank for job in jobs), default=1))
             for group in self._groups(jobs, drafts):
                 # Pasts are read a group at a time: those of a whole wave might not fit.
                 lessons = [self._lesson(jobs[index], drafts[index]) for index in group]
-                adapters = training.fit(self.network, self.bank, lessons)
+                adapters = training.fit(self.network, self.bank, lessons, stepped)
                 made.update(zip(group, adapters, strict=True))
-                progress(len(made), len(jobs))
         return [made[index] for index in range(len(jobs))]
 
     def _groups(self, jobs: Sequence[TrainJob], drafts: list[list[Draft]]) -> list[list[int]]:

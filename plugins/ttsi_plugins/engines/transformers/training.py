@@ -124,16 +124,22 @@ def losses(network: Network, pairs: Sequence[Pair]) -> list[Tensor]:
     return [part.mean() for part in torch.split(each, counts)]
 
 
-def fit(network: Network, bank: Bank, lessons: Sequence[Lesson]) -> list[Adapter]:
+def fit(
+    network: Network,
+    bank: Bank,
+    lessons: Sequence[Lesson],
+    stepped: Callable[[int], None] = lambda count: None,
+) -> list[Adapter]:
     """The adapters of `lessons`, trained together and resident in `bank` afterwards.
 
     A pass reads one pair of each lesson, padded to the longest; `groups` finds those that fit.
+    `stepped` is told after each pass how many lessons it took a step on.
     """
     started = time.perf_counter()
     # Those with the most steps first, so that the rows of a pass are the first ones to the end.
     places = sorted(range(len(lessons)), key=lambda each: -len(lessons[each].order))
     course = _Course(network, bank, [lessons[place] for place in places])
-    course.run()
+    course.run(stepped)
     found = [torch.stack(each).tolist() if each else [] for each in course.losses]
     reports = _reports(course, found, time.perf_counter() - started)
     adapters = [
@@ -169,12 +175,13 @@ class _Course:
             torch.Generator(flat.device).manual_seed(lesson.seed) for lesson in lessons
         ]
 
-    def run(self) -> None:
+    def run(self, stepped: Callable[[int], None]) -> None:
         for step in range(max(map(len, self.orders))):
-            self._step(step)
+            live = [row for row, order in enumerate(self.orders) if step < len(order)]
+            self._step(step, live)
+            stepped(len(live))
 
-    def _step(self, step: int) -> None:
-        live = [row for row, order in enumerate(self.orders) if step < len(order)]
+    def _step(self, step: int, live: list[int]) -> None:
         fresh = [row for row in live if not self._repeats(row, step)]
         if fresh:
             untrained = not any(rate for row in fresh for rate in self.rates[row][:step])
