@@ -31,6 +31,7 @@ from ttsi_benchmarks.apibank import ApiBank
 from ttsi_benchmarks.nexusraven import NexusRaven
 from ttsi_benchmarks.quickstart import Quickstart
 from ttsi_benchmarks.sealtool import SealTool
+from ttsi_benchmarks.sealtool_full import SealToolFull
 from ttsi_benchmarks.toolalpaca import ToolAlpaca
 
 BENCHMARKS: dict[str, type[Selection]] = {
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, type[Selection]] = {
     "nexusraven": NexusRaven,
     "quickstart": Quickstart,
     "sealtool": SealTool,
+    "sealtool_full": SealToolFull,
     "toolalpaca": ToolAlpaca,
 }
 IDS = {
@@ -45,6 +47,7 @@ IDS = {
     "nexusraven": [f"nexusraven/{i}" for i in range(318)],
     "quickstart": [f"quickstart/{i}" for i in range(40)],
     "sealtool": [f"sealtool/{i}" for i in range(294)],
+    "sealtool_full": [f"sealtool_full/{i}" for i in range(700)],
     "toolalpaca": [f"toolalpaca/{i}" for i in range(114)],
 }
 every_benchmark = pytest.mark.parametrize("name", sorted(BENCHMARKS))

@@ -20,17 +20,27 @@ from ttsi.scoring.parse import parse_calls
 from ttsi.types import Completion, ParseStatus, Sample, ToolCall
 from ttsi.validation import argument_faults
 from ttsi_benchmarks.apibank import ApiBank
+from ttsi_benchmarks.bfcl import Bfcl
 from ttsi_benchmarks.known_bad import known_bad
 from ttsi_benchmarks.nexusraven import NexusRaven
 from ttsi_benchmarks.quickstart import Quickstart
 from ttsi_benchmarks.sealtool import SealTool
+from ttsi_benchmarks.sealtool_full import SealToolFull
 from ttsi_benchmarks.toolalpaca import ToolAlpaca
 from ttsi_plugins.scorers.exact import Exact
 
 NOT_REPLAYABLE: dict[str, str] = json.loads(
     Path(__file__).with_name("known_bad_gold.json").read_text(encoding="utf-8")
 )
-BENCHMARKS: list[Benchmark] = [ApiBank(), NexusRaven(), Quickstart(), SealTool(), ToolAlpaca()]
+BENCHMARKS: list[Benchmark] = [
+    ApiBank(),
+    Bfcl(),
+    NexusRaven(),
+    Quickstart(),
+    SealTool(),
+    SealToolFull(),
+    ToolAlpaca(),
+]
 every_benchmark = pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda b: type(b).__name__)
 
 

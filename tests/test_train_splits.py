@@ -145,7 +145,7 @@ def test_rows_are_the_single_calls_of_the_development_file_under_their_places() 
 
 def test_tools_read_as_they_do_in_the_test_rows() -> None:
     own = {
-        tool["api_name"]: to_tool(_seal._hammer_tool(tool), declared_required)
+        tool["api_name"]: to_tool(_seal.hammer_tool(tool), declared_required)
         for tool in lines("tool")
     }
     offered = [tool for sample in TEST["sealtool"] for tool in sample.task.tools]

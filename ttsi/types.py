@@ -45,6 +45,18 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class AnyOf(ToolCall):
+    """A reference that several calls match: `arguments` are those of one of them.
+
+    `allowed` has the right values of each argument, those of `arguments` among them; arguments
+    named in `optional` may also be left out.
+    """
+
+    allowed: Mapping[str, tuple[JSON, ...]]
+    optional: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """All that H, G, T and the engine ever see of a sample.
 
@@ -85,8 +97,14 @@ class Sample:
     def digest(self) -> str:
         """Changes when anything of prompt, tools or reference does."""
         tools = [[t.name, t.description, t.parameters] for t in self.task.tools]
-        calls = [call.as_json() for call in self.reference]
+        calls = [_with_alternatives(call) for call in self.reference]
         return json_digest([self.id, self.task.instruction, self.task.input, tools, calls])
+
+
+def _with_alternatives(call: ToolCall) -> dict[str, JSON]:
+    if not isinstance(call, AnyOf):
+        return call.as_json()
+    return call.as_json() | {"allowed": dict(call.allowed), "optional": call.optional}
 
 
 # ---------------------------------------------------------------- what stages ask of an engine

@@ -15,7 +15,7 @@ from typing import Any
 from ttsi.data import Asset, data_file, github_asset
 from ttsi.digests import json_digest
 from ttsi.types import JSON, Sample, Tool, ToolCall
-from ttsi_benchmarks._notation import object_schema, type_schema
+from ttsi_benchmarks._notation import object_schema, type_schema, with_hints
 from ttsi_benchmarks._rendering import make_task
 
 LOADER_VERSION = 1
@@ -38,9 +38,9 @@ def read_rows(asset: Asset) -> list[Row]:
     return rows
 
 
-def files_revision(*assets: Asset) -> str:
+def files_revision(*assets: Asset, loader: int = LOADER_VERSION) -> str:
     """A digest over what the loader reads and how: the recorded SHA-256 of each file."""
-    return json_digest([LOADER_VERSION, [[asset.name, asset.sha256] for asset in assets]])
+    return json_digest([loader, [[asset.name, asset.sha256] for asset in assets]])
 
 
 def declared_required(tool: Row) -> list[str]:
@@ -85,9 +85,4 @@ def _property(given: Row) -> dict[str, JSON]:
 def _description(given: Row) -> str:
     """Hints become words: references deviate from some `choices`, so an enum would be wrong."""
     text = str(given.get("description", "")).strip()
-    for hint in ("unit", "choices", "example", "examples"):
-        value = given.get(hint)
-        words = ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
-        if words and words not in text:
-            text = f"{text} ({hint}: {words})".strip()
-    return text
+    return with_hints(text, given, ("unit", "choices", "example", "examples"))

@@ -38,6 +38,16 @@ def type_schema(words: str) -> dict[str, JSON]:
     return {"type": _TYPES[first]} if first in _TYPES else {}
 
 
+def with_hints(text: str, given: Mapping[str, JSON], hints: Iterable[str]) -> str:
+    """A description that also says, in words, what `given` has under the names of `hints`."""
+    for hint in hints:
+        value = given.get(hint)
+        words = ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+        if words and words not in text:
+            text = f"{text} ({hint}: {words})".strip()
+    return text
+
+
 def object_schema(
     properties: Mapping[str, Mapping[str, JSON]], required: Iterable[str]
 ) -> dict[str, JSON]:

@@ -47,9 +47,9 @@ def single_call_rows() -> dict[int, Row]:
 
     Each offers its own tool and the four whose words are closest to the query, closest first.
     """
-    catalogue = Catalogue([_hammer_tool(tool) for tool in _read(TOOLS)])
+    catalogue = Catalogue([hammer_tool(tool) for tool in read_seal(TOOLS)])
     rows: dict[int, Row] = {}
-    for place, row in enumerate(_read(DEV)):
+    for place, row in enumerate(read_seal(DEV)):
         calls = row["calling"]
         if len(calls) == 1 and not _refers_to_a_call(calls[0]):
             name = calls[0]["api"]
@@ -103,7 +103,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(word.casefold() for word in _WORD.findall(text) if len(word) > 2)
 
 
-def _hammer_tool(tool: Row) -> dict[str, Any]:
+def hammer_tool(tool: Row) -> dict[str, Any]:
+    """A tool of Seal-Tools' own file, as the rows of Hammer have it."""
     return {
         "name": tool["api_name"],
         "description": tool["api_description"],
@@ -116,6 +117,7 @@ def _refers_to_a_call(call: Row) -> bool:
     return "API_call_" in json.dumps(call["parameters"])
 
 
-def _read(asset: Asset) -> list[Row]:
+def read_seal(asset: Asset) -> list[Row]:
+    """The rows of one of Seal-Tools' own files."""
     lines = data_file(asset).read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines if line]

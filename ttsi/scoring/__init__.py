@@ -3,6 +3,8 @@
 literals.py     a value of JSON or Python notation, read in linear time and never evaluated
 parse.py        the calls in a model's answer
 normalise.py    values by the type that the tool's schema declares
+forms.py        calls in normal form
+alternatives.py references that several calls match
 match.py        calls against the reference, and the first reason why not
 predictions.py  a file of predictions, scored again without a model
 """
@@ -21,6 +23,8 @@ class Switches:
     trim: strings in NFC, without outer white space.
     ordered: calls must come in the reference's order.
     renumber_references: `API_call_k` means the k-th call (from 0), not the text.
+    fold_text: strings without case, spaces and , . / - _ * ^, with one kind of quotation mark;
+        references to calls are then text, too.
     """
 
     fill_defaults: bool = True
@@ -28,3 +32,4 @@ class Switches:
     trim: bool = True
     ordered: bool = False
     renumber_references: bool = True
+    fold_text: bool = False

@@ -31,6 +31,10 @@ class Exact:
     renumber_references: bool = option(
         True, "Compare references to earlier calls (API_call_0) up to renumbering."
     )
+    fold_text: bool = option(
+        False,
+        "Compare strings without case, spaces and , . / - _ * ^, single quotes as double ones.",
+    )
 
     def score(self, task: Task, reference: Sequence[ToolCall], completion: Completion) -> Score:
         return score_calls(task.tools, reference, completion, self.switches)
@@ -43,4 +47,5 @@ class Exact:
             trim=self.trim,
             ordered=self.ordered,
             renumber_references=self.renumber_references,
+            fold_text=self.fold_text,
         )

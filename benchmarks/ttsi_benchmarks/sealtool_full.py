@@ -1,0 +1,161 @@
+"""Seal-Tools as its authors split it: one call or several, some of which use what others return.
+
+A row and a tool have these shapes (the values are invented); `responses` numbers what the calls
+return, in their order, and a value of a later call may be such a number:
+
+    {"id": "dev-difficult-7", "query": "Find a table for 4 at \\"Da Pino\\", then book it.",
+     "calling": [{"api": "findTable", "parameters": {"restaurant": "Da Pino", "guests": "4"},
+                  "responses": ["API_call_0", "API_call_1"]},
+                 {"api": "bookTable", "parameters": {"table": "API_call_0"},
+                  "responses": ["API_call_2"]}]}
+    {"api_name": "bookTable", "api_description": "Reserve a table in a restaurant",
+     "field": "Hospitality/Restaurants", "required": ["table"], "responses": {...},
+     "parameters": {"table": {"type": "int", "description": "Which table"}}}
+
+Here `API_call_k` is the k-th call, whichever of its results is meant: the number of results that a
+tool has is nothing that a call shows. So a parameter of any type also takes such a reference.
+
+The files do not say which tools were on offer: a row's own and some drawn from all others, in an
+order that is drawn too.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ttsi.digests import draw_seed
+from ttsi.options import option
+from ttsi.types import JSON, Sample, Tool, ToolCall
+from ttsi_benchmarks._hammer import Row, declared_required, files_revision, to_tool
+from ttsi_benchmarks._rendering import make_task
+from ttsi_benchmarks._seal import DEV, TOOLS, hammer_tool, read_seal, seal_asset
+from ttsi_benchmarks._select import Selection
+
+LOADER_VERSION = 1
+"""Counts up when the same files would give other tools, references or ids."""
+
+TEST = seal_asset(
+    "test_in_domain", "330020288948e711846417c2fca9a5980ef0f1adc01ad74dc38cc9ff7142811f"
+)
+SPLITS = {"test_in_domain": TEST, "dev": DEV}
+KINDS = ("single", "multiple", "nested")
+
+INSTRUCTION = (
+    "Call the tools that do what the user asks, in order. Copy values from the user's words; leave "
+    "out optional parameters that the user does not mention. Where a value is the result of an "
+    "earlier call, write API_call_0 for the first call of your list, API_call_1 for the second, "
+    "and so on."
+)
+
+_RESULT = re.compile(r"API_call_[0-9]+")
+
+
+@dataclass(frozen=True)
+class SealToolFull(Selection):
+    """Benchmark `sealtool_full`; ids sealtool_full/0 to sealtool_full/699."""
+
+    split: Literal["test_in_domain", "dev"] = option(
+        "test_in_domain", "Which rows: those for testing, or those for development."
+    )
+    kinds: list[str] = option(
+        list(KINDS),
+        "Rows of one call, of several, of several of which one uses another's result.",
+        items={"enum": list(KINDS)},
+        minItems=1,
+        uniqueItems=True,
+    )
+    distractors: int = option(
+        4, "How many tools are on offer beside those needed.", minimum=0, maximum=100
+    )
+    tools_seed: int = option(0, "Seed of the draw of those tools.", minimum=0)
+    scoring: ClassVar[Mapping[str, JSON]] = {}
+
+    def all_samples(self) -> list[Sample]:
+        prefix = "sealtool_full" if self.split == "test_in_domain" else "sealtool_full/dev"
+        return self._samples(prefix, list(enumerate(read_seal(SPLITS[self.split]))))
+
+    def train(self) -> list[Sample]:
+        """The development rows that ask nothing that a test row asks: sealtool_full/train/0 to 699.
+
+        Options of selection do not apply, those of the tools on offer and `kinds` do.
+        """
+        asked = {row["query"] for row in read_seal(TEST)}
+        rows = [(i, row) for i, row in enumerate(read_seal(DEV)) if row["query"] not in asked]
+        return self._samples("sealtool_full/train", rows)
+
+    def revision(self) -> str:
+        return files_revision(TEST, DEV, TOOLS, loader=LOADER_VERSION)
+
+    def _samples(self, prefix: str, rows: Sequence[tuple[int, Row]]) -> list[Sample]:
+        offer = _Offer(self.distractors, self.tools_seed)
+        return [
+            _sample(f"{prefix}/{i}", row, offer) for i, row in rows if kind_of(row) in self.kinds
+        ]
+
+
+def kind_of(row: Row) -> str:
+    """One of KINDS."""
+    if len(row["calling"]) == 1:
+        return "single"
+    values = [value for call in row["calling"] for value in call["parameters"].values()]
+    refers = any(isinstance(value, str) and _RESULT.search(value) for value in values)
+    return "nested" if refers else "multiple"
+
+
+class _Offer:
+    """The tools of a row: its own and `distractors` others, by a draw that its id decides."""
+
+    def __init__(self, distractors: int, seed: int) -> None:
+        self._rows = {row["api_name"]: row for row in read_seal(TOOLS)}
+        self._names = list(self._rows)
+        self._tools: dict[str, Tool] = {}
+        self._distractors = distractors
+        self._seed = seed
+
+    def tools(self, id: str, needed: Sequence[str]) -> list[Tool]:
+        # Of Python's generator only random() is promised to stay the same in later versions.
+        drawn = random.Random(draw_seed(self._seed, id, "tools")).random
+        names = dict.fromkeys(needed)
+        while len(names) < len(set(needed)) + self._distractors:
+            names.setdefault(self._names[int(drawn() * len(self._names))])
+        places = {name: drawn() for name in names}
+        return [self._tool(name) for name in sorted(names, key=places.__getitem__)]
+
+    def _tool(self, name: str) -> Tool:
+        if name not in self._tools:
+            plain = to_tool(hammer_tool(self._rows[name]), declared_required)
+            self._tools[name] = Tool(plain.name, plain.description, _referable(plain.parameters))
+        return self._tools[name]
+
+
+def _referable(parameters: Mapping[str, JSON]) -> dict[str, JSON]:
+    """The schema, with references to calls as further values of parameters that are no strings."""
+    properties = {
+        name: given
+        if given["type"] == "string"
+        else {**given, "type": [given["type"], "string"], "pattern": "^API_call_[0-9]+$"}
+        for name, given in parameters["properties"].items()
+    }
+    return {**parameters, "properties": properties}
+
+
+def _sample(id: str, row: Row, offer: _Offer) -> Sample:
+    tools = offer.tools(id, [call["api"] for call in row["calling"]])
+    return Sample(make_task(id, INSTRUCTION, tools, row["query"]), tuple(_calls(row["calling"])))
+
+
+def _calls(calling: Sequence[Row]) -> Iterator[ToolCall]:
+    """The calls with references by the number of the call, where the data counts results."""
+    owner = {result: i for i, call in enumerate(calling) for result in call["responses"]}
+
+    def by_call(value: JSON) -> JSON:
+        if not isinstance(value, str):
+            return value
+        return _RESULT.sub(lambda found: f"API_call_{owner[found[0]]}", value)
+
+    for call in calling:
+        yield ToolCall(call["api"], {k: by_call(v) for k, v in call["parameters"].items()})
