@@ -204,7 +204,7 @@ def _fails(when: Callable[[Request], bool]) -> Callable[..., Any]:
 
 # ---------------------------------------------------------------- reading the page
 
-VOID = {"meta", "link", "input", "br", "img", "hr"}
+VOID = {"meta", "link", "input", "br", "img", "hr", "wbr"}
 RAW = {"script", "style"}
 
 

@@ -46,6 +46,9 @@ _PROTOCOLS = {
 }
 
 
+_DISTRIBUTION = re.compile(r"[a-z0-9][a-z0-9-]{0,98}[a-z0-9]")
+
+
 @dataclass(frozen=True, slots=True)
 class Plugin:
     """An entry point, not yet imported. `origin` is "module:attribute"."""
@@ -74,10 +77,8 @@ def find(kind: str, name: str) -> Plugin:
     claims = _claims(kind).get(name)
     if claims is None:
         _refuse_switched_off(kind, name)
-        from ttsi.suggest import did_you_mean
-
         what = f'There is no plugin "{name}" among the {kind}.'
-        raise UsageError(what, cure=did_you_mean(name, _claims(kind)))
+        raise UsageError(what, cure=_cure_of_absence(kind, name))
     if len(claims) > 1:
         raise _clash(claims)
     return claims[0]
@@ -202,6 +203,25 @@ def _refuse_switched_off(kind: str, name: str) -> None:
             where=f"TTSI_LOAD_PLUGINS={os.environ.get('TTSI_LOAD_PLUGINS', '')!r}",
             cure=f"Add {normalise(installed[0].distribution)} to TTSI_LOAD_PLUGINS, or unset it.",
         )
+
+
+def _cure_of_absence(kind: str, name: str) -> str:
+    """The package that a name with a slash comes from, if it is not there, and the names there are.
+
+    A spec is often a stranger's, so that installing is left to the reader's trust.
+    """
+    from ttsi.suggest import did_you_mean
+
+    names = did_you_mean(name, _claims(kind))
+    prefix, slash, _ = name.partition("/")
+    package = normalise(prefix)
+    present = {normalise(plugin.distribution) for plugin in _scan(_path_state())}
+    if not slash or package in present or not _DISTRIBUTION.fullmatch(package):
+        return names
+    return (
+        f'It comes with the package "{package}", which is not installed; if you trust it: '
+        f"pip install {package}. {names}"
+    )
 
 
 def _clash(claims: tuple[Plugin, ...]) -> PluginError:

@@ -58,8 +58,13 @@ class Spec:
     @property
     def digest(self) -> str:
         """Digest over all that shapes results: not the name, seeds or executor, but our version."""
-        shaping = {k: v for k, v in resolved(self).items() if k not in _SHAPES_NO_RESULT}
-        return json_digest([ttsi.__version__, shaping])
+        return digest_of(resolved(self), ttsi.__version__)
+
+
+def digest_of(document: Mapping[str, JSON], version: str) -> str:
+    """`Spec.digest` of a resolved spec, as `version` of ttsi makes it."""
+    shaping = {k: v for k, v in document.items() if k not in _SHAPES_NO_RESULT}
+    return json_digest([version, shaping])
 
 
 def load_spec(

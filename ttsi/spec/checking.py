@@ -11,7 +11,6 @@ from ttsi.errors import PluginError, Problem, UsageError
 from ttsi.spec.layering import Cell, Setting, cells, not_an_object, with_matrix, with_origin
 from ttsi.spec.schema import COMPONENTS, DEFAULTS, skeleton
 from ttsi.spec.wording import pointer, problems_of
-from ttsi.suggest import did_you_mean
 
 
 class Check:
@@ -65,9 +64,9 @@ class Check:
         place = pointer(key, "name") if is_object else pointer(key)
         try:
             schema = registry.options_schema(kind, name)
-        except UsageError:
+        except UsageError as error:
             message = f'there is no {key} "{name[:200]}".'
-            return [Problem(place, message, did_you_mean(name, registry.discover(kind)))]
+            return [Problem(place, message, error.cure)]
         except PluginError as error:
             problem = Problem(place, error.what, error.cure)
             self._causes[problem] = error

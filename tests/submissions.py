@@ -1,0 +1,109 @@
+"""Submissions to verify: honest ones, and what a careless or a careful forger makes of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import reports
+
+from ttsi import metrics, provenance
+from ttsi.digests import bytes_digest
+from ttsi.leaderboard import verify as verifying
+from ttsi.leaderboard.faults import Fault
+from ttsi.leaderboard.submission import HEAD, MANIFEST, Seed, head_of, place
+from ttsi.leaderboard.submit import Submitted, submit
+from ttsi.spec import digest_of
+
+Change = Callable[[Any], Any]
+
+
+def submitted(root: Path, **changed: Any) -> Path:
+    """An honest submission, by the command's own road, of a run with the scripted engine."""
+    return submit_run(reports.made(root / "runs", **changed).folder, root).folder
+
+
+def submit_run(run: Path, root: Path, **options: Any) -> Submitted:
+    options = {"third_party": True, **options}
+    return submit(run, root / "leaderboards", "acme/tt-si", **options)
+
+
+def faults(folder: Path, *, third_party: bool = True) -> list[Fault]:
+    return list(verifying.verify_one(folder, third_party=third_party).faults)
+
+
+def kinds(folder: Path, *, third_party: bool = True) -> set[str]:
+    return {fault.kind for fault in faults(folder, third_party=third_party)}
+
+
+def copied(folder: Path, root: Path) -> Path:
+    """The submission in a tree of its own below `root`, to be harmed."""
+    target = root.joinpath("submissions", *folder.parts[-3:])
+    shutil.copytree(folder, target)
+    return target
+
+
+def read(path: Path) -> Any:
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    return json.loads(path.read_text())
+
+
+def write(path: Path, value: Any) -> None:
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in value))
+    else:
+        path.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def edit(folder: Path, name: str, change: Change) -> None:
+    """Change one file and nothing else, as who does not know of digests."""
+    value = read(folder / name)
+    changed = change(value)
+    write(folder / name, value if changed is None else changed)
+
+
+def sealed(folder: Path) -> Path:
+    """All digests made anew, of whatever is there now; returns where it then lies."""
+    seeds = []
+    for own in sorted(folder.glob("seed-*")):
+        spec, environment, results, rows = (
+            read(own / name)
+            for name in ("spec.resolved.json", "env.json", "results.json", "samples.jsonl")
+        )
+        results["spec_digest"] = digest_of(spec, environment["ttsi"])
+        write(own / "results.json", results)
+        write(own / MANIFEST, provenance.manifest(own))
+        data = (own / MANIFEST).read_bytes()
+        seeds.append(
+            Seed(
+                own.name,
+                spec,
+                environment,
+                results,
+                json.loads(data),
+                tuple(rows),
+                bytes_digest(data),
+            )
+        )
+    before = read(folder / HEAD)
+    head = head_of(before["org"], before["method"], before["submitted"], seeds)
+    write(folder / HEAD, head)
+    target = folder.parents[2] / place(head, (folder / HEAD).read_bytes())
+    if target != folder:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(target)
+    return target
+
+
+def summed_up(folder: Path) -> None:
+    """The results made anew from whatever the records are now."""
+    from ttsi.records import from_json
+
+    for own in folder.glob("seed-*"):
+        records = [from_json(row) for row in read(own / "samples.jsonl")]
+        results = read(own / "results.json")
+        write(own / "results.json", results | metrics.summarise(records))

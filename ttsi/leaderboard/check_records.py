@@ -1,0 +1,195 @@
+"""Records against the benchmark: no sample dropped or moved, every answer scored anew."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ttsi.journal import SAMPLES
+from ttsi.leaderboard.faults import Fault, shown
+from ttsi.leaderboard.publishing import error_kind
+from ttsi.leaderboard.sources import Sources
+from ttsi.leaderboard.submission import Seed
+from ttsi.pipeline import STAGES
+from ttsi.protocols import Scorer
+from ttsi.scoring.parse import parse_calls
+from ttsi.types import Completion, Record, Sample, Score
+
+_RESTORE = "Restore the line from the run, or submit the run again."
+_TOLD = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One record, the sample that it is of, and the spec that it was made under."""
+
+    spec: Mapping[str, Any]
+    record: Record
+    row: Mapping[str, Any]
+    sample: Sample
+    scorer: Scorer
+    where: str
+
+    def fault(self, kind: str, what: str, cure: str = _RESTORE) -> Fault:
+        return Fault(kind, f"{self.where} ({self.record.id})", what, cure)
+
+    def option(self, role: str, name: str) -> Any:
+        """An option of the spec's component; None where it has none."""
+        return self.spec[role].get(name)
+
+
+def cases(seed: Seed, found: Sources) -> Iterator[Case]:
+    """A case for each record whose sample the benchmark has."""
+    for number, (row, record) in enumerate(zip(seed.rows, seed.records, strict=True), 1):
+        if record.id in found.samples:
+            sample, where = found.samples[record.id], f"{seed.name}/{SAMPLES}:{number}"
+            yield Case(seed.spec, record, row, sample, found.scorer, where)
+
+
+def sample_faults(seed: Seed, wanted: Sequence[str]) -> Iterator[Fault]:
+    """Samples that are not asked, missing, twice, or in another order than the benchmark's."""
+    where = f"{seed.name}/{SAMPLES}"
+    have = [record.id for record in seed.records]
+    counts, asked = Counter(have), set(wanted)
+    for kind, what, cure, ids in (
+        (
+            "unknown-sample",
+            "the benchmark does not ask",
+            "Take it out: the spec's benchmark options say what is asked.",
+            [id for id in counts if id not in asked],
+        ),
+        ("dropped", "there is no record of", _RESTORE, [id for id in wanted if id not in counts]),
+        (
+            "duplicate",
+            "there is more than one record of",
+            "Keep the one that the run left.",
+            [id for id, count in counts.items() if count > 1],
+        ),
+    ):
+        if ids:
+            told = ", ".join(shown(id)[1:-1] for id in ids[:_TOLD])
+            more = f" and {len(ids) - _TOLD} more" if len(ids) > _TOLD else ""
+            yield Fault(kind, where, f"{what} {told}{more}.", cure)
+    order = [id for id in wanted if id in counts]
+    kept = [id for id in dict.fromkeys(have) if id in asked]
+    if kept != order:
+        number = next(n for n, (a, b) in enumerate(zip(kept, order, strict=True), 1) if a != b)
+        what = "the samples are not in the benchmark's order."
+        yield Fault("order", f"{where}:{number}", what, "Put the lines back as the run left them.")
+
+
+def record_faults(case: Case, seed: int) -> Iterator[Fault]:
+    """All that can be said of one record without knowing its method."""
+    record = case.record
+    if record.digest != case.sample.digest:
+        what = "the sample's digest is not that of the benchmark: other prompt, tools or reference."
+        yield case.fault("sample", what, "Run again with this version of ttsi and of the data.")
+    if record.seed != seed:
+        what = f"is of seed {record.seed}, in the folder of seed {seed}."
+        yield case.fault("seed", what)
+    yield from _quotes(case)
+    if record.error:
+        yield from _errored(case)
+        return
+    yield from _story(case)
+    for name, completion, score in (
+        ("base", record.base, record.base_score),
+        ("final", record.final, record.final_score),
+    ):
+        if completion is not None:
+            yield from _answer(case, name, completion, score)
+
+
+def _quotes(case: Case) -> Iterator[Fault]:
+    """What `publishing.published` takes out must be out."""
+    cure = "Submit with `ttsi leaderboard submit`, which takes it out."
+    for score in (case.record.base_score, case.record.final_score):
+        if score is not None and score.detail:
+            yield case.fault("quote", "a score's detail may quote the reference.", cure)
+    if case.record.note or case.record.error != error_kind(case.record.error):
+        yield case.fault("quote", "a note or an error's message may quote anything.", cure)
+
+
+def _errored(case: Case) -> Iterator[Fault]:
+    record = case.record
+    told = (record.estimate, record.base, record.base_score, record.final, record.final_score)
+    if any(part is not None for part in told) or record.examples or record.receipt is not None:
+        yield case.fault("story", "has an error, and results too.")
+    elif record.adapted or not record.costs.keys() <= set(STAGES):
+        yield case.fault("story", "has an error, and was adapted or spent in no known stage.")
+
+
+def _story(case: Case) -> Iterator[Fault]:
+    """Parts of a record that follow from each other, whatever the method (Algorithm 1)."""
+    record, row = case.record, case.row
+    for name, wrong in (
+        ("has no estimate.", record.estimate is None),
+        ("has no final answer, or no score of it.", not (record.final and record.final_score)),
+        ("has a base answer without a score, or a score without.", _one_of(row, "base")),
+        (
+            "has no base answer, which the spec's baseline asks for.",
+            case.spec["baseline"] and record.base is None,
+        ),
+        ("is certain, and was adapted or has examples.", not record.uncertain and _worked(record)),
+        (
+            "was adapted without a receipt, or has a receipt unadapted.",
+            record.adapted != (record.receipt is not None),
+        ),
+        (
+            "was not adapted, and its final answer is not the base model's.",
+            not record.adapted
+            and (row["final"], row["final_score"]) != (row["base"], row["base_score"]),
+        ),
+        (
+            "has costs of other stages than it passed.",
+            _stages(record) != record.costs.keys() - {"generate", "learn"}
+            or not record.costs.keys() <= set(STAGES)
+            or ("learn" in record.costs) != record.adapted,
+        ),
+    ):
+        if wrong:
+            yield case.fault("story", name)
+
+
+def _one_of(row: Mapping[str, Any], name: str) -> bool:
+    return (row[name] is None) != (row[f"{name}_score"] is None)
+
+
+def _worked(record: Record) -> bool:
+    return record.adapted or bool(record.examples)
+
+
+def _stages(record: Record) -> set[str]:
+    """The stages that every method has passed which left such a record."""
+    passed = {"estimate": True, "answer": record.base is not None, "adapted": record.adapted}
+    return {stage for stage, did in passed.items() if did}
+
+
+def _answer(case: Case, name: str, completion: Completion, score: Score | None) -> Iterator[Fault]:
+    parsed = parse_calls(completion.text)
+    if (_as_written(parsed.calls), parsed.status) != (
+        _as_written(completion.calls),
+        completion.status,
+    ):
+        what = f"the calls of the {name} answer are not those that are read from its text."
+        yield case.fault("prediction", what)
+    answer = Completion(completion.text, parsed.calls, parsed.status)
+    anew = case.scorer.score(case.sample.task, case.sample.reference, answer)
+    if score is not None and (score.correct, score.reason) != (anew.correct, anew.reason):
+        what = (
+            f"the {name} answer is scored as {_verdict(score)}; scored again it is "
+            f"{_verdict(anew)}."
+        )
+        yield case.fault("score", what)
+
+
+def _as_written(calls: Sequence[Any]) -> str:
+    # As text, which tells 1 from true and from 1.0.
+    return json.dumps([call.as_json() for call in calls])
+
+
+def _verdict(score: Score) -> str:
+    return score.reason.value if score.reason else "correct" if score.correct else "wrong"

@@ -1,0 +1,152 @@
+"""What a board shows of one submission, computed from its records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from ttsi import metrics
+from ttsi.comparison import bootstrap, sign_flip
+from ttsi.errors import VerificationError
+from ttsi.leaderboard.publishing import is_withheld
+from ttsi.leaderboard.submission import (
+    CONTENT,
+    HEAD,
+    MANIFEST,
+    Seed,
+    Submission,
+    read,
+)
+from ttsi.spec.schema import COMPONENTS
+from ttsi.types import JSON, Score, StageCost
+
+
+def entry(folder: Path) -> dict[str, JSON]:
+    """An entry of ttsi.board/1 for a submission's folder, leaderboards/submissions/B/O__M__M/HASH.
+
+    VerificationError where the files are damaged. Whether the submission is true is for `verify`.
+    """
+    submission, faults = read(folder)
+    if submission is None or faults:
+        raise VerificationError(
+            f"The submission cannot be shown: {faults[0].what}",
+            where=f"{folder}: {faults[0].where}",
+            cure="`ttsi leaderboard verify` tells all that is wrong with it.",
+        )
+    return entry_of(submission)
+
+
+def entry_of(submission: Submission) -> dict[str, JSON]:
+    """The entry of a submission that has been read."""
+    head, seeds = submission.head, submission.seeds
+    records = [record for seed in seeds for record in seed.records]
+    cost = sum((each for r in records for each in r.costs.values()), StageCost())
+    tokens = cost.prompt_tokens + cost.completion_tokens
+    taken = ("benchmark", "org", "method", "model", "engine", "submitted", "ttsi")
+    return {
+        **{key: head[key] for key in taken},
+        "seeds": len(seeds),
+        "samples": head["samples"],
+        "selection": selection(seeds[0].spec["benchmark"]),
+        "errors": sum(bool(record.error) for record in records),
+        **_outcome(seeds),
+        "uncertain": sum(record.uncertain for record in records) / len(records),
+        "adapted": sum(record.adapted for record in records) / len(records),
+        "seconds_per_sample": cost.seconds / len(records),
+        "tokens_per_sample": tokens / len(records),
+        "usd_per_sample": cost.usd / len(records),
+        "hardware": _hardware(seeds),
+        "spec_digest": head["spec_digest"],
+        "revision": head["revision"],
+        "notes": list(notes(submission)),
+        "path": "/".join(("submissions", *submission.folder.absolute().parts[-3:])),
+        "files": [HEAD, *(f"{s.name}/{file}" for s in seeds for file in (*CONTENT, MANIFEST))],
+    }
+
+
+def selection(benchmark: Mapping[str, Any]) -> str:
+    """Which samples the benchmark's options choose: "all", or "limit=50, select=even"."""
+    chosen = {k: v for k, v in benchmark.items() if k != "name" and v is not None}
+    if "limit" not in chosen:
+        chosen.pop("select", None)
+    return ", ".join(f"{key}={value}" for key, value in chosen.items()) or "all"
+
+
+def notes(submission: Submission) -> Iterator[str]:
+    """What a reader should know who compares this entry with another."""
+    commits = [seed.environment["commit"] for seed in submission.seeds]
+    if any(commit and commit["modified"] for commit in commits):
+        yield "ran from a modified checkout"
+    first = submission.seeds[0]
+    for role in COMPONENTS:
+        if "/" in first.spec[role]["name"]:
+            plugin = first.environment["plugins"][role]
+            yield f"{role} {plugin['name']} {plugin['version']}, by a third party"
+    examples = [e for seed in submission.seeds for row in seed.rows for e in row["examples"]]
+    withheld = sum(map(is_withheld, examples))
+    if withheld:
+        yield f"{withheld} of {len(examples)} examples withheld: they repeat benchmark text"
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def _outcome(seeds: Sequence[Seed]) -> dict[str, JSON]:
+    """Accuracies and their difference, over samples; all seeds of a sample stay together."""
+    finals = _rights(seeds, "final_score")
+    n = len(seeds)
+    outcome: dict[str, JSON] = {"accuracy": _accuracy(list(finals.values()), n)}
+    with_base = all(r.base_score or r.error for seed in seeds for r in seed.records)
+    if not with_base:
+        return outcome | {"base_accuracy": None, "difference": None, "p": None}
+    bases = _rights(seeds, "base_score")
+    gains = [finals[id] - bases[id] for id in finals]
+    shares = [gain / n for gain in gains]
+    mean = fmean(shares)
+    low, high = bootstrap(shares) or (mean, mean)
+    fixed, broken = (sum(gain == sign for gain in gains) for sign in (1, -1))
+    return outcome | {
+        "base_accuracy": _accuracy(list(bases.values()), n),
+        "difference": {"mean": mean, "low": low, "high": high},
+        "p": metrics.mcnemar(fixed, broken) if n == 1 else sign_flip(gains),
+    }
+
+
+def _rights(seeds: Sequence[Seed], name: str) -> dict[str, int]:
+    """By sample: under how many seeds it was right."""
+    rights: dict[str, int] = {}
+    for seed in seeds:
+        for record in seed.records:
+            score: Score | None = getattr(record, name)
+            rights[record.id] = rights.get(record.id, 0) + bool(score and score.correct)
+    return rights
+
+
+def _accuracy(rights: Sequence[int], seeds: int) -> dict[str, float]:
+    """Mean and 95 % interval: Wilson's for one seed, or else the bootstrap of samples' means."""
+    shares = [right / seeds for right in rights]
+    interval = bootstrap(shares) if seeds > 1 else None
+    # Where all samples went alike resampling says nothing, and Wilson's interval still does.
+    low, high = interval or metrics.wilson(round(sum(shares)), len(shares)) or (0.0, 1.0)
+    mean = fmean(shares)
+    return {"mean": mean, "low": min(low, mean), "high": max(high, mean)}
+
+
+def _hardware(seeds: Sequence[Seed]) -> str:
+    """The devices as the engines name them; a CPU by its processor."""
+    found: Counter[str] = Counter()
+    for seed in seeds:
+        environment = seed.environment
+        own: Counter[str] = Counter()
+        for engine in seed.results["engines"]:
+            device = str(engine.get("device_name") or engine.get("device") or "cpu")
+            own[_plain(environment["processor"] or "CPU" if device == "cpu" else device)] += 1
+        found |= own or Counter([_plain(environment["processor"] or "CPU")])
+    return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in found.items())
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text[:100])

@@ -1,0 +1,125 @@
+"""Boards from submissions: `BENCHMARK.json`, the tables in README.md, and index.html.
+
+Reads what lies under `leaderboards/submissions` through `ttsi.leaderboard.entries` and executes
+nothing of it. The same submissions give the same bytes, whoever renders them and whenever.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ttsi.errors import UsageError, VerificationError
+from ttsi.journal import storage, write_atomically
+from ttsi.leaderboard.entries import entry
+
+SCHEMA = "ttsi.board/1"
+README = "README.md"
+PAGE = "index.html"
+
+Entry = Mapping[str, Any]
+"""What `ttsi.leaderboard.entries.entry` gives of one submission."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """All entries on one benchmark, best first. `key` is the benchmark as a file name."""
+
+    key: str
+    benchmark: str
+    entries: tuple[Entry, ...]
+
+    def ranks(self) -> list[int]:
+        """The place of each entry by accuracy; those that are level share theirs."""
+        first: dict[float, int] = {}
+        means = (each["accuracy"]["mean"] for each in self.entries)
+        return [first.setdefault(mean, place) for place, mean in enumerate(means, start=1)]
+
+
+def render(leaderboards: Path) -> list[Path]:
+    """Write every board in `leaderboards` anew and return the files written.
+
+    `leaderboards/BENCHMARK.json` (schema `ttsi.board/1`) of a benchmark that has no submission any
+    more is removed. Whether the submissions are true is for `verify`. Raises UsageError where there
+    is no such folder or its README.md has no place for the tables, VerificationError for a
+    submission that cannot be read, StorageError where a file cannot be written.
+    """
+    if not leaderboards.is_dir():
+        what = "There is no such folder to render boards in."
+        raise UsageError(what, where=str(leaderboards), cure="Name it with --to FOLDER.")
+    return publish(leaderboards, [entry(folder) for folder in submissions(leaderboards)])
+
+
+def submissions(leaderboards: Path) -> list[Path]:
+    """The folders submissions/BENCHMARK/ORG__METHOD__MODEL/HASH, in the order of their names.
+
+    Raises VerificationError for a symbolic link among them: it may lead anywhere.
+    """
+    found = sorted((leaderboards / "submissions").glob("*/*/*"))
+    for path in found:
+        for each in (path, *path.parents[:2]):
+            if each.is_symlink():
+                what = "A symbolic link lies among the submissions."
+                raise VerificationError(what, where=str(each), cure="Put the files there instead.")
+    return [path for path in found if path.is_dir() and not path.name.startswith(".")]
+
+
+def publish(leaderboards: Path, entries: Iterable[Entry]) -> list[Path]:
+    """`render`, of entries that have been read."""
+    from ttsi.leaderboard.readme import with_tables
+    from ttsi.leaderboard.view import view
+    from ttsi.report.shell import fill
+
+    found = boards(entries)
+    readme = leaderboards / README
+    texts = {leaderboards / f"{board.key}.json": _as_json(board) for board in found}
+    with storage(readme):
+        before = readme.read_text(encoding="utf-8") if readme.exists() else None
+    texts[readme] = with_tables(before, found, where=readme)
+    texts[leaderboards / PAGE] = fill(Path(__file__).parent / "page", view(found))
+    for path, text in texts.items():
+        write_atomically(path, text)
+    for path in _boards_written(leaderboards):
+        if path not in texts:
+            with storage(path):
+                path.unlink()
+    return list(texts)
+
+
+def boards(entries: Iterable[Entry]) -> list[Board]:
+    """Entries by benchmark, boards in the order of their names, entries by accuracy."""
+    grouped: dict[str, list[Entry]] = {}
+    for each in entries:
+        _, key, *_ = each["path"].split("/")
+        grouped.setdefault(key, []).append(each)
+    return [
+        Board(key, some[0]["benchmark"], tuple(_by_accuracy(some)))
+        for key, some in sorted(grouped.items())
+    ]
+
+
+def _by_accuracy(entries: Sequence[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda each: (-each["accuracy"]["mean"], each["path"]))
+
+
+def _as_json(board: Board) -> str:
+    content = {"schema": SCHEMA, "benchmark": board.benchmark, "entries": board.entries}
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _boards_written(leaderboards: Path) -> list[Path]:
+    """The files that an earlier render made of boards; any other JSON is left alone."""
+    return [path for path in sorted(leaderboards.glob("*.json")) if _is_board(path)]
+
+
+def _is_board(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("schema") == SCHEMA

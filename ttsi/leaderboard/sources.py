@@ -1,0 +1,122 @@
+"""What a submission is held against: benchmark and scorer, from what is installed here.
+
+A spec's names are looked up among the installed plugins; nothing is ever loaded from a submission,
+and plugins of third parties only where the caller allows it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import ttsi
+from ttsi import registry
+from ttsi.errors import MissingAsset, TtsiError
+from ttsi.leaderboard.faults import UNAVAILABLE, Fault, Unsound, shown
+from ttsi.protocols import Benchmark, Scorer
+from ttsi.spec.schema import COMPONENTS
+from ttsi.types import JSON, Sample
+
+SCORER = "exact"
+"""What boards are scored by, under the benchmark's own preset."""
+
+_AS_RUN = "Submit the spec.resolved.json that the run left."
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The samples that a spec asks, in order, by id; the data's revision; and what scores them."""
+
+    samples: Mapping[str, Sample]
+    revision: str
+    scorer: Scorer
+
+
+def sources(spec: Mapping[str, Any], where: str, *, third_party: bool) -> Sources:
+    """Raises Unsound for what no board takes, and for what is not to be had here."""
+    for role in ("benchmark", "scorer"):
+        _check_allowed(spec, role, where, third_party=third_party)
+    try:
+        faults = list(_option_faults(spec, "benchmark", where))
+        faults += _option_faults(spec, "scorer", where)
+        if not faults and not third_party:
+            faults += _scorer_faults(spec, where)
+        if faults:
+            raise Unsound(faults[0])
+        samples, revision = _samples(json.dumps(spec["benchmark"]))
+        scorer: Any = registry.load("scorers", spec["scorer"]["name"])
+        return Sources(samples, revision, scorer(**_options(spec["scorer"])))
+    except TtsiError as error:
+        raise Unsound(_not_had(error, where)) from error
+
+
+def method_faults(spec: Mapping[str, Any], version: str, where: str) -> Iterator[Fault]:
+    """Options that ttsi's own plugins cannot have been given in a run of `version`.
+
+    Other versions may have other options; and what a third party's plugin takes is not looked up.
+    """
+    for role, kind in COMPONENTS.items():
+        name = spec[role]["name"]
+        if "/" in name:
+            continue
+        if name not in registry.discover(kind):
+            what = f"names the {role} {shown(name)}, which is no plugin of ttsi's."
+            yield Fault("spec", where, what, "`ttsi plugins` lists what there is.")
+        elif version == ttsi.__version__:
+            yield from _option_faults(spec, role, where)
+
+
+def _option_faults(spec: Mapping[str, Any], role: str, where: str) -> Iterator[Fault]:
+    from jsonschema import Draft202012Validator
+
+    name = spec[role]["name"]
+    schema = registry.options_schema(COMPONENTS[role], name)
+    for error in Draft202012Validator(schema).iter_errors(_options(spec[role])):
+        what = f"{role} {name} cannot have these options: {shown(error.message)[1:-1]}."
+        yield Fault("spec", where, what, _AS_RUN)
+
+
+@lru_cache(maxsize=16)
+def _samples(component: str) -> tuple[dict[str, Sample], str]:
+    """Samples and revision; most submissions of a board ask the same ones."""
+    asked = json.loads(component)
+    kind: Any = registry.load("benchmarks", asked["name"])
+    benchmark: Benchmark = kind(**_options(asked))
+    return {sample.id: sample for sample in benchmark.samples()}, benchmark.revision()
+
+
+def _options(component: Mapping[str, JSON]) -> dict[str, JSON]:
+    return {key: value for key, value in component.items() if key != "name"}
+
+
+def _not_had(error: TtsiError, where: str) -> Fault:
+    """Data or a plugin that this machine lacks; or options that the benchmark refuses."""
+    kind = UNAVAILABLE if error.exit_code == MissingAsset.exit_code else "spec"
+    return Fault(kind, where, f"cannot be verified here: {error.what}", error.cure)
+
+
+def _check_allowed(spec: Mapping[str, Any], role: str, where: str, *, third_party: bool) -> None:
+    name = spec[role]["name"]
+    try:
+        if registry.find(COMPONENTS[role], name).builtin or third_party:
+            return
+        what = f"the {role} {shown(name)} is a third party's, and is not loaded."
+        cure = "If you trust that package, verify with --third-party."
+    except TtsiError as error:
+        what, cure = error.what, "Install the package that has it, and verify with --third-party."
+    raise Unsound(Fault("plugin", where, what, cure))
+
+
+def _scorer_faults(spec: Mapping[str, Any], where: str) -> Iterator[Fault]:
+    name = spec["scorer"]["name"]
+    properties = registry.options_schema("scorers", SCORER)["properties"]
+    wanted = {key: each["default"] for key, each in properties.items()}
+    wanted |= registry.scoring_preset(spec["benchmark"]["name"], SCORER)
+    if name != SCORER or any(
+        wanted[key] != value for key, value in _options(spec["scorer"]).items()
+    ):
+        what = f"is scored by another rule than the board's, which is {SCORER} with {wanted}."
+        yield Fault("scorer", where, what, 'Leave "scorer" out of the spec and run again.')

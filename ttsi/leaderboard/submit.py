@@ -1,0 +1,215 @@
+"""`ttsi leaderboard submit`: a finished run becomes a submission, verified before it is there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ttsi import provenance
+from ttsi.digests import bytes_digest
+from ttsi.errors import StorageError, UsageError, VerificationError
+from ttsi.journal import SAMPLES, storage, write_atomically
+from ttsi.leaderboard.entries import entry_of
+from ttsi.leaderboard.faults import Unsound
+from ttsi.leaderboard.publishing import published
+from ttsi.leaderboard.sources import sources
+from ttsi.leaderboard.submission import (
+    ENVIRONMENT,
+    HEAD,
+    LONGEST_NAME,
+    MANIFEST,
+    NAME,
+    NAME_IN_WORDS,
+    RESULTS,
+    SPEC,
+    Seed,
+    head_of,
+    place,
+    read,
+)
+from ttsi.leaderboard.verify import Verdict, verify_one
+from ttsi.runs import Run, open_run
+from ttsi.types import JSON
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """Where it lies (after a dry run: would lie), its files by size, and its board entry."""
+
+    folder: Path
+    files: Mapping[str, int]
+    entry: Mapping[str, JSON]
+
+
+def submit(
+    run: Path,
+    leaderboards: Path,
+    who: str,
+    *,
+    third_party: bool = False,
+    dry_run: bool = False,
+) -> Submitted:
+    """Copy what is needed of a run to `leaderboards`/submissions, as `who`: ORG/METHOD.
+
+    Raises UsageError (no such run, unfinished, a bad name, submitted before) and VerificationError
+    (the run's files changed, or are such as no board takes). Then nothing is left behind.
+    """
+    org, method = _names(who)
+    opened = _finished(open_run(run))
+    _check_model(opened)
+    where = leaderboards / "submissions"
+    with _staging(None if dry_run else where) as staging:
+        made = _make(opened, staging, org, method, third_party=third_party)
+        verdict = verify_one(made, third_party=third_party)
+        _refuse(verdict, staging)
+        assert verdict.submission is not None
+        target = where / made.relative_to(staging)
+        _check_new(made, target)
+        sizes = {
+            path.relative_to(made).as_posix(): path.stat().st_size
+            for path in sorted(made.rglob("*"))
+            if path.is_file()
+        }
+        if not dry_run:
+            _put(made, target)
+        return Submitted(target, sizes, entry_of(verdict.submission))
+
+
+def _names(who: str) -> tuple[str, str]:
+    parts = who.split("/")
+    if len(parts) != 2:
+        what = f"{who!r} is not ORG/METHOD."
+        raise UsageError(what, where="--as", cure="Such as --as acme/tt-si-icl")
+    for part in parts:
+        if not re.fullmatch(NAME, part) or len(part) > LONGEST_NAME:
+            what = f"{part!r} cannot be the name of an organisation or a method."
+            cure = f"Use {NAME_IN_WORDS}; {LONGEST_NAME} characters are the most."
+            raise UsageError(what, where="--as", cure=cure)
+    return parts[0], parts[1]
+
+
+def _finished(run: Run) -> Run:
+    for seed in run.seeds:
+        if not seed.complete:
+            raise UsageError(
+                f"Seed {seed.seed} of the run is not finished.",
+                where=str(seed.folder),
+                cure="Run the command that began it, which resumes; or name one seed's folder.",
+            )
+        if not provenance.intact(seed.folder):
+            raise VerificationError(
+                f"Seed {seed.seed} of the run is not as it was when it finished.",
+                where=str(seed.folder),
+                cure="Run its spec again: what is whole is kept, and the rest is made anew.",
+            )
+    return run
+
+
+def _check_model(run: Run) -> None:
+    model = str(run.spec["model"]["id"])
+    if Path(model).expanduser().exists():
+        raise UsageError(
+            f"The model {model!r} is a file of this machine: nobody else could run it.",
+            where=str(run.folder),
+            cure="Publish it on the Hub, and run the spec under its id there.",
+        )
+
+
+@contextmanager
+def _staging(where: Path | None) -> Iterator[Path]:
+    """A folder on the same disk, so that a rename puts all in place; anywhere for a dry run."""
+    try:
+        if where is not None:
+            where.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".submitting-", dir=where))
+    except OSError as error:
+        what = f"Cannot write there: {error.strerror}."
+        cure = "Choose a folder that can be written with --to FOLDER."
+        raise StorageError(what, where=str(where), cure=cure) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make(run: Run, staging: Path, org: str, method: str, *, third_party: bool) -> Path:
+    """Write the submission below `staging`; returns its folder there."""
+    try:
+        found = sources(run.spec, str(run.folder), third_party=third_party)
+    except Unsound as error:
+        raise VerificationError(
+            f"The run cannot be submitted: {error.fault.what}",
+            where=str(run.folder),
+            cure=error.fault.cure,
+        ) from error
+    partial = staging / "partial"
+    seeds = []
+    for seed in run.seeds:
+        rows = [json.loads(line) for line in _lines(seed.folder / SAMPLES)]
+        lost = [row["id"] for row in rows if row["id"] not in found.samples]
+        if lost:
+            what = f"The benchmark has no sample {lost[0]!r}: the run was over other data."
+            raise VerificationError(what, where=str(seed.folder), cure="Run its spec again.")
+        rows = [published(row, found.samples[row["id"]]) for row in rows]
+        seeds.append(_make_seed(seed.folder, partial / f"seed-{seed.seed}", rows))
+    head = json.dumps(head_of(org, method, provenance.now()[:10], seeds), indent=2) + "\n"
+    write_atomically(partial / HEAD, head)
+    made = staging / place(json.loads(head), head.encode())
+    made.parent.mkdir(parents=True)
+    partial.rename(made)
+    return made
+
+
+def _make_seed(source: Path, folder: Path, rows: Sequence[dict[str, Any]]) -> Seed:
+    folder.mkdir(parents=True)
+    for name in (SPEC, ENVIRONMENT, RESULTS):
+        with storage(folder):
+            shutil.copyfile(source / name, folder / name)
+    lines = (json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n" for row in rows)
+    write_atomically(folder / SAMPLES, "".join(lines))
+    manifest = json.dumps(provenance.manifest(folder), indent=2) + "\n"
+    write_atomically(folder / MANIFEST, manifest)
+    spec, environment, results = (
+        json.loads((folder / name).read_bytes()) for name in (SPEC, ENVIRONMENT, RESULTS)
+    )
+    digest = bytes_digest(manifest.encode())
+    return Seed(folder.name, spec, environment, results, json.loads(manifest), tuple(rows), digest)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+
+
+def _refuse(verdict: Verdict, staging: Path) -> None:
+    """VerificationError with every fault, where there is one."""
+    if verdict.ok:
+        return
+    told = "\n".join(f"  {fault}" for fault in verdict.faults)
+    raise VerificationError(
+        f"The run cannot be submitted; no file was written.\n{told}",
+        cure="Mend what is told above; leaderboards/CONTRIBUTING.md says what boards take.",
+    )
+
+
+def _check_new(made: Path, target: Path) -> None:
+    """UsageError where the same run was submitted before, be it on another day."""
+    mine, _ = read(made)
+    others = target.parent.iterdir() if target.parent.is_dir() else ()
+    for other in (each for each in others if each.is_dir()):
+        theirs, _ = read(other)
+        if theirs and mine and theirs.head["manifests"] == mine.head["manifests"]:
+            what = "This run has been submitted as this method before."
+            raise UsageError(what, where=str(other), cure="There is no need to do it again.")
+
+
+def _put(made: Path, target: Path) -> None:
+    with storage(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made.rename(target)

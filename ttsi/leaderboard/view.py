@@ -1,0 +1,180 @@
+"""What the page of boards shows, from entries to plain data; page/ says how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ttsi.report import text
+from ttsi.report.plots import Scale, ticks
+
+if TYPE_CHECKING:
+    from ttsi.leaderboard.render import Board
+
+_LONGEST = 120
+"""Characters of a name on the page; the submission's own files have it whole."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that sorts. `first`: the order that a first click gives, "-" for descending."""
+
+    key: str
+    label: str
+    kind: str = "number"
+    first: str = ""
+
+
+COLUMNS = (
+    Column("rank", "rank", "rank"),
+    Column("method", "method", "text"),
+    Column("model", "model", "text"),
+    Column("engine", "engine", "text"),
+    Column("accuracy", "accuracy, %", first="-"),
+    Column("base", "base, %", first="-"),
+    Column("difference", "difference", first="-"),
+    Column("seconds", "s / sample"),
+    Column("tokens", "tokens / sample"),
+    Column("usd", "$ / sample"),
+    Column("samples", "samples", first="-"),
+    Column("submitted", "submitted", "date", first="-"),
+)
+
+
+def view(boards: Sequence[Board]) -> dict[str, Any]:
+    """All that the template needs."""
+    return {"boards": [_board(board) for board in boards], "columns": COLUMNS}
+
+
+def _board(board: Board) -> dict[str, Any]:
+    scale = _scale(board.entries)
+    rows = [
+        _row(rank, entry, scale) for rank, entry in zip(board.ranks(), board.entries, strict=True)
+    ]
+    return {
+        "key": board.key,
+        "benchmark": _name(board.benchmark),
+        "lede": _lede(board.entries),
+        "notice": _notice(board.entries),
+        "axis": [(_place(scale(tick)), f"{100 * tick:g}") for tick in _ticks(scale)],
+        "rows": rows,
+    }
+
+
+def _lede(entries: Sequence[Mapping[str, Any]]) -> str:
+    methods, models = ({entry[key] for entry in entries} for key in ("method", "model"))
+    return (
+        f"{text.count(len(entries), 'submission')}: {text.count(len(methods), 'method')} "
+        f"on {text.count(len(models), 'model')}"
+    )
+
+
+def _notice(entries: Sequence[Mapping[str, Any]]) -> str:
+    """What a reader must know before comparing two entries."""
+    sizes = sorted({entry["samples"] for entry in entries})
+    kinds = (
+        (f"{sizes[0]:,} to {sizes[-1]:,} samples", len(sizes)),
+        *(
+            (f"{len(found)} {what}", len(found))
+            for key, what in (("selection", "selections"), ("revision", "revisions of the data"))
+            if (found := {entry[key] for entry in entries})
+        ),
+    )
+    told = ", ".join(words for words, number in kinds if number > 1)
+    return told and f"Not all entries stand on the same samples ({told}); their details say."
+
+
+# ---------------------------------------------------------------- one entry
+
+
+def _row(rank: int, entry: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
+    accuracy, base, difference = (
+        entry[name] for name in ("accuracy", "base_accuracy", "difference")
+    )
+    return {
+        "anchor": entry["path"].removeprefix("submissions/"),
+        "rank": rank,
+        "method": _name(entry["method"]),
+        "org": _name(entry["org"]),
+        "model": _name(entry["model"]),
+        "engine": _name(entry["engine"]),
+        "submitted": _name(entry["submitted"]),
+        "accuracy": _measure(accuracy, text.figure),
+        "base": _measure(base, text.figure),
+        "difference": _measure(difference, text.points),
+        "sure": difference is not None and not difference["low"] <= 0 <= difference["high"],
+        "seconds": _number(entry["seconds_per_sample"], text.figures),
+        "tokens": _number(entry["tokens_per_sample"], text.figures),
+        "usd": _number(entry["usd_per_sample"], text.figures),
+        "samples": _number(entry["samples"], lambda value: f"{value:,}"),
+        "seeds": text.count(entry["seeds"], "seed"),
+        "plot": [
+            (kind, *(_place(scale(measure[end])) for end in ("mean", "low", "high")))
+            for kind, measure in (("base", base), ("final", accuracy))
+            if measure
+        ],
+        "facts": _facts(entry),
+        "notes": _name("; ".join(entry["notes"])),
+        "files": [(_name(name), link(f"{entry['path']}/{name}")) for name in entry["files"]],
+    }
+
+
+def _facts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What does not fit into a column."""
+    base = _measure(entry["base_accuracy"], text.percent)
+    return [
+        ("base accuracy", f"{base['shown']} {base['interval']}".strip()),
+        ("p of the difference", text.p_value(entry["p"])),
+        ("uncertain", text.percent(entry["uncertain"])),
+        ("adapted", text.percent(entry["adapted"])),
+        ("errors", f"{entry['errors']:,}"),
+        ("which samples", _name(entry["selection"])),
+        ("hardware", _name(entry["hardware"])),
+        ("ttsi", _name(entry["ttsi"])),
+        ("spec", _name(entry["spec_digest"])),
+        ("data", _name(entry["revision"])),
+    ]
+
+
+def _measure(measure: Mapping[str, float] | None, form: Any) -> dict[str, str]:
+    if measure is None:
+        return {"key": "", "shown": text.NOTHING, "interval": ""}
+    interval = text.interval((measure["low"], measure["high"]))
+    return {"key": repr(measure["mean"]), "shown": form(measure["mean"]), "interval": interval}
+
+
+def _number(value: float | None, form: Any) -> dict[str, str]:
+    if value is None:
+        return {"key": "", "shown": text.NOTHING}
+    return {"key": repr(value), "shown": form(value)}
+
+
+def link(path: str) -> str:
+    """A relative path as a link that can be nothing else: a colon in it makes no scheme."""
+    return quote(path, errors="replace")
+
+
+def _name(value: object) -> str:
+    return text.excerpt(text.visible(str(value)), _LONGEST)
+
+
+# ---------------------------------------------------------------- the small plots
+
+
+def _scale(entries: Sequence[Mapping[str, Any]]) -> Scale:
+    """Shares to per cent of the plot's width, the same for a whole board."""
+    measures = [entry[name] for entry in entries for name in ("accuracy", "base_accuracy")]
+    ends = [measure[end] for measure in measures if measure for end in ("low", "mean", "high")]
+    low, high = min(ends), max(ends)
+    margin = max((high - low) * 0.02, 0.005)
+    return Scale(max(low - margin, 0.0), min(high + margin, 1.0), 4, 96)
+
+
+def _ticks(scale: Scale) -> list[float]:
+    return ticks(scale.low, scale.high, 4)
+
+
+def _place(per_cent: float) -> str:
+    return f"{per_cent:.1f}%"
