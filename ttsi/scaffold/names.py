@@ -1,0 +1,101 @@
+"""From the KIND and NAME that a person gives to the names that a package needs."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from ttsi.errors import UsageError
+from ttsi.registry import KINDS, normalise
+from ttsi.suggest import did_you_mean
+
+LONGEST_DISTRIBUTION = 40
+LONGEST_ENTRY = 30
+"""Longer ones would break the lines of the files that are written."""
+
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_ENTRY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
+_OWN = {"ttsi", "ttsi-plugins", "ttsi-benchmarks"}
+# Modules of the standard library are found first: one of the same name would never be imported.
+_NO_MODULE = {*sys.stdlib_module_names, "test"}
+
+_FORM = (
+    "NAME is the package's name, or package/plugin: acme-doubt, acme-doubt/length. Both are made "
+    "of ASCII letters, digits and hyphens, with a letter or digit at either end; the first has at "
+    f"most {LONGEST_DISTRIBUTION} characters, the second {LONGEST_ENTRY}."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """`kind` is plural as in the registry; `name` is what a spec says."""
+
+    kind: str
+    distribution: str
+    entry: str
+
+    @property
+    def noun(self) -> str:
+        return self.kind.removesuffix("s")
+
+    @property
+    def name(self) -> str:
+        return f"{self.distribution}/{self.entry}"
+
+    @property
+    def module(self) -> str:
+        """The distribution's name as one that Python can import."""
+        name = self.distribution.replace("-", "_")
+        usable = name.isidentifier() and not keyword.iskeyword(name) and name not in _NO_MODULE
+        return name if usable else f"ttsi_{name}"
+
+    @property
+    def class_name(self) -> str:
+        """The entry point's name and the kind's noun: no keyword, and no name of ttsi's types."""
+        words = "".join(part[:1].upper() + part[1:] for part in re.split("[-_]+", self.entry))
+        noun = self.noun.capitalize()
+        if words[0].isdigit():
+            return noun + words
+        return words if words.endswith(noun) else words + noun
+
+
+def read_names(kind: str, name: str) -> Names:
+    """Raises UsageError for a kind that there is not, and a name that cannot be one."""
+    distribution, slash, entry = name.partition("/")
+    whole = normalise(distribution)
+    entry = entry if slash else whole.rpartition("-")[2]
+    if not _fits(distribution, _DISTRIBUTION, LONGEST_DISTRIBUTION) or not _fits(
+        entry, _ENTRY, LONGEST_ENTRY
+    ):
+        raise UsageError(f"A plugin cannot be called {name[:200]!r}.", cure=_FORM)
+    names = Names(_kind(kind), whole, entry)
+    _refuse_taken(names)
+    return names
+
+
+def _kind(word: str) -> str:
+    kinds = {spelling: kind for kind in KINDS for spelling in (kind, kind.removesuffix("s"))}
+    if word.lower() not in kinds:
+        nouns = [kind.removesuffix("s") for kind in KINDS]
+        what = f'There is no kind of plugin "{word[:200]}".'
+        raise UsageError(what, cure=did_you_mean(word, nouns, noun="kinds"))
+    return kinds[word.lower()]
+
+
+def _fits(text: str, pattern: re.Pattern[str], longest: int) -> bool:
+    return len(text) <= longest and pattern.fullmatch(text) is not None
+
+
+def _refuse_taken(names: Names) -> None:
+    """A package of this name would be ttsi's, or hide one that is installed."""
+    cure = "Choose another name: one that begins with yours, such as acme-, will be free."
+    if names.distribution in _OWN:
+        raise UsageError(f'The name "{names.distribution}" is ttsi\'s own.', cure=cure)
+    found = find_spec(names.module)
+    # A folder that happens to lie on the path has no file of its own, and hides nothing.
+    if found is not None and found.origin is not None:
+        what = f"There is a module {names.module} already; a package of that name would hide it."
+        raise UsageError(what, where=found.origin, cure=cure)
