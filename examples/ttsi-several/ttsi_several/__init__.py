@@ -1,0 +1,1 @@
+"""Two stages for ttsi that look at several before they settle: answers, and adapters."""

@@ -1,0 +1,133 @@
+"""H by semantic entropy: how evenly sampled answers are spread over different meanings.
+
+Kuhn, Gal, Farquhar, "Semantic uncertainty" (ICLR 2023, arXiv 2302.09664), and Farquhar, Kossen,
+Kuhn, Gal, "Detecting hallucinations in large language models using semantic entropy" (Nature 630,
+2024). There, answers mean the same where each entails the other, as judged by a second model. Here
+they do where they make the same calls under the scorer's normalisation: no judge is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ttsi.calls import calls_schema
+from ttsi.digests import draw_seed
+from ttsi.options import option
+from ttsi.protocols import Engine
+from ttsi.scoring.match import canonical_calls
+from ttsi.scoring.parse import parse_calls
+from ttsi.types import Estimate, Generation, ParseStatus, Prompt, Request, Sampling, Task
+
+NO_CALL = "no call"
+
+
+def meaning(task: Task, text: str) -> str:
+    """Equal for answers that make the same calls, whatever their order, wrapper or spelling.
+
+    Answers without a call all mean that. One that cannot be read means the same as its own text
+    only.
+    """
+    parsed = parse_calls(text)
+    if parsed.status is ParseStatus.UNPARSABLE:
+        return f"unparsable: {text}"
+    return canonical_calls(task.tools, parsed.calls) or NO_CALL
+
+
+def by_counts(meanings: Sequence[str]) -> list[float]:
+    """Share of the answers that has each meaning: the papers' discrete semantic entropy."""
+    return [count / len(meanings) for count in Counter(meanings).values()]
+
+
+def by_likelihoods(meanings: Sequence[str], answers: Sequence[Generation]) -> list[float]:
+    """p(meaning): the sum of p(text) over its texts (Kuhn et al.), over that of all texts drawn.
+
+    Each text counts once, however often it was drawn: its likelihood already says how often that
+    is.
+    """
+    drawn = {
+        answer.text: (meant, answer.logprob)
+        for meant, answer in zip(meanings, answers, strict=True)
+    }
+    top = max(logprob for _, logprob in drawn.values())
+    masses: dict[str, float] = defaultdict(float)
+    for meant, logprob in drawn.values():
+        masses[meant] += math.exp(logprob - top)
+    whole = sum(masses.values())
+    return [mass / whole for mass in masses.values()]
+
+
+def entropy(shares: Iterable[float]) -> float:
+    """In nats; shares add up to 1."""
+    return -sum(share * math.log(share) for share in shares if share > 0)
+
+
+@dataclass(frozen=True)
+class SemanticEntropy:
+    """u = 1 - H / log n over the meanings of n sampled answers; uncertain iff u < threshold.
+
+    By counts, H is the entropy of what is drawn, and so of the sampling options. By likelihoods it
+    is that of the model's own distribution over the texts that were drawn: a rare answer weighs
+    what the model gives it, even if chance drew it. By the default threshold one dissenter among
+    ten is tolerated (u = 0.86), two are not (0.78 and less).
+    """
+
+    samples: int = option(10, "How many answers are drawn.", minimum=2)
+    weights: Literal["counts", "likelihoods"] = option(
+        "counts", "A meaning's probability: its share of the answers, or of their likelihood."
+    )
+    threshold: float = option(
+        0.8, "Adapt where one minus the relative entropy is below this.", minimum=0, maximum=1
+    )
+    format: Literal["free", "tool_calls"] = option(
+        "free", "Free text, or decoding constrained to a JSON list of calls valid for the tools."
+    )
+    max_calls: int | None = option(
+        None, "Most calls under format tool_calls; null: any.", minimum=1
+    )
+    max_tokens: int = option(256, "Length at which an answer is cut.", minimum=1)
+    temperature: float = option(
+        1.0, "Sampling temperature; 1 draws from the model's own distribution.", exclusiveMinimum=0
+    )
+    top_p: float = option(1.0, "Nucleus mass.", exclusiveMinimum=0, maximum=1)
+    top_k: int = option(0, "Likeliest tokens kept; 0 keeps all.", minimum=0)
+    repetition_penalty: float = option(1.0, "Penalty on tokens seen.", exclusiveMinimum=0)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        grammar = {"grammar"} if self.format == "tool_calls" else set()
+        return frozenset({"generate"} | grammar)
+
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
+        requests = [
+            self._request(task, draw_seed(seed, task.id, "estimate", draw))
+            for task in tasks
+            for draw in range(self.samples)
+        ]
+        answers = engine.generate(requests)
+        estimates = []
+        for at, task in enumerate(tasks):
+            own = answers[at * self.samples : (at + 1) * self.samples]
+            confidence = self.confidence(task, own)
+            estimates.append(Estimate(confidence, confidence < self.threshold))
+        return estimates
+
+    def confidence(self, task: Task, answers: Sequence[Generation]) -> float:
+        """u in [0, 1]: 1 where all answers mean the same, 0 where each means something else."""
+        meanings = [meaning(task, answer.text) for answer in answers]
+        shares = (
+            by_counts(meanings) if self.weights == "counts" else by_likelihoods(meanings, answers)
+        )
+        return min(1.0, max(0.0, 1.0 - entropy(shares) / math.log(len(answers))))
+
+    def _request(self, task: Task, seed: int) -> Request:
+        sampling = Sampling(
+            self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.max_tokens
+        )
+        grammar = None
+        if self.format == "tool_calls" and task.tools:
+            grammar = calls_schema(task.tools, most=self.max_calls)
+        return Request(Prompt(task.messages), sampling, seed, grammar=grammar)
