@@ -236,6 +236,7 @@ TEXTS = [
     ROME.replace("get_time", "get_weather"),
     "I cannot help with that.",
     "Nor can I.",
+    "[]",
     '<tool_call>\n{"name": "get_time", "argum',
     '<tool_call>\n{"name": "get_wea',
 ]
@@ -271,9 +272,10 @@ def test_answers_that_cannot_be_read_agree_with_nothing_and_refusals_with_each_o
         engine = ScriptedEngine(script=lambda request: next(draws))
         return SelfConsistency(samples=len(texts)).estimate([TASK], engine, 0)[0].confidence
 
-    broken, refusal, other_refusal = TEXTS[7], TEXTS[5], TEXTS[6]
+    refusal, other_refusal, none, broken = TEXTS[5:9]
     assert confidence(broken, broken, broken, broken) == 0.25
     assert confidence(refusal, other_refusal, broken, ROME) == 0.5
+    assert confidence(refusal, none, broken, ROME) == 0.5
     assert confidence(ROME, ROME, broken, broken) == 0.5
 
 

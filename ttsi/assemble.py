@@ -147,8 +147,13 @@ def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:
                     f"/{role}",
                     f"{component.name!r} needs {', '.join(lacking)}, which engine "
                     f"{spec.engine.name!r} cannot do.",
-                    "Choose another engine.",
+                    _remedy(lacking),
                 )
             )
     if problems:
         raise SpecError(problems)
+
+
+def _remedy(lacking: list[str]) -> str:
+    other = ', or "active_from": "start"' if "activated" in lacking else ""
+    return f"Choose another engine{other}."

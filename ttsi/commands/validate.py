@@ -62,9 +62,9 @@ def _report(path: str) -> dict[str, Any]:
 def _check_together(specs: list[Spec]) -> None:
     """Raises SpecError with every problem of any cell, each once."""
     from ttsi import assemble
-    from ttsi.errors import MissingAsset, SpecError
+    from ttsi.errors import MissingAsset, Problem, SpecError
 
-    problems = {}
+    problems: dict[Problem, None] = {}
     for spec in specs:
         try:
             assemble.check(spec)

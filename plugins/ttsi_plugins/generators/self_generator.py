@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from ttsi.digests import draw_seed
 from ttsi.options import option
@@ -22,8 +22,6 @@ from ttsi_plugins.generators._contract import (
 @dataclass(frozen=True)
 class SelfGenerator:
     """Draws up to `attempts` outputs per example and keeps the first that is valid."""
-
-    needs: ClassVar[frozenset[str]] = frozenset({"generate"})
 
     samples: int = option(1, "K: how many examples to make for an input.", minimum=1, maximum=64)
     attempts: int = option(5, "How many outputs to draw for an example at most.", minimum=1)
@@ -47,6 +45,10 @@ class SelfGenerator:
     repetition_penalty: float = option(1.1, "Penalty on tokens seen.", exclusiveMinimum=0)
     max_tokens: int = option(320, "Length at which an output is cut.", minimum=1)
     max_calls: int = option(4, "Most calls in an example under format json.", minimum=1)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"generate", "grammar"} if self.format == "json" else {"generate"})
 
     def generate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Example]]:
         found: list[dict[int, Example]] = [{} for _ in tasks]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from ttsi.calls import calls_schema
 from ttsi.options import option
@@ -26,8 +26,6 @@ from ttsi.types import (
 class Decoding:
     """Options of decoding; the defaults of sampling are the paper's."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"generate"})
-
     format: Literal["free", "tool_calls"] = option(
         "free", "Free text, or decoding constrained to a JSON list of calls valid for the tools."
     )
@@ -40,6 +38,10 @@ class Decoding:
     max_calls: int | None = option(
         None, "Most calls under format tool_calls; null: any.", minimum=1
     )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"generate", "grammar"} if self.format == "tool_calls" else {"generate"})
 
     def sampling(self) -> Sampling:
         return Sampling(

@@ -49,10 +49,11 @@ def vote(task: Task, answers: Sequence[Completion]) -> Completion:
 
 
 def same_calls(task: Task, answers: Sequence[Completion]) -> dict[str, list[Completion]]:
-    """Answers in groups whose calls score alike; those without calls by their parse status."""
+    """Answers in groups that score alike: by their calls, `[]` and prose being none."""
     groups: dict[str, list[Completion]] = {}
     for answer in answers:
-        same = canonical_calls(task.tools, answer.calls) or answer.status.value
+        unreadable = answer.status is ParseStatus.UNPARSABLE
+        same = answer.status.value if unreadable else canonical_calls(task.tools, answer.calls)
         groups.setdefault(same, []).append(answer)
     return groups
 

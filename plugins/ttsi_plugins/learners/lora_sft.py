@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import Literal
 
 from ttsi.digests import draw_seed
 from ttsi.options import option
@@ -16,8 +16,6 @@ from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 @dataclass(frozen=True)
 class Recipe:
     """Options of training an adapter. The defaults are the paper's."""
-
-    needs: ClassVar[frozenset[str]] = frozenset({"train", "adapters"})
 
     rank: int = option(8, "Rank r of the adapter.", minimum=1)
     alpha: float = option(16, "Scale: the update is multiplied by alpha / r.", exclusiveMinimum=0)
@@ -34,6 +32,11 @@ class Recipe:
         "Where the adapter begins to act: at the prompt's first token, or at its user turn, so "
         "that what the base model has read of instruction and tools is not read again.",
     )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        activated = {"activated"} if self.active_from == "user_turn" else set()
+        return frozenset({"train", "adapters"} | activated)
 
     def recipe(self) -> LoraRecipe:
         return LoraRecipe(**{part.name: getattr(self, part.name) for part in fields(LoraRecipe)})
