@@ -264,6 +264,8 @@ def test_plugins_lists_the_broken_with_the_reason(capsys: pytest.CaptureFixture[
         "1.5",
         "acme_mine:Mine",
         "ready",
+        "depth=2",
+        "weight=1",
     ]
     assert rows["acme/broken"][-1] == "broken"
     assert rows["rss_margin"][2:4] == ["ttsi", __version__]

@@ -25,7 +25,10 @@ VERBS = {
     "compare": "two runs over the same samples, paired",
     "calibrate": "what other thresholds would have done, from one set of estimates",
     "score": "score predictions that you already have, without a model",
+    "export-adapter": "the adapter of one sample, as a folder that PEFT loads",
+    "leaderboard": "submit runs, verify submissions, render boards",
     "plugins": "list what is installed and whether it loads",
+    "new-plugin": "write a package to start a plugin from",
     "schema": "print a JSON Schema: of specs, results, records",
 }
 
@@ -74,7 +77,7 @@ class _Parser(argparse.ArgumentParser):
 
 class _TopParser(_Parser):
     def format_help(self) -> str:
-        return _HELP.format(verbs="\n".join(f"  {verb:<10} {does}" for verb, does in VERBS.items()))
+        return _HELP.format(verbs="\n".join(f"  {verb:<11} {does}" for verb, does in VERBS.items()))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

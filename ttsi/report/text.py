@@ -87,6 +87,17 @@ def dollars(value: float) -> str:
     return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
 
 
+def figures(value: float | None) -> str:
+    """A quantity in three figures or as whole, for a column whose head has its unit."""
+    if value is None:
+        return NOTHING
+    if value == 0 or abs(value) >= 99.95:
+        return _minus(value, ",.0f")
+    if abs(value) < 0.0001:
+        return "< 0.0001"
+    return _minus(value, ".4f" if abs(value) < 0.01 else "#.3g")
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """1 sample, 2 samples."""
     return f"{number:,}{_SPACE}{noun if number == 1 else plural or noun + 's'}"
@@ -131,6 +142,6 @@ def fitted(text: str, room: float, size: float = 12.0) -> str:
 
 def _minus(value: float, form: str) -> str:
     text = format(value, form)
-    if float(text) == 0:
+    if float(text.replace(",", "")) == 0:
         text = format(0.0, form)
     return text.replace("-", "−")
