@@ -54,10 +54,11 @@ class Benchmark(Protocol):
 class Engine(Protocol):
     """A model that scores, writes and learns.
 
-    `capabilities` is a subset of {"loglikelihood", "generate", "grammar", "adapters", "train"};
-    assembling a spec that needs more is an error before any weight is loaded. `on_progress(done,
-    total)` is set by the pipeline and called by the engine within a call, for people who wait.
-    Constructed as Engine(model, **options) with the spec's `model` object; cheap until `load`.
+    `capabilities` is a subset of {"loglikelihood", "generate", "grammar", "adapters", "train",
+    "activated"}, the last for adapters that act from the user turn on; assembling a spec that needs
+    more is an error before any weight is loaded. `on_progress(done, total)` is set by the pipeline
+    and called by the engine within a call, for people who wait. Constructed as Engine(model,
+    **options) with the spec's `model` object; cheap until `load`.
     """
 
     on_progress: Callable[[int, int], None] | None

@@ -30,7 +30,7 @@ class TransformersEngine:
     """
 
     capabilities: ClassVar[frozenset[str]] = frozenset(
-        {"loglikelihood", "generate", "grammar", "adapters", "train"}
+        {"loglikelihood", "generate", "grammar", "adapters", "train", "activated"}
     )
 
     model: Mapping[str, Any]
