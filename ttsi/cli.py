@@ -27,7 +27,7 @@ VERBS = {
     "score": "score predictions that you already have, without a model",
     "export-adapter": "the adapter of one sample, as a folder that PEFT loads",
     "leaderboard": "submit runs, verify submissions, render boards",
-    "plugins": "list what is installed and whether it loads",
+    "plugins": "list what is installed, or check that a plugin keeps its contract",
     "new-plugin": "write a package to start a plugin from",
     "schema": "print a JSON Schema: of specs, results, records",
 }

@@ -1,0 +1,215 @@
+"""Benchmarks and scorers that are wrong in one way; see wrong.py."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from wrong import fails
+
+from ttsi.testing import FakeBenchmark
+from ttsi.types import (
+    Completion,
+    Reason,
+    Sample,
+    Score,
+    Task,
+    Tool,
+    ToolCall,
+)
+from ttsi_plugins.scorers.exact import Exact
+
+# ---------------------------------------------------------------- benchmarks
+
+
+class Rows(FakeBenchmark):
+    """Keeps the contract, but for what `change` makes of its samples."""
+
+    def samples(self) -> list[Sample]:
+        return self.change(super().samples())
+
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return samples
+
+
+def with_task(sample: Sample, **fields: Any) -> Sample:
+    return replace(sample, task=replace(sample.task, **fields))
+
+
+@fails("protocol", "`scoring` is None, not a mapping", "benchmarks")
+class Unscored(Rows):
+    scoring: ClassVar[Mapping[str, Any]] = None  # type: ignore[assignment]
+
+
+@fails("samples", r"samples\(\) gave none", "benchmarks")
+class Empty(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return []
+
+
+@fails("samples", "fake/0: tools must be a tuple", "benchmarks")
+class Listed(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return [with_task(sample, tools=list(sample.task.tools)) for sample in samples]
+
+
+@fails("ids", "the id 'row-0' has not the shape fake/...", "benchmarks")
+class Unnamed(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return [with_task(sample, id=f"row-{at}") for at, sample in enumerate(samples)]
+
+
+@fails("ids", "the id 'fake/0' is there twice", "benchmarks")
+class Twins(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return [*samples, samples[0]]
+
+
+@fails("stable", "revision.. gave sha", "benchmarks")
+class Restless(Rows):
+    def revision(self) -> str:
+        return f"sha256:{uuid.uuid4().hex}"
+
+
+@fails("stable", "another process loads other samples", "benchmarks")
+class Hashed(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return sorted(samples, key=lambda sample: hash(sample.id))
+
+
+@fails("tools", "fake/0, tool get_weather: not JSON Schema: 'text'", "benchmarks")
+class Untyped(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        tool = Tool("get_weather", "", {"type": "object", "properties": {"city": {"type": "text"}}})
+        return [with_task(samples[0], tools=(tool,)), *samples[1:]]
+
+
+@fails("replay", "fake/0: its own reference as the answer is wrong", "benchmarks")
+class Unanswerable(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        call = ToolCall("get_weather", {"city": math.nan})
+        return [replace(samples[0], reference=(call,)), *samples[1:]]
+
+
+@fails("prompt", "fake/0: the system turn is empty", "benchmarks")
+class Mute(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return [with_task(sample, instruction=" ") for sample in samples]
+
+
+@fails("prompt", "the prompt does not show the tool get_weather", "benchmarks")
+class Hidden(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return [with_task(sample, instruction="Call a tool.") for sample in samples]
+
+
+@dataclass(frozen=True)
+class Labelled(Task):
+    gold: tuple[ToolCall, ...] = ()
+
+
+@fails("no-gold", "fake/0: the reference can be reached from the task", "benchmarks")
+class Tells(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return [
+            Sample(Labelled(s.id, s.task.tools, s.task.instruction, s.task.input, s.reference),
+                   s.reference)
+            for s in samples
+        ]  # fmt: skip
+
+
+@fails("train", "the training row fake/train/0 asks what fake/0 asks", "benchmarks")
+class Rehearsed(Rows):
+    def train(self) -> list[Sample]:
+        return [with_task(s, id=s.id.replace("/", "/train/")) for s in self.samples()]
+
+
+# ---------------------------------------------------------------- scorers
+
+
+class Scorer:
+    """`exact`, but for what `judge` does."""
+
+    def score(self, task: Task, reference: Sequence[ToolCall], completion: Completion) -> Score:
+        return self.judge(task, tuple(reference), completion)
+
+    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+        return Exact().score(task, reference, completion)
+
+
+@fails("replay", r"the reference itself as the answer is wrong: \[\]", "scorers")
+class WantsCalls(Scorer):
+    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+        if not reference:
+            return Score(False, Reason.NO_CALL)
+        return super().judge(task, reference, completion)
+
+
+@fails("call-order", "the same calls in another order score differently", "scorers")
+class Orderly(Scorer):
+    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+        return Exact(ordered=True).score(task, reference, completion)
+
+
+@fails("key-order", "the same arguments in another order score differently", "scorers")
+class Textual(Scorer):
+    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+        keys = [
+            sorted(str(list(c.arguments)) for c in some) for some in (reference, completion.calls)
+        ]
+        if keys[0] != keys[1]:
+            return Score(False, Reason.WRONG_VALUE)
+        return super().judge(task, reference, completion)
+
+
+def distinct(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+    return tuple({json.dumps(call.as_json(), sort_keys=True): call for call in calls}.values())
+
+
+@fails("extra-call", "an answer with a superfluous call is right", "scorers")
+class Merges(Scorer):
+    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+        answer = replace(completion, calls=distinct(completion.calls))
+        return super().judge(task, distinct(reference), answer)
+
+
+@fails("verdict", "correct is neither True nor False", "scorers")
+class Graded(Scorer):
+    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+        score = super().judge(task, reference, completion)
+        return replace(score, correct=int(score.correct))  # type: ignore[arg-type]
+
+
+@fails("verdict", "wrong without a Reason why", "scorers")
+class Silent(Scorer):
+    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+        return replace(super().judge(task, reference, completion), reason=None)
+
+
+@fails("determinism", "another process scores the same answers differently", "scorers")
+class Remarks(Scorer):
+    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+        score = super().judge(task, reference, completion)
+        return replace(score, detail=str(hash(completion.text)))
+
+
+@fails("hostile", "it executed .*owned", "scorers")
+class Evaluates(Scorer):
+    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+        with contextlib.suppress(Exception):
+            eval(completion.text)
+        return super().judge(task, reference, completion)
+
+
+@fails("linear", "of many calls, 4 times the text took", "scorers")
+class Compares(Scorer):
+    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+        for one in completion.calls:
+            for other in completion.calls:
+                _ = one == other
+        return super().judge(task, reference, completion)

@@ -1,0 +1,229 @@
+"""Stages that are wrong in what stages are held to; see wrong.py."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from wrong import Sound, fails
+
+from ttsi.digests import draw_seed
+from ttsi.errors import EngineError
+from ttsi.protocols import Engine
+from ttsi.testing.fake_benchmark import example_of
+from ttsi.types import (
+    Completion,
+    Demonstrations,
+    Estimate,
+    Example,
+    ParseStatus,
+    Prompt,
+    Request,
+    Sample,
+    Sampling,
+    Task,
+    ToolCall,
+)
+
+# ---------------------------------------------------------------- estimators
+
+
+@fails("parallel", "5 results for 6 tasks")
+class Loses(Sound):
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> Any:
+        made = super().estimate(tasks, engine, seed)
+        return made[:5] if len(made) == 6 else made
+
+
+@fails("parallel", "returns tuple, not a list")
+class Tuples(Sound):
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> Any:
+        return tuple(super().estimate(tasks, engine, seed))
+
+
+@fails("results", "fake/0: confidence 1.5 is no number from 0 to 1")
+class Sure(Sound):
+    def judge(self, task: Task, logprob: float) -> Estimate:
+        return replace(super().judge(task, logprob), confidence=1.5)
+
+
+@fails("results", "uncertain is int, not bool")
+class Counts(Sound):
+    def judge(self, task: Task, logprob: float) -> Estimate:
+        return replace(super().judge(task, logprob), uncertain=1)  # type: ignore[arg-type]
+
+
+@fails("determinism", "another process with the same seed gave different results")
+class Hashes(Sound):
+    def judge(self, task: Task, logprob: float) -> Estimate:
+        return Estimate(hash(task.id) % 1000 / 1000, uncertain=True)
+
+
+@fails("wave", "all together and one at a time it gave different results for fake/1")
+class Ranks(Sound):
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> Any:
+        made = super().estimate(tasks, engine, seed)
+        least = min(each.confidence for each in made)
+        return [replace(each, confidence=each.confidence - least) for each in made]
+
+
+@fails("wave", "in another order it gave different results for fake/0")
+class Places(Sound):
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> Any:
+        order = sorted(task.id for task in tasks)
+        turned = [task.id for task in tasks] != order
+        made = super().estimate(tasks, engine, seed)
+        return [replace(each, uncertain=turned) for each in made]
+
+
+@fails("needs", "does not list what it asked the engine for: loglikelihood")
+class Needless(Sound):
+    needs: Any = frozenset()
+
+
+@fails("no-gold", "a sample's reference is found in its results")
+class Peeks(Sound):
+    def judge(self, task: Task, logprob: float) -> Estimate:
+        found = [each for each in gc.get_referrers(task) if isinstance(each, Sample)]
+        return Estimate(0.5, False, {call.name: 0.0 for each in found for call in each.reference})
+
+
+@fails("no-gold", "a sample's reference is found in what it asked the engine")
+class Asks(Sound):
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> Any:
+        holders = [each for task in tasks for each in gc.get_referrers(task)]
+        found = [each for each in holders if isinstance(each, Sample)]
+        gold = [str(each.reference) for each in found if "canary" in str(each.reference)]
+        engine.loglikelihoods([Prompt(tasks[0].messages)], [gold])
+        return super().estimate(tasks, engine, seed)
+
+
+@fails("engine-errors", r"it went on when the engine failed in \['loglikelihoods'\]")
+class Swallows(Sound):
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> Any:
+        try:
+            return super().estimate(tasks, engine, seed)
+        except EngineError:
+            return [Estimate(0.0, True) for _ in tasks]
+
+
+@fails("engine-errors", "EngineError came out as ValueError: no likelihoods")
+class Renames(Sound):
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> Any:
+        try:
+            return super().estimate(tasks, engine, seed)
+        except EngineError as error:
+            raise ValueError("no likelihoods") from error
+
+
+@fails("inputs", "it changed the tasks that it was given: fake/0")
+class Writes(Sound):
+    def judge(self, task: Task, logprob: float) -> Estimate:
+        task.tools[0].parameters.setdefault("title", "mine")  # type: ignore[attr-defined]
+        return super().judge(task, logprob)
+
+
+@fails("reset", "after another wave it gave different results for fake/3")
+class Tires(Sound):
+    def __init__(self) -> None:
+        self.waves = 0
+
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> Any:
+        self.waves += 1
+        made = super().estimate(tasks, engine, seed)
+        return [replace(each, confidence=each.confidence / self.waves) for each in made]
+
+
+# ---------------------------------------------------------------- the other stages
+
+
+class Writer:
+    """A generator that keeps its contract but for what `change` makes of its examples."""
+
+    needs: Any = frozenset()
+    samples = 1
+
+    def generate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> Any:
+        return [self.change(task, [example_of(task)]) for task in tasks]
+
+    def change(self, task: Task, made: list[Example]) -> Any:
+        return made
+
+
+@fails("results", "not valid for the tools: 'no_tool' is not an offered tool", "generators")
+class CallsOthers(Writer):
+    def change(self, task: Task, made: list[Example]) -> Any:
+        return [replace(each, calls=(ToolCall("no_tool", {}),)) for each in made]
+
+
+@fails("results", "2 examples, and its option `samples` is 1", "generators")
+class TooMany(Writer):
+    def change(self, task: Task, made: list[Example]) -> Any:
+        return [*made, example_of(task, 1)]
+
+
+@fails("results", "an example's input is empty, or the task's own", "generators")
+class Copies(Writer):
+    def change(self, task: Task, made: list[Example]) -> Any:
+        return [replace(each, task=task.variant("0", input=task.input)) for each in made]
+
+
+class Teacher:
+    """A learner that keeps its contract but for what `adapt` does."""
+
+    needs: Any = frozenset()
+    needs_base = False
+
+    def learn(self, tasks: Any, examples: Any, base: Any, engine: Engine, seed: int) -> Any:
+        return [self.adapt(some, answer) for some, answer in zip(examples, base, strict=True)]
+
+    def adapt(self, examples: list[Example], answer: Completion | None) -> Any:
+        return Demonstrations(tuple((each.task.input, each.text) for each in examples))
+
+
+@fails("results", "a demonstration is not an .input, output. pair of texts", "learners")
+class HalfShown(Teacher):
+    def adapt(self, examples: list[Example], answer: Completion | None) -> Any:
+        return Demonstrations(tuple((each.task.input,) for each in examples))  # type: ignore[misc]
+
+
+@fails("inputs", "it changed the examples that it was given: fake/0", "learners")
+class UsesUp(Teacher):
+    def adapt(self, examples: list[Example], answer: Completion | None) -> Any:
+        return super().adapt([examples.pop(0), *examples], answer)
+
+
+class Answerer:
+    """An inference stage that keeps its contract but for what `change` does."""
+
+    needs: Any = frozenset({"generate"})
+
+    def answer(self, tasks: Any, adaptations: Any, engine: Engine, seed: int) -> Any:
+        requests = [
+            Request(Prompt(task.messages), Sampling(), draw_seed(seed, task.id, "answer"))
+            for task in tasks
+        ]
+        made = [
+            Completion(each.text, (), ParseStatus.NO_CALL) for each in engine.generate(requests)
+        ]
+        return [self.change(each) for each in made]
+
+    def change(self, made: Completion) -> Completion:
+        return made
+
+
+@fails("results", "there are calls though the status is no_call", "inference")
+class Miscounts(Answerer):
+    def change(self, made: Completion) -> Completion:
+        return replace(made, calls=(ToolCall("get_weather", {}),))
+
+
+@fails("needs", "does not list what it asked the engine for: grammar", "inference")
+class Constrains(Answerer):
+    def answer(self, tasks: Any, adaptations: Any, engine: Engine, seed: int) -> Any:
+        grammar = {"type": "boolean"}
+        request = Request(Prompt(tasks[0].messages), Sampling(), 0, grammar=grammar)
+        engine.generate([request])
+        return super().answer(tasks, adaptations, engine, seed)

@@ -1,0 +1,199 @@
+"""Engines and executors that are wrong in one way; see wrong.py."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from wrong import fails
+
+from ttsi.errors import RunError
+from ttsi.testing import FakeEngine
+from ttsi.types import (
+    Adapter,
+    Generation,
+    Likelihood,
+    Prompt,
+    Record,
+    Request,
+    TrainJob,
+)
+from ttsi_plugins.executors.local import Local
+
+# ---------------------------------------------------------------- engines
+
+
+@fails("capabilities", "not the likelihood of a text", "engines")
+class Likely(FakeEngine):
+    def loglikelihoods(self, prompts: Any, continuations: Any) -> list[list[Likelihood]]:
+        made = super().loglikelihoods(prompts, continuations)
+        return [[replace(item, logprob=-item.logprob) for item in some] for some in made]
+
+
+@fails("capabilities", "what it wrote under a grammar is not valid", "engines")
+class Ungrammatical(FakeEngine):
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        return super().generate([replace(request, grammar=None) for request in requests])
+
+
+@fails("refusals", "activated, which it does not announce, raised NotImplementedError", "engines")
+class Untrained(FakeEngine):
+    def __init__(self, model: Mapping[str, Any]) -> None:
+        super().__init__(model, capabilities=frozenset({"loglikelihood", "generate", "grammar"}))
+
+    def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
+        raise NotImplementedError
+
+
+@fails("refusals", "grammar, which it does not announce, was done all the same", "engines")
+class Modest(FakeEngine):
+    def __init__(self, model: Mapping[str, Any]) -> None:
+        super().__init__(model)
+        self.capabilities = self.capabilities - {"grammar"}
+
+    def _need(self, capability: str) -> None: ...
+
+
+@fails("determinism", "the same job gave the adapters", "engines")
+class Counting(FakeEngine):
+    def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
+        made = super().train(jobs)
+        return [
+            replace(each, safetensors=each.safetensors + bytes([self.calls["train"] % 256]))
+            for each in made
+        ]
+
+
+@fails("wave", "all together and one at a time, it gave", "engines")
+class Batched(FakeEngine):
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        share = 0.1 / len(requests)
+        return [replace(each, logprob=each.logprob - share) for each in super().generate(requests)]
+
+
+class Learnt(FakeEngine):
+    """Remembers whether it was ever used under an adapter."""
+
+    learnt = False
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        self.learnt = self.learnt or any(request.adapter for request in requests)
+        return super().generate(requests)
+
+
+@fails("adapters", "the weights' digest was sha256:.*, and then changed", "engines")
+class Merged(Learnt):
+    def digest(self) -> str:
+        return "changed" if self.learnt else super().digest()
+
+
+@fails("adapters", "before and after the use of adapters, it gave", "engines")
+class Keeps(Learnt):
+    def loglikelihoods(self, prompts: Sequence[Prompt], continuations: Any) -> Any:
+        made = super().loglikelihoods(prompts, continuations)
+        return [[replace(i, logprob=i.logprob - self.learnt) for i in some] for some in made]
+
+
+@fails("errors", "a model that is not there raised KeyError", "engines")
+class Keyed(FakeEngine):
+    def load(self) -> None:
+        _ = {"fake": 1}[self.model["id"]]
+
+
+@fails(
+    "errors",
+    "longer than any model's context raised ValueError: too long, not EngineError",
+    "engines",
+)
+class Short(FakeEngine):
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        if any(request.sampling.max_tokens > 10_000 for request in requests):
+            raise ValueError("too long")
+        return super().generate(requests)
+
+
+@fails("close", "raised RuntimeError: closed already", "engines")
+class Once(FakeEngine):
+    def close(self) -> None:
+        super().close()
+        if self.closed > 1:
+            raise RuntimeError("closed already")
+
+
+# ---------------------------------------------------------------- executors
+
+
+class Runs(Local):
+    """`local`, but for how the subclasses call it."""
+
+    def given(self, factory: Any, samples: Any, deliver: Callable[[Record], None]) -> Any:
+        return super().run(factory, samples, deliver, None)
+
+
+@fails("once", "no record of fake/22 was delivered", "executors")
+class Drops(Runs):
+    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
+        last = samples[-1].id
+        return self.given(factory, samples, lambda r: None if r.id == last else deliver(r))
+
+
+@fails("once", "more than one record of fake/0 was delivered", "executors")
+class Repeats(Runs):
+    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
+        return self.given(factory, [*samples, samples[0]], deliver)
+
+
+@fails("delivery", "in another process or thread", "executors")
+class Elsewhere(Runs):
+    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
+        made: list[Record] = []
+        closed = self.given(factory, samples, made.append)
+        thread = threading.Thread(target=lambda: [deliver(record) for record in made])
+        thread.start()
+        thread.join()
+        return closed
+
+
+@fails("failures", "when fake/3 and fake/17 failed, no record of fake/10, fake/11", "executors")
+class GivesUp(Runs):
+    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
+        given_up: list[Record] = []
+
+        def until_one_fails(record: Record) -> None:
+            if not given_up:
+                deliver(record)
+            if record.error:
+                given_up.append(record)
+
+        return self.given(factory, samples, until_one_fails)
+
+
+@fails("failures", "delivered as failed were", "executors")
+class Hides(Runs):
+    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
+        return self.given(factory, samples, lambda r: deliver(replace(r, error="")))
+
+
+@fails("fatal", "RunError did not end the run", "executors")
+class GoesOn(Runs):
+    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
+        with contextlib.suppress(RunError):
+            return self.given(factory, samples, deliver)
+        return [{}]
+
+
+@fails("workers", r"run.. returned \[\], not a list of what", "executors")
+class LeavesOpen(Runs):
+    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
+        self.given(factory, samples, deliver)
+        return []
+
+
+@fails("workers", "a worker was closed twice", "executors")
+class ClosesTwice(Runs):
+    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
+        closed = self.given(factory, samples, deliver)
+        return [*closed, *closed]

@@ -1,0 +1,182 @@
+"""What a benchmark is held to."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Mapping
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+from ttsi import registry
+from ttsi.scoring.parse import parse_calls
+from ttsi.testing.checks import Check, NotApplicable, require
+from ttsi.testing.exercise import exercise
+from ttsi.testing.plain import fingerprint
+from ttsi.testing.subject import Subject
+from ttsi.types import Completion, ParseStatus, Sample, Task, Tool, ToolCall
+
+_MOST_OBJECTS = 10_000
+
+
+def samples_are_sound(subject: Subject) -> None:
+    require(subject.samples, "samples() gave none")
+    for place, sample in enumerate(subject.samples):
+        require(isinstance(sample, Sample), f"sample {place} is {type(sample).__name__}, no Sample")
+        task = sample.task
+        sound = (
+            isinstance(task, Task)
+            and isinstance(task.tools, tuple)
+            and all(isinstance(tool, Tool) for tool in task.tools)
+            and isinstance(sample.reference, tuple)
+            and all(isinstance(call, ToolCall) for call in sample.reference)
+        )
+        require(sound, f"{sample.id}: tools must be a tuple of Tools, reference one of ToolCalls")
+
+
+def ids_name_their_rows(subject: Subject) -> None:
+    seen: set[str] = set()
+    heads = {f"{subject.name}/", f"{subject.name.rpartition('/')[2]}/"}
+    for sample in subject.samples:
+        shaped = isinstance(sample.id, str) and sample.id.startswith(tuple(heads))
+        shape = " or ".join(sorted(f"{head}..." for head in heads))
+        require(shaped, f"the id {sample.id!r} has not the shape {shape}")
+        require(sample.id not in seen, f"the id {sample.id!r} is there twice")
+        seen.add(sample.id)
+
+
+def data_are_stable(subject: Subject) -> None:
+    one, other = exercise(subject), exercise(subject)
+    require(isinstance(one[0], str) and one[0], f"revision() gave {one[0]!r}, not a name")
+    require(one[0] == other[0], f"revision() gave {one[0]} and then {other[0]}")
+    names = [sample.id for sample in subject.samples]
+    changed = [n for n, a, b in zip(names, one[1:], other[1:], strict=False) if a != b]
+    require(
+        one == other, f"loaded twice, samples differ: {', '.join(changed[:3]) or 'their number'}"
+    )
+    made = subject.elsewhere["made"]
+    told = "another process loads other samples: is a set or hash() in the way?"
+    require(made is None or made == fingerprint(one), told)
+
+
+def tools_are_sound(subject: Subject) -> None:
+    from jsonschema import Draft202012Validator, SchemaError
+
+    known: set[str] = set()
+    for sample in subject.samples:
+        names = sample.task.tool_names
+        require(len(set(names)) == len(names), f"{sample.id}: two tools have one name")
+        for tool in sample.task.tools:
+            text = json.dumps(tool.parameters, sort_keys=True)
+            if text in known:
+                continue
+            known.add(text)
+            try:
+                Draft202012Validator.check_schema(dict(tool.parameters))
+            except SchemaError as error:
+                require(False, f"{sample.id}, tool {tool.name}: not JSON Schema: {error.message}")
+            is_object = tool.parameters.get("type") == "object"
+            require(is_object, f"{sample.id}, tool {tool.name}: parameters are not of type object")
+
+
+def references_replay(subject: Subject) -> None:
+    scorer: Any = registry.load("scorers", "exact")
+    known = registry.options_schema("scorers", "exact")["properties"]
+    scoring = subject.make().scoring
+    preset = scoring if isinstance(scoring, Mapping) else {}
+    exact = scorer(**{key: value for key, value in preset.items() if key in known})
+    for sample in subject.samples:
+        text = json.dumps([call.as_json() for call in sample.reference])
+        read = parse_calls(text)
+        given = Completion(text, sample.reference, ParseStatus.OK)
+        for answer in (given, Completion(text, read.calls, read.status)):
+            score = exact.score(sample.task, sample.reference, answer)
+            told = f"{sample.id}: its own reference as the answer is wrong: {score.detail}"
+            require(score.correct, told)
+
+
+def prompts_have_two_turns(subject: Subject) -> None:
+    for sample in subject.samples:
+        task = sample.task
+        turns = {"system": task.instruction, "user": task.input}
+        for role, text in turns.items():
+            told = f"{sample.id}: the {role} turn is empty"
+            require(isinstance(text, str) and text.strip(), told)
+        hidden = [name for name in task.tool_names if name not in task.instruction + task.input]
+        require(not hidden, f"{sample.id}: the prompt does not show the tool {', '.join(hidden)}")
+
+
+def tasks_hold_no_gold(subject: Subject) -> None:
+    for sample in subject.samples:
+        own = {id(call.arguments) for call in sample.reference} | {id(sample.reference)}
+        for found in _reachable(sample.task):
+            gold = isinstance(found, Sample | ToolCall) or (id(found) in own and found != ())
+            require(not gold, f"{sample.id}: the reference can be reached from the task")
+
+
+def training_rows_are_others(subject: Subject) -> None:
+    made = subject.make()
+    if not hasattr(made, "train"):
+        raise NotApplicable("it has no rows for training")
+    rows = list(made.train())
+    asked = {sample.task.input: sample.id for sample in subject.samples}
+    ids = {sample.id for sample in subject.samples}
+    for row in rows:
+        require(isinstance(row, Sample), f"train() gave {type(row).__name__}, no Sample")
+        require(row.id not in ids, f"the training row {row.id} has the id of a sample")
+        told = f"the training row {row.id} asks what {asked.get(row.task.input)} asks"
+        require(row.task.input not in asked, told)
+
+
+def _reachable(task: Task) -> list[Any]:
+    """The objects that a task leads to; not by way of classes, modules and code."""
+    beyond = (type, ModuleType, FunctionType, BuiltinFunctionType)
+    seen: dict[int, Any] = {}
+    waiting: list[Any] = [task]
+    while waiting and len(seen) < _MOST_OBJECTS:
+        each = waiting.pop()
+        if id(each) in seen or isinstance(each, beyond):
+            continue
+        seen[id(each)] = each
+        waiting += gc.get_referents(each)
+    return list(seen.values())
+
+
+CHECKS = (
+    Check("samples", "A benchmark is a list of Samples, at least one.", samples_are_sound),
+    Check(
+        "ids",
+        "Journals, seeds and leaderboards know a sample by its id alone.",
+        ids_name_their_rows,
+    ),
+    Check(
+        "stable",
+        "The revision and the digests name the data: the same data, the same names.",
+        data_are_stable,
+    ),
+    Check(
+        "tools",
+        "Arguments are typed, and decoding constrained, by the tools' JSON Schemas.",
+        tools_are_sound,
+    ),
+    Check(
+        "replay",
+        "A reference given back as the answer is right, or no answer can be.",
+        references_replay,
+    ),
+    Check(
+        "prompt",
+        "What samples share, tools above all, is in the system turn; the question in the user's.",
+        prompts_have_two_turns,
+    ),
+    Check(
+        "no-gold",
+        "Stages are given the task: nothing in it leads to the reference.",
+        tasks_hold_no_gold,
+    ),
+    Check(
+        "train",
+        "What a baseline learns from must not be what it is asked.",
+        training_rows_are_others,
+    ),
+)

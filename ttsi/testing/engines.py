@@ -1,0 +1,333 @@
+"""What an engine is held to. The checks share one instance: its model is loaded once.
+
+To check an engine on a real model, give `model` beside its options; the smaller the better.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from ttsi.errors import EngineError, MissingAsset, TtsiError
+from ttsi.testing.checks import Check, NotApplicable, require
+from ttsi.testing.subject import ALL_NEEDS, Subject
+from ttsi.types import (
+    Adapter,
+    Generation,
+    Likelihood,
+    LoraRecipe,
+    Message,
+    Prompt,
+    Request,
+    Sampling,
+    TrainJob,
+)
+
+_TOKENS = 6
+_ROUNDING = 1e-3
+"""Relative; in float32 other company in a batch moves a sum of log-probabilities by less."""
+
+_PROMPTS = [
+    Prompt((Message("system", "Be brief."), Message("user", text)), opening)
+    for text, opening in (
+        ("Name a colour.", ""),
+        ("What is the weather in Oslo tomorrow?", '[{"name": "'),
+    )
+]
+_NAMES = ['get_weather"', 'convert_money"', 'get_weather_tomorrow"']
+_RECIPE = LoraRecipe(rank=2, alpha=4, epochs=2, learning_rate=1e-2, warmup_ratio=0.0)
+_GRAMMAR = {
+    "type": "object",
+    "properties": {"colour": {"enum": ["red", "blue"]}, "count": {"type": "integer"}},
+    "required": ["colour", "count"],
+    "additionalProperties": False,
+}
+
+
+class Bench:
+    """One engine, what it said before anything else was asked of it, and what the checks ask."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+        self.can: frozenset[str] = engine.capabilities
+        self.digest: str = engine.digest()
+        self.pristine = self.answers()
+
+    @cached_property
+    def settled(self) -> list[Likelihood | Generation]:
+        """What it says once the checks are at work."""
+        return self.answers()
+
+    @cached_property
+    def adapters(self) -> list[Adapter]:
+        """One for each prompt, if the engine trains; else none."""
+        return list(self.engine.train(jobs())) if "train" in self.can else []
+
+    def answers(self, *, alone: bool = False, turned: bool = False) -> list[Any]:
+        """Likelihoods and generations of all prompts, in their order however they are asked for."""
+
+        def asked(ask: Callable[[list[Any]], list[Any]], what: Sequence[Any]) -> list[Any]:
+            if alone:
+                return [ask([each])[0] for each in what]
+            return ask(list(what)[::-1])[::-1] if turned else ask(list(what))
+
+        made: list[Any] = []
+        if "loglikelihood" in self.can:
+            scored = asked(self._score, _PROMPTS)
+            made += [item for some in scored for item in some]
+        if "generate" in self.can:
+            made += asked(self.engine.generate, self.requests())
+        return made
+
+    def requests(self, *, adapted: bool = False) -> list[Request]:
+        """Greedy and sampled, and under adapters if `adapted`."""
+        drawn = Sampling(temperature=0.9, top_p=0.95, max_tokens=_TOKENS)
+        asked = [
+            Request(prompt, sampling, seed)
+            for seed, prompt in enumerate(_PROMPTS)
+            for sampling in (Sampling.greedy(_TOKENS), drawn)
+        ]
+        if not adapted:
+            return asked
+        return [replace(each, adapter=self.adapters[each.seed]) for each in asked]
+
+    def work(self) -> list[Any]:
+        """A little of all that the engine announces."""
+        made: list[Any] = []
+        if "loglikelihood" in self.can:
+            made += self._score(_PROMPTS[:1])
+        if "generate" in self.can:
+            made += self.engine.generate(self.requests()[:2])
+        return made + (self.engine.train(jobs()[:1]) if "train" in self.can else [])
+
+    def _score(self, prompts: Sequence[Prompt]) -> list[Any]:
+        return list(self.engine.loglikelihoods(prompts, [_NAMES] * len(prompts)))
+
+
+def jobs(**changed: Any) -> list[TrainJob]:
+    recipe = replace(_RECIPE, **changed)
+    return [
+        TrainJob(f"fake/{at}", ((prompt, f"The answer is {at}."),), recipe, seed=at)
+        for at, prompt in enumerate(_PROMPTS)
+    ]
+
+
+# ---------------------------------------------------------------- the checks
+
+
+def announced_methods_work(subject: Subject) -> None:
+    bench = subject.bench
+    if "loglikelihood" in bench.can:
+        _check_likelihoods(bench.engine.loglikelihoods(_PROMPTS, [_NAMES, _NAMES[:1]]))
+    if "generate" in bench.can:
+        requests = bench.requests()
+        _check_generations(requests, bench.engine.generate(requests))
+    if "train" in bench.can:
+        _check_adapters(bench.adapters)
+    if {"train", "activated"} <= bench.can:
+        bench.engine.train(jobs(active_from="user_turn")[:1])
+    if {"train", "adapters", "generate"} <= bench.can:
+        requests = bench.requests(adapted=True)
+        _check_generations(requests, bench.engine.generate(requests))
+    if {"grammar", "generate"} <= bench.can:
+        _check_grammar(bench.engine)
+
+
+def others_are_refused(subject: Subject) -> None:
+    engine = subject.bench.engine
+    lacking = ALL_NEEDS - engine.capabilities
+    if not lacking:
+        raise NotApplicable("it announces all capabilities")
+    for capability in sorted(lacking):
+        try:
+            _ASKING[capability](engine)
+        except TtsiError:
+            continue
+        except Exception as error:  # any other type is the fault looked for
+            told = f"{type(error).__name__}: {error}"
+            require(False, f"{capability}, which it does not announce, raised {told}")
+        require(False, f"{capability}, which it does not announce, was done all the same")
+
+
+def determinism(subject: Subject) -> None:
+    bench = subject.bench
+    _same(bench.settled, bench.answers(), "asked twice")
+    if "train" in bench.can:
+        one, other = (bench.engine.train(jobs()[:1])[0] for _ in range(2))
+        told = f"the same job gave the adapters {one.digest} and {other.digest}"
+        require(one.digest == other.digest, told)
+
+
+def wave_invariance(subject: Subject) -> None:
+    bench = subject.bench
+    _same(bench.settled, bench.answers(alone=True), "all together and one at a time")
+    _same(bench.settled, bench.answers(turned=True), "in order and in reverse")
+
+
+def adapters_leave_no_trace(subject: Subject) -> None:
+    bench = subject.bench
+    if not {"train", "adapters", "generate"} <= bench.can:
+        raise NotApplicable("it does not train adapters and generate under them")
+    bench.engine.generate(bench.requests(adapted=True))
+    _same(bench.pristine, bench.answers(), "before and after the use of adapters")
+    now = bench.engine.digest()
+    require(bench.digest == now, f"the weights' digest was {bench.digest}, and then {now}")
+
+
+def errors_are_of_the_right_type(subject: Subject) -> None:
+    missing = {"id": "/no/such/folder/of/a/model"}
+    absent = Subject(
+        subject.kind, subject.name, subject.plugin, {**subject.options, "model": missing}
+    )
+    try:
+        absent.make().load()
+    except MissingAsset:
+        pass
+    except Exception as error:  # any other type is the fault looked for
+        told = f"{type(error).__name__}: {str(error)[:200]}"
+        require(False, f"a model that is not there raised {told}, not MissingAsset")
+    else:
+        require(False, "a model that is not there was loaded")
+    if "generate" not in subject.bench.can:
+        return
+    endless = Request(_PROMPTS[0], Sampling.greedy(10**9), 0)
+    try:
+        subject.bench.engine.generate([endless])
+    except EngineError:
+        return
+    except Exception as error:  # as above
+        told = f"{type(error).__name__}: {str(error)[:200]}"
+        require(False, f"a request longer than any model's context raised {told}, not EngineError")
+
+
+def close_can_be_repeated(subject: Subject) -> None:
+    engine = subject.make()
+    engine.close()
+    engine.close()
+    subject.bench.engine.close()
+    subject.bench.engine.close()
+
+
+# ---------------------------------------------------------------- what is looked at
+
+
+def _same(one: Sequence[Any], other: Sequence[Any], when: str) -> None:
+    for left, right in zip(one, other, strict=True):
+        close = math.isclose(left.logprob, right.logprob, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+        texts = [getattr(each, "text", "") for each in (left, right)]
+        require(close and texts[0] == texts[1], f"{when}, it gave {left} and {right}")
+
+
+def _check_likelihoods(scored: Any) -> None:
+    lengths = [len(some) for some in scored]
+    require(lengths == [3, 1], f"lists of {lengths} likelihoods for 3 and 1 continuations")
+    for item in (item for some in scored for item in some):
+        sound = isinstance(item, Likelihood) and math.isfinite(item.logprob) and item.tokens >= 1
+        require(sound and item.logprob <= 0, f"not the likelihood of a text: {item!r}")
+
+
+def _check_generations(requests: Sequence[Request], made: Any) -> None:
+    require(len(made) == len(requests), f"{len(made)} generations for {len(requests)} requests")
+    for item in made:
+        sound = (
+            isinstance(item, Generation)
+            and isinstance(item.text, str)
+            and 0 <= item.completion_tokens <= _TOKENS
+            and item.prompt_tokens > 0
+            and math.isfinite(item.logprob)
+            and item.finish in ("stop", "length")
+        )
+        require(sound, f"no Generation of at most {_TOKENS} tokens: {item!r}")
+
+
+def _check_adapters(adapters: Sequence[Adapter]) -> None:
+    require(len(adapters) == len(_PROMPTS), f"{len(adapters)} adapters for {len(_PROMPTS)} jobs")
+    for adapter in adapters:
+        sound = (
+            isinstance(adapter, Adapter) and adapter.safetensors and adapter.training is not None
+        )
+        require(sound, f"no Adapter with weights and a record of its training: {adapter!r}")
+        assert adapter.training is not None
+        losses = adapter.training.losses
+        steps = _RECIPE.epochs
+        told = f"{len(losses)} losses for {steps} steps, all to be finite: {losses}"
+        require(len(losses) == steps and all(map(math.isfinite, losses)), told)
+    digests = {adapter.digest for adapter in adapters}
+    require(len(digests) == len(adapters), "different jobs gave the same adapter")
+
+
+def _check_grammar(engine: Any) -> None:
+    from jsonschema import Draft202012Validator
+
+    ask = Prompt((Message("system", "Write JSON."), Message("user", "A colour and a count.")))
+    sampling = Sampling.greedy(48)
+    (made,) = engine.generate([Request(ask, sampling, 0, grammar=_GRAMMAR)])
+    if made.finish == "length":
+        return
+    try:
+        value = json.loads(made.text)
+    except ValueError:
+        value = None
+    valid = Draft202012Validator(_GRAMMAR).is_valid(value)
+    require(valid, f"what it wrote under a grammar is not valid for it: {made.text!r}")
+
+
+def _ask_grammar(engine: Any) -> None:
+    engine.generate([Request(_PROMPTS[0], Sampling.greedy(4), 0, grammar={"type": "boolean"})])
+
+
+def _ask_adapter(engine: Any) -> None:
+    adapter = Adapter(b"", {"peft_type": "LORA", "r": 1})
+    engine.generate([Request(_PROMPTS[0], Sampling.greedy(4), 0, adapter=adapter)])
+
+
+_ASKING: dict[str, Callable[[Any], object]] = {
+    "activated": lambda engine: engine.train(jobs(active_from="user_turn")[:1]),
+    "adapters": _ask_adapter,
+    "generate": lambda engine: engine.generate([Request(_PROMPTS[0], Sampling.greedy(4), 0)]),
+    "grammar": _ask_grammar,
+    "loglikelihood": lambda engine: engine.loglikelihoods(_PROMPTS[:1], [_NAMES]),
+    "train": lambda engine: engine.train(jobs()[:1]),
+}
+
+CHECKS = (
+    Check(
+        "capabilities",
+        "A spec is accepted by what the engine announces, so that has to work.",
+        announced_methods_work,
+    ),
+    Check(
+        "refusals",
+        "What is not announced and asked for all the same is refused by a ttsi error.",
+        others_are_refused,
+    ),
+    Check(
+        "determinism",
+        "The same request with the same seed has the same answer.",
+        determinism,
+    ),
+    Check(
+        "wave",
+        "What else is in a batch, and in what order, changes the speed and not the answers.",
+        wave_invariance,
+    ),
+    Check(
+        "adapters",
+        "An adaptation is for one request: the base weights are what they were before.",
+        adapters_leave_no_trace,
+    ),
+    Check(
+        "errors",
+        "MissingAsset tells what to install; EngineError costs a sample, any other the run.",
+        errors_are_of_the_right_type,
+    ),
+    Check(
+        "close",
+        "A run closes its engine once, and a failing one perhaps twice.",
+        close_can_be_repeated,
+    ),
+)

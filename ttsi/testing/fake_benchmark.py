@@ -1,0 +1,108 @@
+"""A benchmark of its own making: small tasks with tools of every kind of parameter."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, ClassVar
+
+from ttsi.digests import json_digest
+from ttsi.options import option
+from ttsi.testing.instances import instance
+from ttsi.types import JSON, Example, Sample, Task, Tool, ToolCall
+
+
+def _tool(name: str, description: str, required: Sequence[str], **properties: Any) -> Tool:
+    parameters = {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+    return Tool(name, description, parameters)
+
+
+_TEXT = {"type": "string"}
+WEATHER = _tool("get_weather", "Weather in a city", ["city"], city=_TEXT)
+CONVERT = _tool(
+    "convert_money",
+    "Convert an amount of money",
+    ["amount", "currency"],
+    amount={"type": "number", "minimum": 0},
+    currency={"enum": ["EUR", "NOK", "USD"]},
+)
+BOOK = _tool(
+    "book_table",
+    "Book a table",
+    ["guests", "place"],
+    guests={"type": "integer", "minimum": 1, "maximum": 12},
+    outdoors={"type": "boolean", "default": False},
+    place={"type": "object", "properties": {"name": _TEXT}, "required": ["name"]},
+    wishes={"type": "array", "items": _TEXT},
+)
+TOOLS = (WEATHER, CONVERT, BOOK)
+
+
+@dataclass(frozen=True)
+class FakeBenchmark:
+    """Samples fake/0, fake/1, ...: one tool or several on offer, one call or two to make."""
+
+    scoring: ClassVar[Mapping[str, JSON]] = {}
+
+    rows: int = option(6, "How many samples; as many more are for training.", minimum=1)
+
+    def samples(self) -> list[Sample]:
+        return [_sample(f"fake/{row}", row) for row in range(self.rows)]
+
+    def train(self) -> list[Sample]:
+        """Labelled rows that no sample asks."""
+        return [_sample(f"fake/train/{row}", row + self.rows) for row in range(self.rows)]
+
+    def revision(self) -> str:
+        return json_digest([sample.digest for sample in [*self.samples(), *self.train()]])
+
+
+def example_of(task: Task, number: int = 0) -> Example:
+    """A sound synthetic example of `task`, such as a generator makes."""
+    draw = Random(f"{task.id} {number}")
+    tool = draw.choice(task.tools)
+    call = ToolCall(tool.name, instance(tool.parameters, draw))
+    variant = task.variant(str(number), input=f"Another request like it, number {number}.")
+    return Example(variant, (call,), json.dumps(call.as_json()), attempts=1)
+
+
+def _sample(name: str, row: int) -> Sample:
+    """Rows take turns: the only tool, one of several, nested values, two calls."""
+    city = f"City{row}"
+    match row % 4:
+        case 0:
+            return _made(name, f"How is the weather in {city}?", [_weather(city)], [WEATHER])
+        case 1:
+            call = ToolCall("convert_money", {"amount": row + 0.5, "currency": "NOK"})
+            return _made(name, f"What are {row + 0.5} NOK worth?", [call])
+        case 2:
+            call = ToolCall("book_table", {"guests": 1 + row % 12, "place": {"name": city}})
+            return _made(name, f"A table for {1 + row % 12} at {city}, please.", [call])
+        case _:
+            calls = [_weather(city), _weather(f"{city}-upon-Sea")]
+            return _made(name, f"Is it nicer in {city} or in {city}-upon-Sea?", calls)
+
+
+def _weather(city: str) -> ToolCall:
+    return ToolCall("get_weather", {"city": city})
+
+
+def _made(
+    name: str, question: str, calls: Sequence[ToolCall], tools: Sequence[Tool] = TOOLS
+) -> Sample:
+    # Each sample its own: what one plugin does to a schema must not reach the next.
+    offered = tuple(copy.deepcopy(list(tools)))
+    lines = [
+        json.dumps({"name": t.name, "description": t.description, "parameters": t.parameters})
+        for t in offered
+    ]
+    instruction = "\n".join(["Call the tools that answer the user. Tools:", *lines])
+    return Sample(Task(name, offered, instruction, question), tuple(calls))

@@ -1,0 +1,206 @@
+"""An engine without a model: every answer is a function of what is asked, and made at once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, NoReturn, TypeAlias
+
+from ttsi.digests import bytes_digest, json_digest
+from ttsi.errors import EngineError, MissingAsset
+from ttsi.testing.instances import WORDS, instance
+from ttsi.testing.subject import ALL_NEEDS
+from ttsi.types import (
+    JSON,
+    Adapter,
+    Generation,
+    Likelihood,
+    Prompt,
+    Request,
+    Training,
+    TrainJob,
+)
+
+FAKE_MODEL = {"id": "fake"}
+_INVOCATION = "alora_invocation_tokens"
+"""In PEFT's configuration: the adapter acts from these tokens on."""
+
+Asked: TypeAlias = tuple[Prompt, tuple[str, ...]] | Request | TrainJob
+"""A prompt and its continuations, a text to generate, or a job."""
+
+
+@dataclass(eq=False)
+class FakeEngine:
+    """Answers from prompt, seed (unless greedy) and adapter alone; counts its `calls`
+    and keeps what it was `asked`.
+
+    generate: a request with a grammar gets JSON that is valid for it. Others get a JSON list of
+    calls to the tools that stand in the prompt, one JSON object a line as the benchmarks write
+    them; where the prompt asks for the key "output", an object of "input" and "output". `script`
+    replaces that. train: adapters with a digest of what they saw, and a loss for each step.
+    What is not in `capabilities` is refused, and so is everything while `failing`: EngineError.
+    """
+
+    model: Mapping[str, Any] = field(default_factory=lambda: dict(FAKE_MODEL))
+    capabilities: frozenset[str] = ALL_NEEDS
+    script: Callable[[Request], str] | None = None
+    failing: bool = False
+
+    on_progress: Callable[[int, int], None] | None = field(default=None, init=False)
+    asked: list[Asked] = field(default_factory=list, init=False)
+    calls: Counter[str] = field(default_factory=Counter, init=False)
+    refused: list[str] = field(default_factory=list, init=False)
+    closed: int = field(default=0, init=False)
+
+    def load(self) -> None:
+        """MissingAsset unless the model's id is "fake": there is no other."""
+        self.calls["load"] += 1
+        if self.model.get("id") != FAKE_MODEL["id"]:
+            what = f"The fake engine has no model {self.model.get('id')!r}."
+            raise MissingAsset(what, where="FakeEngine", cure='The only model is {"id": "fake"}.')
+
+    def loglikelihoods(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
+    ) -> list[list[Likelihood]]:
+        given = zip(prompts, continuations, strict=True)
+        self._begin("loglikelihoods", "loglikelihood", [(p, tuple(some)) for p, some in given])
+        return [
+            [self._likelihood(prompt, text) for text in some]
+            for prompt, some in zip(prompts, continuations, strict=True)
+        ]
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        self._begin("generate", "generate", requests)
+        for request in requests:
+            if request.grammar is not None:
+                self._need("grammar")
+            if request.adapter is not None:
+                self._need("adapters")
+                if _INVOCATION in request.adapter.config:
+                    self._need("activated")
+        return [self._generation(request) for request in requests]
+
+    def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
+        self._begin("train", "train", jobs)
+        if any(job.recipe.active_from == "user_turn" for job in jobs):
+            self._need("activated")
+        return [_adapter(job) for job in jobs]
+
+    def digest(self) -> str:
+        return bytes_digest(b"the fake engine's weights")
+
+    def describe(self) -> dict[str, JSON]:
+        return {"model": FAKE_MODEL["id"], "device": "none", "versions": {}}
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def _begin(self, method: str, capability: str, asked: Sequence[Asked]) -> None:
+        self.calls[method] += 1
+        self.asked += asked
+        self._need(capability)
+        if self.failing:
+            self._refuse(method, "The fake engine was told to fail.", "failing=False")
+        if self.on_progress is not None:
+            self.on_progress(len(asked), len(asked))
+
+    def _need(self, capability: str) -> None:
+        if capability not in self.capabilities:
+            why = f"This engine has not the capability {capability!r}."
+            self._refuse(capability, why, "Choose an engine that has it.")
+
+    def _refuse(self, what: str, why: str, cure: str) -> NoReturn:
+        self.refused.append(what)
+        raise EngineError(why, where="FakeEngine", cure=cure)
+
+    def _likelihood(self, prompt: Prompt, text: str) -> Likelihood:
+        tokens = _tokens(text)
+        return Likelihood(-tokens * 3 * _draw(_seen(prompt), text).random(), tokens)
+
+    def _generation(self, request: Request) -> Generation:
+        greedy = request.sampling.temperature == 0
+        adapter = request.adapter.digest if request.adapter is not None else ""
+        seen = _seen(request.prompt)
+        draw = _draw(seen, adapter, "" if greedy else str(request.seed))
+        if self.script is not None:
+            text = self.script(request)
+        elif request.grammar is not None:
+            text = json.dumps(instance(request.grammar, draw))
+        else:
+            text = _free_text(seen, draw)
+        most = request.sampling.max_tokens
+        finished = _tokens(text) <= most
+        text = text if finished else text[: 4 * most]
+        written = min(_tokens(text), most)
+        logprob = -written * draw.random()
+        return Generation(
+            text, _tokens(seen), written, logprob, finish="stop" if finished else "length"
+        )
+
+
+def _seen(prompt: Prompt) -> str:
+    return "\n".join([*(message.content for message in prompt.messages), prompt.opening])
+
+
+def _tokens(text: str) -> int:
+    """Four characters are a token here."""
+    return max(1, -(-len(text) // 4))
+
+
+def _draw(*of: str) -> Random:
+    return Random(json_digest(of))
+
+
+def _free_text(seen: str, draw: Random) -> str:
+    tools = list(_tools_in(seen))
+    if not tools:
+        return f"No tool is on offer: {draw.choice(WORDS)}."
+    chosen = draw.choice(tools)
+    call = {"name": chosen["name"], "arguments": instance(chosen["parameters"], draw)}
+    if '"output"' not in seen:
+        return json.dumps([call])
+    return json.dumps({"input": f"Please see to {draw.choice(WORDS)} {draw.randrange(10_000)}.",
+                       "output": [call]})  # fmt: skip
+
+
+def _tools_in(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        if line.startswith("{"):
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict) and {"name", "parameters"} <= value.keys():
+                yield value
+
+
+def _adapter(job: TrainJob) -> Adapter:
+    pairs = [[_seen(prompt), target] for prompt, target in job.pairs]
+    recipe = job.recipe
+    digest = json_digest([pairs, repr(recipe), job.seed])
+    steps = len(job.pairs) * recipe.epochs
+    start = 1 + _draw(digest).random()
+    training = Training(
+        losses=tuple(start / (step + 1) for step in range(steps)),
+        learning_rates=tuple(recipe.learning_rate * (1 - step / steps) for step in range(steps)),
+        seconds=0.0,
+        tokens=recipe.epochs * sum(_tokens(prompt) + _tokens(target) for prompt, target in pairs),
+    )
+    config: dict[str, JSON] = {
+        "peft_type": "LORA",
+        "r": recipe.rank,
+        "lora_alpha": recipe.alpha,
+    }
+    if recipe.active_from == "user_turn":
+        config[_INVOCATION] = [0]
+    return Adapter(_safetensors(digest.encode()), config, training)
+
+
+def _safetensors(data: bytes) -> bytes:
+    """A file in that format with one tensor of bytes."""
+    tensor = {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}
+    header = json.dumps({"fake": tensor}).encode()
+    return len(header).to_bytes(8, "little") + header + data

@@ -1,0 +1,108 @@
+"""What can be wrong with a stage's result for one task: types, ranges, and calls to the tools."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ttsi.types import (
+    Adapter,
+    Completion,
+    Demonstrations,
+    Estimate,
+    Example,
+    ParseStatus,
+    Task,
+    ToolCall,
+)
+from ttsi.validation import argument_faults
+
+
+def _estimate(made: Any, task: Task, result: Any) -> str:
+    if not isinstance(result, Estimate):
+        return f"{type(result).__name__} is no Estimate"
+    if not _number(result.confidence) or not 0 <= result.confidence <= 1:
+        return f"confidence {result.confidence!r} is no number from 0 to 1"
+    if type(result.uncertain) is not bool:
+        return f"uncertain is {type(result.uncertain).__name__}, not bool"
+    if not isinstance(result.scores, Mapping) or not all(map(_number, result.scores.values())):
+        return f"scores are not finite numbers by name: {result.scores!r}"
+    return ""
+
+
+def _examples(made: Any, task: Task, result: Any) -> str:
+    if not isinstance(result, list):
+        return f"{type(result).__name__} is no list of Examples"
+    most = getattr(made, "samples", None)
+    if isinstance(most, int) and len(result) > most:
+        return f"{len(result)} examples, and its option `samples` is {most}"
+    return next((fault for each in result if (fault := _example(task, each))), "")
+
+
+def _example(task: Task, example: Any) -> str:
+    if not isinstance(example, Example):
+        return f"{type(example).__name__} is no Example"
+    if example.task.tools != task.tools:
+        return "an example offers other tools than its task"
+    if not isinstance(example.task.input, str) or example.task.input in ("", task.input):
+        return "an example's input is empty, or the task's own"
+    if type(example.attempts) is not int or example.attempts < 1:
+        return f"attempts is {example.attempts!r}, not a count from 1"
+    if not isinstance(example.text, str):
+        return f"text is {type(example.text).__name__}, not str"
+    if not example.calls:
+        return "an example has no calls"
+    faults = _call_faults(example.calls)
+    if faults:
+        return faults
+    wrong = [fault for call in example.calls for fault in argument_faults(task.tools, call)]
+    return f"an example's calls are not valid for the tools: {wrong[0]}" if wrong else ""
+
+
+def _adaptation(made: Any, task: Task, result: Any) -> str:
+    if isinstance(result, Demonstrations):
+        for turn in result.turns:
+            if not isinstance(turn, tuple) or [*map(type, turn)] != [str, str]:
+                return f"a demonstration is not an (input, output) pair of texts: {turn!r}"
+        return "" if isinstance(result.turns, tuple) else "turns are not a tuple"
+    if not isinstance(result, Adapter):
+        return f"{type(result).__name__} is neither an Adapter nor Demonstrations"
+    if not isinstance(result.safetensors, bytes) or not isinstance(result.config, Mapping):
+        return "an adapter's safetensors must be bytes, and its config a mapping"
+    return ""
+
+
+def _completion(made: Any, task: Task, result: Any) -> str:
+    if not isinstance(result, Completion):
+        return f"{type(result).__name__} is no Completion"
+    if not isinstance(result.text, str) or not isinstance(result.status, ParseStatus):
+        return f"text must be a str and status a ParseStatus: {result.text!r}, {result.status!r}"
+    for name in ("prompt_tokens", "completion_tokens"):
+        count = getattr(result, name)
+        if type(count) is not int or count < 0:
+            return f"{name} is {count!r}, not a count"
+    if not _number(result.logprob):
+        return f"logprob {result.logprob!r} is not a finite number"
+    if result.calls and result.status is not ParseStatus.OK:
+        return f"there are calls though the status is {result.status.value}"
+    return _call_faults(result.calls)
+
+
+def _call_faults(calls: Any) -> str:
+    if not isinstance(calls, tuple) or not all(isinstance(call, ToolCall) for call in calls):
+        return f"calls are not a tuple of ToolCalls: {calls!r}"
+    return ""
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, float | int) and type(value) is not bool and math.isfinite(value)
+
+
+FAULTS_OF: dict[str, Callable[[Any, Task, Any], str]] = {
+    "estimators": _estimate,
+    "generators": _examples,
+    "learners": _adaptation,
+    "inference": _completion,
+}
+"""By kind: what is wrong with the result of (instance, task, result); "" where nothing is."""
