@@ -77,7 +77,7 @@ class _Parser(argparse.ArgumentParser):
 
 class _TopParser(_Parser):
     def format_help(self) -> str:
-        return _HELP.format(verbs="\n".join(f"  {verb:<11} {does}" for verb, does in VERBS.items()))
+        return _HELP.format(verbs="\n".join(f"  {verb:<15} {does}" for verb, does in VERBS.items()))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

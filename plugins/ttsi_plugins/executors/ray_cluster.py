@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import random
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,18 +34,19 @@ def cluster(address: str | None) -> Iterator[None]:
 
     Raises RunError where there is none.
     """
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    import ray
+    with _put_back():
+        for name, value in _SETTINGS.items():
+            os.environ.setdefault(name, value)
+        import ray
 
-    if ray.is_initialized():
-        yield
-        return
-    try:
-        _connect(address or os.environ.get("RAY_ADDRESS") or "local")
-        yield
-    finally:
-        ray.shutdown()
+        if ray.is_initialized():
+            yield
+            return
+        try:
+            _connect(address or os.environ.get("RAY_ADDRESS") or "local")
+            yield
+        finally:
+            ray.shutdown()
 
 
 def room(workers: int, num_cpus: float, num_gpus: float) -> int:
@@ -70,6 +74,21 @@ def room(workers: int, num_cpus: float, num_gpus: float) -> int:
             cure="Ask for less (num_cpus, num_gpus), or add a machine that has it.",
         )
     return min(workers, sum(rooms))
+
+
+@contextmanager
+def _put_back() -> Iterator[None]:
+    """Ray leaves environment variables, a handler of SIGTERM, and draws from `random`."""
+    environment, draws = dict(os.environ), random.getstate()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        random.setstate(draws)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def in_short(error: Exception) -> str:
