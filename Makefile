@@ -5,11 +5,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: quickstart install test docs clean help
+.PHONY: quickstart install test test-vllm docs clean help
 
 help:
 	@echo "make quickstart   install into $(VENV), run TT-SI on the embedded model, show the result"
 	@echo "make test         all that CI runs: tests, lint, import laws, docs (through tox)"
+	@echo "make test-vllm    the engine vllm and vLLM's server as a teacher, on a CPU"
 	@echo "make docs         write the generated parts of docs/ again"
 	@echo "make clean        remove $(VENV), .tox and caches; runs/ is kept"
 
@@ -32,6 +33,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 test: $(VENV)/.tox-installed
 	$(BIN)/tox run
+
+test-vllm: $(VENV)/.tox-installed
+	$(BIN)/tox run -e vllm
 
 $(VENV)/.tox-installed:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,8 +1,7 @@
 """Plots of docs/results.md: `python docs/plots.py LABEL=RUN...`, from runs' folders.
 
 Accuracy and change of all the runs, and what the report of the first one shows, are written as
-docs/results/plots/NAME.svg. They need the records of the runs, which are not kept in the repository,
-so this is run by whoever makes the runs.
+docs/results/plots/NAME.svg. They need the records of the runs: those of a submission will do.
 """
 
 from __future__ import annotations

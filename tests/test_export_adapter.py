@@ -1,52 +1,24 @@
-"""Adapters made again from their records: the same bytes, what PEFT makes of them, what is refused.
+"""Adapters made again from their records: the same bytes, and what is refused.
 
-With a scripted engine for everything that can go wrong, and the embedded model for what is right.
+With a scripted engine; test_export_peft.py has the embedded model.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from exports import export, record_of, run
 
-import ttsi
-from ttsi.cli import main
 from ttsi.digests import file_digest
 from ttsi.journal import read
-from ttsi.types import Adapter, Prompt, Record, TrainJob
+from ttsi.types import Adapter, Prompt, TrainJob
 from ttsi_fakes import ScriptedEngine
 
 FILES = {"adapter_model.safetensors", "adapter_config.json", "README.md", "receipt.json"}
-
-
-def spec(**changed: Any) -> dict[str, Any]:
-    return {
-        "name": "scripted",
-        "model": {"id": "scripted"},
-        "engine": "ttsi-fakes/scripted",
-        "benchmark": {"name": "ttsi-fakes/rows", "rows": 5},
-        "estimator": "always",
-        "inference": {"name": "direct", "decoding": "greedy"},
-        "executor": {"name": "local", "wave": 2},
-    } | changed
-
-
-def run(out: Path, **changed: Any) -> Path:
-    (cell,) = ttsi.evaluate(spec(**changed), out=out)
-    return cell.folder
-
-
-def record_of(folder: Path, sample: str) -> Record:
-    records = read(folder / "seed-0" / "samples.jsonl")
-    return next(record for record in records if record.id == sample)
-
-
-def export(folder: Path, sample: str, to: Path, *words: str) -> int:
-    return main(["export-adapter", str(folder), sample, str(to), *words])
 
 
 def edit(folder: Path, sample: str, change: Callable[[dict[str, Any]], object]) -> None:
@@ -307,99 +279,3 @@ def test_another_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
     results["engines"][0]["weights_digest"] = "sha256:0"
     path.write_text(json.dumps(results))
     refused(4, "weights", folder, "rows/1", capsys)
-
-
-# ---------------------------------------------------------------- a real model
-
-
-REAL: dict[str, dict[str, Any]] = {
-    # Two samples side by side, and no more than an adapter needs.
-    "start": {
-        "benchmark": {"name": "quickstart", "limit": 2},
-        "baseline": False,
-        "learner": {"name": "lora_sft"},
-    },
-    # One sample whose prompt is read before: by the estimator, and for the base answer.
-    "user_turn": {
-        "benchmark": {"name": "quickstart", "limit": 1},
-        "estimator": {"name": "rss_margin", "threshold": 1},
-        "learner": {"name": "lora_sft", "target": "as_answered", "active_from": "user_turn"},
-    },
-}
-
-
-@pytest.fixture(scope="module", params=REAL)
-def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the embedded model."""
-    document = {
-        "name": request.param,
-        "model": {"id": "smollm2-135m", "dtype": "float32"},
-        "engine": {"name": "transformers", "device": "cpu"},
-        "generator": {
-            "name": "self",
-            "prompt": "seed_first",
-            "format": "json",
-            "attempts": 2,
-            "at_once": 1,
-            "max_calls": 1,
-            "max_tokens": 64,
-        },
-        "inference": {
-            "name": "direct",
-            "format": "tool_calls",
-            "decoding": "greedy",
-            "max_tokens": 16,
-        },
-        "executor": {"name": "local", "wave": 2},
-    }
-    return run(tmp_path_factory.mktemp(request.param), **document, **REAL[request.param])
-
-
-@pytest.mark.model
-def test_a_real_adapter_is_the_same_and_peft_answers_by_it(real: Path, tmp_path: Path) -> None:
-    records = list(read(real / "seed-0" / "samples.jsonl"))
-    record = next(each for each in records if each.adapted)
-    assert export(real, record.id, tmp_path / "out") == 0
-    receipt = json.loads((tmp_path / "out" / "receipt.json").read_text())
-    assert receipt["equal"] is True
-    assert record.receipt is not None
-    weights = tmp_path / "out" / "adapter_model.safetensors"
-    assert file_digest(weights) == record.receipt["digest"]
-    activated = real.name.startswith("user_turn")
-    same_in_peft(tmp_path / "out", real, record.id, activated=activated)
-
-
-def same_in_peft(folder: Path, real: Path, sample: str, *, activated: bool) -> None:
-    """Logits of the sample's own prompt: ours by the engine's bank, theirs by PEFT's model."""
-    import peft
-    import torch
-    from engines import shared_engine
-    from transformers import AutoModelForCausalLM
-
-    from ttsi.runs import open_run
-    from ttsi_plugins.engines.transformers import lora
-    from ttsi_plugins.engines.transformers.passes import NO_PAST, Row, Rows
-
-    runtime = shared_engine()._runtime()
-    task = open_run(real).samples[sample].task
-    ids = runtime.tokens.prompt(Prompt(task.messages))
-    config = json.loads((folder / "adapter_config.json").read_text())
-    assert bool(config["alora_invocation_tokens"]) is activated
-    start = lora.begins(config, ids)
-    assert start is not None
-    assert (start > 0) is activated
-    text = torch.tensor([ids])
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PEFT warns of its own affairs
-        base = AutoModelForCausalLM.from_pretrained(runtime.loaded.folder, dtype=torch.float32)
-        plain = base(input_ids=text).logits[0]
-        theirs = peft.PeftModel.from_pretrained(base, folder)(input_ids=text).logits[0]
-        past = runtime.reader.past(ids[:start]) if start else NO_PAST
-        places = torch.arange(start, len(ids))
-        with runtime.bank.on(runtime.bank.load([lora.read(folder)])):
-            plan = Rows([Row(len(ids) - start, past)])
-            ours = runtime.network.run(text[:, start:], places[None], plan, places - start)
-    assert torch.equal(theirs[:start], plain[:start])
-    scale = theirs[start:].norm()
-    assert (ours - theirs[start:]).norm() <= 1e-5 * scale
-    assert (theirs[start:] - plain[start:]).norm() > 1e-3 * scale

@@ -1,0 +1,109 @@
+"""Adapters on their way to vLLM, which loads them from folders only.
+
+They travel by shared memory and are gone after the call. vLLM tells the keys and values that it
+has cached apart by an adapter's name and path, and the weights that it holds by its number. So
+name, path and number are new for every adapter of every call: with an old one it would answer from
+what another adapter has left.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Protocol
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
+from vllm.lora.request import LoRARequest
+
+from ttsi.digests import json_digest
+from ttsi.types import Adapter
+from ttsi_plugins.engines.transformers import lora
+
+_SHARED = Path("/dev/shm")
+# What this process has made begins with it, and nothing else does.
+_PREFIX = f"ttsi-adapters-{secrets.token_hex(8)}-"
+_numbers = itertools.count(1)
+
+
+class Holder(Protocol):
+    """Who adapters are handed to."""
+
+    def add_adapter(self, adapter: LoRARequest) -> None: ...
+
+    def remove_adapter(self, adapter: LoRARequest) -> None: ...
+
+
+@contextmanager
+def handed_over(
+    adapters: Sequence[Adapter | None], holder: Holder
+) -> Iterator[list[LoRARequest | None]]:
+    """What vLLM knows each of `adapters` by, while the block runs; equal ones are handed over once.
+
+    After it the holder has none of them, and their files are gone.
+    """
+    keys = [None if adapter is None else _key(adapter) for adapter in adapters]
+    distinct = {
+        key: adapter
+        for key, adapter in zip(keys, adapters, strict=True)
+        if key is not None and adapter is not None
+    }
+    size = sum(len(adapter.safetensors) for adapter in distinct.values())
+    with TemporaryDirectory(prefix=_PREFIX, dir=_home(size)) as folder:
+        requests: dict[tuple[str, str], LoRARequest] = {}
+        try:
+            for key, adapter in distinct.items():
+                request = named(Path(folder))
+                lora.export(adapter, Path(request.lora_path))
+                holder.add_adapter(request)
+                requests[key] = request
+            yield [None if key is None else requests[key] for key in keys]
+        finally:
+            for request in requests.values():
+                holder.remove_adapter(request)
+
+
+def named(folder: Path) -> LoRARequest:
+    """A name, a number and a path under `folder` that this process has never used."""
+    number = next(_numbers)
+    name = f"ttsi-{os.getpid()}-{number}"
+    return LoRARequest(name, number, str(folder / name))
+
+
+def places() -> list[Path]:
+    """How the paths of all that `handed_over` makes begin."""
+    return [Path(home) / _PREFIX for home in (_SHARED, gettempdir())]
+
+
+def layers(folder: Path) -> list[str]:
+    """Names of the layers that adapters act on: the model's linear ones but the head.
+
+    vLLM would put its own before the head too, and with them cannot tell a prompt's likelihood.
+    """
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    head = model.get_output_embeddings()
+    modules = model.named_modules()
+    linear = {name for name, part in modules if isinstance(part, nn.Linear) and part is not head}
+    return sorted({name.rpartition(".")[2] for name in linear})
+
+
+def _key(adapter: Adapter) -> tuple[str, str]:
+    """Adapters of equal weights may differ in their scale, which the config says."""
+    return adapter.digest, json_digest(dict(adapter.config))
+
+
+def _home(size: int) -> Path | None:
+    """Shared memory where it has room twice over (containers often have 64 MiB), else None: the
+    folder for temporary files."""
+    if _SHARED.is_dir() and os.access(_SHARED, os.W_OK):
+        return _SHARED if shutil.disk_usage(_SHARED).free > 2 * size else None
+    return None

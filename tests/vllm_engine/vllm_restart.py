@@ -1,0 +1,23 @@
+"""vLLM's death costs the call in which it is found out, and no more."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+from cases import greedy, seal_tasks
+
+from ttsi.errors import EngineError
+from ttsi_plugins.engines.vllm import VllmEngine
+
+
+def test_after_its_death_the_next_call_starts_another(engine: VllmEngine) -> None:
+    asked = [greedy(task) for task in seal_tasks(1)]
+    before = engine.generate(asked)
+    started = psutil.Process().children(recursive=True)
+    children = [each for each in started if each.name().startswith("VLLM")]
+    worker = max(children, key=lambda each: each.memory_info().rss)
+    worker.kill()
+    with pytest.raises(EngineError, match="died while generating"):
+        engine.generate(asked)
+    assert psutil.wait_procs(children, timeout=60)[1] == []
+    assert engine.generate(asked) == before
