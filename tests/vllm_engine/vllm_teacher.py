@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from model_server import served
 from teacher_server import KEY_ENV, surroundings, teacher
 
 from ttsi.metering import charging
@@ -30,40 +25,15 @@ ATTEMPTS, LENGTH = 3, 160
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of the embedded model, ready to answer; it is stopped at the end."""
     folder = weights.resolve({"id": "smollm2-135m", "dtype": "float32"})
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     # What `vllm serve` runs; the command itself asks for the version of a package called vllm.
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", NAME]
-    command += ["--dtype", "float32", "--max-model-len", "4096", "--enforce-eager"]
+    command += ["--served-model-name", NAME, "--dtype", "float32"]
+    command += ["--max-model-len", "4096", "--enforce-eager"]
     log = tmp_path_factory.mktemp("serve") / "log"
-    settings = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, env={**os.environ, **settings}, stdout=out, stderr=subprocess.STDOUT
-        )
-    try:
-        wait_until_ready(f"http://127.0.0.1:{port}/health", process, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(timeout=PATIENCE)
-
-
-def wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + PATIENCE
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while time.monotonic() < until:
-        assert process.poll() is None, log.read_text()
-        try:
-            with direct.open(address, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    pytest.fail(f"the server is not ready after {PATIENCE} s:\n{log.read_text()}")
+    settings = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    with served(command, log, patience=PATIENCE, **settings) as address:
+        yield address
 
 
 def test_vllms_server_writes_examples(

@@ -7,21 +7,16 @@ reached from `load`, so that naming the engine in a spec costs nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ttsi.errors import MissingAsset
 from ttsi.options import option
-from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, TrainJob
+from ttsi_plugins.engines._deferred import Deferred
+from ttsi_plugins.engines.transformers import TransformersEngine
 
 if TYPE_CHECKING:
     from .engine import Runtime
-
-_PACKAGES = {
-    *("accelerate", "gguf", "peft", "psutil", "safetensors", "torch", "transformers", "vllm"),
-    *("xgrammar",),
-}
 
 # What vLLM reads from the environment: no reports to its makers, warnings only, and processes of
 # its own that begin afresh, since a fork of one with threads and a CUDA context in it can hang.
@@ -34,7 +29,7 @@ _SETTINGS = {
 
 
 @dataclass(eq=False)
-class VllmEngine:
+class VllmEngine(Deferred):
     """Writes by vLLM, all requests of a call at once; scores and learns by the transformers engine.
 
     Both hold the same weights on the device for which the installed vLLM is built. Adapters that
@@ -47,6 +42,10 @@ class VllmEngine:
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {"loglikelihood", "generate", "grammar", "adapters", "train"}
     )
+
+    name: ClassVar[str] = "vllm"
+    packages: ClassVar[frozenset[str]] = TransformersEngine.packages | {"vllm"}
+    cure: ClassVar[str] = "pip install 'ttsi[vllm]'; docs/gpu.md has it for a CPU too."
 
     model: Mapping[str, Any]
     gpu_memory_utilization: float = option(
@@ -79,58 +78,10 @@ class VllmEngine:
     on_progress: Callable[[int, int], None] | None = None
     _loaded: Runtime | None = field(default=None, init=False, repr=False)
 
-    def load(self) -> None:
-        """Start vLLM, then bring the weights into memory beside it. A second call does nothing."""
-        self._runtime()
+    def _start(self) -> Runtime:
+        """Start vLLM, then bring the weights into memory beside it."""
+        for name, value in _SETTINGS.items():
+            os.environ.setdefault(name, value)
+        from .engine import Runtime
 
-    def loglikelihoods(
-        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
-    ) -> list[list[Likelihood]]:
-        return self._runtime().loglikelihoods(prompts, continuations, self._report)
-
-    def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        return self._runtime().generate(requests, self._report)
-
-    def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
-        return self._runtime().train(jobs, self._report)
-
-    def digest(self) -> str:
-        """Of the weights that score and learn. vLLM's are read from the same files, and adapters
-        never touch them."""
-        return self._runtime().digest()
-
-    def describe(self) -> dict[str, JSON]:
-        return self._runtime().describe()
-
-    def forget(self) -> None:
-        """Drop cached prefixes and adapters; results do not change."""
-        if self._loaded is not None:
-            self._loaded.forget()
-
-    def close(self) -> None:
-        """End vLLM's processes and free the weights. The next call loads them again."""
-        if self._loaded is not None:
-            self._loaded.close()
-            self._loaded = None
-
-    def _runtime(self) -> Runtime:
-        if self._loaded is None:
-            for name, value in _SETTINGS.items():
-                os.environ.setdefault(name, value)
-            try:
-                from .engine import Runtime
-            except ModuleNotFoundError as error:
-                package = (error.name or "").partition(".")[0]
-                if package not in _PACKAGES:
-                    raise
-                raise MissingAsset(
-                    f"The vllm engine needs the package {package!r}.",
-                    where="engine vllm",
-                    cure="pip install 'ttsi[vllm]'; docs/gpu.md has it for a CPU too.",
-                ) from error
-            self._loaded = Runtime.load(self)
-        return self._loaded
-
-    def _report(self, done: int, total: int) -> None:
-        if self.on_progress is not None:
-            self.on_progress(done, total)
+        return Runtime.load(self)

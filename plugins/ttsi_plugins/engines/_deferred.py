@@ -1,0 +1,87 @@
+"""Engines that are cheap until they are called: options now, packages and weights later."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from ttsi.errors import MissingAsset
+from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, TrainJob
+
+
+class Deferred(ABC):
+    """The calls of `ttsi.protocols.Engine`, handed on to a runtime that the first one starts.
+
+    `name` is the engine's, `packages` what its runtime imports, `cure` how one gets them. Raises
+    MissingAsset from the first call where one of the packages is not there.
+    """
+
+    name: ClassVar[str]
+    packages: ClassVar[frozenset[str]]
+    cure: ClassVar[str]
+
+    on_progress: Callable[[int, int], None] | None
+    _loaded: Any
+
+    @abstractmethod
+    def _start(self) -> Any:
+        """Import the runtime's module, and load."""
+
+    def load(self) -> None:
+        """Bring the weights into memory. A second call does nothing."""
+        self._runtime()
+
+    def loglikelihoods(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
+    ) -> list[list[Likelihood]]:
+        found: list[list[Likelihood]] = self._runtime().loglikelihoods(
+            prompts, continuations, self._report
+        )
+        return found
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        made: list[Generation] = self._runtime().generate(requests, self._report)
+        return made
+
+    def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
+        made: list[Adapter] = self._runtime().train(jobs, self._report)
+        return made
+
+    def digest(self) -> str:
+        """Of the weights that score and learn."""
+        return str(self._runtime().digest())
+
+    def describe(self) -> dict[str, JSON]:
+        said: dict[str, JSON] = self._runtime().describe()
+        return said
+
+    def forget(self) -> None:
+        """Drop cached prefixes and adapters; results do not change."""
+        if self._loaded is not None:
+            self._loaded.forget()
+
+    def close(self) -> None:
+        """Free the weights. The next call loads them again."""
+        if self._loaded is not None:
+            self._loaded.close()
+            self._loaded = None
+
+    def _runtime(self) -> Any:
+        if self._loaded is None:
+            try:
+                self._loaded = self._start()
+            except ModuleNotFoundError as error:
+                package = (error.name or "").partition(".")[0]
+                if package not in self.packages:
+                    raise
+                raise MissingAsset(
+                    f"The {self.name} engine needs the package {package!r}.",
+                    where=f"engine {self.name}",
+                    cure=self.cure,
+                ) from error
+        return self._loaded
+
+    def _report(self, done: int, total: int) -> None:
+        if self.on_progress is not None:
+            self.on_progress(done, total)
