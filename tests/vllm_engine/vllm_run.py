@@ -76,6 +76,8 @@ def test_a_whole_run_that_is_killed_and_resumed(tmp_path: Path) -> None:
     children = psutil.Process(killed.pid).children(recursive=True)
     killed.kill()
     killed.wait()
+    assert killed.stdout is not None
+    killed.stdout.close()
     assert len(children) > 1
     assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []
     assert set(Path("/dev/shm").glob("ttsi-adapters-*")) == before
