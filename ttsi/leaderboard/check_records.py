@@ -192,4 +192,5 @@ def _as_written(calls: Sequence[Any]) -> str:
 
 
 def _verdict(score: Score) -> str:
-    return score.reason.value if score.reason else "correct" if score.correct else "wrong"
+    side = "right" if score.correct else "wrong"
+    return f"{side} ({score.reason.value})" if score.reason else side
