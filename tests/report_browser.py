@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ for (const each of document.querySelectorAll("details")) {
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = os.environ.get("TTSI_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     with sync_playwright() as playwright:
@@ -66,26 +67,39 @@ class Watched:
         return self.page.locator(".sample:visible").count()
 
 
+@contextmanager
+def quiet(
+    browser: Browser, path: Path, size: tuple[int, int], scheme: str, opening: str
+) -> Iterator[Page]:
+    """The page at a size and in a scheme, parts of it opened by the script `opening`.
+
+    It fits before and after; at the end it has complained of nothing and asked for nothing.
+    """
+    width, height = size
+    page = browser.new_page(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    watched = Watched(page, path)
+    assert watched.overflow() <= 0
+    page.evaluate(opening)
+    assert watched.overflow() <= 0
+    yield page
+    assert watched.complaints == []
+    requests = [url for url in watched.requests if not url.startswith("data:")]
+    assert requests == [path.as_uri()]
+    assert page.evaluate("window.hacked") is None
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", CASES)
 def test_a_page_is_quiet_and_fits(
     browser: Browser, reports: dict[str, Path], name: str, size: str, scheme: str
 ) -> None:
-    width, height = SIZES[size]
-    page = browser.new_page(
-        viewport={"width": width, "height": height},
-        color_scheme="dark" if scheme == "dark" else "light",
-    )
-    watched = Watched(page, reports[name])
-    assert watched.overflow() <= 0
-    page.evaluate(OPEN_ALL)
-    assert watched.overflow() <= 0
-    assert watched.complaints == []
-    requests = [url for url in watched.requests if not url.startswith("data:")]
-    assert requests == [reports[name].as_uri()]
-    assert page.evaluate("window.hacked") is None
-    page.close()
+    with quiet(browser, reports[name], SIZES[size], scheme, OPEN_ALL):
+        pass
 
 
 def test_samples_are_filtered_and_found(browser: Browser, reports: dict[str, Path]) -> None:
