@@ -49,11 +49,11 @@ class Assembly:
     adapt: bool = True
 
     def __call__(self, watcher: Watcher | None = None) -> Pipeline:
-        engine, stages = _engine(self.spec), _stages(self.spec)
-        _check_needs(self.spec, engine, stages)
+        made, parts = engine(self.spec), stages(self.spec)
+        _check_needs(self.spec, made, parts)
         return Pipeline(
-            stages,
-            engine,
+            parts,
+            made,
             seed=self.seed,
             baseline=self.spec.baseline,
             watcher=watcher,
@@ -72,7 +72,7 @@ def check(spec: Spec) -> None:
     """
     benchmark(spec)
     executor(spec)
-    _check_needs(spec, _engine(spec), _stages(spec))
+    _check_needs(spec, engine(spec), stages(spec))
 
 
 def training_rows(spec: Spec) -> list[Sample]:
@@ -99,7 +99,8 @@ def plugins_used(spec: Spec) -> dict[str, JSON]:
     return used
 
 
-def _stages(spec: Spec) -> Stages:
+def stages(spec: Spec) -> Stages:
+    """Every stage that `spec` names, and its scorer."""
     learner = _make("learner", spec.learner)
     if getattr(learner, "needs_train", False):
         learner.teach(partial(training_rows, spec))
@@ -112,9 +113,12 @@ def _stages(spec: Spec) -> Stages:
     )
 
 
-def _engine(spec: Spec) -> Engine:
+def engine(spec: Spec, options: Mapping[str, JSON] | None = None) -> Engine:
+    """The engine that `spec` names, its weights not loaded; `options` in place of the spec's."""
     factory: Any = registry.load("engines", spec.engine.name)
-    made: Engine = factory(dict(spec.model), **spec.engine.options)
+    made: Engine = factory(
+        dict(spec.model), **(spec.engine.options if options is None else options)
+    )
     return made
 
 

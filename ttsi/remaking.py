@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
-from ttsi import assemble, registry
+from ttsi import assemble
 from ttsi.errors import EngineError, VerificationError
-from ttsi.protocols import Engine, Learner
+from ttsi.protocols import Engine
 from ttsi.runs import Run, SeedRun
 from ttsi.spec import Spec, load_spec
 from ttsi.types import JSON, Adapter, Example, Record, Task
@@ -80,9 +79,8 @@ class _Bench:
 
     def __init__(self, run: Run, found: SeedRun, spec: Spec) -> None:
         self.run, self.spec, self.seed = run, spec, found.seed
-        factory: Any = registry.load("engines", spec.engine.name)
-        self.engine: Engine = factory(dict(spec.model), **_engine_options(spec, found))
-        self.learner = _learner(spec)
+        self.engine = assemble.engine(spec, _engine_options(spec, found))
+        self.stages = assemble.stages(spec)
 
     def forget(self) -> None:
         """Lose what the engine has read."""
@@ -103,13 +101,9 @@ class _Bench:
 
     def _read(self, wave: Sequence[Record]) -> None:
         """Estimates and base answers once more, for what the engine reads to make them."""
-        estimator: Any = registry.load("estimators", self.spec.estimator.name)
-        inference: Any = registry.load("inference", self.spec.inference.name)
-        made = estimator(**self.spec.estimator.options)
-        made.estimate(self._tasks(wave), self.engine, self.seed)
+        self.stages.estimator.estimate(self._tasks(wave), self.engine, self.seed)
         tasks = self._tasks([each for each in wave if each.base is not None])
-        answering = inference(**self.spec.inference.options)
-        answering.answer(tasks, [None] * len(tasks), self.engine, self.seed)
+        self.stages.inference.answer(tasks, [None] * len(tasks), self.engine, self.seed)
 
     def _learn(self, together: Sequence[Record]) -> Sequence[Any]:
         tasks = self._tasks(together)
@@ -118,7 +112,7 @@ class _Bench:
             for record, task in zip(together, tasks, strict=True)
         ]
         base = [record.base for record in together]
-        return self.learner.learn(tasks, examples, base, self.engine, self.seed)
+        return self.stages.learner.learn(tasks, examples, base, self.engine, self.seed)
 
     def _tasks(self, records: Sequence[Record]) -> list[Task]:
         return [self.run.samples[record.id].task for record in records]
@@ -132,15 +126,6 @@ def _engine_options(spec: Spec, found: SeedRun) -> dict[str, JSON]:
     told: Mapping[str, JSON] = next(iter(found.results.get("engines", ())), {})
     options = spec.engine.options.items()
     return {name: told.get(name) if value is None else value for name, value in options}
-
-
-def _learner(spec: Spec) -> Learner:
-    factory: Any = registry.load("learners", spec.learner.name)
-    made: Any = factory(**spec.learner.options)
-    if getattr(made, "needs_train", False):
-        made.teach(partial(assemble.training_rows, spec))
-    learner: Learner = made
-    return learner
 
 
 def _whole(example: Example, task: Task) -> Example:
