@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from ttsi.scoring.literals import MAX_DEPTH, MAX_DIGITS
+from ttsi.scoring.literals import MAX_DEPTH
+from ttsi.scoring.numbers import MAX_DIGITS
 from ttsi.scoring.parse import calls_of, parse_calls
 from ttsi.types import ParseStatus, ToolCall
 

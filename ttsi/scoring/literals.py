@@ -13,15 +13,14 @@ A surrogate that has no partner becomes U+FFFD: every string read can be encoded
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from dataclasses import dataclass, field
 
+from ttsi.scoring.numbers import read_number
 from ttsi.types import JSON
 
 MAX_DEPTH = 64
-MAX_DIGITS = 400
 
 _SPACE = re.compile(r"\s*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -29,8 +28,8 @@ _LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
 _WORD = re.compile(r"[+-]?[A-Za-z_]\w*")
 _STRING_STOP = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]")}
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
+_CLOSERS = {"[": "]", "{": "}", "(": ")"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_BALANCE = re.compile(r'[\[\]{}"]')
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None}
 _NOT_FINITE = frozenset({"NaN", "nan", "Infinity", "inf"})
 _SIMPLE_ESCAPES = {
@@ -57,20 +56,24 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """No complete value: it went wrong at `at`, with `depth` brackets open there."""
+    """No complete value: it went wrong at `at`.
+
+    `cut_key` is the beginning of an object's first key where the text ends inside it, else None.
+    """
 
     at: int
-    depth: int
     too_deep: bool
     keys: frozenset[str]
+    cut_key: str | None
 
 
 class _FaultError(Exception):
     """The text at `at` does not go on as a value does."""
 
-    def __init__(self, at: int, too_deep: bool = False) -> None:
+    def __init__(self, at: int, *, too_deep: bool = False, reach: int | None = None) -> None:
         super().__init__(at)
         self.at, self.too_deep = at, too_deep
+        self.reach = at if reach is None else reach
 
 
 @dataclass(slots=True)
@@ -80,6 +83,7 @@ class _Open:
     holds: list[JSON] | dict[str, JSON]
     closer: str
     key: str | None = None
+    comma: bool = False
 
 
 @dataclass(slots=True)
@@ -87,14 +91,20 @@ class _State:
     stack: list[_Open] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     sound: bool = True
+    openers: tuple[str, ...] = ("[", "{")
 
 
 class Reader:
-    """Reads values at given places of one text. `visited`: characters looked at so far."""
+    """Reads values at given places of one text.
+
+    `visited`: characters looked at so far. `reach`: how far the last reading had looked when it
+    failed; 0 if it did not.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.visited = 0
+        self.reach = 0
 
     def read(self, start: int) -> Value | Broken:
         """The value that begins with the `[` or `{` at `start`."""
@@ -102,8 +112,26 @@ class Reader:
         try:
             end, value = self._container(start, state)
         except _FaultError as fault:
-            return Broken(fault.at, len(state.stack), fault.too_deep, frozenset(state.keys))
+            self.reach = fault.reach
+            keys = frozenset(state.keys)
+            return Broken(fault.at, fault.too_deep, keys, self._cut_key(fault, state))
+        self.reach = 0
         return Value(value, start, end, state.sound, frozenset(state.keys))
+
+    def read_python(self, start: int) -> Value | None:
+        """Any sound literal of Python at `start`: also a text, a number, a word or a tuple.
+
+        A tuple is the list of its items, and (1) is 1, as in Python.
+        """
+        state = _State(openers=("[", "{", "("))
+        try:
+            read = self._container if self.text[start : start + 1] in _CLOSERS else self._scalar
+            end, value = read(start, state)
+        except _FaultError as fault:
+            self.reach = fault.reach
+            return None
+        self.reach = 0
+        return Value(value, start, end, True, frozenset(state.keys)) if state.sound else None
 
     def read_all(self) -> Value | None:
         """The sound value that the whole text is, but for white space around it; else None."""
@@ -118,20 +146,6 @@ class Reader:
     def skip_space(self, at: int) -> int:
         return self._matched(_SPACE, at) or at
 
-    def skip_balanced(self, at: int, depth: int) -> int:
-        """Where the brackets open at `at` are closed again; the text's end if they never are."""
-        while depth and (found := _BALANCE.search(self.text, at)):
-            self.visited += found.end() - at
-            char, at = found[0], found.end()
-            if char == '"':
-                at = self._string_end(found.start())
-            else:
-                depth += 1 if char in "[{" else -1
-        if depth:
-            self.visited += len(self.text) - at
-            return len(self.text)
-        return at
-
     def _container(self, at: int, state: _State) -> tuple[int, JSON]:
         at = self._open(at, state)
         while True:
@@ -140,12 +154,14 @@ class Reader:
             if self.text[at : at + 1] == top.closer and top.key is None:
                 at += 1
                 state.stack.pop()
+                one = top.closer == ")" and len(top.holds) == 1 and not top.comma
+                value = top.holds[0] if one else top.holds  # type: ignore[index]
                 if not state.stack:
-                    return at, top.holds
-                at = self._store(at, top.holds, state)
+                    return at, value
+                at = self._store(at, value, state)
             elif isinstance(top.holds, dict) and top.key is None:
                 at = self._key(at, top, state)
-            elif self.text[at : at + 1] in ("[", "{"):
+            elif self.text[at : at + 1] in state.openers:
                 at = self._open(at, state)
             else:
                 at, value = self._scalar(at, state)
@@ -154,8 +170,8 @@ class Reader:
     def _open(self, at: int, state: _State) -> int:
         if len(state.stack) == MAX_DEPTH:
             raise _FaultError(at, too_deep=True)
-        is_object = self.text[at] == "{"
-        state.stack.append(_Open({} if is_object else [], "}" if is_object else "]"))
+        opener = self.text[at]
+        state.stack.append(_Open({} if opener == "{" else [], _CLOSERS[opener]))
         self.visited += 1
         return at + 1
 
@@ -172,6 +188,7 @@ class Reader:
         follows = self.text[at : at + 1]
         self.visited += 1
         if follows == ",":
+            top.comma = True
             return at + 1
         if follows == top.closer:
             return at
@@ -195,7 +212,7 @@ class Reader:
         if self.text[at : at + 1] in ('"', "'"):
             return self._string(at)
         if (end := self._matched(_NUMBER, at)) is not None:
-            number = _number(self.text[at:end]) if end - at <= MAX_DIGITS else None
+            number = read_number(self.text[at:end])
             if number is None and _LEADING_ZERO.match(self.text, at):
                 raise _FaultError(at)
             state.sound = state.sound and number is not None
@@ -212,7 +229,7 @@ class Reader:
     def _string(self, at: int) -> tuple[int, str]:
         end = self._string_end(at)
         if end > len(self.text):
-            raise _FaultError(at)
+            raise _FaultError(at, reach=len(self.text))
         raw = self.text[at + 1 : end - 1]
         if "\\" in raw:
             self.visited += len(raw)
@@ -239,22 +256,19 @@ class Reader:
         self.visited += min(end, len(self.text)) - at
         return end
 
+    def _cut_key(self, fault: _FaultError, state: _State) -> str | None:
+        top = state.stack[-1]
+        at_key = isinstance(top.holds, dict) and top.key is None
+        if not at_key or fault.reach < len(self.text) or top.holds:
+            return None
+        return self.text[fault.at + 1 :]
+
     def _matched(self, pattern: re.Pattern[str], at: int) -> int | None:
         found = pattern.match(self.text, at)
         if not found:
             return None
         self.visited += found.end() - at
         return found.end()
-
-
-def _number(literal: str) -> int | float | None:
-    """None for what is no number in either notation (007) or is not finite (1e999)."""
-    if _LEADING_ZERO.match(literal):
-        return None
-    if literal.lstrip("+-").isdigit():
-        return int(literal)
-    value = float(literal)
-    return value if math.isfinite(value) else None
 
 
 def _unescape(found: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ Applied to reference and prediction alike, so that two calls are equal if their 
 | number | a string that is a JSON number: "40.7". Not "007", "1,000", "NaN" or "1e999" |
 | integer | that, where it has no fraction: 3.0, "3.0" and 1e3. Not 3.5: nothing is truncated |
 | boolean | "true", "True", "false", "False". Not 1 or 0: a boolean is never a number |
-| string | a number, as its JSON text: 5 becomes "5" and 5.0 becomes "5.0". Not a boolean |
+| string | a number, as it was written: 5 becomes "5", 1.10 "1.10" and 1e3 "1e3". Not a boolean |
 | array, object | a string that holds one, in JSON or Python notation |
 
 A list of types and anyOf/oneOf: the first that the value has or can become. Else, and without a
@@ -23,7 +23,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ttsi.scoring import Switches
-from ttsi.scoring.literals import MAX_DIGITS, Reader
+from ttsi.scoring.literals import Reader
+from ttsi.scoring.numbers import MAX_DIGITS, number_text
 from ttsi.types import JSON
 
 EXACT_BELOW = 2**53
@@ -115,7 +116,7 @@ def _coerce(value: JSON, kind: object) -> JSON:
 def _text(value: JSON) -> JSON:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return _UNFIT
-    return repr(value)
+    return number_text(value)
 
 
 def _number(value: JSON) -> JSON:
