@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.errors import UsageError
-from ttsi.leaderboard import check_method, check_records, check_run, safe
+from ttsi.leaderboard import (
+    check_identity,
+    check_method,
+    check_records,
+    check_run,
+    check_sessions,
+    safe,
+)
 from ttsi.leaderboard.faults import UNAVAILABLE, Fault, Unsound, shown
 from ttsi.leaderboard.sources import Sources, sources
 from ttsi.leaderboard.submission import HEAD, SPEC, Seed, Submission, read
@@ -84,9 +91,9 @@ def _content_faults(submission: Submission, *, third_party: bool) -> list[Fault]
         faults.append(error.fault)
     faults += check_run.private_faults(submission)
     faults += check_run.date_faults(submission)
-    faults += check_run.weights_faults(submission.seeds)
+    faults += check_identity.identity_faults(submission)
     for seed in submission.seeds:
-        faults += check_run.environment_faults(seed)
+        faults += check_sessions.session_faults(seed)
         faults += check_run.results_faults(seed, found.revision if found else None)
         if found is not None:
             faults += _seed_faults(seed, found)

@@ -1,0 +1,137 @@
+"""What a run was, as it says, against everything else that says the same.
+
+What stands in one place only cannot be checked: leaderboards/CONTRIBUTING.md says what that is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+from ttsi.leaderboard.faults import Fault, shown
+from ttsi.leaderboard.same import differences
+from ttsi.leaderboard.submission import (
+    IDENTITY,
+    RESULTS,
+    SESSIONS,
+    SPEC,
+    Seed,
+    Submission,
+)
+from ttsi.registry import normalise
+from ttsi.spec import digest_of
+from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL
+from ttsi.types import JSON
+
+_RESTORE = "Restore the file from the run, or submit the run again."
+_AGAIN = "Run the spec again, without files of another run."
+_TOLD = 5
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+KNOWN_WEIGHTS = {
+    "float32": "sha256:74df870ae583aef62a04a9cb52188e3b67da72b4dfef9dcc3fc40fb7eee24da7",
+}
+"""Digests of the embedded model's weights as ttsi's own engines load it, by dtype."""
+
+
+def identity_faults(submission: Submission) -> Iterator[Fault]:
+    """Each seed's identity on its own, and all of them together."""
+    first = submission.seeds[0]
+    for seed in submission.seeds:
+        where = f"{seed.name}/{IDENTITY}"
+        for what in (*_contradictions(seed), *_plugins(seed), *_model(seed), *_day(seed)):
+            yield Fault("identity", where, what, _RESTORE)
+        for what in _engines(seed):
+            yield Fault("engine", where, what, _AGAIN)
+        told = differences(_shared(first.identity), _shared(seed.identity), "")
+        for pointer, other, own in list(told)[:_TOLD]:
+            what = f"{pointer} is {shown(own)}; in {first.name} it is {shown(other)}."
+            yield Fault("identity", where, what, "Submit runs of different identities one by one.")
+
+
+def _shared(identity: Mapping[str, Any]) -> dict[str, JSON]:
+    """What the seeds of a run have in common."""
+    return {key: value for key, value in identity.items() if key not in ("seed", "date")}
+
+
+def _contradictions(seed: Seed) -> Iterator[str]:
+    """Where other files of the seed say otherwise."""
+    identity, results = seed.identity, seed.results
+    for pointer, own, other in list(differences(identity, results["identity"], ""))[:_TOLD]:
+        yield f"{pointer} is {shown(own)}; {RESULTS} says {shown(other)}."
+    for key, wanted, source in (
+        ("spec_digest", digest_of(seed.spec, identity["ttsi"]), f"that of {SPEC}"),
+        ("revision", results["revision"], f"what {RESULTS} says"),
+        ("seed", seed.number, "the folder's name"),
+    ):
+        if identity[key] != wanted:
+            yield f"{key} is {shown(identity[key])}; {source} is {shown(wanted)}."
+
+
+def _plugins(seed: Seed) -> Iterator[str]:
+    """The plugins by the spec's names; those of ttsi have its version."""
+    for role in COMPONENTS:
+        plugin, name = seed.identity["plugins"][role], seed.spec[role]["name"]
+        package, slash, _ = name.partition("/")
+        builtin = {"name": name, "distribution": "ttsi", "version": seed.identity["ttsi"]}
+        if slash:
+            fits = plugin["name"] == name and normalise(plugin["distribution"]) == package
+        else:
+            fits = plugin == builtin
+        if not fits:
+            yield f"the {role} is {shown(plugin)}; by spec and version of ttsi it cannot be."
+
+
+def _model(seed: Seed) -> Iterator[str]:
+    """Weights, commit and dtype against the model that the spec names."""
+    model, engine = seed.spec["model"], seed.identity["engine"]
+    if model["dtype"] not in ("auto", engine["dtype"]):
+        yield f"dtype is {shown(engine['dtype'])}; the spec says {shown(model['dtype'])}."
+    if "/" in seed.spec["engine"]["name"]:
+        return  # What a third party's engine makes of an id and of weights is not known here.
+    commit = engine["model_revision"]
+    if model["id"] == DEFAULT_MODEL:
+        known = KNOWN_WEIGHTS.get(engine["dtype"])
+        if known and engine["weights_digest"] != known:
+            yield f"the weights are not those of {DEFAULT_MODEL}, whose digest is {known}."
+    elif _HUB_ID.fullmatch(model["id"]):
+        if commit is None:
+            yield f"has no model_revision: nothing says which commit of {shown(model['id'])} ran."
+        elif _COMMIT.fullmatch(model["revision"]) and commit != model["revision"]:
+            yield f"ran commit {shown(commit)}; the spec says {shown(model['revision'])}."
+
+
+def _day(seed: Seed) -> Iterator[str]:
+    """The date that a template may print: the spec's, or that of the run's start."""
+    said, wanted = seed.identity["date"], seed.spec["model"].get("date")
+    try:
+        day = date.fromisoformat(said)
+    except ValueError:
+        yield f"the date {shown(said)} is none."
+        return
+    if wanted is not None:
+        if said != wanted:
+            yield f"the date is {shown(said)}; the spec says {shown(wanted)}."
+        return
+    started = date.fromisoformat(seed.sessions[0]["started"][:10])
+    # Sessions have the time of UTC, and the date is one of where the run was.
+    if abs((day - started).days) > 1:
+        yield f"the date is {shown(said)}; by {SESSIONS} the run began on {started}."
+
+
+def _engines(seed: Seed) -> Iterator[str]:
+    """What the engines of every session said of themselves against the identity."""
+    identity = seed.identity["engine"]
+    wanted = {**identity, "weights_digest_after": identity["weights_digest"]}
+    told = [*seed.results["engines"]]
+    told += [engine for session in seed.sessions for engine in session["engines"] or ()]
+    for engine in told:
+        said = {**engine, "device": str(engine.get("device", "")).partition(":")[0]}
+        for key, value in wanted.items():
+            if engine.get(key) is not None and said[key] != value:
+                yield f"{key} is {shown(value)}; an engine said {shown(said[key])}."
+        if engine.get("model", seed.spec["model"]["id"]) != seed.spec["model"]["id"]:
+            yield f"an engine ran {shown(engine['model'])}; the spec names another model."
