@@ -213,7 +213,7 @@ EDITS: dict[str, tuple[str, Change, str]] = {
     "a session's samples": (SESSIONS, session("samples", 1), "session"),
     "a session that did not end": (SESSIONS, session("finished", None), "no-engine"),
     "a session's engines": (SESSIONS, _other_engine, "session"),
-    "the day": (IDENTITY, put("date", "2001-01-01"), "identity"),
+    "the day": (IDENTITY, put("date", "2999-01-01"), "identity"),
     "a day that is none": (IDENTITY, put("date", "2001-02-31"), "identity"),
     "the identity's seed": (IDENTITY, put("seed", 1), "identity"),
     "the identity's data": (IDENTITY, put("revision", json_digest("2")), "identity"),

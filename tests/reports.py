@@ -58,7 +58,7 @@ def _with_identity(folder: Path) -> None:
         "revision": results["revision"],
         "seed": results["seed"],
         "date": env["started"][:10],
-        "plugins": env.pop("plugins"),
+        "plugins": env["plugins"],
         "engine": {
             "weights_digest": engine["weights_digest"],
             "model_revision": None,
@@ -72,6 +72,7 @@ def _with_identity(folder: Path) -> None:
         "finished": results["finished"],
         "samples": results["samples"],
         "engines": [engine],
+        "warnings": ["the worker on 10.0.0.7 was lost"],
     }
     for name, value in (
         ("identity", identity),

@@ -145,8 +145,8 @@ def test_a_board_without_submissions_goes_and_other_files_stay(tmp_path: Path) -
     assert found == {"README.md", "index.html", f"{board.key}.json", *others}
     page = published(tmp_path, [])
     assert not (tmp_path / f"{board.key}.json").exists()
-    assert "There is no submission yet." in page.text
-    assert "No submission yet." in (tmp_path / "README.md").read_text()
+    assert "There is no submission yet under these rules." in page.text
+    assert "No submission yet under these rules." in (tmp_path / "README.md").read_text()
 
 
 # ---------------------------------------------------------------- from the folders

@@ -28,14 +28,16 @@ examples:
 """
 
 SUBMIT = """\
-What goes in: of each seed spec.resolved.json, env.json, results.json, and samples.jsonl without
-what must not be published (references, errors' messages, examples that repeat the benchmark).
-All is verified before it is put in place. leaderboards/CONTRIBUTING.md tells more.
+What goes in: of each seed spec.resolved.json, identity.json, results.json, and sessions.json and
+samples.jsonl without what must not be published (references, errors' messages, examples that repeat
+the benchmark). All is verified before it is put in place. A run that does not prove its weights, or
+has no base answers, is refused. leaderboards/CONTRIBUTING.md tells more.
 """
 
 VERIFY = """\
-Answers are parsed and scored again, metrics made again from the records, digests, receipts and
-schemas checked. Exit code: 0 all as they claim, 4 any is not, 5 data or a plugin is missing here.
+Answers are parsed and scored again, metrics made again from the records, digests, receipts, schemas
+and the run's identity checked. Exit code: 0 all as they claim, or none there; 4 any is not; 5 data
+or a plugin is missing here.
 """
 
 _THIRD_PARTY = "let benchmarks and scorers of installed third-party packages be loaded"
@@ -165,7 +167,7 @@ def _summary(verdicts: Iterable[Verdict]) -> str:
     given = list(verdicts)
     faulty = sum(not verdict.ok for verdict in given)
     if not given:
-        return "no submission there"
+        return "no submission there: nothing to verify"
     whole = f"{len(given)} looked at, {len(given) - faulty} verified"
     return f"{whole}, {faulty} faulty" if faulty else whole
 

@@ -70,5 +70,6 @@ def base_lacks(spec: Mapping[str, Any], records: Sequence[Record], seed: str) ->
         return
     lacking = [record.id for record in records if record.base is None and not record.error]
     if lacking:
-        what = f"{len(lacking)} samples have no base answer, first {lacking[0][:80]!a}."
+        some = f"{len(lacking)} of {len(records)} samples"
+        what = f"{some} have no base answer, first {lacking[0][:80]!a}."
         yield Fault("no-base", f"{seed}/samples.jsonl", what, _BASE)

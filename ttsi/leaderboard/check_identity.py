@@ -33,6 +33,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 KNOWN_WEIGHTS = {
     "float32": "sha256:74df870ae583aef62a04a9cb52188e3b67da72b4dfef9dcc3fc40fb7eee24da7",
+    "bfloat16": "sha256:c1112eab14bba5605415a7c692338b0edd859e0778501b52f25a0ad954f0c334",
+    "float16": "sha256:a43bd7cd6fba145d3dcb6654489a41b4e622de7617470e72047fddde09e9af08",
 }
 """Digests of the embedded model's weights as ttsi's own engines load it, by dtype."""
 
@@ -53,8 +55,13 @@ def identity_faults(submission: Submission) -> Iterator[Fault]:
 
 
 def _shared(identity: Mapping[str, Any]) -> dict[str, JSON]:
-    """What the seeds of a run have in common."""
-    return {key: value for key, value in identity.items() if key not in ("seed", "date")}
+    """What the seeds of a run have in common: an executor shapes no result."""
+    shared = {key: value for key, value in identity.items() if key not in ("seed", "date")}
+    return shared | {"plugins": without_executor(identity["plugins"])}
+
+
+def without_executor(plugins: Mapping[str, JSON]) -> dict[str, JSON]:
+    return {role: plugin for role, plugin in plugins.items() if role != "executor"}
 
 
 def _contradictions(seed: Seed) -> Iterator[str]:
@@ -94,9 +101,8 @@ def _model(seed: Seed) -> Iterator[str]:
         return  # What a third party's engine makes of an id and of weights is not known here.
     commit = engine["model_revision"]
     if model["id"] == DEFAULT_MODEL:
-        known = KNOWN_WEIGHTS.get(engine["dtype"])
-        if known and engine["weights_digest"] != known:
-            yield f"the weights are not those of {DEFAULT_MODEL}, whose digest is {known}."
+        if engine["weights_digest"] != KNOWN_WEIGHTS.get(engine["dtype"]):
+            yield f"the weights are not those of {DEFAULT_MODEL} in {shown(engine['dtype'])}."
     elif _HUB_ID.fullmatch(model["id"]):
         if commit is None:
             yield f"has no model_revision: nothing says which commit of {shown(model['id'])} ran."
@@ -108,7 +114,7 @@ def _day(seed: Seed) -> Iterator[str]:
     """The date that a template may print: the spec's, or that of the run's start."""
     said, wanted = seed.identity["date"], seed.spec["model"].get("date")
     try:
-        day = date.fromisoformat(said)
+        date.fromisoformat(said)
     except ValueError:
         yield f"the date {shown(said)} is none."
         return
@@ -116,10 +122,9 @@ def _day(seed: Seed) -> Iterator[str]:
         if said != wanted:
             yield f"the date is {shown(said)}; the spec says {shown(wanted)}."
         return
-    started = date.fromisoformat(seed.sessions[0]["started"][:10])
-    # Sessions have the time of UTC, and the date is one of where the run was.
-    if abs((day - started).days) > 1:
-        yield f"the date is {shown(said)}; by {SESSIONS} the run began on {started}."
+    # It is that of the run's first seed, which may have begun long before this one.
+    if said > seed.sessions[0]["started"][:10]:
+        yield f"the date is {shown(said)}, after the day on which {SESSIONS} says that it began."
 
 
 def _engines(seed: Seed) -> Iterator[str]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from ttsi.leaderboard.check_evidence import FINISH
+from ttsi.leaderboard.check_identity import without_executor
 from ttsi.leaderboard.faults import Fault, shown
 from ttsi.leaderboard.submission import RESULTS, SESSIONS, Seed
 
@@ -58,7 +59,7 @@ def _versions(seed: Seed) -> Iterator[str]:
     for at, session in enumerate(seed.sessions):
         if session["ttsi"] != identity["ttsi"]:
             yield f"session {at} had ttsi {shown(session['ttsi'])}; the run {identity['ttsi']!r}."
-        if session.get("plugins", identity["plugins"]) != identity["plugins"]:
+        if without_executor(session["plugins"]) != without_executor(identity["plugins"]):
             yield f"session {at} had other plugins than the run's identity names."
         for engine in session["engines"] or ():
             yield from _packages(seed, session, engine, at)

@@ -16,7 +16,10 @@ END = "<!-- end of boards -->"
 MOST = 10
 """How many entries of each board; the page has all."""
 
-NONE = "No submission yet. [CONTRIBUTING.md](CONTRIBUTING.md) says how to make the first.\n"
+NONE = (
+    "No submission yet under these rules. [CONTRIBUTING.md](CONTRIBUTING.md) says how to make the "
+    "first.\n"
+)
 
 _WHO = (("", "method"), ("by ", "org"), ("on ", "model"))
 _ALIGNMENT = ("--:", "---", "---", "---", "--:", "--:", "--:", "--:", "---")

@@ -19,7 +19,7 @@ from ttsi.journal import SAMPLES, storage, write_atomically
 from ttsi.leaderboard.check_evidence import no_identity
 from ttsi.leaderboard.entries import entry_of
 from ttsi.leaderboard.faults import Unsound
-from ttsi.leaderboard.publishing import published
+from ttsi.leaderboard.publishing import published, published_sessions
 from ttsi.leaderboard.sources import sources
 from ttsi.leaderboard.submission import (
     HEAD,
@@ -175,15 +175,17 @@ def _make(run: Run, staging: Path, org: str, method: str, *, third_party: bool) 
 
 def _make_seed(source: Path, folder: Path, rows: Sequence[dict[str, Any]]) -> Seed:
     folder.mkdir(parents=True)
-    for name in (SPEC, IDENTITY, SESSIONS, RESULTS):
+    for name in (SPEC, IDENTITY, RESULTS):
         with storage(folder):
             shutil.copyfile(source / name, folder / name)
+    sessions = published_sessions(json.loads((source / SESSIONS).read_bytes()))
+    write_atomically(folder / SESSIONS, json.dumps(sessions, indent=2) + "\n")
     lines = (json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n" for row in rows)
     write_atomically(folder / SAMPLES, "".join(lines))
     manifest = json.dumps(provenance.manifest(folder), indent=2) + "\n"
     write_atomically(folder / MANIFEST, manifest)
-    spec, identity, sessions, results = (
-        json.loads((folder / name).read_bytes()) for name in (SPEC, IDENTITY, SESSIONS, RESULTS)
+    spec, identity, results = (
+        json.loads((folder / name).read_bytes()) for name in (SPEC, IDENTITY, RESULTS)
     )
     return Seed(
         folder.name,

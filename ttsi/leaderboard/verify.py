@@ -59,7 +59,7 @@ class Verdict:
 
 
 def verify(paths: Iterable[Path], *, third_party: bool = False) -> Iterator[Verdict]:
-    """A verdict on every submission at or below the paths, one by one.
+    """A verdict on every submission at or below the paths, one by one; none where there is none.
 
     `third_party` lets benchmarks and scorers of installed third parties be loaded. Raises
     UsageError where a path is not there.
@@ -132,10 +132,21 @@ def _unless_copied(verdict: Verdict, seen: dict[str, Path]) -> Verdict:
 def _below(path: Path, *, third_party: bool) -> Iterator[Verdict]:
     if not path.is_symlink() and (path / "submissions").is_dir():
         path = path / "submissions"
+    if _holds_nothing(path):
+        return
     if not (path.is_symlink() or path.is_dir()):
         cure = "Name leaderboards/submissions, or the folder of one submission."
         raise UsageError(f"There is no folder {path}.", cure=cure)
     yield from _look(path, _LEVELS, third_party=third_party)
+
+
+def _holds_nothing(path: Path) -> bool:
+    """Whether nothing was submitted yet: Git keeps no empty folder, so it may not be there."""
+    if path.is_symlink():
+        return False
+    if path.is_dir():
+        return next(path.iterdir(), None) is None
+    return path.name == "submissions" and path.parent.is_dir() and not path.exists()
 
 
 def _look(path: Path, levels: int, *, third_party: bool) -> Iterator[Verdict]:
