@@ -37,51 +37,7 @@ def document(**changed: Any) -> dict[str, Any]:
 
 def made(out: Path, **changed: Any) -> Run:
     (cell,) = ttsi.evaluate(document(**changed), out=out)
-    for folder in cell.folder.glob("seed-*"):
-        _with_identity(folder)
     return open_run(cell.folder)
-
-
-def _with_identity(folder: Path) -> None:
-    """What a run is going to write; goes when it does."""
-    from ttsi import provenance
-    from ttsi.digests import json_digest
-
-    env = json.loads((folder / "env.json").read_text())
-    results = json.loads((folder / "results.json").read_text())
-    (engine, *_) = results["engines"]
-    engine["weights_digest_after"] = engine["weights_digest"]
-    results["identity"] = identity = {
-        "schema": "ttsi.identity/1",
-        "spec_digest": results["spec_digest"],
-        "ttsi": env["ttsi"],
-        "revision": results["revision"],
-        "seed": results["seed"],
-        "date": env["started"][:10],
-        "plugins": env["plugins"],
-        "engine": {
-            "weights_digest": engine["weights_digest"],
-            "model_revision": None,
-            "tokenizer_digest": json_digest("tokenizer"),
-            "chat_template_digest": json_digest("template"),
-            "dtype": "float32",
-            "device": "cpu",
-        },
-    }
-    session = env | {
-        "finished": results["finished"],
-        "samples": results["samples"],
-        "engines": [engine],
-        "warnings": ["the worker on 10.0.0.7 was lost"],
-    }
-    for name, value in (
-        ("identity", identity),
-        ("sessions", {"sessions": [session]}),
-        ("results", results),
-        ("manifest", None),
-    ):
-        text = json.dumps(value or provenance.manifest(folder), indent=2) + "\n"
-        (folder / f"{name}.json").write_text(text)
 
 
 def plain(out: Path) -> list[Run]:

@@ -12,21 +12,21 @@ import reports
 
 from ttsi import metrics, provenance
 from ttsi.digests import bytes_digest
+from ttsi.identity import IDENTITY
 from ttsi.journal import SAMPLES
 from ttsi.leaderboard import verify as verifying
 from ttsi.leaderboard.faults import Fault
 from ttsi.leaderboard.submission import (
     HEAD,
-    IDENTITY,
     MANIFEST,
     RESULTS,
-    SESSIONS,
     SPEC,
     Seed,
     head_of,
     place,
 )
 from ttsi.leaderboard.submit import Submitted, submit
+from ttsi.sessions import SESSIONS
 from ttsi.spec import digest_of
 
 Change = Callable[[Any], Any]

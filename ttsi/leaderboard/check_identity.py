@@ -6,28 +6,26 @@ What stands in one place only cannot be checked: leaderboards/CONTRIBUTING.md sa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import date
-from typing import Any
 
+from ttsi.identity import IDENTITY, differences
 from ttsi.leaderboard.faults import Fault, shown
-from ttsi.leaderboard.same import differences
 from ttsi.leaderboard.submission import (
-    IDENTITY,
     RESULTS,
-    SESSIONS,
     SPEC,
     Seed,
     Submission,
 )
 from ttsi.registry import normalise
+from ttsi.sessions import SESSIONS
 from ttsi.spec import digest_of
 from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL
-from ttsi.types import JSON
 
 _RESTORE = "Restore the file from the run, or submit the run again."
 _AGAIN = "Run the spec again, without files of another run."
 _TOLD = 5
+_OF_A_SEED = ("seed", "date", "plugins.executor.")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -48,27 +46,17 @@ def identity_faults(submission: Submission) -> Iterator[Fault]:
             yield Fault("identity", where, what, _RESTORE)
         for what in _engines(seed):
             yield Fault("engine", where, what, _AGAIN)
-        told = differences(_shared(first.identity), _shared(seed.identity), "")
-        for pointer, other, own in list(told)[:_TOLD]:
-            what = f"{pointer} is {shown(own)}; in {first.name} it is {shown(other)}."
+        told = differences(first.identity, seed.identity, without=_OF_A_SEED)
+        for key, other, own in list(told)[:_TOLD]:
+            what = f"{key} is {shown(own)}; in {first.name} it is {shown(other)}."
             yield Fault("identity", where, what, "Submit runs of different identities one by one.")
-
-
-def _shared(identity: Mapping[str, Any]) -> dict[str, JSON]:
-    """What the seeds of a run have in common: an executor shapes no result."""
-    shared = {key: value for key, value in identity.items() if key not in ("seed", "date")}
-    return shared | {"plugins": without_executor(identity["plugins"])}
-
-
-def without_executor(plugins: Mapping[str, JSON]) -> dict[str, JSON]:
-    return {role: plugin for role, plugin in plugins.items() if role != "executor"}
 
 
 def _contradictions(seed: Seed) -> Iterator[str]:
     """Where other files of the seed say otherwise."""
     identity, results = seed.identity, seed.results
-    for pointer, own, other in list(differences(identity, results["identity"], ""))[:_TOLD]:
-        yield f"{pointer} is {shown(own)}; {RESULTS} says {shown(other)}."
+    for key, own, other in list(differences(identity, results["identity"], without=()))[:_TOLD]:
+        yield f"{key} is {shown(own)}; {RESULTS} says {shown(other)}."
     for key, wanted, source in (
         ("spec_digest", digest_of(seed.spec, identity["ttsi"]), f"that of {SPEC}"),
         ("revision", results["revision"], f"what {RESULTS} says"),

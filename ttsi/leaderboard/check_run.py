@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ttsi import metrics
+from ttsi.identity import IDENTITY
 from ttsi.leaderboard.faults import Fault, shown
 from ttsi.leaderboard.publishing import private
-from ttsi.leaderboard.same import differences
 from ttsi.leaderboard.sources import method_faults
 from ttsi.leaderboard.submission import (
     HEAD,
-    IDENTITY,
     RESULTS,
-    SESSIONS,
     SPEC,
     Seed,
     Submission,
 )
+from ttsi.sessions import SESSIONS
 from ttsi.spec import digest_of
+from ttsi.types import JSON
 
 _RESTORE = "Restore the file from the run, or submit the run again."
 _TOLD = 5
+_UNSET = "nothing"
 
 
 def spec_faults(submission: Submission) -> Iterator[Fault]:
@@ -59,7 +61,7 @@ def results_faults(seed: Seed, revision: str | None) -> Iterator[Fault]:
         "seed": seed.number,
     }
     expected = {**head, **metrics.summarise(seed.records)}
-    told = list(differences(expected, {key: results[key] for key in expected}, ""))
+    told = list(_differences(expected, {key: results[key] for key in expected}, ""))
     for pointer, anew, stored in told[:_TOLD]:
         what = f"{pointer} is {shown(stored)}; made again it is {shown(anew)}."
         yield Fault("metric", where, what, _RESTORE)
@@ -89,3 +91,24 @@ def private_faults(submission: Submission) -> Iterator[Fault]:
             told = f"{shown(pointer)[1:-1]} holds {what}."
             cure = "Run again with a model by its public name, and keys by environment variables."
             yield Fault("private", where, told, cure)
+
+
+def _differences(expected: JSON, found: JSON, pointer: str) -> Iterator[tuple[str, Any, Any]]:
+    """(pointer, expected, found) where two JSON values differ by more than rounding."""
+    if isinstance(expected, Mapping) and isinstance(found, Mapping):
+        for key in {**expected, **found}:
+            a, b = expected.get(key, _UNSET), found.get(key, _UNSET)
+            yield from _differences(a, b, f"{pointer}/{key}")
+    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        for at, (a, b) in enumerate(zip(expected, found, strict=True)):
+            yield from _differences(a, b, f"{pointer}/{at}")
+    elif not _same(expected, found):
+        yield pointer, expected, found
+
+
+def _same(a: JSON, b: JSON) -> bool:
+    numbers = [isinstance(each, int | float) and not isinstance(each, bool) for each in (a, b)]
+    if all(numbers):
+        # Sums and quantiles differ in their last digits between machines and versions of SciPy.
+        return math.isclose(a, b, rel_tol=1e-7, abs_tol=1e-9)
+    return type(a) is type(b) and bool(a == b)

@@ -7,10 +7,11 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from ttsi.identity import differences
 from ttsi.leaderboard.check_evidence import FINISH
-from ttsi.leaderboard.check_identity import without_executor
 from ttsi.leaderboard.faults import Fault, shown
-from ttsi.leaderboard.submission import RESULTS, SESSIONS, Seed
+from ttsi.leaderboard.submission import RESULTS, Seed
+from ttsi.sessions import SESSIONS
 
 _RESTORE = "Restore the file from the run, or submit the run again."
 
@@ -59,7 +60,7 @@ def _versions(seed: Seed) -> Iterator[str]:
     for at, session in enumerate(seed.sessions):
         if session["ttsi"] != identity["ttsi"]:
             yield f"session {at} had ttsi {shown(session['ttsi'])}; the run {identity['ttsi']!r}."
-        if without_executor(session["plugins"]) != without_executor(identity["plugins"]):
+        if any(differences(identity["plugins"], session["plugins"], "plugins")):
             yield f"session {at} had other plugins than the run's identity names."
         for engine in session["engines"] or ():
             yield from _packages(seed, session, engine, at)

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from ttsi.digests import bytes_digest
+from ttsi.identity import IDENTITY
 from ttsi.journal import SAMPLES
 from ttsi.leaderboard import safe
 from ttsi.leaderboard.check_evidence import (
@@ -31,17 +32,12 @@ from ttsi.leaderboard.check_evidence import (
 from ttsi.leaderboard.faults import Fault, Unsound, shown
 from ttsi.leaderboard.shapes import shape_faults
 from ttsi.records import from_json
+from ttsi.sessions import SESSIONS
 from ttsi.types import JSON, Record
 
 SCHEMA = "ttsi.submission/1"
 HEAD = "submission.json"
-SPEC, IDENTITY, SESSIONS, RESULTS, MANIFEST = (
-    "spec.resolved.json",
-    "identity.json",
-    "sessions.json",
-    "results.json",
-    "manifest.json",
-)
+SPEC, RESULTS, MANIFEST = "spec.resolved.json", "results.json", "manifest.json"
 CONTENT = (SPEC, IDENTITY, SESSIONS, SAMPLES, RESULTS)
 _SCHEMAS = {
     SPEC: "spec",

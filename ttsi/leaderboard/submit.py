@@ -15,6 +15,7 @@ from typing import Any
 from ttsi import provenance
 from ttsi.digests import bytes_digest
 from ttsi.errors import StorageError, UsageError, VerificationError
+from ttsi.identity import IDENTITY
 from ttsi.journal import SAMPLES, storage, write_atomically
 from ttsi.leaderboard.check_evidence import no_identity
 from ttsi.leaderboard.entries import entry_of
@@ -23,13 +24,11 @@ from ttsi.leaderboard.publishing import published, published_sessions
 from ttsi.leaderboard.sources import sources
 from ttsi.leaderboard.submission import (
     HEAD,
-    IDENTITY,
     LONGEST_NAME,
     MANIFEST,
     NAME,
     NAME_IN_WORDS,
     RESULTS,
-    SESSIONS,
     SPEC,
     Seed,
     head_of,
@@ -38,6 +37,7 @@ from ttsi.leaderboard.submission import (
 )
 from ttsi.leaderboard.verify import Verdict, verify_one
 from ttsi.runs import Run, open_run
+from ttsi.sessions import SESSIONS
 from ttsi.types import JSON
 
 

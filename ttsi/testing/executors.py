@@ -77,7 +77,7 @@ def _run(executor: Any, factory: CountingFactory) -> Run:
         run.places.add((os.getpid(), threading.get_ident()))
 
     try:
-        run.closed = executor.run(factory, FakeBenchmark(rows=_ROWS).samples(), deliver, None)
+        run.closed = executor.run(factory, FakeBenchmark(rows=_ROWS).samples(), run, None)
     except RunError:
         if not factory.fatal:
             raise
