@@ -25,9 +25,9 @@ from submissions import (
 )
 
 from ttsi import provenance
-from ttsi.cli import main
+from ttsi.digests import bytes_digest
 from ttsi.errors import VerificationError
-from ttsi.leaderboard.check_identity import KNOWN_WEIGHTS
+from ttsi.leaderboard.check_identity import KNOWN_TEMPLATE, KNOWN_WEIGHTS
 from ttsi.leaderboard.entries import entry
 from ttsi.leaderboard.faults import Fault
 
@@ -287,19 +287,22 @@ def _with_weights(folder: Path, digest: str) -> Path:
 def test_the_embedded_model_has_the_weights_that_are_known(mine: Path) -> None:
     folder = _of_own_engine(mine, id="smollm2-135m")
     assert [f for f in _told(folder) if "not those of smollm2-135m" in f.what]
+    assert [f for f in _told(folder) if "the chat template is not that" in f.what]
+    edit(folder, IDENTITY, put("engine", "chat_template_digest", KNOWN_TEMPLATE))
     folder = _with_weights(folder, KNOWN_WEIGHTS["float32"])
     assert _told(folder) == []
     edit(folder, IDENTITY, put("engine", "dtype", "bfloat16"))
     assert [f for f in _told(sealed(folder)) if "not those of smollm2-135m" in f.what]
 
 
-def test_known_weights_are_those_that_are_loaded() -> None:
+@pytest.mark.parametrize("dtype", KNOWN_WEIGHTS)
+def test_what_is_known_of_the_embedded_model_is_so(dtype: str) -> None:
     pytest.importorskip("torch")
     from ttsi_plugins.engines.transformers import weights
 
-    for dtype in ("float32", "bfloat16"):
-        loaded = weights.load({"id": "smollm2-135m", "dtype": dtype}, "cpu")
-        assert weights.digest(loaded.model) == KNOWN_WEIGHTS[dtype]
+    loaded = weights.load({"id": "smollm2-135m", "dtype": dtype}, "cpu")
+    assert weights.digest(loaded.model) == KNOWN_WEIGHTS[dtype]
+    assert bytes_digest(loaded.tokenizer.chat_template.encode()) == KNOWN_TEMPLATE
 
 
 def test_a_model_of_the_hub_is_named_by_its_commit(mine: Path) -> None:
@@ -376,25 +379,3 @@ def test_a_summary_that_is_made_again_does_not_hide_a_lack(mine: Path) -> None:
     summed_up(mine)
     assert read(mine / SAMPLES)
     assert "no-base" in kinds(sealed(mine))
-
-
-# ---------------------------------------------------------------- nothing submitted
-
-
-@pytest.mark.parametrize("name", ["submissions", "leaderboards"])
-def test_where_nothing_is_submitted_that_is_said(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "leaderboards" / "submissions"
-    where = {"submissions": folder, "leaderboards": folder.parent}[name]
-    folder.parent.mkdir()
-    for _ in range(2):
-        assert main(["leaderboard", "verify", str(where)]) == 0
-        assert "no submission there" in capsys.readouterr().err
-        folder.mkdir(exist_ok=True)
-        (folder / ".gitattributes").touch()
-
-
-def test_a_misspelt_folder_is_no_empty_one(tmp_path: Path) -> None:
-    assert main(["leaderboard", "verify", str(tmp_path / "leaderbords")]) == 2
-    assert main(["leaderboard", "verify", str(tmp_path / "leaderbords" / "submissions")]) == 2

@@ -113,7 +113,7 @@ def test_a_part_of_the_samples_has_no_rank(tmp_path: Path) -> None:
     assert [line for line in readme.splitlines() if line.startswith("| 1 | whole ")]
     assert "| part |" not in readme
     (line,) = [line for line in readme.splitlines() if line.startswith("- part by ")]
-    assert "50\u00a0samples (limit=50, select=even), 90.0 [88.0, 92.0], base" in line
+    assert "50\u00a0samples (limit=50, select=even), accuracy 90.0 [88.0, 92.0], base" in line
 
 
 def test_a_board_of_parts_only_is_a_list(tmp_path: Path) -> None:

@@ -281,10 +281,6 @@ def test_the_command_tells_and_exits(
     assert "--third-party" in capsys.readouterr().out
 
 
-def test_a_folder_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
-    assert main(["leaderboard", "verify", str(tmp_path / "none")]) == 2
-
-
 def test_data_that_is_not_at_hand_is_no_pass(
     mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,3 +294,25 @@ def test_data_that_is_not_at_hand_is_no_pass(
     monkeypatch.setattr(sources, "_samples", gone)
     assert kinds(mine) == {"unavailable"}
     assert main(["leaderboard", "verify", str(mine), "--third-party"]) == 5
+
+
+# ---------------------------------------------------------------- nothing submitted
+
+
+@pytest.mark.parametrize("name", ["submissions", "leaderboards"])
+def test_where_nothing_is_submitted_that_is_said(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "leaderboards" / "submissions"
+    where = {"submissions": folder, "leaderboards": folder.parent}[name]
+    folder.parent.mkdir()
+    for _ in range(2):
+        assert main(["leaderboard", "verify", str(where)]) == 0
+        assert "no submission there" in capsys.readouterr().err
+        folder.mkdir(exist_ok=True)
+        (folder / ".gitattributes").touch()
+
+
+def test_a_misspelt_folder_is_no_empty_one(tmp_path: Path) -> None:
+    assert main(["leaderboard", "verify", str(tmp_path / "leaderbords")]) == 2
+    assert main(["leaderboard", "verify", str(tmp_path / "leaderbords" / "submissions")]) == 2

@@ -116,6 +116,8 @@ def _submit(args: argparse.Namespace) -> int:
 
 
 def _told(made: Submitted, *, dry_run: bool) -> Iterator[str]:
+    from ttsi.leaderboard.comparable import is_ranked
+
     entry: Any = made.entry
     yield f"{'verified, not written:' if dry_run else 'verified and written:'} {made.folder}"
     for name, size in made.files.items():
@@ -126,6 +128,8 @@ def _told(made: Submitted, *, dry_run: bool) -> Iterator[str]:
         f"({entry['selection']}), accuracy {100 * accuracy['mean']:.1f} % "
         f"[{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
     )
+    if not is_ranked(entry):
+        yield "not ranked: it answered a part of the samples; run without a limit for a rank"
     if entry["errors"]:
         yield f"{entry['errors']} samples ended in an error; they count as not correct"
     for note in entry["notes"]:

@@ -36,6 +36,9 @@ KNOWN_WEIGHTS = {
 }
 """Digests of the embedded model's weights as ttsi's own engines load it, by dtype."""
 
+KNOWN_TEMPLATE = "sha256:872be49dbb638044ad01b60388f48d469ff2980e5f0dccdc22ec907db54d0788"
+"""The digest of its chat template."""
+
 
 def identity_faults(submission: Submission) -> Iterator[Fault]:
     """Each seed's identity on its own, and all of them together."""
@@ -91,6 +94,8 @@ def _model(seed: Seed) -> Iterator[str]:
     if model["id"] == DEFAULT_MODEL:
         if engine["weights_digest"] != KNOWN_WEIGHTS.get(engine["dtype"]):
             yield f"the weights are not those of {DEFAULT_MODEL} in {shown(engine['dtype'])}."
+        if engine["chat_template_digest"] != KNOWN_TEMPLATE:
+            yield f"the chat template is not that of {DEFAULT_MODEL}."
     elif _HUB_ID.fullmatch(model["id"]):
         if commit is None:
             yield f"has no model_revision: nothing says which commit of {shown(model['id'])} ran."

@@ -72,7 +72,7 @@ def _item(entry: Mapping[str, Any]) -> str:
     who = (f"{word}{plain(entry[key])}" for word, key in _WHO)
     return (
         f"- {' '.join(who)}: {text.count(entry['samples'], 'sample')} "
-        f"({plain(entry['selection'])}), {_measured(entry['accuracy'], text.figure)}, "
+        f"({plain(entry['selection'])}), accuracy {_measured(entry['accuracy'], text.figure)}, "
         f"base {_measured(entry['base_accuracy'], text.figure)}, "
         f"difference {_measured(entry['difference'], text.points)}, "
         f"[files]({link(entry['path'])})"
