@@ -1,4 +1,4 @@
-"""What was loaded, beside the weights: the texts' way into ids, the model's settings, its commit."""
+"""What was loaded beside the weights: tokenizer, chat template, configuration, commit."""
 
 from __future__ import annotations
 
