@@ -19,7 +19,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import quantiles
@@ -63,6 +63,9 @@ class Answers:
     def __call__(self, watcher: Watcher | None = None) -> Answers:
         return self
 
+    def identity(self) -> dict[str, JSON]:
+        return {}
+
     def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
         for sample in samples:
             yield record_of(sample.id, self.size)
@@ -70,8 +73,22 @@ class Answers:
     def close(self) -> dict[str, JSON]:
         return {}
 
+    def abandon(self) -> None: ...
+
     def failed(self, sample: Sample, why: str) -> Record:
         raise EngineError(f"{sample.id}: {why}")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The side of a run that takes the records, and asks nothing of the workers."""
+
+    deliver: Deliver
+
+    def admit(self, worker: str, identity: Mapping[str, JSON]) -> None: ...
+
+    def warn(self, text: str) -> None:
+        print(text)
 
 
 @dataclass
@@ -168,7 +185,7 @@ def measure(way: Way, samples: Sequence[Sample], given: argparse.Namespace) -> T
                 for record in list(answers.run_wave(samples)):
                     deliver(record)
             else:
-                way.executor.run(answers, samples, deliver)
+                way.executor.run(answers, samples, Kept(deliver))
     finally:
         shutil.rmtree(folder)
     if len(arrivals) != len(samples):

@@ -8,10 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from boards import entry, hostile, many, without_base
+from boards import entry, hostile, many, partial
 from playwright.sync_api import Browser, Page
 from report_browser import Watched, browser, quiet
 
+from ttsi.leaderboard.boards import boards
 from ttsi.leaderboard.render import publish
 
 __all__ = ["browser"]
@@ -19,9 +20,10 @@ __all__ = ["browser"]
 SIZES = {"wide": (1280, 900), "tablet": (820, 1180), "narrow": (390, 844)}
 CASES = {
     "many": [entry(number) for number in range(1000)],
-    "several": [*many(60), without_base(70)],
-    "hostile": [*hostile(), without_base(9)],
+    "several": [*many(60), partial(70)],
+    "hostile": hostile(),
     "one": [entry(3)],
+    "partial": [partial(3)],
     "none": [],
 }
 OPEN_SOME = """
@@ -55,6 +57,14 @@ FAINT = """
   return [...found];
 }
 """
+
+
+def place(benchmark: str, number: int | None = None) -> str:
+    """The id of a board of `several`, or of one of its entries."""
+    (board,) = (each for each in boards(CASES["several"]) if each.ground.benchmark == benchmark)
+    if number is None:
+        return board.key
+    return f"{board.key}/{CASES['several'][number]['path'].removeprefix('submissions/')}"
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +135,7 @@ def test_a_thousand_entries_are_sorted_and_filtered(
 
 def test_every_column_sorts_both_ways(browser: Browser, pages: dict[str, Path]) -> None:
     page = browser.new_page()
-    watched = Watched(page, pages["several"], "#sealtool")
+    watched = Watched(page, pages["several"], f"#{place('sealtool')}")
     keys = page.locator(".board:visible th[data-key]").evaluate_all(
         "(heads) => heads.map((head) => head.dataset.key)"
     )
@@ -148,7 +158,7 @@ def test_every_column_sorts_both_ways(browser: Browser, pages: dict[str, Path]) 
 
 def test_it_goes_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
     page = browser.new_page()
-    Watched(page, pages["several"], "#sealtool")
+    Watched(page, pages["several"], f"#{place('sealtool')}")
     page.locator("nav a").last.focus()
     names = []
     for _ in range(4):
@@ -175,8 +185,8 @@ def test_it_goes_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
 
 def test_what_is_seen_can_be_linked_to(browser: Browser, pages: dict[str, Path]) -> None:
     page = browser.new_page()
-    Watched(page, pages["several"], "#toolalpaca")
-    assert page.locator(".board:visible").get_attribute("id") == "toolalpaca"
+    Watched(page, pages["several"], f"#{place('toolalpaca')}")
+    assert page.locator(".board:visible").get_attribute("id") == place("toolalpaca")
     assert page.locator("nav a[aria-current]").inner_text().startswith("toolalpaca")
     page.locator("nav a", has_text="sealtool").click()
     page.locator("select[name=engine]").select_option("vllm")
@@ -195,11 +205,11 @@ def test_what_is_seen_can_be_linked_to(browser: Browser, pages: dict[str, Path])
 
 @pytest.mark.parametrize("script", [True, False])
 def test_a_link_leads_to_its_entry(browser: Browser, pages: dict[str, Path], script: bool) -> None:
-    place = CASES["several"][7]["path"].removeprefix("submissions/")
+    id = place(CASES["several"][7]["benchmark"], 7)
     context = browser.new_context(java_script_enabled=script)
     page = context.new_page()
-    Watched(page, pages["several"], f"#{place}")
-    details = page.locator(f'[id="{place}"] .more')
+    Watched(page, pages["several"], f"#{id}")
+    details = page.locator(f'[id="{id}"] .more')
     assert details.is_visible()
     assert CASES["several"][7]["spec_digest"] in details.inner_text()
     assert page.locator(".filters").is_visible() == script
@@ -210,10 +220,11 @@ def test_a_link_leads_to_its_entry(browser: Browser, pages: dict[str, Path], scr
 
 def test_a_link_leads_to_an_entry_far_down(browser: Browser, pages: dict[str, Path]) -> None:
     last = min(CASES["many"], key=lambda each: each["accuracy"]["mean"])
-    place = last["path"].removeprefix("submissions/")
+    (board,) = boards(CASES["many"])
+    id = f"{board.key}/{last['path'].removeprefix('submissions/')}"
     page = browser.new_page()
-    Watched(page, pages["many"], f"#{place}")
-    assert page.locator(f'[id="{place}"] .more').is_visible()
+    Watched(page, pages["many"], f"#{id}")
+    assert page.locator(f'[id="{id}"] .more').is_visible()
     page.close()
 
 
@@ -229,7 +240,7 @@ def test_nothing_fits_and_links_that_lead_nowhere(browser: Browser, pages: dict[
 
 def test_a_phone_sorts_by_the_list(browser: Browser, pages: dict[str, Path]) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844})
-    Watched(page, pages["several"], "#sealtool")
+    Watched(page, pages["several"], f"#{place('sealtool')}")
     assert not page.locator(head(page, "seconds")).is_visible()
     page.locator("select[name=sort]").select_option("-seconds")
     assert status(page).endswith("by s / sample, highest first")

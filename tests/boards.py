@@ -10,7 +10,7 @@ HOSTILE = (
     '"onload="window.hacked=1 \x00\ud800\u202egnp\u2066 | [x](javascript:alert(1)) `a` \n\n# x'
 )
 LONG = "Donaudampfschifffahrtsgesellschaft" * 20
-FILES = ["submission.json", "seed-0/results.json", "seed-0/samples.jsonl", "seed-0/env.json"]
+FILES = ["submission.json", "seed-0/results.json", "seed-0/samples.jsonl", "seed-0/identity.json"]
 _METHODS = ["tt-si", "tt-si-icl", "tt-d", "semantic-entropy", "always-adapt", "tuned_lora r=16"]
 _ORGS = ["acme", "Example University", "ttsi", "one-person", "Институт речи", "研究所"]
 _MODELS = [
@@ -39,6 +39,8 @@ def entry(number: int = 0, benchmark: str = "sealtool", **changed: Any) -> dict[
         "ttsi": "0.1.0",
         "seeds": draw.choice([1, 1, 3, 5]),
         "samples": _BENCHMARKS.get(benchmark, 100),
+        "options": {},
+        "scorer": {},
         "selection": "all",
         "errors": draw.choice([0, 0, 3]),
         "accuracy": _measure(base + gain, width),
@@ -52,7 +54,7 @@ def entry(number: int = 0, benchmark: str = "sealtool", **changed: Any) -> dict[
         "usd_per_sample": draw.choice([0.0, 0.0, 0.00123, 0.2]),
         "hardware": draw.choice(["NVIDIA H200", "AMD EPYC 7763, 2 cores", "Apple M3"]),
         "spec_digest": f"sha256:{draw.getrandbits(256):064x}",
-        "revision": f"{draw.choice([1, 2]):040x}",
+        "revision": "sha256:" + "1" * 64,
         "notes": draw.choice([[], [], ["ran from a modified checkout"]]),
         "files": FILES,
     } | changed
@@ -66,9 +68,9 @@ def many(count: int) -> list[dict[str, Any]]:
     return [entry(number, names[number % len(names)]) for number in range(count)]
 
 
-def without_base(number: int = 0, **changed: Any) -> dict[str, Any]:
-    """An entry of a run without a paired baseline."""
-    return entry(number, base_accuracy=None, difference=None, p=None, **changed)
+def partial(number: int = 0, **changed: Any) -> dict[str, Any]:
+    """An entry of a run over a part of the samples."""
+    return entry(number, **({"samples": 50, "selection": "limit=50, select=even"} | changed))
 
 
 def hostile() -> list[dict[str, Any]]:
@@ -80,9 +82,7 @@ def hostile() -> list[dict[str, Any]]:
         "engine",
         "hardware",
         "spec_digest",
-        "revision",
         "ttsi",
-        "selection",
     )
     return [
         entry(0),
@@ -94,6 +94,8 @@ def hostile() -> list[dict[str, Any]]:
         ),
         entry(2, **dict.fromkeys(texts, LONG)),
         entry(3, org="https://evil.example", method="www.evil.example", model="a@evil.example"),
+        entry(4, options={HOSTILE: [HOSTILE, LONG]}, revision=HOSTILE, scorer={"name": HOSTILE}),
+        partial(5, **dict.fromkeys(texts, HOSTILE), selection=f"ids={HOSTILE}", notes=[LONG]),
     ]
 
 

@@ -12,9 +12,17 @@ from submissions import Change
 
 from ttsi.digests import json_digest
 
-SAMPLES, RESULTS, SPEC, ENV = (
-    f"seed-0/{name}" for name in ("samples.jsonl", "results.json", "spec.resolved.json", "env.json")
+SAMPLES, RESULTS, SPEC, IDENTITY, SESSIONS = (
+    f"seed-0/{name}"
+    for name in (
+        "samples.jsonl",
+        "results.json",
+        "spec.resolved.json",
+        "identity.json",
+        "sessions.json",
+    )
 )
+OTHER = json_digest("other")
 
 
 def adapted(rows: list[Any]) -> Any:
@@ -146,6 +154,19 @@ def put(*path: Any) -> Change:
     return change
 
 
+def session(key: str, value: Any) -> Change:
+    """Set one value of the last session."""
+    return put("sessions", -1, key, value)
+
+
+def _other_engine(document: Any) -> None:
+    document["sessions"][-1]["engines"][0]["device_name"] = "another"
+
+
+def _weights(results: Any) -> None:
+    results["engines"][0] |= {"weights_digest": OTHER, "weights_digest_after": OTHER}
+
+
 EDITS: dict[str, tuple[str, Change, str]] = {
     "a prediction's text": (SAMPLES, _text, "prediction"),
     "a prediction": (SAMPLES, _answer, "score"),
@@ -183,10 +204,21 @@ EDITS: dict[str, tuple[str, Change, str]] = {
     "the data's revision": (RESULTS, put("revision", json_digest("2")), "revision"),
     "the end": (RESULTS, put("finished", "2999-01-01T00:00:00+00:00"), "head"),
     "a candidate's name": (SAMPLES, _candidate, "estimate"),
-    "the version of ttsi": (ENV, put("ttsi", "9.9"), "environment"),
-    "a plugin's version": (ENV, put("plugins", "learner", "version", "9"), "environment"),
-    "a plugin's name": (ENV, put("plugins", "learner", "name", "icl"), "environment"),
-    "the start": (ENV, put("started", "2999-01-01T00:00:00+00:00"), "environment"),
-    "a private path": (ENV, put("processor", "/home/jane/cpu"), "private"),
-    "a secret": (ENV, put("platform", "hf_" + "a" * 30), "private"),
+    "the version of ttsi": (IDENTITY, put("ttsi", "9.9"), "identity"),
+    "a plugin's version": (IDENTITY, put("plugins", "learner", "version", "9"), "identity"),
+    "a plugin's name": (IDENTITY, put("plugins", "learner", "name", "icl"), "identity"),
+    "the start": (SESSIONS, session("started", "2999-01-01T00:00:00+00:00"), "session"),
+    "the end of a session": (SESSIONS, session("finished", "2001-01-01T00:00:00+00:00"), "session"),
+    "a session's version of ttsi": (SESSIONS, session("ttsi", "9.9"), "session"),
+    "a session's samples": (SESSIONS, session("samples", 1), "session"),
+    "a session that did not end": (SESSIONS, session("finished", None), "no-engine"),
+    "a session's engines": (SESSIONS, _other_engine, "session"),
+    "the day": (IDENTITY, put("date", "2999-01-01"), "identity"),
+    "a day that is none": (IDENTITY, put("date", "2001-02-31"), "identity"),
+    "the identity's seed": (IDENTITY, put("seed", 1), "identity"),
+    "the identity's data": (IDENTITY, put("revision", json_digest("2")), "identity"),
+    "the identity's weights": (IDENTITY, put("engine", "weights_digest", OTHER), "engine"),
+    "an engine's weights": (RESULTS, _weights, "engine"),
+    "a private path": (SESSIONS, session("processor", "/home/jane/cpu"), "private"),
+    "a secret": (SESSIONS, session("platform", "hf_" + "a" * 30), "private"),
 }

@@ -349,8 +349,11 @@ def test_a_worker_has_to_fit_on_one_machine(
     monkeypatch: pytest.MonkeyPatch, wanted: tuple[int, float, float], room: int
 ) -> None:
     alive = [{"CPU": 5.0, "GPU": 1.0}, {"CPU": 3.0}, {"CPU": 1.0, "GPU": 1.0}]
-    machines = [{"Alive": True, "Resources": each} for each in alive]
-    machines.append({"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}})
+    machines = [
+        {"Alive": True, "NodeID": str(number), "Resources": each}
+        for number, each in enumerate(alive)
+    ]
+    machines.append({"Alive": False, "NodeID": "9", "Resources": {"CPU": 64.0, "GPU": 8.0}})
     monkeypatch.setattr("ray.nodes", lambda: machines)
     assert ray_cluster.room(*wanted) == room
 

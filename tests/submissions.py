@@ -12,10 +12,21 @@ import reports
 
 from ttsi import metrics, provenance
 from ttsi.digests import bytes_digest
+from ttsi.identity import IDENTITY
+from ttsi.journal import SAMPLES
 from ttsi.leaderboard import verify as verifying
 from ttsi.leaderboard.faults import Fault
-from ttsi.leaderboard.submission import HEAD, MANIFEST, Seed, head_of, place
+from ttsi.leaderboard.submission import (
+    HEAD,
+    MANIFEST,
+    RESULTS,
+    SPEC,
+    Seed,
+    head_of,
+    place,
+)
 from ttsi.leaderboard.submit import Submitted, submit
+from ttsi.sessions import SESSIONS
 from ttsi.spec import digest_of
 
 Change = Callable[[Any], Any]
@@ -66,23 +77,29 @@ def edit(folder: Path, name: str, change: Change) -> None:
     write(folder / name, value if changed is None else changed)
 
 
-def sealed(folder: Path) -> Path:
-    """All digests made anew, of whatever is there now; returns where it then lies."""
+def sealed(folder: Path, *, alike: bool = True) -> Path:
+    """All digests made anew, of whatever is there now; returns where it then lies.
+
+    `alike`: the identity is written into the results, too, and has the spec's digest.
+    """
     seeds = []
     for own in sorted(folder.glob("seed-*")):
-        spec, environment, results, rows = (
-            read(own / name)
-            for name in ("spec.resolved.json", "env.json", "results.json", "samples.jsonl")
+        spec, identity, sessions, results, rows = (
+            read(own / name) for name in (SPEC, IDENTITY, SESSIONS, RESULTS, SAMPLES)
         )
-        results["spec_digest"] = digest_of(spec, environment["ttsi"])
-        write(own / "results.json", results)
+        results["spec_digest"] = digest_of(spec, identity["ttsi"])
+        if alike:
+            results["identity"] = identity = identity | {"spec_digest": results["spec_digest"]}
+            write(own / IDENTITY, identity)
+        write(own / RESULTS, results)
         write(own / MANIFEST, provenance.manifest(own))
         data = (own / MANIFEST).read_bytes()
         seeds.append(
             Seed(
                 own.name,
                 spec,
-                environment,
+                identity,
+                sessions["sessions"],
                 results,
                 json.loads(data),
                 tuple(rows),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi.errors import CorruptAsset, RunError, StorageError
-from ttsi.journal import Journal, heal, read, write_atomically
+from ttsi.journal import Journal, heal, only_writer, read, write_atomically
 from ttsi.records import from_json, to_json, to_line
 from ttsi.types import (
     Completion,
@@ -119,11 +120,41 @@ def test_a_changed_sample_stops_the_run(tmp_path: Path) -> None:
 
 def test_two_writers_are_refused(tmp_path: Path) -> None:
     with (
-        Journal(tmp_path),
+        only_writer(tmp_path),
         pytest.raises(RunError, match="Another ttsi process"),
-        Journal(tmp_path),
+        only_writer(tmp_path),
     ):
         pass
+
+
+def test_what_a_killed_writer_left_half_written_is_removed(tmp_path: Path) -> None:
+    script = f"""
+        import os
+        from pathlib import Path
+        from ttsi import journal
+        Path.replace = lambda *_: os.kill(os.getpid(), 9)
+        journal.write_atomically(Path({str(tmp_path)!r}) / "results.json", "new")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
+    (left,) = tmp_path.iterdir()
+    assert (done.returncode, left.suffix) == (-9, ".part")
+    write_atomically(tmp_path / "other.json", "another file")
+    assert left.exists()
+    write_atomically(tmp_path / "results.json", "newer")
+    assert not left.exists()
+    left.touch()
+    with only_writer(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", "other.json", "results.json"}
+
+
+def test_what_a_living_writer_has_half_written_stays(tmp_path: Path) -> None:
+    theirs = tmp_path / f".results.json.{platform.node()}-{os.getppid()}.part"
+    elsewhere = tmp_path / ".results.json.another-machine-1234567.part"
+    for path in (theirs, elsewhere):
+        path.touch()
+    write_atomically(tmp_path / "results.json", "ours")
+    assert theirs.exists()
+    assert elsewhere.exists()
 
 
 def test_a_failed_write_leaves_the_file_as_it_was(

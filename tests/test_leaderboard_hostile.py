@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edits import ENV, RESULTS, SAMPLES, SPEC
+from edits import IDENTITY, RESULTS, SAMPLES, SESSIONS, SPEC, put, session
 from submissions import copied, edit, faults, kinds, read, sealed, submitted, write
 
 from ttsi.leaderboard import safe
@@ -65,12 +65,12 @@ def _folder_by_link(folder: Path) -> None:
 
 
 def _hard_link(folder: Path) -> None:
-    (folder.parents[3] / "twin").hardlink_to(folder / ENV)
+    (folder.parents[3] / "twin").hardlink_to(folder / SESSIONS)
 
 
 def _pipe(folder: Path) -> None:
-    (folder / ENV).unlink()
-    os.mkfifo(folder / ENV)
+    (folder / IDENTITY).unlink()
+    os.mkfifo(folder / IDENTITY)
 
 
 def _dots(folder: Path) -> None:
@@ -111,6 +111,10 @@ def _many_large_seeds(folder: Path) -> None:
             file.truncate(safe.MAX_LINES)
 
 
+def _many_sessions(folder: Path) -> None:
+    (folder / SESSIONS).write_text(json.dumps({"sessions": [1] * 10**5}))
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "1 GB of samples": (lambda f: _sparse(f / SAMPLES), "size", "1,073,741,824 bytes"),
     "1 GB of results": (lambda f: _sparse(f / RESULTS), "size", "1,048,576 are the most"),
@@ -123,7 +127,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "a pickle": (_bytes("seed-0/records.pkl", b"\x80\x04."), "archive", "binary file"),
     "a path with ..": (_dots, "path", "leads out of the folder"),
     "a link for a file": (
-        lambda f: _replace_by_link(f / ENV, Path("/etc/passwd")),
+        lambda f: _replace_by_link(f / IDENTITY, Path("/etc/passwd")),
         "symlink",
         "symbolic link",
     ),
@@ -134,7 +138,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "a file like another": (_bytes("Submission.json", b"{}"), "unknown-file", "does not belong"),
     "a folder": (lambda f: (f / "seed-0/more").mkdir(), "unknown-file", "does not belong"),
     "a folder for a file": (
-        lambda f: ((f / ENV).unlink(), (f / ENV).mkdir()),
+        lambda f: ((f / SESSIONS).unlink(), (f / SESSIONS).mkdir()),
         "unknown-file",
         "does not belong",
     ),
@@ -144,25 +148,57 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "brackets in the head": (_brackets(HEAD), "depth", "nested more than 80"),
     "a key twice": (_text(RESULTS, '"seed": 0', '"seed": 1, "seed": 0'), "json", "'seed' stands"),
     "no number": (_text(RESULTS, '"correct": ', '"correct": NaN, "x": '), "json", "'NaN'"),
-    "too large a number": (_text(ENV, '"cores": ', '"cores": 1e999, "x": '), "json", "'1e999'"),
+    "too large a number": (
+        _text(SESSIONS, '"cores": ', '"cores": 1e999, "x": '),
+        "json",
+        "'1e999'",
+    ),
     "a number of many digits": (
-        lambda f: edit(f, ENV, lambda env: env | {"cores": 10**300}),
+        lambda f: edit(f, SESSIONS, session("cores", 10**300)),
         "schema",
         "a number above",
     ),
     "a torn line": (_bytes(SAMPLES, b'{"id": "rows/0"'), "json", "torn"),
     "an empty file": (_bytes(SAMPLES, b""), "dropped", "no sample"),
     "half a character": (
-        _text(ENV, '"processor": "', '"processor": "\\ud800'),
+        _text(SESSIONS, '"processor": "', '"processor": "\\ud800'),
         "encoding",
         "half of a character",
     ),
     "a version that a terminal obeys": (
-        lambda f: edit(f, ENV, lambda env: env | {"python": "3\x1b[2J"}),
+        lambda f: edit(f, SESSIONS, session("python", "3\x1b[2J")),
         "schema",
-        "python is not of its schema",
+        "sessions/0/python is not of its schema",
     ),
-    "an unknown key": (_text(ENV, '"cores"', '"payload": "x", "cores"'), "schema", "payload"),
+    "1 GB of identity": (lambda f: _sparse(f / IDENTITY), "size", "1,048,576 are the most"),
+    "1 GB of sessions": (lambda f: _sparse(f / SESSIONS), "size", "1,048,576 are the most"),
+    "brackets in the identity": (_brackets(IDENTITY, 10**5), "depth", "nested more than 80"),
+    "brackets in the sessions": (_brackets(SESSIONS, 10**5), "depth", "nested more than 80"),
+    "no number in the identity": (_text(IDENTITY, '"seed": 0', '"seed": NaN'), "json", "'NaN'"),
+    "a link for the sessions": (
+        lambda f: _replace_by_link(f / SESSIONS, Path("/etc/passwd")),
+        "symlink",
+        "symbolic link",
+    ),
+    "an unknown key in the identity": (
+        _text(IDENTITY, '"seed"', '"payload": 1, "seed"'),
+        "schema",
+        "payload",
+    ),
+    "a path for a date": (
+        lambda f: edit(f, IDENTITY, put("date", "../../etc")),
+        "schema",
+        "date is not of its schema",
+    ),
+    "no object for an identity": (_bytes(IDENTITY, b"[1]"), "schema", "it is not of its schema"),
+    "no object for the weights": (
+        lambda f: edit(f, IDENTITY, put("engine", [])),
+        "schema",
+        "engine is not of its schema",
+    ),
+    "no sessions": (_bytes(SESSIONS, b'{"sessions": []}'), "schema", "sessions is not of its"),
+    "many sessions": (_many_sessions, "schema", "sessions is not of its schema"),
+    "an unknown key": (_text(SESSIONS, '"cores"', '"payload": "x", "cores"'), "schema", "payload"),
 }
 
 
@@ -258,8 +294,8 @@ def test_plugins_that_a_spec_names_are_not_imported(mine: Path, tmp_path: Path) 
     write(mine / SPEC, spec)
     edit(
         mine,
-        ENV,
-        lambda env: env["plugins"].update(
+        IDENTITY,
+        lambda identity: identity["plugins"].update(
             {role: {"name": "evil/evil", "distribution": "evil", "version": "1"} for role in roles}
         ),
     )

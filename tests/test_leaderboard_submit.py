@@ -16,10 +16,13 @@ import ttsi_fakes
 from ttsi.cli import main
 from ttsi.comparison import compare
 from ttsi.errors import UsageError, VerificationError
-from ttsi.leaderboard.entries import entry, selection
+from ttsi.leaderboard.boards import boards
+from ttsi.leaderboard.comparable import board_options, scorer_options, selection
+from ttsi.leaderboard.entries import entry
 from ttsi.leaderboard.publishing import error_kind
-from ttsi.leaderboard.submission import slug
+from ttsi.leaderboard.submission import CONTENT, slug
 from ttsi.runs import open_run
+from ttsi.spec import load_spec, resolved
 from ttsi.types import Request
 
 SCHEMAS = Path(ttsi.__file__).parent / "schemas"
@@ -38,7 +41,8 @@ def run(root: Path) -> Path:
 
 def of_entry(value: Any) -> list[str]:
     schema = json.loads((SCHEMAS / "board.schema.json").read_text())
-    board = {"schema": "ttsi.board/1", "benchmark": value["benchmark"], "entries": [value]}
+    ground = {key: value[key] for key in ("benchmark", "options", "scorer", "revision")}
+    board = {"schema": "ttsi.board/1", **ground, "entries": [value], "partial": []}
     return [error.message for error in Draft202012Validator(schema).iter_errors(board)]
 
 
@@ -50,7 +54,7 @@ def test_a_submission_lies_where_it_belongs_and_holds_no_more(run: Path, tmp_pat
         "ttsi-fakes-rows",
         "acme__tt-si__scripted",
     )
-    files = {"spec.resolved.json", "env.json", "samples.jsonl", "results.json", "manifest.json"}
+    files = {*CONTENT, "manifest.json"}
     assert set(made.files) == {
         "submission.json",
         *(f"seed-{seed}/{name}" for seed in (1, 2) for name in files),
@@ -87,7 +91,6 @@ def test_an_entry_s_numbers_are_those_of_the_run(run: Path, tmp_path: Path) -> N
     "changed",
     [
         {"estimator": "never"},
-        {"estimator": "always", "baseline": False},
         {"estimator": "always", "seeds": [1, 2, 3]},
     ],
     ids=json.dumps,
@@ -98,8 +101,6 @@ def test_entries_of_other_runs_fit_the_schema(changed: dict[str, Any], tmp_path:
     if changed["estimator"] == "never":
         assert found["difference"] == {"mean": 0, "low": 0, "high": 0}
         assert found["p"] == 1
-    if not changed.get("baseline", True):
-        assert found["difference"] is found["p"] is found["base_accuracy"] is None
 
 
 def test_a_submission_can_be_compared_with_a_run(run: Path, tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_the_schemas_are_published(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_entries_of_damaged_submissions_are_errors(run: Path, tmp_path: Path) -> None:
     folder = submit_run(run, tmp_path).folder
-    (folder / "seed-1/env.json").write_text("{}")
+    (folder / "seed-1/identity.json").write_text("{}")
     with pytest.raises(VerificationError, match="cannot be shown"):
         entry(folder)
 
@@ -271,11 +272,50 @@ def test_entries_of_damaged_submissions_are_errors(run: Path, tmp_path: Path) ->
     [
         ({"limit": None, "select": "even", "ids": None}, "all"),
         ({"limit": 50, "select": "even", "ids": None}, "limit=50, select=even"),
-        ({"rows": 6}, "rows=6"),
+        ({"ids": ["b/1", "b/7"]}, 'ids=["b/1", "b/7"]'),
+        ({"rows": 6}, "all"),
     ],
 )
 def test_a_selection_is_told(options: dict[str, Any], words: str) -> None:
     assert selection({"name": "b", **options}) == words
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "made"),
+    [
+        ({"name": "quickstart", "limit": 5, "select": "first", "ids": None}, {}),
+        (
+            {"name": "sealtool_full", "distractors": 4, "kinds": ["nested", "single", "multiple"]},
+            {},
+        ),
+        ({"name": "sealtool_full", "distractors": 8, "limit": 9}, {"distractors": 8}),
+        ({"name": "sealtool_full", "split": "dev"}, {"split": "dev"}),
+        ({"name": "apibank", "levels": [2, 1]}, {}),
+        ({"name": "bfcl", "categories": ["irrelevance"]}, {"categories": ["irrelevance"]}),
+        ({"name": "acme/rows", "rows": 6, "limit": 2}, {"rows": 6}),
+        ({"name": "no-such-benchmark", "rows": 6}, {"rows": 6}),
+    ],
+    ids=json.dumps,
+)
+def test_options_that_change_what_is_asked_make_a_board(benchmark: Any, made: Any) -> None:
+    assert board_options(benchmark) == made
+
+
+def test_another_way_of_scoring_makes_a_board() -> None:
+    (spec,) = load_spec({"benchmark": "bfcl"})
+    given = resolved(spec)
+    assert scorer_options(given) == {}
+    assert scorer_options(given | {"scorer": given["scorer"] | {"trim": True}}) == {"trim": True}
+    del given["scorer"]["fold_text"]
+    assert scorer_options(given) == {"fold_text": None}
+    assert scorer_options(given | {"scorer": {"name": "a/b", "x": 1}}) == {"name": "a/b", "x": 1}
+
+
+def test_a_run_over_a_part_is_submitted_and_not_ranked(tmp_path: Path) -> None:
+    part = submitted(tmp_path, benchmark={"name": "quickstart", "limit": 3}, estimator="never")
+    (board,) = boards([entry(part)])
+    assert (board.entries, len(board.partial)) == ((), 1)
+    assert board.partial[0]["selection"] == "limit=3, select=even"
 
 
 @pytest.mark.parametrize(

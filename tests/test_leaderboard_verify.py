@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edits import EDITS, ENV, RESULTS, SAMPLES, SPEC, adapted, put, wrong
+from edits import EDITS, IDENTITY, RESULTS, SAMPLES, SESSIONS, SPEC, adapted, put, wrong
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from submissions import (
@@ -76,10 +76,9 @@ def test_honest_from_another_machine_passes(mine: Path) -> None:
     """Another processor, system and packages; sums that differ in their last digits."""
     edit(
         mine,
-        ENV,
-        lambda env: (
-            env
-            | {
+        SESSIONS,
+        lambda document: document["sessions"][0].update(
+            {
                 "platform": "macOS-15.2-arm64-arm-64bit",
                 "processor": "arm",
                 "cores": None,
@@ -108,7 +107,6 @@ def test_honest_from_another_machine_passes(mine: Path) -> None:
         {"estimator": {"name": "random", "rate": 0.5}, "seeds": [3, 4]},
         {"estimator": "entropy", "budget": 0.25},
         {"estimator": "never"},
-        {"estimator": "always", "baseline": False},
         {"generator": {"name": "self", "samples": 2}, "estimator": "always", "learner": "icl"},
         {"inference": {"name": "majority_vote", "samples": 3}},
         {"estimator": {"name": "self_consistency", "samples": 3}},
@@ -162,7 +160,7 @@ def test_what_no_verification_can_prove(mine: Path) -> None:
 
 
 def test_a_forged_digest_is_caught(mine: Path) -> None:
-    edit(mine, "seed-0/manifest.json", put("files", "env.json", "digest", json_digest("x")))
+    edit(mine, "seed-0/manifest.json", put("files", "identity.json", "digest", json_digest("x")))
     assert kinds(mine) == {"digest", "manifest"}
 
 
@@ -210,8 +208,8 @@ def test_seeds_of_two_specs_are_no_submission(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_told(mine: Path) -> None:
-    (mine / ENV).unlink()
-    assert [(f.kind, f.where) for f in faults(mine)] == [("missing-file", ENV)]
+    (mine / SESSIONS).unlink()
+    assert [(f.kind, f.where) for f in faults(mine)] == [("missing-file", SESSIONS)]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -235,7 +233,7 @@ def test_a_value_of_another_type_is_a_fault_and_no_crash(
     data: st.DataObject, honest: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = copied(honest, tmp_path_factory.mktemp("typed"))
-    name = data.draw(st.sampled_from([SAMPLES, RESULTS, SPEC, ENV, HEAD]))
+    name = data.draw(st.sampled_from([SAMPLES, RESULTS, SPEC, IDENTITY, SESSIONS, HEAD]))
     value = read(folder / name)
     node, key = value, data.draw(st.sampled_from(_keys(value)))
     while isinstance(node[key], dict | list) and node[key] and data.draw(st.booleans()):
@@ -283,10 +281,6 @@ def test_the_command_tells_and_exits(
     assert "--third-party" in capsys.readouterr().out
 
 
-def test_a_folder_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
-    assert main(["leaderboard", "verify", str(tmp_path / "none")]) == 2
-
-
 def test_data_that_is_not_at_hand_is_no_pass(
     mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,3 +294,25 @@ def test_data_that_is_not_at_hand_is_no_pass(
     monkeypatch.setattr(sources, "_samples", gone)
     assert kinds(mine) == {"unavailable"}
     assert main(["leaderboard", "verify", str(mine), "--third-party"]) == 5
+
+
+# ---------------------------------------------------------------- nothing submitted
+
+
+@pytest.mark.parametrize("name", ["submissions", "leaderboards"])
+def test_where_nothing_is_submitted_that_is_said(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "leaderboards" / "submissions"
+    where = {"submissions": folder, "leaderboards": folder.parent}[name]
+    folder.parent.mkdir()
+    for _ in range(2):
+        assert main(["leaderboard", "verify", str(where)]) == 0
+        assert "no submission there" in capsys.readouterr().err
+        folder.mkdir(exist_ok=True)
+        (folder / ".gitattributes").touch()
+
+
+def test_a_misspelt_folder_is_no_empty_one(tmp_path: Path) -> None:
+    assert main(["leaderboard", "verify", str(tmp_path / "leaderbords")]) == 2
+    assert main(["leaderboard", "verify", str(tmp_path / "leaderbords" / "submissions")]) == 2

@@ -25,7 +25,8 @@ SCHEMAS = Path(ttsi.__file__).parent / "schemas"
 FILES = {
     "spec.json",
     "spec.resolved.json",
-    "env.json",
+    "identity.json",
+    "sessions.json",
     "samples.jsonl",
     "predictions.jsonl",
     "results.json",
@@ -64,7 +65,7 @@ def valid(name: str, document: Any) -> bool:
 def test_a_run_leaves_files_that_fit_their_schemas(tmp_path: Path) -> None:
     cell = run(tmp_path)
     folder = seed_folder(cell)
-    assert {file.name for file in folder.iterdir()} == FILES | {".samples.jsonl.lock"}
+    assert {file.name for file in folder.iterdir()} == FILES | {".lock"}
     results = json.loads((folder / "results.json").read_text())
     assert valid("results", results)
     lines = (folder / "samples.jsonl").read_text().splitlines()
@@ -73,8 +74,15 @@ def test_a_run_leaves_files_that_fit_their_schemas(tmp_path: Path) -> None:
     assert results["accuracy"] == 1.0
     assert results["base"]["accuracy"] == 0.5
     assert results["change"]["fixed"] == 3
-    environment = json.loads((folder / "env.json").read_text())
-    assert environment["plugins"]["engine"]["distribution"] == "ttsi-fakes"
+    identity = json.loads((folder / "identity.json").read_text())
+    assert valid("identity", identity)
+    assert results["identity"] == identity
+    sessions = json.loads((folder / "sessions.json").read_text())
+    assert valid("sessions", sessions)
+    (session,) = sessions["sessions"]
+    assert session["samples"] == 6
+    assert session["engines"] == results["engines"]
+    assert identity["plugins"]["engine"]["distribution"] == "ttsi-fakes"
     manifest = json.loads((folder / "manifest.json").read_text())
     assert set(manifest["files"]) == FILES - {"manifest.json"}
 

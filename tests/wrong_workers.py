@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wrong import fails
@@ -97,6 +97,46 @@ class Keeps(Learnt):
         return [[replace(i, logprob=i.logprob - self.learnt) for i in some] for some in made]
 
 
+@fails("identity", "identity.. has no tokenizer_digest", "engines")
+class Anonymous(FakeEngine):
+    def identity(self) -> dict[str, Any]:
+        return {k: v for k, v in super().identity().items() if k != "tokenizer_digest"}
+
+
+@fails("identity", "identity.. is not JSON", "engines")
+class Unwritten(FakeEngine):
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | {"dtype": object}
+
+
+@fails("identity", "has the weights' digest sha256:0, digest.. sha256:", "engines")
+class Stranger(FakeEngine):
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | {"weights_digest": "sha256:0"}
+
+
+@fails("identity", "differs before and after it was put to work: device", "engines")
+class Moving(FakeEngine):
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | {"device": "cuda" if self.calls["train"] else "cpu"}
+
+
+@fails("identity", "differs of two instances: memory", "engines")
+class Personal(FakeEngine):
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | {"memory": str(id(self))}
+
+
+@fails("forget", "after load, and after forget.., it gave", "engines")
+class Remembers(FakeEngine):
+    """Rounds by how much it has read, whatever it is told to forget."""
+
+    def loglikelihoods(self, prompts: Sequence[Prompt], continuations: Any) -> Any:
+        made = super().loglikelihoods(prompts, continuations)
+        share = 1e-9 * self.calls["loglikelihoods"]
+        return [[replace(i, logprob=i.logprob - share) for i in some] for some in made]
+
+
 @fails("errors", "a model that is not there raised KeyError", "engines")
 class Keyed(FakeEngine):
     def load(self) -> None:
@@ -126,32 +166,57 @@ class Once(FakeEngine):
 # ---------------------------------------------------------------- executors
 
 
+@dataclass
+class Told:
+    """A run's side, with other ears."""
+
+    run: Any
+    deliver: Callable[[Record], None]
+
+    def admit(self, worker: str, identity: Mapping[str, Any]) -> None:
+        self.run.admit(worker, identity)
+
+    def warn(self, text: str) -> None:
+        self.run.warn(text)
+
+
 class Runs(Local):
     """`local`, but for how the subclasses call it."""
 
-    def given(self, factory: Any, samples: Any, deliver: Callable[[Record], None]) -> Any:
-        return super().run(factory, samples, deliver, None)
+    def given(
+        self, factory: Any, samples: Any, session: Any, deliver: Callable[[Record], None]
+    ) -> Any:
+        return super().run(factory, samples, Told(session, deliver), None)
 
 
 @fails("once", "no record of fake/22 was delivered", "executors")
 class Drops(Runs):
-    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
-        last = samples[-1].id
-        return self.given(factory, samples, lambda r: None if r.id == last else deliver(r))
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
+        def all_but_the_last(record: Record) -> None:
+            if record.id != samples[-1].id:
+                session.deliver(record)
+
+        return self.given(factory, samples, session, all_but_the_last)
 
 
 @fails("once", "more than one record of fake/0 was delivered", "executors")
 class Repeats(Runs):
-    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
-        return self.given(factory, [*samples, samples[0]], deliver)
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
+        return self.given(factory, [*samples, *samples[:1]], session, session.deliver)
 
 
 @fails("delivery", "in another process or thread", "executors")
 class Elsewhere(Runs):
-    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
         made: list[Record] = []
-        closed = self.given(factory, samples, made.append)
-        thread = threading.Thread(target=lambda: [deliver(record) for record in made])
+        closed = self.given(factory, samples, session, made.append)
+
+        def deliver() -> None:
+            with contextlib.suppress(KeyboardInterrupt):
+                for record in made:
+                    session.deliver(record)
+
+        thread = threading.Thread(target=deliver)
         thread.start()
         thread.join()
         return closed
@@ -159,41 +224,95 @@ class Elsewhere(Runs):
 
 @fails("failures", "when fake/3 and fake/17 failed, no record of fake/10, fake/11", "executors")
 class GivesUp(Runs):
-    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
         given_up: list[Record] = []
 
         def until_one_fails(record: Record) -> None:
             if not given_up:
-                deliver(record)
+                session.deliver(record)
             if record.error:
                 given_up.append(record)
 
-        return self.given(factory, samples, until_one_fails)
+        return self.given(factory, samples, session, until_one_fails)
 
 
 @fails("failures", "delivered as failed were", "executors")
 class Hides(Runs):
-    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
-        return self.given(factory, samples, lambda r: deliver(replace(r, error="")))
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
+        def silent(record: Record) -> None:
+            session.deliver(replace(record, error=""))
+
+        return self.given(factory, samples, session, silent)
 
 
 @fails("fatal", "RunError did not end the run", "executors")
 class GoesOn(Runs):
-    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
-        with contextlib.suppress(RunError):
-            return self.given(factory, samples, deliver)
-        return [{}]
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
+        try:
+            return super().run(factory, samples, session, watcher)
+        except RunError:
+            if not session.records:
+                raise
+            return [{}]
 
 
 @fails("workers", r"run.. returned \[\], not a list of what", "executors")
 class LeavesOpen(Runs):
-    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
-        self.given(factory, samples, deliver)
-        return []
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
+        closed = super().run(factory, samples, session, watcher)
+        return [] if samples else closed
 
 
 @fails("workers", "a worker was closed twice", "executors")
 class ClosesTwice(Runs):
-    def run(self, factory: Any, samples: Any, deliver: Any, watcher: Any = None) -> Any:
-        closed = self.given(factory, samples, deliver)
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
+        closed = super().run(factory, samples, session, watcher)
         return [*closed, *closed]
+
+
+class ByHand(Local):
+    """`local` in steps, of which a subclass gets one wrong."""
+
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
+        runner = factory(watcher)
+        try:
+            self.admit(session, runner)
+            for record in runner.run_wave(samples):
+                session.deliver(record)
+            self.admit_late(session, runner)
+            return [runner.close()]
+        except BaseException:
+            self.give_up(runner)
+            raise
+
+    def admit(self, session: Any, runner: Any) -> None:
+        session.admit("the only one", runner.identity())
+
+    def admit_late(self, session: Any, runner: Any) -> None: ...
+
+    def give_up(self, runner: Any) -> None:
+        runner.abandon()
+
+
+@fails("admission", r"admit.. was told of \[\], not of a worker", "executors")
+class AdmitsAll(ByHand):
+    def admit(self, session: Any, runner: Any) -> None: ...
+
+
+@fails("admission", "a worker that was not admitted delivered records", "executors")
+class AdmitsLate(ByHand):
+    def admit(self, session: Any, runner: Any) -> None: ...
+
+    def admit_late(self, session: Any, runner: Any) -> None:
+        super().admit(session, runner)
+
+
+@fails("nothing", "without samples, run.. returned ", "executors")
+class Idle(Local):
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
+        return super().run(factory, samples, session, watcher) if samples else []
+
+
+@fails("open", "after a fatal error a runner was neither closed nor abandoned", "executors")
+class Leaks(ByHand):
+    def give_up(self, runner: Any) -> None: ...

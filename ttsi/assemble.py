@@ -6,16 +6,18 @@ Everything that can be known without loading a weight is checked here, before an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from ttsi import registry
+from ttsi.digests import json_digest
 from ttsi.errors import Problem, SpecError
 from ttsi.pipeline import Pipeline, Stages, failed
 from ttsi.protocols import Benchmark, Engine, Executor, Scorer, Watcher
 from ttsi.spec import Component, Spec, effective_options
-from ttsi.spec.schema import COMPONENTS
+from ttsi.spec.schema import COMPONENTS, model_defaults
 from ttsi.types import JSON, Record, Sample
 
 
@@ -36,30 +38,91 @@ def scorer(spec: Spec) -> Scorer:
     return made
 
 
+class Engines:
+    """The engines of this process: each model is loaded once, and lent to one runner at a time.
+
+    What comes back is kept, having forgotten everything, until another engine is wanted or the
+    context ends. In another process, to which it is sent with an Assembly, nothing is kept.
+    """
+
+    def __init__(self, keep: bool = True) -> None:
+        self._keep = keep
+        self._idle: dict[str, Engine] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Engines, (False,))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close_idle()
+
+    def lend(self, spec: Spec) -> Engine:
+        """An engine for `spec`: one that is idle, or a new one, not loaded yet."""
+        found = self._idle.pop(self._key(spec), None)
+        if found is None:
+            # Before another is loaded: there may be no room for two.
+            self._close_idle()
+            found = engine(spec)
+        return found
+
+    def take_back(self, spec: Spec, engine: Engine, sound: bool) -> None:
+        """The runner has done with it; what is not `sound` is closed."""
+        engine.on_progress = None
+        key = self._key(spec)
+        if not (self._keep and sound) or key in self._idle:
+            engine.close()
+            return
+        try:
+            engine.forget()
+        except BaseException:
+            engine.close()
+            raise
+        self._idle[key] = engine
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.popitem()[1].close()
+
+    def _key(self, spec: Spec) -> str:
+        model = {**model_defaults(), **spec.model}
+        return json_digest([spec.engine.name, effective_options(spec, "engine"), model])
+
+
 @dataclass(frozen=True)
 class Assembly:
     """Makes the pipeline of one seed, in whatever process it is called; `known`, `adapt` as there.
 
-    Loads the model. Raises SpecError where the engine cannot do what the stages need.
+    Loads the model unless `engines` has it. Raises SpecError where the engine cannot do what the
+    stages need.
     """
 
     spec: Spec
     seed: int
     known: Mapping[str, Record] = field(default_factory=dict)
     adapt: bool = True
+    engines: Engines = field(default_factory=lambda: Engines(keep=False))
 
     def __call__(self, watcher: Watcher | None = None) -> Pipeline:
-        made, parts = engine(self.spec), stages(self.spec)
-        _check_needs(self.spec, made, parts)
-        return Pipeline(
-            parts,
-            made,
-            seed=self.seed,
-            baseline=self.spec.baseline,
-            watcher=watcher,
-            known=self.known,
-            adapt=self.adapt,
-        )
+        parts, made = stages(self.spec), self.engines.lend(self.spec)
+        release = partial(self.engines.take_back, self.spec)
+        try:
+            _check_needs(self.spec, made, parts)
+            return Pipeline(
+                parts,
+                made,
+                seed=self.seed,
+                baseline=self.spec.baseline,
+                watcher=watcher,
+                known=self.known,
+                adapt=self.adapt,
+                release=release,
+            )
+        except BaseException:
+            with suppress(Exception):
+                release(made, False)
+            raise
 
     def failed(self, sample: Sample, why: str) -> Record:
         return failed(sample, self.seed, why)

@@ -8,6 +8,7 @@
     ├── CorruptAsset       5   a file whose bytes are not what they should be
     ├── StorageError       1   a disk that is full, a folder that cannot be written
     ├── RunError           1   a run that cannot go on
+    │   └── DeviceLost     1   a device that answers no call any more
     ├── EngineError        1   a model call that failed; costs the sample, not the run
     │   └── OutOfMemory    1   the wave is halved and tried again
     └── VerificationError  4   results that are not what they claim
@@ -106,6 +107,10 @@ class StorageError(TtsiError):
 
 class RunError(TtsiError):
     exit_code = 1
+
+
+class DeviceLost(RunError):
+    """No later call can succeed, so this is no fault of a sample."""
 
 
 class EngineError(TtsiError):

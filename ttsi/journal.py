@@ -1,4 +1,4 @@
-"""The append-only record of finished samples: crash-safe, resumable, one writer at a time.
+"""The append-only record of finished samples: crash-safe and resumable.
 
 A record is on disk (fsync) before it counts. A torn last line, the mark of a killed process, is cut
 off; a damaged line anywhere else is an error, since something other than a crash has been there.
@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from ttsi.errors import CorruptAsset, RunError, StorageError
 from ttsi.records import from_json, to_line
@@ -27,27 +28,39 @@ ESTIMATES = "estimates.jsonl"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Make `folder`, and let this process alone write in it; raises RunError where another does.
+
+    What a killed writer left half written is removed.
+    """
+    with storage(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("ab")
+    with lock:
+        _take(lock, folder)
+        with storage(folder):
+            for partial in folder.glob(".*.part"):
+                partial.unlink(missing_ok=True)
+        yield
+
+
 class Journal:
-    """One seed's records, in `name` in its folder. Use as a context manager."""
+    """One seed's records, in `name` in its folder, of which this process is the `only_writer`.
+
+    Use as a context manager.
+    """
 
     def __init__(self, folder: Path, name: str = SAMPLES) -> None:
         self.folder = folder
         self.path = folder / name
         self._file: FileIO | None = None
-        self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
-        with storage(self.folder):
+        with storage(self.path):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / f".{self.path.name}.lock").open("ab")
-        try:
-            _take(self._lock, self.folder)
-            with storage(self.path):
-                heal(self.path)
-                self._open()
-        except BaseException:
-            self._lock.close()
-            raise
+            heal(self.path)
+            self._open()
         return self
 
     def _open(self) -> None:
@@ -60,9 +73,8 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for file in (self._file, self._lock):
-            if file is not None:
-                file.close()
+        if self._file is not None:
+            self._file.close()
 
     def append(self, record: Record) -> None:
         """On disk when this returns; on failure the file is as it was."""
@@ -92,15 +104,11 @@ class Journal:
                     f"Sample {record.id} is not what it was when this run began: the benchmark's "
                     "data or its prompt changed.",
                     where=str(self.path),
-                    cure=f"Start anew with --fresh, or move {self.folder} away.",
+                    cure="Start anew with `ttsi eval --fresh`, or in another folder with --out "
+                    "FOLDER.",
                 )
             kept[record.id] = record
         return {name: record for name, record in kept.items() if not record.error}
-
-    def restart(self) -> None:
-        """Forget every record."""
-        self.compact([])
-        (self.folder / "manifest.json").unlink(missing_ok=True)
 
     def compact(self, records: Iterable[Record]) -> None:
         """Rewrite the file with one line a sample, in the order given."""
@@ -129,6 +137,13 @@ def read(path: Path) -> Iterator[Record]:
                 ) from error
 
 
+def forget(folder: Path, *names: str) -> None:
+    """Remove these files of `folder`, those that are there, in this order."""
+    with storage(folder):
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+
+
 def heal(path: Path) -> None:
     """Cut off what follows the last newline: a record that was being written at a crash."""
     if not path.exists():
@@ -150,8 +165,9 @@ def heal(path: Path) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """All of `text` or nothing: written beside, fsynced, renamed into place."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.part")
     with storage(path):
+        _sweep(path)
         try:
             with partial.open("w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
@@ -160,6 +176,32 @@ def write_atomically(path: Path, text: str) -> None:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value`, indented, in place of what is at `path`."""
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of `path` that were killed on this machine have left."""
+    begin, end = f".{path.name}.{platform.node()}-", ".part"
+    for name in os.listdir(path.parent):
+        writer = name.removeprefix(begin).removesuffix(end)
+        if name == f"{begin}{writer}{end}" and writer.isdigit() and _is_dead(int(writer)):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _is_dead(process: int) -> bool:
+    if os.name == "nt":  # there the same call ends the process
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextmanager

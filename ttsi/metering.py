@@ -100,6 +100,12 @@ class MeteredEngine:
     def digest(self) -> str:
         return self._engine.digest()
 
+    def identity(self) -> dict[str, JSON]:
+        return self._engine.identity()
+
+    def forget(self) -> None:
+        self._engine.forget()
+
     def describe(self) -> dict[str, JSON]:
         return self._engine.describe()
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from ttsi.errors import EngineError, RunError, TtsiError
@@ -82,6 +83,7 @@ class Pipeline:
 
     `known` holds records, by sample id, whose estimate and base answer are not to be made again.
     With `adapt` False every sample is estimated and answered by the base model, and that is all.
+    `release` takes the engine at the end, and is told whether it is sound.
     """
 
     def __init__(
@@ -94,9 +96,12 @@ class Pipeline:
         watcher: Watcher | None = None,
         known: Mapping[str, Record] | None = None,
         adapt: bool = True,
+        release: Callable[[Engine, bool], None] | None = None,
     ) -> None:
         self._stages = stages
         self._engine = MeteredEngine(engine)
+        self._release = partial(release or _close, engine)
+        self._released = False
         self._seed = seed
         self._baseline = baseline
         self._watcher = watcher
@@ -106,7 +111,11 @@ class Pipeline:
         # Charges, by stage and sample, until the sample's record: a wave that fails has paid, too.
         self._owed: dict[str, dict[str, StageCost]] = {stage: {} for stage in STAGES}
         engine.load()
-        self._digest = engine.digest()
+        self._identity = engine.identity()
+        self._digest = self._identity["weights_digest"]
+
+    def identity(self) -> dict[str, JSON]:
+        return dict(self._identity)
 
     def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
         """Yields each sample's record as soon as it is finished.
@@ -135,15 +144,29 @@ class Pipeline:
     def close(self) -> dict[str, JSON]:
         """Proves the reset: every adaptation is gone from the base weights."""
         after = self._engine.digest()
-        description = {**self._engine.describe(), "weights_digest": self._digest}
-        self._engine.close()
+        facts = {
+            **self._engine.describe(),
+            "weights_digest": self._digest,
+            "weights_digest_after": after,
+        }
         if after != self._digest:
+            self.abandon()
             raise RunError(
                 "The base weights changed during the run: an adaptation was not thrown away.",
                 where=f"digest before {self._digest}, after {after}",
                 cure="Results of this run are not to be used. Report it to the engine's author.",
             )
-        return description
+        self._released = True
+        self._release(True)
+        return facts
+
+    def abandon(self) -> None:
+        """Frees the model, in whatever state it is."""
+        if not self._released:
+            self._released = True
+            # What went wrong before is what has to be told.
+            with suppress(Exception):
+                self._release(False)
 
     # ------------------------------------------------------------ the stages, in order
 
@@ -301,6 +324,10 @@ class Pipeline:
         text = f"{self._stage}: {type(error).__name__}: {error}"
         record = failed(sample, self._seed, text)
         return replace(record, costs=self._settled(sample.id, {}))
+
+
+def _close(engine: Engine, sound: bool) -> None:
+    engine.close()
 
 
 def failed(sample: Sample, seed: int, why: str) -> Record:

@@ -58,7 +58,12 @@ class Engine(Protocol):
     "activated"}, the last for adapters that act from the user turn on; assembling a spec that needs
     more is an error before any weight is loaded. `on_progress(done, total)` is set by the pipeline
     and called by the engine within a call, for people who wait. Constructed as Engine(model,
-    **options) with the spec's `model` object; cheap until `load`.
+    **options) with the spec's `model` object, in which `date` is the run's; cheap until `load`.
+
+    `digest` hashes the weights as they are now. `identity` says what was loaded, in the keys
+    `ttsi.identity.ENGINE`; it may be worked out once, and its `weights_digest` is what `digest`
+    was after `load`. `forget` drops all that calls have left behind: the next call answers as the
+    first one after `load`.
     """
 
     on_progress: Callable[[int, int], None] | None
@@ -77,6 +82,10 @@ class Engine(Protocol):
     def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]: ...
 
     def digest(self) -> str: ...
+
+    def identity(self) -> dict[str, JSON]: ...
+
+    def forget(self) -> None: ...
 
     def describe(self) -> dict[str, JSON]: ...
 
@@ -164,13 +173,19 @@ class Watcher(Protocol):
 class WaveRunner(Protocol):
     """What an executor runs: the assembled pipeline, seen from outside.
 
-    `run_wave` yields a record as soon as its sample is finished. `close` returns what the engine
-    says of itself, and fails where the base weights are not what they were.
+    `identity` is the engine's. `run_wave` yields a record as soon as its sample is finished.
+    `close` returns what the engine says of itself, with `weights_digest` and
+    `weights_digest_after`, and fails where the two differ. `abandon`, in place of `close` or after
+    it, frees the model where the run cannot go on: it proves nothing and raises nothing.
     """
+
+    def identity(self) -> dict[str, JSON]: ...
 
     def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]: ...
 
     def close(self) -> dict[str, JSON]: ...
+
+    def abandon(self) -> None: ...
 
 
 class RunnerFactory(Protocol):
@@ -184,18 +199,35 @@ class RunnerFactory(Protocol):
     def failed(self, sample: Sample, why: str) -> Record: ...
 
 
+class Session(Protocol):
+    """The run's side of an executor's work, for the process and thread in which `run` was called.
+
+    `admit` is told of every worker before its first wave, and raises RunError where the worker's
+    engine is not the run's: such a worker gets no samples. `warn` keeps, beside the results, what
+    their reader should know, such as that a worker was lost.
+    """
+
+    def admit(self, worker: str, identity: Mapping[str, JSON]) -> None: ...
+
+    def deliver(self, record: Record) -> None: ...
+
+    def warn(self, text: str) -> None: ...
+
+
 @runtime_checkable
 class Executor(Protocol):
     """Runs waves on workers and delivers records as they finish, in any order.
 
-    `deliver` and `watcher` are this process's own; the watcher is told of stages in the workers.
-    Returns what each worker's `close` returned.
+    `session` and `watcher` are this process's own; the watcher is told of stages in the workers.
+    Returns what each worker's `close` returned, of one worker at least: without any sample a
+    worker is made, admitted and closed all the same. Where it raises, no runner is left open in
+    this process.
     """
 
     def run(
         self,
         factory: RunnerFactory,
         samples: Sequence[Sample],
-        deliver: Callable[[Record], None],
+        session: Session,
         watcher: Watcher | None = None,
     ) -> list[dict[str, JSON]]: ...

@@ -39,6 +39,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def today() -> str:
+    """The date in UTC, as times are."""
+    return datetime.now(UTC).date().isoformat()
+
+
 def commit() -> dict[str, JSON] | None:
     """The checkout ttsi runs from, if it does: commit, and whether it was modified."""
     root = Path(ttsi.__file__).resolve().parent.parent

@@ -1,8 +1,9 @@
 """A spec run to its end: every cell and seed, journaled, resumable, and the files it leaves.
 
-OUT/NAME-HASH/seed-S/  spec.json spec.resolved.json env.json samples.jsonl
+OUT/NAME-HASH/seed-S/  spec.json spec.resolved.json identity.json sessions.json samples.jsonl
                        predictions.jsonl results.json manifest.json
                        estimates.jsonl (with a budget, or after calibration)
+                       estimates.sessions.json (after calibration)
 OUT/NAME-HASH/         results.json over the seeds
 OUT/NAME.grid.json     over the cells of a matrix
 """
@@ -10,17 +11,29 @@ OUT/NAME.grid.json     over the cells of a matrix
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from ttsi import assemble, metrics, provenance
+from ttsi import assemble, identity, metrics, provenance, sessions
 from ttsi.budget import share_out, unadapted
 from ttsi.errors import RunError, UsageError
 from ttsi.hooks import Hooks
-from ttsi.journal import ESTIMATES, SAMPLES, Journal, read, write_atomically
+from ttsi.identity import IDENTITY, Identity
+from ttsi.journal import (
+    ESTIMATES,
+    SAMPLES,
+    Journal,
+    forget,
+    only_writer,
+    read,
+    write_atomically,
+    write_json,
+)
 from ttsi.protocols import Watcher
+from ttsi.sessions import OF_ESTIMATES, SESSIONS, Session
 from ttsi.spec import Spec, load_document, load_spec, resolved
 from ttsi.types import JSON, Record, Sample
 
@@ -72,11 +85,12 @@ def evaluate(
     watching = Hooks()
     for number, hook in enumerate(hooks):
         watching.register(hook, f"evaluate-{number}")
-    cells = _cells(spec, overrides, Path(out), reporter, watching, fresh)
-    results = [cell.run() for cell in cells]
+    with assemble.Engines() as engines:
+        every = _Every(Path(out), reporter, watching, fresh, engines)
+        results = [cell.run() for cell in _cells(spec, overrides, every)]
     if len(results) > 1:
         path = Path(out) / f"{results[0].spec.name}.grid.json"
-        write_atomically(path, _pretty(metrics.grid([cell.summary for cell in results])))
+        write_json(path, metrics.grid([cell.summary for cell in results]))
     return results
 
 
@@ -93,8 +107,9 @@ def estimates(
     Leaves seed-S/estimates.jsonl in each cell's folder, and makes nothing that lies there again;
     what a run of the same spec has is taken from it. The results are those of the base model.
     """
-    cells = _cells(spec, overrides, Path(out), reporter, Hooks(), fresh)
-    return [cell.estimate() for cell in cells]
+    with assemble.Engines() as engines:
+        every = _Every(Path(out), reporter, Hooks(), fresh, engines)
+        return [cell.estimate() for cell in _cells(spec, overrides, every)]
 
 
 def run_name(spec: Spec) -> str:
@@ -102,20 +117,27 @@ def run_name(spec: Spec) -> str:
     return f"{spec.name}-{spec.digest.removeprefix('sha256:')[:10]}"
 
 
+@dataclass(frozen=True)
+class _Every:
+    """What all cells of a command share. `today` is their date, also when it ends tomorrow."""
+
+    out: Path
+    reporter: Reporter | None
+    hooks: Hooks
+    fresh: bool
+    engines: assemble.Engines
+    today: str = field(default_factory=lambda: provenance.today())
+
+
 def _cells(
-    source: str | Path | Mapping[str, Any],
-    overrides: Mapping[str, Any] | None,
-    out: Path,
-    reporter: Reporter | None,
-    hooks: Hooks,
-    fresh: bool,
+    source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None, every: _Every
 ) -> list[_Cell]:
     """All is checked before anything is run."""
     specs = load_spec(source, overrides)
     document = load_document(source)
     for spec in specs:
         assemble.check(spec)
-    return [_Cell(spec, document, out, reporter, hooks, fresh) for spec in specs]
+    return [_Cell(spec, document, every) for spec in specs]
 
 
 @dataclass
@@ -124,24 +146,34 @@ class _Cell:
 
     spec: Spec
     document: Any
-    out: Path
-    reporter: Reporter | None
-    hooks: Hooks
-    fresh: bool
+    every: _Every
 
     @property
     def folder(self) -> Path:
-        return self.out / run_name(self.spec)
+        return self.every.out / run_name(self.spec)
+
+    @property
+    def reporter(self) -> Reporter | None:
+        return self.every.reporter
+
+    @cached_property
+    def settled(self) -> Spec:
+        """The spec with the model's date and commit that all seeds in the folder have."""
+        anew = self.spec.seeds if self.every.fresh else ()
+        return identity.settled(self.spec, self.folder, anew, self.every.today)
+
+    @cached_property
+    def revision(self) -> str:
+        return assemble.benchmark(self.spec).revision()
 
     def run(self) -> CellResult:
-        revision = assemble.benchmark(self.spec).revision()
         samples = self._samples()
         seeds = {
-            seed: self._seed(seed, samples, self.folder / f"seed-{seed}", revision)
+            seed: self._seed(seed, samples, self.folder / f"seed-{seed}")
             for seed in self.spec.seeds
         }
         summary = self._summary(seeds)
-        write_atomically(self.folder / "results.json", _pretty(summary))
+        write_json(self.folder / "results.json", summary)
         return CellResult(self.spec, self.folder, seeds, summary)
 
     def estimate(self) -> CellResult:
@@ -151,22 +183,48 @@ class _Cell:
             folder = self.folder / f"seed-{seed}"
             if self.reporter:
                 self.reporter.seed_started(self.spec, seed, len(samples), 0, folder)
-            records = self.estimates(seed, samples, folder)
-            if not (folder / "spec.resolved.json").exists():
-                self.write_head(folder)
+            with only_writer(folder):
+                if self.every.fresh:
+                    _forget_estimates(folder)
+                whose = self.identity(seed, folder)
+                if not (folder / "spec.resolved.json").exists():
+                    self.write_head(folder)
+                with self.session(OF_ESTIMATES, whose, folder) as session:
+                    records = self.estimates(seed, samples, folder, session)
             seeds[seed] = metrics.summarise([records[sample.id] for sample in samples])
         return CellResult(self.spec, self.folder, seeds, self._summary(seeds))
 
-    def estimates(self, seed: int, samples: list[Sample], folder: Path) -> dict[str, Record]:
+    def identity(self, seed: int, folder: Path) -> Identity:
+        """That of a seed's folder, which what lies there already has to fit."""
+        date = str(self.settled.model["date"])
+        whose = Identity(folder, identity.known(self.spec, seed, date, self.revision))
+        whose.check()
+        return whose
+
+    def session(self, name: str, whose: Identity, folder: Path) -> Session:
+        return Session(folder / name, whose, assemble.plugins_used(self.spec))
+
+    def work(
+        self,
+        session: Session,
+        assembly: assemble.Assembly,
+        samples: Sequence[Sample],
+        deliver: Callable[[Record], None],
+    ) -> None:
+        """Run `samples` in the cell's executor."""
+        session.run(assemble.executor(self.spec), assembly, samples, deliver, self.reporter)
+
+    def estimates(
+        self, seed: int, samples: list[Sample], folder: Path, session: Session
+    ) -> dict[str, Record]:
         """A record of every sample, without adaptation, errored ones too."""
         with Journal(folder, ESTIMATES) as kept:
-            if self.fresh:
-                kept.restart()
             done = kept.finished(samples)
 
             def deliver(record: Record) -> None:
                 kept.append(record)
                 done[record.id] = record
+                session.samples += 1
                 if self.reporter:
                     self.reporter.sample_finished(record, len(done), len(samples))
 
@@ -178,21 +236,22 @@ class _Cell:
                     deliver(record)
             pending = [sample for sample in samples if sample.id not in done]
             if pending:
-                assembly = assemble.Assembly(self.spec, seed, adapt=False)
-                assemble.executor(self.spec).run(assembly, pending, deliver, self.reporter)
+                assembly = self.assembly(seed, adapt=False)
+                self.work(session, assembly, pending, deliver)
         _check_whole(samples, done)
         return done
 
+    def assembly(self, seed: int, **how: Any) -> assemble.Assembly:
+        return assemble.Assembly(self.settled, seed, engines=self.every.engines, **how)
+
     def write_head(self, folder: Path) -> None:
         """What is known of a run before it begins."""
-        write_atomically(folder / "spec.json", _pretty(self.document))
-        write_atomically(folder / "spec.resolved.json", _pretty(resolved(self.spec)))
-        environment = provenance.environment(assemble.plugins_used(self.spec))
-        write_atomically(folder / "env.json", _pretty(environment))
+        write_json(folder / "spec.json", self.document)
+        write_json(folder / "spec.resolved.json", resolved(self.spec))
 
     def _of_run(self, folder: Path) -> dict[str, Record]:
         """What the seed's own run says of the base model, by id."""
-        if self.fresh:
+        if self.every.fresh:
             return {}
         found = (unadapted(record) for record in read(folder / SAMPLES))
         return {record.id: record for record in found if record is not None}
@@ -211,24 +270,36 @@ class _Cell:
         head = {"schema": "ttsi.summary/1", "name": self.spec.name, "cell": dict(self.spec.cell)}
         return {**head, "folder": self.folder.name, **metrics.across_seeds(seeds)}
 
-    def _seed(
-        self, seed: int, samples: list[Sample], folder: Path, revision: str
-    ) -> dict[str, JSON]:
-        with Journal(folder) as journal:
-            if self.fresh:
-                journal.restart()
-            done = journal.finished(samples)
-            if self.reporter:
-                self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
-            if len(done) < len(samples) or not provenance.intact(folder):
-                run = _SeedRun(self, seed, samples, journal, done)
-                run.begin()
-                engines = run.advance()
-                run.finish({"revision": revision, "engines": engines})
+    def _seed(self, seed: int, samples: list[Sample], folder: Path) -> dict[str, JSON]:
+        with only_writer(folder):
+            if self.every.fresh:
+                _forget(folder)
+            whose = self.identity(seed, folder)
+            with Journal(folder) as journal:
+                done = journal.finished(samples)
+                if self.reporter:
+                    self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
+                if len(done) < len(samples) or not provenance.intact(folder):
+                    run = _SeedRun(self, seed, samples, journal, done, whose)
+                    run.begin()
+                    run.advance()
+                    run.finish()
         results: dict[str, JSON] = json.loads((folder / "results.json").read_text())
         if self.reporter:
             self.reporter.seed_finished(results)
         return results
+
+
+def _forget(folder: Path) -> None:
+    """All of a seed: the mark of a whole run first, and last what says what the records are of."""
+    forget(folder, "manifest.json", "results.json", "predictions.jsonl", SAMPLES, SESSIONS)
+    _forget_estimates(folder)
+
+
+def _forget_estimates(folder: Path) -> None:
+    forget(folder, ESTIMATES, OF_ESTIMATES)
+    if next(read(folder / SAMPLES), None) is None:
+        forget(folder, IDENTITY)
 
 
 @dataclass
@@ -240,32 +311,35 @@ class _SeedRun:
     samples: list[Sample]
     journal: Journal
     done: dict[str, Record]
+    whose: Identity
+
+    def __post_init__(self) -> None:
+        self.session = self.cell.session(SESSIONS, self.whose, self.journal.folder)
 
     def begin(self) -> None:
         folder, spec = self.journal.folder, self.cell.spec
         # From here on results.json may be behind the journal.
-        (folder / "manifest.json").unlink(missing_ok=True)
+        forget(folder, "manifest.json")
         self.cell.write_head(folder)
         samples = len(self.samples)
-        self.cell.hooks.run_started(
+        self.cell.every.hooks.run_started(
             {"name": spec.name, "seed": self.seed, "samples": samples, "folder": str(folder)}
         )
 
-    def advance(self) -> list[dict[str, JSON]]:
-        """Run what is pending; returns what the engines say of themselves."""
-        known = self._known()
-        pending = [sample for sample in self.samples if sample.id not in self.done]
-        if not pending:
-            return []
-        # Where it is known which samples are uncertain, these make waves of their own.
-        pending.sort(key=lambda sample: sample.id in known and not known[sample.id].uncertain)
-        assembly = assemble.Assembly(self.cell.spec, self.seed, known)
-        executor = assemble.executor(self.cell.spec)
-        engines = executor.run(assembly, pending, self._deliver, self.cell.reporter)
-        _check_whole(self.samples, self.done)
-        return engines
+    def advance(self) -> None:
+        """Run what is pending; or nothing, where the last session did not prove its engines."""
+        with self.session:
+            known = self._known()
+            pending = [sample for sample in self.samples if sample.id not in self.done]
+            if not pending and sessions.evidence(self.journal.folder / SESSIONS):
+                return
+            # Where it is known which samples are uncertain, these make waves of their own.
+            pending.sort(key=lambda sample: sample.id in known and not known[sample.id].uncertain)
+            assembly = self.cell.assembly(self.seed, known=known)
+            self.cell.work(self.session, assembly, pending, self._deliver)
+            _check_whole(self.samples, self.done)
 
-    def finish(self, facts: Mapping[str, JSON]) -> None:
+    def finish(self) -> None:
         """The files that are made of all records; the manifest last, as the mark of a whole run."""
         folder, spec = self.journal.folder, self.cell.spec
         records = [self.done[sample.id] for sample in self.samples]
@@ -277,22 +351,24 @@ class _SeedRun:
             "model": spec.model["id"],
             "seed": self.seed,
             "spec_digest": spec.digest,
-            **facts,
+            "identity": self.whose.stored,
+            "revision": self.cell.revision,
+            "engines": sessions.evidence(folder / SESSIONS),
             **metrics.summarise(records),
             "finished": provenance.now(),
         }
         answered = [_prediction(record) for record in records if record.final is not None]
         write_atomically(folder / "predictions.jsonl", "".join(answered))
-        write_atomically(folder / "results.json", _pretty(results))
-        write_atomically(folder / "manifest.json", _pretty(provenance.manifest(folder)))
-        self.cell.hooks.run_finished(results)
+        write_json(folder / "results.json", results)
+        write_json(folder / "manifest.json", provenance.manifest(folder))
+        self.cell.every.hooks.run_finished(results)
 
     def _known(self) -> dict[str, Record]:
         """With a budget: estimates and base answers of all samples, and which are uncertain."""
         budget = self.cell.spec.budget
         if budget is None:
             return {}
-        records = self.cell.estimates(self.seed, self.samples, self.journal.folder)
+        records = self.cell.estimates(self.seed, self.samples, self.journal.folder, self.session)
         known = share_out(records.values(), budget)
         for name, record in list(self.done.items()):
             # A sample that could not be estimated the last time may have changed the choice.
@@ -306,7 +382,8 @@ class _SeedRun:
     def _deliver(self, record: Record) -> None:
         self.journal.append(record)
         self.done[record.id] = record
-        self.cell.hooks.sample_finished(record)
+        self.session.samples += 1
+        self.cell.every.hooks.sample_finished(record)
         if self.cell.reporter:
             self.cell.reporter.sample_finished(record, len(self.done), len(self.samples))
 
@@ -325,7 +402,3 @@ def _prediction(record: Record) -> str:
     """One line of predictions.jsonl, which `ttsi score` reads; errored samples have none."""
     text = record.final.text if record.final else ""
     return json.dumps({"id": record.id, "text": text}, ensure_ascii=True) + "\n"
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

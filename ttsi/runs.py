@@ -8,14 +8,17 @@ open_run(folder, ESTIMATES)        ->  the same, of what calibration or a budget
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ttsi import assemble, journal, metrics
 from ttsi.errors import CorruptAsset, UsageError
+from ttsi.identity import read as read_identity
+from ttsi.sessions import OF_ESTIMATES, SESSIONS
+from ttsi.sessions import read as read_sessions
 from ttsi.spec import load_spec
 from ttsi.types import JSON, Record, Sample
 
@@ -25,6 +28,7 @@ class SeedRun:
     """One seed: its records in the benchmark's order, and `results` as results.json has them.
 
     Of a run that was interrupted, `results` are made of what is there, and `complete` is False.
+    `identity` is empty where the run had no engine yet.
     """
 
     folder: Path
@@ -32,16 +36,22 @@ class SeedRun:
     records: tuple[Record, ...]
     results: Mapping[str, Any]
     complete: bool
+    identity: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Run:
-    """All seeds of one spec: `spec` is the resolved one, `environment` the first seed's."""
+    """All seeds of one spec: `spec` is the resolved one, `sessions` are those of the first seed."""
 
     folder: Path
     spec: Mapping[str, Any]
-    environment: Mapping[str, Any]
+    sessions: Sequence[Mapping[str, Any]]
     seeds: tuple[SeedRun, ...]
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """Versions, plugins and machine of the last session; empty where there was none."""
+        return self.sessions[-1] if self.sessions else {}
 
     @property
     def name(self) -> str:
@@ -68,8 +78,12 @@ def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
             where=str(folder),
             cure="Name a folder that `ttsi eval` wrote, such as runs/NAME-HASH.",
         )
-    spec, environment = (_json(folders[0] / name) for name in ("spec.resolved.json", "env.json"))
-    return Run(folder, spec, environment, tuple(_open_seed(each, name) for each in folders))
+    first = folders[0]
+    sessions = read_sessions(first / SESSIONS)
+    if name == journal.ESTIMATES:
+        sessions = read_sessions(first / OF_ESTIMATES) or sessions
+    spec = _json(first / "spec.resolved.json")
+    return Run(folder, spec, sessions, tuple(_open_seed(each, name) for each in folders))
 
 
 def _open_seed(folder: Path, name: str) -> SeedRun:
@@ -81,7 +95,8 @@ def _open_seed(folder: Path, name: str) -> SeedRun:
         results: dict[str, JSON] = _json(folder / "results.json")
     else:
         results = metrics.summarise(found)
-    return SeedRun(folder, _seed_of(folder), found, results, complete)
+    whose = read_identity(folder) or {}
+    return SeedRun(folder, _seed_of(folder), found, results, complete, whose)
 
 
 def _seed_of(folder: Path) -> int:

@@ -65,6 +65,12 @@ class ReferenceEngine:
     def digest(self) -> str:
         return ""
 
+    def identity(self) -> dict[str, Any]:
+        return {"weights_digest": ""}
+
+    def forget(self) -> None:
+        """Nothing is kept but what was trained last."""
+
     def describe(self) -> dict[str, Any]:
         return {}
 

@@ -166,6 +166,18 @@ class ScriptedEngine:
     def digest(self) -> str:
         return bytes_digest(self.weights)
 
+    def identity(self) -> dict[str, Any]:
+        return {
+            "weights_digest": self.digest(),
+            "model_revision": None,
+            "tokenizer_digest": bytes_digest(b"a scripted tokenizer"),
+            "chat_template_digest": None,
+            "dtype": "float32",
+            "device": "cpu",
+        }
+
+    def forget(self) -> None: ...
+
     def describe(self) -> dict[str, Any]:
         return {"model": self.model["id"], "pid": os.getpid()}
 

@@ -28,14 +28,16 @@ examples:
 """
 
 SUBMIT = """\
-What goes in: of each seed spec.resolved.json, env.json, results.json, and samples.jsonl without
-what must not be published (references, errors' messages, examples that repeat the benchmark).
-All is verified before it is put in place. leaderboards/CONTRIBUTING.md tells more.
+What goes in: of each seed spec.resolved.json, identity.json, results.json, and sessions.json and
+samples.jsonl without what must not be published (references, errors' messages, examples that repeat
+the benchmark). All is verified before it is put in place. A run that does not prove its weights, or
+has no base answers, is refused. leaderboards/CONTRIBUTING.md tells more.
 """
 
 VERIFY = """\
-Answers are parsed and scored again, metrics made again from the records, digests, receipts and
-schemas checked. Exit code: 0 all as they claim, 4 any is not, 5 data or a plugin is missing here.
+Answers are parsed and scored again, metrics made again from the records, digests, receipts, schemas
+and the run's identity checked. Exit code: 0 all as they claim, or none there; 4 any is not; 5 data
+or a plugin is missing here.
 """
 
 _THIRD_PARTY = "let benchmarks and scorers of installed third-party packages be loaded"
@@ -114,6 +116,8 @@ def _submit(args: argparse.Namespace) -> int:
 
 
 def _told(made: Submitted, *, dry_run: bool) -> Iterator[str]:
+    from ttsi.leaderboard.comparable import is_ranked
+
     entry: Any = made.entry
     yield f"{'verified, not written:' if dry_run else 'verified and written:'} {made.folder}"
     for name, size in made.files.items():
@@ -124,6 +128,8 @@ def _told(made: Submitted, *, dry_run: bool) -> Iterator[str]:
         f"({entry['selection']}), accuracy {100 * accuracy['mean']:.1f} % "
         f"[{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
     )
+    if not is_ranked(entry):
+        yield "not ranked: it answered a part of the samples; run without a limit for a rank"
     if entry["errors"]:
         yield f"{entry['errors']} samples ended in an error; they count as not correct"
     for note in entry["notes"]:
@@ -165,7 +171,7 @@ def _summary(verdicts: Iterable[Verdict]) -> str:
     given = list(verdicts)
     faulty = sum(not verdict.ok for verdict in given)
     if not given:
-        return "no submission there"
+        return "no submission there: nothing to verify"
     whole = f"{len(given)} looked at, {len(given) - faulty} verified"
     return f"{whole}, {faulty} faulty" if faulty else whole
 

@@ -129,10 +129,6 @@ def _story(case: Case) -> Iterator[Fault]:
         ("has no estimate.", record.estimate is None),
         ("has no final answer, or no score of it.", not (record.final and record.final_score)),
         ("has a base answer without a score, or a score without.", _one_of(row, "base")),
-        (
-            "has no base answer, which the spec's baseline asks for.",
-            case.spec["baseline"] and record.base is None,
-        ),
         ("is certain, and was adapted or has examples.", not record.uncertain and _worked(record)),
         (
             "was adapted without a receipt, or has a receipt unadapted.",

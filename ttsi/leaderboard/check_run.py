@@ -1,27 +1,25 @@
-"""Spec, environment and results of each seed: against each other, and against the records."""
+"""Spec and results of each seed: against each other, and against the records."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ttsi import metrics
+from ttsi.identity import IDENTITY
 from ttsi.leaderboard.faults import Fault, shown
 from ttsi.leaderboard.publishing import private
 from ttsi.leaderboard.sources import method_faults
 from ttsi.leaderboard.submission import (
-    ENVIRONMENT,
     HEAD,
     RESULTS,
     SPEC,
     Seed,
     Submission,
 )
-from ttsi.registry import normalise
+from ttsi.sessions import SESSIONS
 from ttsi.spec import digest_of
-from ttsi.spec.schema import COMPONENTS
 from ttsi.types import JSON
 
 _RESTORE = "Restore the file from the run, or submit the run again."
@@ -34,48 +32,19 @@ def spec_faults(submission: Submission) -> Iterator[Fault]:
     first = submission.seeds[0]
     for seed in submission.seeds:
         where = f"{seed.name}/{SPEC}"
-        digest = digest_of(seed.spec, seed.environment["ttsi"])
+        digest = digest_of(seed.spec, seed.identity["ttsi"])
         if digest != seed.results["spec_digest"]:
             what = f"has another digest than {RESULTS} says: one of the two was edited."
             yield Fault("spec", where, what, _RESTORE)
-        if digest != digest_of(first.spec, first.environment["ttsi"]):
+        if digest != digest_of(first.spec, first.identity["ttsi"]):
             what = f"is another spec than that of {first.name}; seeds of one run have one."
             yield Fault("spec", where, what, "Submit the runs one by one.")
         if seed.number not in seed.spec["seeds"]:
             yield Fault("spec", where, f"does not ask for seed {seed.number}.", _RESTORE)
         if seed.spec["benchmark"].get("ids") is not None:
-            what = "picks its samples by id; a board takes what the benchmark or a limit chooses."
-            yield Fault("selection", where, what, "Run without ids; a limit is well.")
-    yield from method_faults(first.spec, first.environment["ttsi"], f"{first.name}/{SPEC}")
-
-
-def environment_faults(seed: Seed) -> Iterator[Fault]:
-    """The environment against the spec's plugins and what the engines said."""
-    where, environment = f"{seed.name}/{ENVIRONMENT}", seed.environment
-    for role in COMPONENTS:
-        plugin, name = environment["plugins"][role], seed.spec[role]["name"]
-        package, slash, _ = name.partition("/")
-        builtin = {"name": name, "distribution": "ttsi", "version": environment["ttsi"]}
-        if slash:
-            fits = plugin["name"] == name and normalise(plugin["distribution"]) == package
-        else:
-            fits = plugin == builtin
-        if not fits:
-            what = (
-                f"the {role} is {shown(plugin)}; by the spec and the version of ttsi it cannot be."
-            )
-            yield Fault("environment", where, what, _RESTORE)
-    for engine in seed.results["engines"]:
-        for package, version in engine.get("versions", {}).items():
-            said = environment["packages"].get(package, version)
-            if said != version and seed.spec["executor"]["name"] == "local":
-                what = f"says {shown(package)} {shown(said)}; the engine said {shown(version)}."
-                yield Fault("environment", where, what, _RESTORE)
-    started, finished = _time(environment["started"]), _time(seed.results["finished"])
-    if not (started and finished and started <= finished):
-        said = shown(environment["started"]), shown(seed.results["finished"])
-        what = f"began at {said[0]}; {RESULTS} says that it ended at {said[1]}."
-        yield Fault("environment", where, what, _RESTORE)
+            what = "picks its samples by id, which may be the easy ones."
+            yield Fault("selection", where, what, "Run without ids, for the whole test set.")
+    yield from method_faults(first.spec, first.identity["ttsi"], f"{first.name}/{SPEC}")
 
 
 def results_faults(seed: Seed, revision: str | None) -> Iterator[Fault]:
@@ -96,20 +65,6 @@ def results_faults(seed: Seed, revision: str | None) -> Iterator[Fault]:
     for pointer, anew, stored in told[:_TOLD]:
         what = f"{pointer} is {shown(stored)}; made again it is {shown(anew)}."
         yield Fault("metric", where, what, _RESTORE)
-    for engine in results["engines"]:
-        if engine.get("model", head["model"]) != head["model"]:
-            what = f"an engine ran {shown(engine['model'])}; the spec says {shown(head['model'])}."
-            yield Fault("engine", where, what, _RESTORE)
-
-
-def weights_faults(seeds: Sequence[Seed]) -> Iterator[Fault]:
-    """All seeds, and all workers of one, ran the same base weights."""
-    digests = {each["weights_digest"]: seed for seed in seeds for each in seed.results["engines"]}
-    if len(digests) > 1:
-        where = f"{list(digests.values())[-1].name}/{RESULTS}"
-        what = "the engines ran on different base weights."
-        cure = "Name the model's revision by its commit, and run again."
-        yield Fault("engine", where, what, cure)
 
 
 def date_faults(submission: Submission) -> Iterator[Fault]:
@@ -126,7 +81,8 @@ def private_faults(submission: Submission) -> Iterator[Fault]:
     for seed in submission.seeds:
         files += [
             (f"{seed.name}/{SPEC}", seed.spec),
-            (f"{seed.name}/{ENVIRONMENT}", seed.environment),
+            (f"{seed.name}/{IDENTITY}", seed.identity),
+            (f"{seed.name}/{SESSIONS}", list(seed.sessions)),
             (f"{seed.name}/{RESULTS}", seed.results),
             (f"{seed.name}/samples.jsonl", [row["receipt"] for row in seed.rows]),
         ]
@@ -156,11 +112,3 @@ def _same(a: JSON, b: JSON) -> bool:
         # Sums and quantiles differ in their last digits between machines and versions of SciPy.
         return math.isclose(a, b, rel_tol=1e-7, abs_tol=1e-9)
     return type(a) is type(b) and bool(a == b)
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from ttsi import metrics
 from ttsi.comparison import bootstrap, sign_flip
 from ttsi.errors import VerificationError
+from ttsi.leaderboard.comparable import board_options, scorer_options, selection
 from ttsi.leaderboard.publishing import is_withheld
 from ttsi.leaderboard.submission import (
     CONTENT,
@@ -42,6 +42,7 @@ def entry(folder: Path) -> dict[str, JSON]:
 def entry_of(submission: Submission) -> dict[str, JSON]:
     """The entry of a submission that has been read."""
     head, seeds = submission.head, submission.seeds
+    spec = seeds[0].spec
     records = [record for seed in seeds for record in seed.records]
     cost = sum((each for r in records for each in r.costs.values()), StageCost())
     tokens = cost.prompt_tokens + cost.completion_tokens
@@ -50,7 +51,9 @@ def entry_of(submission: Submission) -> dict[str, JSON]:
         **{key: head[key] for key in taken},
         "seeds": len(seeds),
         "samples": head["samples"],
-        "selection": selection(seeds[0].spec["benchmark"]),
+        "options": board_options(spec["benchmark"]),
+        "scorer": scorer_options(spec),
+        "selection": selection(spec["benchmark"]),
         "errors": sum(bool(record.error) for record in records),
         **_outcome(seeds),
         "uncertain": sum(record.uncertain for record in records) / len(records),
@@ -67,23 +70,15 @@ def entry_of(submission: Submission) -> dict[str, JSON]:
     }
 
 
-def selection(benchmark: Mapping[str, Any]) -> str:
-    """Which samples the benchmark's options choose: "all", or "limit=50, select=even"."""
-    chosen = {k: v for k, v in benchmark.items() if k != "name" and v is not None}
-    if "limit" not in chosen:
-        chosen.pop("select", None)
-    return ", ".join(f"{key}={value}" for key, value in chosen.items()) or "all"
-
-
 def notes(submission: Submission) -> Iterator[str]:
     """What a reader should know who compares this entry with another."""
-    commits = [seed.environment["commit"] for seed in submission.seeds]
-    if any(commit and commit["modified"] for commit in commits):
+    sessions = [session for seed in submission.seeds for session in seed.sessions]
+    if any(session["commit"] and session["commit"]["modified"] for session in sessions):
         yield "ran from a modified checkout"
     first = submission.seeds[0]
     for role in COMPONENTS:
         if "/" in first.spec[role]["name"]:
-            plugin = first.environment["plugins"][role]
+            plugin = first.identity["plugins"][role]
             yield f"{role} {plugin['name']} {plugin['version']}, by a third party"
     examples = [e for seed in submission.seeds for row in seed.rows for e in row["examples"]]
     withheld = sum(map(is_withheld, examples))
@@ -98,17 +93,14 @@ def _outcome(seeds: Sequence[Seed]) -> dict[str, JSON]:
     """Accuracies and their difference, over samples; all seeds of a sample stay together."""
     finals = _rights(seeds, "final_score")
     n = len(seeds)
-    outcome: dict[str, JSON] = {"accuracy": _accuracy(list(finals.values()), n)}
-    with_base = all(r.base_score or r.error for seed in seeds for r in seed.records)
-    if not with_base:
-        return outcome | {"base_accuracy": None, "difference": None, "p": None}
     bases = _rights(seeds, "base_score")
     gains = [finals[id] - bases[id] for id in finals]
     shares = [gain / n for gain in gains]
     mean = fmean(shares)
     low, high = bootstrap(shares) or (mean, mean)
     fixed, broken = (sum(gain == sign for gain in gains) for sign in (1, -1))
-    return outcome | {
+    return {
+        "accuracy": _accuracy(list(finals.values()), n),
         "base_accuracy": _accuracy(list(bases.values()), n),
         "difference": {"mean": mean, "low": low, "high": high},
         "p": metrics.mcnemar(fixed, broken) if n == 1 else sign_flip(gains),
@@ -138,13 +130,13 @@ def _accuracy(rights: Sequence[int], seeds: int) -> dict[str, float]:
 def _hardware(seeds: Sequence[Seed]) -> str:
     """The devices as the engines name them; a CPU by its processor."""
     found: Counter[str] = Counter()
-    for seed in seeds:
-        environment = seed.environment
+    for session in (session for seed in seeds for session in seed.sessions):
+        processor = session["processor"] or "CPU"
         own: Counter[str] = Counter()
-        for engine in seed.results["engines"]:
+        for engine in session["engines"] or [{}]:
             device = str(engine.get("device_name") or engine.get("device") or "cpu")
-            own[_plain(environment["processor"] or "CPU" if device == "cpu" else device)] += 1
-        found |= own or Counter([_plain(environment["processor"] or "CPU")])
+            own[_plain(processor if device == "cpu" else device)] += 1
+        found |= own
     return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in found.items())
 
 

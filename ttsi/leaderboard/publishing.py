@@ -3,6 +3,7 @@
 A record holds no prompt and no reference. But it can hold pieces of them:
 - a score's detail quotes the reference: taken out;
 - an error's message can quote anything: its stage and type are kept;
+- a session's warning can name machines: taken out;
 - a synthetic example can repeat the input that it was made from: where it does, its text and calls
   are withheld and its digest stays.
 """
@@ -44,6 +45,11 @@ def published(row: Mapping[str, Any], sample: Sample) -> dict[str, JSON]:
         "note": "",
         "error": error_kind(row["error"]),
     }
+
+
+def published_sessions(document: Mapping[str, Any]) -> dict[str, JSON]:
+    """sessions.json without what it says of machines that were lost."""
+    return {"sessions": [{**session, "warnings": []} for session in document["sessions"]]}
 
 
 def is_withheld(example: Mapping[str, Any]) -> bool:

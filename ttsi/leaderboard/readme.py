@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ttsi.errors import UsageError
-from ttsi.leaderboard.view import link
+from ttsi.leaderboard.boards import Board, titles
+from ttsi.leaderboard.view import PARTIAL, link
 from ttsi.report import text
-
-if TYPE_CHECKING:
-    from ttsi.leaderboard.render import Board
 
 BEGIN = "<!-- boards: written by `ttsi leaderboard render` -->"
 END = "<!-- end of boards -->"
 MOST = 10
 """How many entries of each board; the page has all."""
 
+NONE = (
+    "No submission yet under these rules. [CONTRIBUTING.md](CONTRIBUTING.md) says how to make the "
+    "first.\n"
+)
+
+_WHO = (("", "method"), ("by ", "org"), ("on ", "model"))
+_ALIGNMENT = ("--:", "---", "---", "---", "--:", "--:", "--:", "--:", "---")
 _HEADS = ("#", "method", "by", "model", "accuracy, %", "base", "difference", "s / sample", "files")
 _MARKS = str.maketrans(
     {mark: f"\\{mark}" for mark in "\\`*_[]|~:@#!$"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -40,22 +45,38 @@ def with_tables(readme: str | None, boards: Sequence[Board], *, where: Path) -> 
             where=str(where),
             cure=f"Put these two lines where they should stand: {BEGIN} and {END}",
         )
-    tables = "\n".join(_table(board) for board in boards) or "No submission yet.\n"
+    tables = "\n".join(map(_section, titles(boards), boards)) or NONE
     return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
 
 
-def _table(board: Board) -> str:
-    rows = [_row(rank, each) for rank, each in zip(board.ranks(), board.entries, strict=True)]
-    lines = [
-        f"## {plain(board.benchmark)}",
-        "",
-        _line(_HEADS),
-        _line(["--:", "---", "---", "---", "--:", "--:", "--:", "--:", "---"]),
-        *(_line(row) for row in rows[:MOST]),
-    ]
-    if len(rows) > MOST:
-        lines += ["", f"And {len(rows) - MOST:,} more in [index.html](index.html)."]
+def _section(title: str, board: Board) -> str:
+    ranked = [_row(rank, each) for rank, each in zip(board.ranks(), board.entries, strict=True)]
+    lines = [f"## {plain(title)}"]
+    if ranked:
+        lines += ["", _line(_HEADS), _line(_ALIGNMENT), *map(_line, ranked[:MOST])]
+        lines += _more(len(ranked))
+    if board.partial:
+        lines += ["", f"{PARTIAL}:", "", *map(_item, board.partial[:MOST])]
+        lines += _more(len(board.partial))
     return "\n".join(lines) + "\n"
+
+
+def _more(count: int) -> list[str]:
+    if count <= MOST:
+        return []
+    return ["", f"And {count - MOST:,} more in [index.html](index.html)."]
+
+
+def _item(entry: Mapping[str, Any]) -> str:
+    """A line of those without a rank."""
+    who = (f"{word}{plain(entry[key])}" for word, key in _WHO)
+    return (
+        f"- {' '.join(who)}: {text.count(entry['samples'], 'sample')} "
+        f"({plain(entry['selection'])}), accuracy {_measured(entry['accuracy'], text.figure)}, "
+        f"base {_measured(entry['base_accuracy'], text.figure)}, "
+        f"difference {_measured(entry['difference'], text.points)}, "
+        f"[files]({link(entry['path'])})"
+    )
 
 
 def _row(rank: int, entry: Mapping[str, Any]) -> list[str]:
@@ -76,9 +97,7 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _measured(measure: Mapping[str, float] | None, form: Any) -> str:
-    if measure is None:
-        return text.NOTHING
+def _measured(measure: Mapping[str, float], form: Any) -> str:
     return f"{form(measure['mean'])} {text.interval((measure['low'], measure['high']))}"
 
 

@@ -1,4 +1,4 @@
-"""Boards from submissions: `BENCHMARK.json`, the tables in README.md, and index.html.
+"""Boards from submissions: `BENCHMARK-DIGEST.json`, the tables in README.md, and index.html.
 
 Reads what lies under `leaderboards/submissions` through `ttsi.leaderboard.entries` and executes
 nothing of it. The same submissions give the same bytes, whoever renders them and whenever.
@@ -7,45 +7,29 @@ nothing of it. The same submissions give the same bytes, whoever renders them an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ttsi.errors import UsageError, VerificationError
 from ttsi.journal import storage, write_atomically
+from ttsi.leaderboard.boards import Board, Entry, boards
 from ttsi.leaderboard.entries import entry
+from ttsi.leaderboard.readme import with_tables
+from ttsi.leaderboard.view import view
 
 SCHEMA = "ttsi.board/1"
 README = "README.md"
 PAGE = "index.html"
 
-Entry = Mapping[str, Any]
-"""What `ttsi.leaderboard.entries.entry` gives of one submission."""
-
-
-@dataclass(frozen=True)
-class Board:
-    """All entries on one benchmark, best first. `key` is the benchmark as a file name."""
-
-    key: str
-    benchmark: str
-    entries: tuple[Entry, ...]
-
-    def ranks(self) -> list[int]:
-        """The place of each entry by accuracy; those that are level share theirs."""
-        first: dict[float, int] = {}
-        means = (each["accuracy"]["mean"] for each in self.entries)
-        return [first.setdefault(mean, place) for place, mean in enumerate(means, start=1)]
-
 
 def render(leaderboards: Path) -> list[Path]:
     """Write every board in `leaderboards` anew and return the files written.
 
-    `leaderboards/BENCHMARK.json` (schema `ttsi.board/1`) of a benchmark that has no submission any
-    more is removed. Whether the submissions are true is for `verify`. Raises UsageError where there
-    is no such folder or its README.md has no place for the tables, VerificationError for a
-    submission that cannot be read, StorageError where a file cannot be written.
+    The file of a board (schema `ttsi.board/1`) that has no submission any more is removed. Whether
+    the submissions are true is for `verify`. Raises UsageError where there is no such folder or its
+    README.md has no place for the tables, VerificationError for a submission that cannot be read,
+    StorageError where a file cannot be written.
     """
     if not leaderboards.is_dir():
         what = "There is no such folder to render boards in."
@@ -69,8 +53,6 @@ def submissions(leaderboards: Path) -> list[Path]:
 
 def publish(leaderboards: Path, entries: Iterable[Entry]) -> list[Path]:
     """`render`, of entries that have been read."""
-    from ttsi.leaderboard.readme import with_tables
-    from ttsi.leaderboard.view import view
     from ttsi.report.shell import fill
 
     found = boards(entries)
@@ -89,24 +71,13 @@ def publish(leaderboards: Path, entries: Iterable[Entry]) -> list[Path]:
     return list(texts)
 
 
-def boards(entries: Iterable[Entry]) -> list[Board]:
-    """Entries by benchmark, boards in the order of their names, entries by accuracy."""
-    grouped: dict[str, list[Entry]] = {}
-    for each in entries:
-        _, key, *_ = each["path"].split("/")
-        grouped.setdefault(key, []).append(each)
-    return [
-        Board(key, some[0]["benchmark"], tuple(_by_accuracy(some)))
-        for key, some in sorted(grouped.items())
-    ]
-
-
-def _by_accuracy(entries: Sequence[Entry]) -> list[Entry]:
-    return sorted(entries, key=lambda each: (-each["accuracy"]["mean"], each["path"]))
-
-
 def _as_json(board: Board) -> str:
-    content = {"schema": SCHEMA, "benchmark": board.benchmark, "entries": board.entries}
+    content = {
+        "schema": SCHEMA,
+        **asdict(board.ground),
+        "entries": board.entries,
+        "partial": board.partial,
+    }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 

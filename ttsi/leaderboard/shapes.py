@@ -20,7 +20,7 @@ _LARGEST = 2.0**53
 
 def shape_faults(name: str, value: JSON, where: str) -> Iterator[Fault]:
     """The first faults of `value` under the schema: submission, board, results, record, or one of
-    submission's own parts: spec, environment, manifest."""
+    submission's own parts: spec, identity, sessions, manifest."""
     errors = list(islice(_validator(name).iter_errors(value), _TOLD))
     for error in errors:
         place = "/".join(map(str, error.absolute_path))
@@ -35,7 +35,7 @@ def shape_faults(name: str, value: JSON, where: str) -> Iterator[Fault]:
 def _validator(name: str) -> Any:
     from jsonschema import Draft202012Validator
 
-    if name in ("spec", "environment", "manifest"):
+    if name in ("spec", "identity", "sessions", "manifest"):
         whole = _schema("submission")
         return Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": whole["$defs"]})
     return Draft202012Validator(_schema(name))

@@ -15,13 +15,11 @@ from typing import Any
 import ttsi
 from ttsi import registry
 from ttsi.errors import MissingAsset, TtsiError
+from ttsi.leaderboard.comparable import SCORER, scorer_options, scoring_rule
 from ttsi.leaderboard.faults import UNAVAILABLE, Fault, Unsound, shown
 from ttsi.protocols import Benchmark, Scorer
 from ttsi.spec.schema import COMPONENTS
 from ttsi.types import JSON, Sample
-
-SCORER = "exact"
-"""What boards are scored by, under the benchmark's own preset."""
 
 _AS_RUN = "Submit the spec.resolved.json that the run left."
 
@@ -111,12 +109,7 @@ def _check_allowed(spec: Mapping[str, Any], role: str, where: str, *, third_part
 
 
 def _scorer_faults(spec: Mapping[str, Any], where: str) -> Iterator[Fault]:
-    name = spec["scorer"]["name"]
-    properties = registry.options_schema("scorers", SCORER)["properties"]
-    wanted = {key: each["default"] for key, each in properties.items()}
-    wanted |= registry.scoring_preset(spec["benchmark"]["name"], SCORER)
-    if name != SCORER or any(
-        wanted[key] != value for key, value in _options(spec["scorer"]).items()
-    ):
-        what = f"is scored by another rule than the board's, which is {SCORER} with {wanted}."
+    if scorer_options(spec):
+        rule = _options(scoring_rule(spec["benchmark"]["name"]))
+        what = f"is scored by another rule than the board's, which is {SCORER} with {rule}."
         yield Fault("scorer", where, what, 'Leave "scorer" out of the spec and run again.')

@@ -2,7 +2,8 @@
 
     submissions/BENCHMARK/ORG__METHOD__MODEL/HASH/
       submission.json       who, what, when; the digest of each seed's manifest
-      seed-S/               spec.resolved.json env.json samples.jsonl results.json manifest.json
+      seed-S/               spec.resolved.json identity.json sessions.json samples.jsonl
+                            results.json manifest.json
 
 HASH is of submission.json, which names the manifests' digests, which name those of the files: no
 byte can change unseen. A seed's folder is what a run leaves, so that `ttsi report` and `ttsi
@@ -19,30 +20,40 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from ttsi.digests import bytes_digest
+from ttsi.identity import IDENTITY
 from ttsi.journal import SAMPLES
 from ttsi.leaderboard import safe
+from ttsi.leaderboard.check_evidence import (
+    base_lacks,
+    identity_lacks,
+    no_identity,
+    results_lack,
+)
 from ttsi.leaderboard.faults import Fault, Unsound, shown
 from ttsi.leaderboard.shapes import shape_faults
 from ttsi.records import from_json
+from ttsi.sessions import SESSIONS
 from ttsi.types import JSON, Record
 
 SCHEMA = "ttsi.submission/1"
 HEAD = "submission.json"
-SPEC, ENVIRONMENT, RESULTS, MANIFEST = (
-    "spec.resolved.json",
-    "env.json",
-    "results.json",
-    "manifest.json",
-)
-CONTENT = (SPEC, ENVIRONMENT, SAMPLES, RESULTS)
-_SCHEMAS = {SPEC: "spec", ENVIRONMENT: "environment", RESULTS: "results", MANIFEST: "manifest"}
+SPEC, RESULTS, MANIFEST = "spec.resolved.json", "results.json", "manifest.json"
+CONTENT = (SPEC, IDENTITY, SESSIONS, SAMPLES, RESULTS)
+_SCHEMAS = {
+    SPEC: "spec",
+    IDENTITY: "identity",
+    SESSIONS: "sessions",
+    RESULTS: "results",
+    MANIFEST: "manifest",
+}
+_LACKS = {IDENTITY: identity_lacks, RESULTS: results_lack}
 
 NAME = r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*"
 NAME_IN_WORDS = "letters and digits, with single dots, hyphens or underscores between them"
 LONGEST_NAME = 40
 _FILES = re.compile(
     r"submission\.json|seed-(?:0|[1-9][0-9]{0,15})/"
-    r"(?:spec\.resolved\.json|env\.json|samples\.jsonl|results\.json|manifest\.json)?"
+    r"(?:(?:spec\.resolved|identity|sessions|results|manifest)\.json|samples\.jsonl)?"
 )
 _Text = TypeVar("_Text", str, bytes)
 _RESTORE = "Restore it from the run, or submit the run again."
@@ -55,7 +66,8 @@ class Seed:
 
     name: str
     spec: Mapping[str, Any]
-    environment: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    sessions: Sequence[Mapping[str, Any]]
     results: Mapping[str, Any]
     manifest: Mapping[str, Any]
     rows: tuple[dict[str, Any], ...]
@@ -87,7 +99,7 @@ def head_of(org: str, method: str, submitted: str, seeds: Sequence[Seed]) -> dic
         "org": org,
         "method": method,
         "submitted": submitted,
-        "ttsi": seeds[0].environment["ttsi"],
+        "ttsi": seeds[0].identity["ttsi"],
         "benchmark": spec["benchmark"]["name"],
         "model": spec["model"]["id"],
         "engine": spec["engine"]["name"],
@@ -132,7 +144,10 @@ def read(folder: Path) -> tuple[Submission | None, list[Fault]]:
     if head is None or len(whole) < len(seeds):
         return None, reader.faults
     found = Submission(folder, head, tuple(whole))
-    return found, [*reader.faults, *_head_faults(found, head_bytes)]
+    faults = [*reader.faults, *_head_faults(found, head_bytes)]
+    for seed in whole:
+        faults += base_lacks(seed.spec, seed.records, seed.name)
+    return found, faults
 
 
 def _by_number(name: str) -> int:
@@ -142,7 +157,9 @@ def _by_number(name: str) -> int:
 def _missing(there: Collection[str], names: Sequence[str]) -> Iterator[Fault]:
     wanted = [HEAD, *(f"{name}/{file}" for name in names for file in (*CONTENT, MANIFEST))]
     for name in wanted:
-        if name not in there:
+        if name not in there and name.endswith(f"/{IDENTITY}"):
+            yield no_identity(name)
+        elif name not in there:
             yield Fault("missing-file", name, "is not there.", _RESTORE)
     if not any(name.startswith("seed-") for name in there):
         yield Fault("missing-file", ".", "holds no seed's folder.", _RESTORE)
@@ -171,6 +188,8 @@ class _Reader:
         except Unsound as error:
             self.faults.append(error.fault)
             return None
+        lacks = _LACKS.get(where.rpartition("/")[2])
+        self.faults += lacks(value, where) if lacks else ()
         faults = list(shape_faults(schema, value, where))
         self.faults += faults
         return None if faults else value
@@ -189,7 +208,8 @@ class _Reader:
         return Seed(
             name,
             spec=shaped[SPEC],
-            environment=shaped[ENVIRONMENT],
+            identity=shaped[IDENTITY],
+            sessions=shaped[SESSIONS]["sessions"],
             results=shaped[RESULTS],
             manifest=shaped[MANIFEST],
             rows=tuple(rows),

@@ -15,13 +15,14 @@ from typing import Any
 from ttsi import provenance
 from ttsi.digests import bytes_digest
 from ttsi.errors import StorageError, UsageError, VerificationError
+from ttsi.identity import IDENTITY
 from ttsi.journal import SAMPLES, storage, write_atomically
+from ttsi.leaderboard.check_evidence import no_identity
 from ttsi.leaderboard.entries import entry_of
 from ttsi.leaderboard.faults import Unsound
-from ttsi.leaderboard.publishing import published
+from ttsi.leaderboard.publishing import published, published_sessions
 from ttsi.leaderboard.sources import sources
 from ttsi.leaderboard.submission import (
-    ENVIRONMENT,
     HEAD,
     LONGEST_NAME,
     MANIFEST,
@@ -36,6 +37,7 @@ from ttsi.leaderboard.submission import (
 )
 from ttsi.leaderboard.verify import Verdict, verify_one
 from ttsi.runs import Run, open_run
+from ttsi.sessions import SESSIONS
 from ttsi.types import JSON
 
 
@@ -103,6 +105,10 @@ def _finished(run: Run) -> Run:
                 where=str(seed.folder),
                 cure="Run the command that began it, which resumes; or name one seed's folder.",
             )
+        if not all((seed.folder / name).is_file() for name in (IDENTITY, SESSIONS)):
+            fault = no_identity(IDENTITY)
+            what = f"Seed {seed.seed} of the run cannot be submitted: {IDENTITY} {fault.what}"
+            raise VerificationError(what, where=str(seed.folder), cure=fault.cure)
         if not provenance.intact(seed.folder):
             raise VerificationError(
                 f"Seed {seed.seed} of the run is not as it was when it finished.",
@@ -169,18 +175,28 @@ def _make(run: Run, staging: Path, org: str, method: str, *, third_party: bool) 
 
 def _make_seed(source: Path, folder: Path, rows: Sequence[dict[str, Any]]) -> Seed:
     folder.mkdir(parents=True)
-    for name in (SPEC, ENVIRONMENT, RESULTS):
+    for name in (SPEC, IDENTITY, RESULTS):
         with storage(folder):
             shutil.copyfile(source / name, folder / name)
+    sessions = published_sessions(json.loads((source / SESSIONS).read_bytes()))
+    write_atomically(folder / SESSIONS, json.dumps(sessions, indent=2) + "\n")
     lines = (json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n" for row in rows)
     write_atomically(folder / SAMPLES, "".join(lines))
     manifest = json.dumps(provenance.manifest(folder), indent=2) + "\n"
     write_atomically(folder / MANIFEST, manifest)
-    spec, environment, results = (
-        json.loads((folder / name).read_bytes()) for name in (SPEC, ENVIRONMENT, RESULTS)
+    spec, identity, results = (
+        json.loads((folder / name).read_bytes()) for name in (SPEC, IDENTITY, RESULTS)
     )
-    digest = bytes_digest(manifest.encode())
-    return Seed(folder.name, spec, environment, results, json.loads(manifest), tuple(rows), digest)
+    return Seed(
+        folder.name,
+        spec=spec,
+        identity=identity,
+        sessions=sessions["sessions"],
+        results=results,
+        manifest=json.loads(manifest),
+        rows=tuple(rows),
+        digest=bytes_digest(manifest.encode()),
+    )
 
 
 def _lines(path: Path) -> list[str]:

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.errors import UsageError
-from ttsi.leaderboard import check_method, check_records, check_run, safe
+from ttsi.leaderboard import (
+    check_identity,
+    check_method,
+    check_records,
+    check_run,
+    check_sessions,
+    safe,
+)
 from ttsi.leaderboard.faults import UNAVAILABLE, Fault, Unsound, shown
 from ttsi.leaderboard.sources import Sources, sources
 from ttsi.leaderboard.submission import HEAD, SPEC, Seed, Submission, read
@@ -52,7 +59,7 @@ class Verdict:
 
 
 def verify(paths: Iterable[Path], *, third_party: bool = False) -> Iterator[Verdict]:
-    """A verdict on every submission at or below the paths, one by one.
+    """A verdict on every submission at or below the paths, one by one; none where there is none.
 
     `third_party` lets benchmarks and scorers of installed third parties be loaded. Raises
     UsageError where a path is not there.
@@ -84,9 +91,9 @@ def _content_faults(submission: Submission, *, third_party: bool) -> list[Fault]
         faults.append(error.fault)
     faults += check_run.private_faults(submission)
     faults += check_run.date_faults(submission)
-    faults += check_run.weights_faults(submission.seeds)
+    faults += check_identity.identity_faults(submission)
     for seed in submission.seeds:
-        faults += check_run.environment_faults(seed)
+        faults += check_sessions.session_faults(seed)
         faults += check_run.results_faults(seed, found.revision if found else None)
         if found is not None:
             faults += _seed_faults(seed, found)
@@ -125,10 +132,21 @@ def _unless_copied(verdict: Verdict, seen: dict[str, Path]) -> Verdict:
 def _below(path: Path, *, third_party: bool) -> Iterator[Verdict]:
     if not path.is_symlink() and (path / "submissions").is_dir():
         path = path / "submissions"
+    if _holds_nothing(path):
+        return
     if not (path.is_symlink() or path.is_dir()):
         cure = "Name leaderboards/submissions, or the folder of one submission."
         raise UsageError(f"There is no folder {path}.", cure=cure)
     yield from _look(path, _LEVELS, third_party=third_party)
+
+
+def _holds_nothing(path: Path) -> bool:
+    """Whether nothing was submitted yet: Git keeps no empty folder, so it may not be there."""
+    if path.is_symlink():
+        return False
+    if path.is_dir():
+        return next(path.iterdir(), None) is None
+    return path.name == "submissions" and path.parent.is_dir() and not path.exists()
 
 
 def _look(path: Path, levels: int, *, third_party: bool) -> Iterator[Verdict]:

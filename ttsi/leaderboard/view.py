@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from ttsi.leaderboard.boards import Board, titles
 from ttsi.report import text
 from ttsi.report.plots import Scale, ticks
 
-if TYPE_CHECKING:
-    from ttsi.leaderboard.render import Board
+PARTIAL = "Not ranked, since they answered a part of the samples, which may be the easier one"
 
 _LONGEST = 120
 """Characters of a name on the page; the submission's own files have it whole."""
@@ -45,56 +45,44 @@ COLUMNS = (
 
 def view(boards: Sequence[Board]) -> dict[str, Any]:
     """All that the template needs."""
-    return {"boards": [_board(board) for board in boards], "columns": COLUMNS}
+    found = [_board(title, board) for title, board in zip(titles(boards), boards, strict=True)]
+    return {"boards": found, "columns": COLUMNS, "partial": PARTIAL}
 
 
-def _board(board: Board) -> dict[str, Any]:
+def _board(title: str, board: Board) -> dict[str, Any]:
     scale = _scale(board.entries)
     rows = [
-        _row(rank, entry, scale) for rank, entry in zip(board.ranks(), board.entries, strict=True)
+        _row(f"{board.key}/", rank, entry, scale)
+        for rank, entry in zip(board.ranks(), board.entries, strict=True)
     ]
     return {
         "key": board.key,
-        "benchmark": _name(board.benchmark),
-        "lede": _lede(board.entries),
-        "notice": _notice(board.entries),
+        "title": _name(title),
+        "lede": _lede(board),
         "axis": [(_place(scale(tick)), f"{100 * tick:g}") for tick in _ticks(scale)],
         "rows": rows,
+        "partial": [_row(f"{board.key}/", 0, entry, scale) for entry in board.partial],
     }
 
 
-def _lede(entries: Sequence[Mapping[str, Any]]) -> str:
-    methods, models = ({entry[key] for entry in entries} for key in ("method", "model"))
+def _lede(board: Board) -> str:
+    methods, models = ({entry[key] for entry in board.entries} for key in ("method", "model"))
     return (
-        f"{text.count(len(entries), 'submission')}: {text.count(len(methods), 'method')} "
-        f"on {text.count(len(models), 'model')}"
+        f"{text.count(len(board.entries), 'ranked submission')}: "
+        f"{text.count(len(methods), 'method')} on {text.count(len(models), 'model')}. "
+        f"Data {_name(board.ground.revision)}"
     )
-
-
-def _notice(entries: Sequence[Mapping[str, Any]]) -> str:
-    """What a reader must know before comparing two entries."""
-    sizes = sorted({entry["samples"] for entry in entries})
-    kinds = (
-        (f"{sizes[0]:,} to {sizes[-1]:,} samples", len(sizes)),
-        *(
-            (f"{len(found)} {what}", len(found))
-            for key, what in (("selection", "selections"), ("revision", "revisions of the data"))
-            if (found := {entry[key] for entry in entries})
-        ),
-    )
-    told = ", ".join(words for words, number in kinds if number > 1)
-    return told and f"Not all entries stand on the same samples ({told}); their details say."
 
 
 # ---------------------------------------------------------------- one entry
 
 
-def _row(rank: int, entry: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
+def _row(board: str, rank: int, entry: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
     accuracy, base, difference = (
         entry[name] for name in ("accuracy", "base_accuracy", "difference")
     )
     return {
-        "anchor": entry["path"].removeprefix("submissions/"),
+        "anchor": board + entry["path"].removeprefix("submissions/"),
         "rank": rank,
         "method": _name(entry["method"]),
         "org": _name(entry["org"]),
@@ -104,16 +92,16 @@ def _row(rank: int, entry: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
         "accuracy": _measure(accuracy, text.figure),
         "base": _measure(base, text.figure),
         "difference": _measure(difference, text.points),
-        "sure": difference is not None and not difference["low"] <= 0 <= difference["high"],
+        "sure": not difference["low"] <= 0 <= difference["high"],
         "seconds": _number(entry["seconds_per_sample"], text.figures),
         "tokens": _number(entry["tokens_per_sample"], text.figures),
         "usd": _number(entry["usd_per_sample"], text.figures),
         "samples": _number(entry["samples"], lambda value: f"{value:,}"),
+        "selection": _name(entry["selection"]),
         "seeds": text.count(entry["seeds"], "seed"),
         "plot": [
             (kind, *(_place(scale(measure[end])) for end in ("mean", "low", "high")))
             for kind, measure in (("base", base), ("final", accuracy))
-            if measure
         ],
         "facts": _facts(entry),
         "notes": _name("; ".join(entry["notes"])),
@@ -130,7 +118,6 @@ def _facts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("uncertain", text.percent(entry["uncertain"])),
         ("adapted", text.percent(entry["adapted"])),
         ("errors", f"{entry['errors']:,}"),
-        ("which samples", _name(entry["selection"])),
         ("hardware", _name(entry["hardware"])),
         ("ttsi", _name(entry["ttsi"])),
         ("spec", _name(entry["spec_digest"])),
@@ -138,16 +125,12 @@ def _facts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _measure(measure: Mapping[str, float] | None, form: Any) -> dict[str, str]:
-    if measure is None:
-        return {"key": "", "shown": text.NOTHING, "interval": ""}
+def _measure(measure: Mapping[str, float], form: Any) -> dict[str, str]:
     interval = text.interval((measure["low"], measure["high"]))
     return {"key": repr(measure["mean"]), "shown": form(measure["mean"]), "interval": interval}
 
 
-def _number(value: float | None, form: Any) -> dict[str, str]:
-    if value is None:
-        return {"key": "", "shown": text.NOTHING}
+def _number(value: float, form: Any) -> dict[str, str]:
     return {"key": repr(value), "shown": form(value)}
 
 
@@ -166,8 +149,8 @@ def _name(value: object) -> str:
 def _scale(entries: Sequence[Mapping[str, Any]]) -> Scale:
     """Shares to per cent of the plot's width, the same for a whole board."""
     measures = [entry[name] for entry in entries for name in ("accuracy", "base_accuracy")]
-    ends = [measure[end] for measure in measures if measure for end in ("low", "mean", "high")]
-    low, high = min(ends), max(ends)
+    ends = [measure[end] for measure in measures for end in ("low", "mean", "high")]
+    low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     margin = max((high - low) * 0.02, 0.005)
     return Scale(max(low - margin, 0.0), min(high + margin, 1.0), 4, 96)
 

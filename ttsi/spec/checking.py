@@ -82,8 +82,9 @@ def _matrix_faults(document: dict[str, Any]) -> list[Problem]:
 
 
 def _faults(schema: dict[str, Any], document: Any, base: str) -> list[Problem]:
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, FormatChecker
 
-    errors = Draft202012Validator(schema).iter_errors(document)
+    validator = Draft202012Validator(schema, format_checker=FormatChecker(["date"]))
+    errors = validator.iter_errors(document)
     found = [problem for error in errors for problem in problems_of(error, base)]
     return list(dict.fromkeys(found))

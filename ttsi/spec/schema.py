@@ -56,6 +56,13 @@ _MODEL_OPTIONS: dict[str, Any] = {
         "default": "auto",
         "description": "The number format of the weights; auto: what suits the hardware.",
     },
+    "date": {
+        "type": ["string", "null"],
+        "format": "date",
+        "default": None,
+        "description": "The date, as YYYY-MM-DD, that a chat template prints if it prints one; "
+        "null: the day, in UTC, on which the run was started.",
+    },
 }
 
 _DESCRIPTIONS = {

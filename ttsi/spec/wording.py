@@ -102,6 +102,8 @@ def _either(words: list[str]) -> str:
 
 def _cure(error: Any) -> str:
     instance = error.instance
+    if error.validator == "format":
+        return "Write it as YYYY-MM-DD."
     if error.validator == "type" and isinstance(instance, str):
         try:
             meant = json.loads(instance)
@@ -152,6 +154,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "minProperties": _size("at least", "keys"),
     "maxProperties": _size("at most", "keys"),
     "uniqueItems": lambda e: f"the same value twice: {shown(_first_repeated(e.instance))}.",
+    "format": lambda e: f"expected a {e.validator_value}, got {shown(e.instance)}.",
     "pattern": lambda e: (
         f"expected {e.schema.get('$comment', f'a match of {e.validator_value}')}, "
         f"got {shown(e.instance)}."

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from ttsi.errors import EngineError, MissingAsset, TtsiError
+from ttsi.identity import ENGINE, differences
 from ttsi.testing.checks import Check, NotApplicable, require
 from ttsi.testing.subject import ALL_NEEDS, Subject
 from ttsi.types import (
@@ -55,6 +56,7 @@ class Bench:
         self.engine = engine
         self.can: frozenset[str] = engine.capabilities
         self.digest: str = engine.digest()
+        self.identity: Any = engine.identity()
         self.pristine = self.answers()
 
     @cached_property
@@ -176,6 +178,53 @@ def adapters_leave_no_trace(subject: Subject) -> None:
     _same(bench.pristine, bench.answers(), "before and after the use of adapters")
     now = bench.engine.digest()
     require(bench.digest == now, f"the weights' digest was {bench.digest}, and then {now}")
+
+
+def identity_is_what_was_loaded(subject: Subject) -> None:
+    bench = subject.bench
+    said = bench.identity
+    lacking = [key for key in ENGINE if not isinstance(said, Mapping) or key not in said]
+    require(not lacking, f"identity() has no {', '.join(lacking)}")
+    try:
+        again = json.loads(json.dumps(said, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        require(False, f"identity() is not JSON: {error}")
+    require(again == said, f"identity() is not JSON: it is read back as {again}")
+    told = f"identity() has the weights' digest {said['weights_digest']}, digest() {bench.digest}"
+    require(said["weights_digest"] == bench.digest, told)
+    for key in ("tokenizer_digest", "dtype", "device"):
+        require(isinstance(said[key], str) and said[key], f"identity() has {key} {said[key]!r}")
+    bench.work()
+    _same_identity(said, bench.engine.identity(), "before and after it was put to work")
+    other = subject.make()
+    try:
+        other.load()
+        _same_identity(said, other.identity(), "of two instances")
+    finally:
+        other.close()
+
+
+def _same_identity(one: Any, other: Any, when: str) -> None:
+    # The check of adapters looks at the weights.
+    found = differences({**one, "weights_digest": ""}, {**other, "weights_digest": ""})
+    told = [f"{key} {old}, then {new}" for key, old, new in found]
+    require(not told, f"identity() differs {when}: {'; '.join(told)}")
+
+
+def forgotten_is_as_loaded(subject: Subject) -> None:
+    """To the last bit: what is left of earlier calls changes how sums are rounded."""
+    engine = subject.make()
+    try:
+        engine.load()
+        first = Bench(engine)
+        first.work()
+        first.answers(turned=True)
+        engine.forget()
+        now = first.answers()
+        told = [f"{a} and then {b}" for a, b in zip(first.pristine, now, strict=True) if a != b]
+        require(not told, f"after load, and after forget(), it gave {'; '.join(told[:1])}")
+    finally:
+        engine.close()
 
 
 def errors_are_of_the_right_type(subject: Subject) -> None:
@@ -319,6 +368,16 @@ CHECKS = (
         "adapters",
         "An adaptation is for one request: the base weights are what they were before.",
         adapters_leave_no_trace,
+    ),
+    Check(
+        "identity",
+        "A run goes on with the engine that it was begun with, and with no other.",
+        identity_is_what_was_loaded,
+    ),
+    Check(
+        "forget",
+        "Seeds share a loaded model, and each has the results of a process of its own.",
+        forgotten_is_as_loaded,
     ),
     Check(
         "errors",

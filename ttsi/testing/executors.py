@@ -6,10 +6,11 @@ import os
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from ttsi.digests import bytes_digest
 from ttsi.errors import RunError
 from ttsi.protocols import Watcher
 from ttsi.testing.checks import Check, Violation, require
@@ -20,6 +21,11 @@ from ttsi.types import JSON, Record, Sample
 _ROWS = 23
 FAILING = ("fake/3", "fake/17")
 FATAL = "fake/20"
+
+
+_DIGEST = bytes_digest(b"weights")
+_OPEN: set[str] = set()
+"""Runners of this process that were neither closed nor abandoned."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,10 @@ class CountingRunner:
         self._worker = uuid.uuid4().hex
         self._samples: list[str] = []
         self._closed = 0
+        _OPEN.add(self._worker)
+
+    def identity(self) -> dict[str, JSON]:
+        return {"weights_digest": _DIGEST}
 
     def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
         for sample in samples:
@@ -57,29 +67,58 @@ class CountingRunner:
 
     def close(self) -> dict[str, JSON]:
         self._closed += 1
-        return {"worker": self._worker, "samples": list(self._samples), "closed": self._closed}
+        _OPEN.discard(self._worker)
+        return {
+            "worker": self._worker,
+            "samples": list(self._samples),
+            "closed": self._closed,
+            "weights_digest": _DIGEST,
+            "weights_digest_after": _DIGEST,
+        }
+
+    def abandon(self) -> None:
+        _OPEN.discard(self._worker)
 
 
 @dataclass
 class Run:
-    """What a run delivered, and how."""
+    """What a run delivered, and how; the run's side of it, which may refuse all workers."""
 
-    records: list[Record]
-    places: set[tuple[int, int]]
+    refusing: bool = False
+    stopped_after: int | None = None
+    admitted: list[Any] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    places: set[tuple[int, int]] = field(default_factory=set)
     closed: Any = None
 
+    def admit(self, worker: str, identity: Mapping[str, JSON]) -> None:
+        self.admitted.append((worker, identity))
+        if self.refusing:
+            raise RunError("Another engine than the run's.", where=worker, cure="None: a check.")
 
-def _run(executor: Any, factory: CountingFactory) -> Run:
-    run = Run([], set())
+    def deliver(self, record: Record) -> None:
+        self.records.append(record)
+        self.places.add((os.getpid(), threading.get_ident()))
+        if len(self.records) == self.stopped_after:
+            raise KeyboardInterrupt
 
-    def deliver(record: Record) -> None:
-        run.records.append(record)
-        run.places.add((os.getpid(), threading.get_ident()))
+    def warn(self, text: str) -> None:
+        """What it tells is not looked at."""
 
+
+def _run(
+    executor: Any, factory: CountingFactory, run: Run | None = None, *, rows: int = _ROWS
+) -> Run:
+    """One run; a RunError ends it where one is to be expected."""
+    run = run or Run()
+    samples = list(FakeBenchmark(rows=_ROWS).samples())[:rows]
     try:
-        run.closed = executor.run(factory, FakeBenchmark(rows=_ROWS).samples(), deliver, None)
+        run.closed = executor.run(factory, samples, run, None)
     except RunError:
-        if not factory.fatal:
+        if not (factory.fatal or run.refusing):
+            raise
+    except KeyboardInterrupt:
+        if run.stopped_after is None:
             raise
     return run
 
@@ -139,6 +178,37 @@ def workers_are_closed(subject: Subject) -> None:
     require(not lost, f"no worker that was closed had {', '.join(lost[:3])}")
 
 
+def others_are_not_admitted(subject: Subject) -> None:
+    run = _run(subject.make(), CountingFactory())
+    told = f"admit() was told of {run.admitted!r:.200}, not of a worker and its engine's identity"
+    sound = all(
+        isinstance(worker, str) and worker and identity == {"weights_digest": _DIGEST}
+        for worker, identity in run.admitted
+    )
+    require(sound and run.admitted, told)
+    refused = _run(subject.make(), CountingFactory(), Run(refusing=True))
+    require(not refused.records, "a worker that was not admitted delivered records")
+    require(refused.closed is None, "that no worker was admitted did not end the run")
+
+
+def without_samples_an_engine_is_proven(subject: Subject) -> None:
+    run = _run(subject.make(), CountingFactory(), rows=0)
+    told = f"without samples, run() returned {run.closed!r:.200}, not what one worker's close did"
+    sound = isinstance(run.closed, list) and run.closed and all("worker" in c for c in run.closed)
+    require(sound, told)
+
+
+def nothing_stays_open(subject: Subject) -> None:
+    _OPEN.clear()
+    for what, factory, run in (
+        ("a fatal error", CountingFactory(fatal=FATAL), Run()),
+        ("a refusal", CountingFactory(), Run(refusing=True)),
+        ("Ctrl-C", CountingFactory(), Run(stopped_after=5)),
+    ):
+        _run(subject.make(), factory, run)
+        require(not _OPEN, f"after {what} a runner was neither closed nor abandoned")
+
+
 CHECKS = (
     Check(
         "once", "Every sample is run, and its record delivered, exactly once.", every_sample_once
@@ -162,5 +232,20 @@ CHECKS = (
         "workers",
         "What each worker's close returned proves that its base weights were reset.",
         workers_are_closed,
+    ),
+    Check(
+        "admission",
+        "A worker with another engine than the run's would mix two runs in one.",
+        others_are_not_admitted,
+    ),
+    Check(
+        "nothing",
+        "Records may all be there and no proof of the engine: a run without samples makes it.",
+        without_samples_an_engine_is_proven,
+    ),
+    Check(
+        "open",
+        "A model that nobody closes keeps its memory, and its processes.",
+        nothing_stays_open,
     ),
 )

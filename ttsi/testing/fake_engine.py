@@ -92,6 +92,19 @@ class FakeEngine:
     def digest(self) -> str:
         return bytes_digest(b"the fake engine's weights")
 
+    def identity(self) -> dict[str, JSON]:
+        return {
+            "weights_digest": self.digest(),
+            "model_revision": None,
+            "tokenizer_digest": bytes_digest(b"the fake engine's tokenizer"),
+            "chat_template_digest": None,
+            "dtype": "float32",
+            "device": "none",
+        }
+
+    def forget(self) -> None:
+        self.calls["forget"] += 1
+
     def describe(self) -> dict[str, JSON]:
         return {"model": FAKE_MODEL["id"], "device": "none", "versions": {}}
 

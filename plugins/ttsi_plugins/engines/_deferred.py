@@ -52,6 +52,11 @@ class Deferred(ABC):
         """Of the weights that score and learn."""
         return str(self._runtime().digest())
 
+    def identity(self) -> dict[str, JSON]:
+        """Of what was loaded, hashed once."""
+        said: dict[str, JSON] = self._runtime().identity()
+        return said
+
     def describe(self) -> dict[str, JSON]:
         said: dict[str, JSON] = self._runtime().describe()
         return said

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ttsi.options import option
-from ttsi.protocols import RunnerFactory, Watcher
-from ttsi.types import JSON, Record, Sample
+from ttsi.protocols import RunnerFactory, Session, Watcher
+from ttsi.types import JSON, Sample
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,16 @@ class Local:
         self,
         factory: RunnerFactory,
         samples: Sequence[Sample],
-        deliver: Callable[[Record], None],
+        session: Session,
         watcher: Watcher | None = None,
     ) -> list[dict[str, JSON]]:
         runner = factory(watcher)
-        for first in range(0, len(samples), self.wave):
-            for record in runner.run_wave(samples[first : first + self.wave]):
-                deliver(record)
-        return [runner.close()]
+        try:
+            session.admit("this process", runner.identity())
+            for first in range(0, len(samples), self.wave):
+                for record in runner.run_wave(samples[first : first + self.wave]):
+                    session.deliver(record)
+            return [runner.close()]
+        except BaseException:
+            runner.abandon()
+            raise

@@ -10,16 +10,16 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ttsi import console
-from ttsi.errors import MissingAsset, RunError
+from ttsi.errors import DeviceLost, MissingAsset, RunError
 from ttsi.options import option
-from ttsi.protocols import RunnerFactory, Watcher
-from ttsi.types import JSON, Record, Sample
-from ttsi_plugins.executors.ray_cluster import cluster, in_short, room
+from ttsi.protocols import RunnerFactory, Session, Watcher
+from ttsi.types import JSON, Sample
+from ttsi_plugins.executors.ray_cluster import cluster, in_short, machine_for_one, room
 from ttsi_plugins.executors.ray_worker import BEAT, Actor, Board
 
 
@@ -51,7 +51,7 @@ class Ray:
         self,
         factory: RunnerFactory,
         samples: Sequence[Sample],
-        deliver: Callable[[Record], None],
+        session: Session,
         watcher: Watcher | None = None,
     ) -> list[dict[str, JSON]]:
         """Raises MissingAsset without ray, RunError where no worker can be had or made."""
@@ -60,7 +60,7 @@ class Ray:
             raise MissingAsset(what, where="executor", cure="pip install 'ttsi[ray]'")
         chunks = [list(samples[at : at + self.wave]) for at in range(0, len(samples), self.wave)]
         with cluster(self.address):
-            return _Driver(self, factory, deliver, watcher).run(chunks)
+            return _Driver(self, factory, session, watcher).run(chunks)
 
 
 @dataclass
@@ -77,6 +77,7 @@ class _Worker:
 
     number: int
     actor: Any
+    machine: Any
     awaited: Any
     loaded: bool = False
     chunk: _Chunk | None = None
@@ -88,15 +89,20 @@ class _Worker:
 
 @dataclass
 class _Driver:
-    """One run: what waits, and who works."""
+    """One run: what waits, who works, and which machines are not used any more.
+
+    `strikes` counts, by machine, workers that died of their model or their device since a record
+    came from there.
+    """
 
     executor: Ray
     factory: RunnerFactory
-    deliver: Callable[[Record], None]
+    session: Session
     watcher: Watcher | None
     waiting: deque[_Chunk] = field(default_factory=deque)
     workers: list[_Worker] = field(default_factory=list)
-    false_starts: Counter[int] = field(default_factory=Counter)
+    strikes: Counter[str] = field(default_factory=Counter)
+    bad: set[str] = field(default_factory=set)
     shipped: Any = None
     board: Any = None
     told: float = 0.0
@@ -112,9 +118,10 @@ class _Driver:
         if self.watcher is not None:
             self.board = ray.remote(Board).options(num_cpus=0).remote()
         try:
-            for number in range(min(possible, len(chunks))):
+            # Without a sample one worker still proves its model.
+            for number in range(min(possible, len(chunks)) or 1):
                 self._start(number)
-            while self._hand_out():
+            while self._hand_out() or not any(worker.loaded for worker in self.workers):
                 self._receive()
                 self._tell()
             return self._close()
@@ -124,15 +131,21 @@ class _Driver:
 
     def _room(self) -> int:
         wanted = self.executor
-        return room(wanted.workers, wanted.num_cpus, wanted.num_gpus)
+        return room(wanted.workers, wanted.num_cpus, wanted.num_gpus, self.bad)
 
-    def _start(self, number: int) -> None:
+    def _start(self, number: int, machine: str | None = None) -> None:
+        """Another worker: on `machine`, or where Ray finds room."""
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         wanted, remote = self.executor, ray.remote(Actor)
-        options = remote.options(num_cpus=wanted.num_cpus, num_gpus=wanted.num_gpus)
+        where = NodeAffinitySchedulingStrategy(machine, soft=False) if machine else "DEFAULT"
+        options = remote.options(
+            num_cpus=wanted.num_cpus, num_gpus=wanted.num_gpus, scheduling_strategy=where
+        )
         actor = options.remote(self.shipped, self.board)
-        self.workers.append(_Worker(number, actor, actor.load.remote()))
+        machine_id = actor.machine.remote()
+        self.workers.append(_Worker(number, actor, machine_id, actor.load.remote()))
 
     def _hand_out(self) -> bool:
         """Idle workers get a chunk each. Whether there is a sample that is not finished.
@@ -157,15 +170,26 @@ class _Driver:
         if ready and rest:
             ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
         for awaited in ready:
+            worker = busy[awaited]
             try:
-                self._take(busy[awaited])
+                self._take(worker)
             except ray.exceptions.RayError as error:
-                self._bury(busy[awaited], error)
+                self._bury(worker, error)
+            except DeviceLost as error:
+                if worker.chunk is not None:
+                    self._strike(worker)
+                self._bury(worker, error)
+            except Exception as error:
+                if worker.loaded:
+                    raise
+                # This machine lacks something: a package, a model, memory, what the others have.
+                self.bad |= {_machine(worker)} - {""}
+                self._drop(worker, error)
 
     def _take(self, worker: _Worker) -> None:
         """The next record of the worker's chunk, or the chunk's end; or that its model is there."""
         if worker.chunk is None:
-            _get(worker.awaited)
+            self.session.admit(worker.name, _get(worker.awaited))
             worker.loaded, worker.awaited = True, None
             return
         reference = next(worker.awaited, None)
@@ -175,41 +199,52 @@ class _Driver:
         record = _get(reference)
         left = [sample for sample in worker.chunk.samples if sample.id != record.id]
         worker.chunk.samples = left
-        self.deliver(record)
+        self.strikes.pop(_machine(worker), None)
+        self.session.deliver(record)
         if self.watcher is not None:
             self.watcher.advance(worker.name, 1)
 
     def _bury(self, worker: _Worker, error: Exception) -> None:
         """Hand out again what a dead worker had not finished, and put another one in its place."""
+        if worker.chunk is not None:
+            self._plan(worker, -len(worker.chunk.samples))
+            self._hand_out_again(worker.chunk, in_short(error))
+        else:
+            self._strike(worker)
+        if _cannot_be_made(error) or _machine(worker) in self.bad:
+            self._drop(worker, error)
+            return
+        self._end(worker)
+        console.note(f"{worker.name} died: {in_short(error)}")
+        if self.waiting or not any(each.loaded for each in self.workers):
+            self._start(worker.number)
+
+    def _strike(self, worker: _Worker) -> None:
+        """A machine whose workers die of their model or their device is given up in the end."""
+        machine = _machine(worker)
+        self.strikes[machine] += 1
+        if self.strikes[machine] > self.executor.retries:
+            self.bad.add(machine)
+
+    def _drop(self, worker: _Worker, error: Exception) -> None:
+        """Go on without a worker, or with another machine's in its place; without any, end it."""
+        self._end(worker)
+        wanted = self.executor
+        taken = Counter(_machine(each) for each in self.workers)
+        instead = None
+        if not _cannot_be_made(error):
+            instead = machine_for_one(wanted.num_cpus, wanted.num_gpus, taken, self.bad)
+        if instead is None and not self.workers:
+            raise _told(error, self.strikes[_machine(worker)]) from error
+        self.session.warn(f"{worker.name} was given up: {in_short(error)}")
+        if instead is not None:
+            self._start(worker.number, instead)
+
+    def _end(self, worker: _Worker) -> None:
         import ray
 
         ray.kill(worker.actor)
         self.workers.remove(worker)
-        why = in_short(error)
-        if _cannot_be_made(error):
-            raise RunError(
-                "Ray cannot make a worker.",
-                where=why,
-                cure="Every machine of the cluster needs the same Python, Ray, ttsi and plugins.",
-            ) from error
-        console.note(f"{worker.name} died: {why}")
-        if worker.chunk is None:
-            self._count_false_start(worker, why)
-        else:
-            self._plan(worker, -len(worker.chunk.samples))
-            self._hand_out_again(worker.chunk, why)
-        if self.waiting:
-            self._start(worker.number)
-
-    def _count_false_start(self, worker: _Worker, why: str) -> None:
-        self.false_starts[worker.number] += 1
-        times = self.false_starts[worker.number]
-        if times > self.executor.retries:
-            raise RunError(
-                f"A worker died before its model was loaded, {times} times.",
-                where=why,
-                cure="Most often memory ran out: take fewer workers a machine, or a smaller model.",
-            )
 
     def _hand_out_again(self, chunk: _Chunk, why: str) -> None:
         """The last time one by one, so that a sample that kills workers takes no other with it."""
@@ -217,7 +252,7 @@ class _Driver:
         if deaths > retries:
             for sample in chunk.samples:
                 text = f"its worker died, {deaths} times in all: {why}"
-                self.deliver(self.factory.failed(sample, text))
+                self.session.deliver(self.factory.failed(sample, text))
             return
         alone = deaths == retries
         again = [[sample] for sample in chunk.samples] if alone else [chunk.samples]
@@ -234,7 +269,7 @@ class _Driver:
             try:
                 said.append({**_get(awaited), "worker": worker.number})
             except ray.exceptions.RayError as error:
-                console.note(f"{worker.name} died at its end: {in_short(error)}")
+                self.session.warn(f"{worker.name} died at its end: {in_short(error)}")
         self._tell(at_once=True)
         return said
 
@@ -267,6 +302,35 @@ def _get(awaited: Any) -> Any:
         return ray.get(awaited)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
+
+
+def _machine(worker: _Worker) -> str:
+    """Ray's id of its machine; "" where it never came to be on one."""
+    import ray
+
+    try:
+        return str(ray.get(worker.machine, timeout=0))
+    except ray.exceptions.RayError:
+        return ""
+
+
+def _told(error: Exception, times: int) -> Exception:
+    """Why no worker is left; what Ray says of its own as an error of ours."""
+    import ray
+
+    if not isinstance(error, ray.exceptions.RayError):
+        return error
+    if _cannot_be_made(error):
+        return RunError(
+            "Ray cannot make a worker.",
+            where=in_short(error),
+            cure="Every machine of the cluster needs the same Python, Ray, ttsi and plugins.",
+        )
+    return RunError(
+        f"A worker died before its model was loaded, {times} times.",
+        where=in_short(error),
+        cure="Most often memory ran out: take fewer workers a machine, or a smaller model.",
+    )
 
 
 def _cannot_be_made(error: Exception) -> bool:

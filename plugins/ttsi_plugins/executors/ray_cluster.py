@@ -8,7 +8,7 @@ import random
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 
 from ttsi.errors import RunError
@@ -26,6 +26,9 @@ _SHIPPED = (
 # Ray reads these when it is imported. Without the first, `uv run` packs up the working directory
 # for the workers; without the second, Ray's remarks on dead workers go to stdout.
 _SETTINGS = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
+
+
+_PLENTY = 1_000_000
 
 
 @contextmanager
@@ -49,31 +52,62 @@ def cluster(address: str | None) -> Iterator[None]:
             ray.shutdown()
 
 
-def room(workers: int, num_cpus: float, num_gpus: float) -> int:
+def room(workers: int, num_cpus: float, num_gpus: float, without: Container[str] = ()) -> int:
     """How many of these workers the machines of the cluster can hold; each is on one machine.
 
-    Raises RunError for none: Ray itself would wait for a machine for ever.
+    Machines in `without` do not count. Raises RunError for none: Ray itself would wait for a
+    machine for ever.
     """
-    import ray
-
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    wanted = {name: count for name, count in (("CPU", num_cpus), ("GPU", num_gpus)) if count}
-    if not wanted:
+    wanted = _wanted(num_cpus, num_gpus)
+    machines = _machines(without)
+    if not wanted and machines:
         return workers
-    # A thousandth more, since shares such as 0.1 do not add up to 1 in floats.
-    rooms = [
-        min(int(machine.get(name, 0) / count + 1e-3) for name, count in wanted.items())
-        for machine in machines
-    ]
+    rooms = [_rooms(each, wanted) for each in machines.values()]
     if not sum(rooms):
-        asked = " and ".join(f"{count:g} {name}" for name, count in wanted.items())
-        has = [", ".join(f"{machine.get(n, 0):g} {n}" for n in wanted) for machine in machines]
+        asked = " and ".join(f"{count:g} {name}" for name, count in wanted.items()) or "nothing"
+        has = [", ".join(f"{each.get(n, 0):g} {n}" for n in wanted) for each in machines.values()]
         raise RunError(
             f"A worker asks for {asked}; no machine of the cluster has that.",
             where=f"executor; the machines: {'; '.join(has) or 'none is left'}",
             cure="Ask for less (num_cpus, num_gpus), or add a machine that has it.",
         )
     return min(workers, sum(rooms))
+
+
+def machine_for_one(
+    num_cpus: float, num_gpus: float, taken: Mapping[str, int], without: Container[str]
+) -> str | None:
+    """The machine with most room for one more worker; None where none has any.
+
+    `taken` counts our workers by machine; machines in `without` are not chosen.
+    """
+    wanted = _wanted(num_cpus, num_gpus)
+    rooms = {
+        name: (_rooms(each, wanted) if wanted else _PLENTY) - taken.get(name, 0)
+        for name, each in _machines(without).items()
+    }
+    best = max(rooms, key=lambda name: rooms[name], default=None)
+    return best if best is not None and rooms[best] > 0 else None
+
+
+def _wanted(num_cpus: float, num_gpus: float) -> dict[str, float]:
+    return {name: count for name, count in (("CPU", num_cpus), ("GPU", num_gpus)) if count}
+
+
+def _machines(without: Container[str]) -> dict[str, Mapping[str, float]]:
+    """The resources of all machines that are there, by Ray's id."""
+    import ray
+
+    return {
+        node["NodeID"]: node["Resources"]
+        for node in ray.nodes()
+        if node["Alive"] and node["NodeID"] not in without
+    }
+
+
+def _rooms(machine: Mapping[str, float], wanted: Mapping[str, float]) -> int:
+    # A thousandth more, since shares such as 0.1 do not add up to 1 in floats.
+    return min(int(machine.get(name, 0) / count + 1e-3) for name, count in wanted.items())
 
 
 @contextmanager

@@ -25,9 +25,19 @@ class Actor:
         self._teller = _Teller(board) if board is not None else None
         self._runner: WaveRunner | None = None
 
-    def load(self) -> None:
-        # Not in __init__: what is raised there, Ray tells as a death.
+    def machine(self) -> str:
+        """Ray's id of the machine that this is on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
+    def load(self) -> dict[str, JSON]:
+        """Load the model; returns the engine's identity.
+
+        Not in __init__: what is raised there, Ray tells as a death.
+        """
         self._runner = self._factory(self._teller)
+        return self._runner.identity()
 
     def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
         assert self._runner is not None

@@ -5,18 +5,20 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ttsi.errors import EngineError, OutOfMemory
+from ttsi.errors import DeviceLost, EngineError, OutOfMemory
 from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, TrainJob
 
 from . import lora, training, weights
 from .bank import Bank
 from .decode import Decoder, Row
 from .grammar import Grammars
+from .identity import identity
 from .memory import Budget, adapter_bytes, target_bytes, training_bytes
 from .passes import NO_PAST, Network
 from .prefixes import Prefixes
@@ -147,7 +149,15 @@ class Runtime:
         _free()
 
     def digest(self) -> str:
-        return weights.digest(self.model)
+        with _model_errors("hashing the weights"):
+            return weights.digest(self.model)
+
+    def identity(self) -> dict[str, JSON]:
+        return dict(self._identity)
+
+    @cached_property
+    def _identity(self) -> dict[str, JSON]:
+        return identity(self.loaded, self.digest(), self.tokens.ends)
 
     def describe(self) -> dict[str, JSON]:
         packages = ("torch", "transformers", "peft", "xgrammar")
@@ -235,10 +245,17 @@ class Runtime:
 
 @contextmanager
 def _model_errors(doing: str) -> Iterator[None]:
-    """Torch's failures as ttsi's: out of memory, or a call that failed."""
+    """Torch's failures as ttsi's: out of memory, a device that is lost, or a call that failed."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
+        if _is_device_lost(error):
+            raise DeviceLost(
+                f"The device was lost while {doing}: {_first_line(error)}",
+                where="engine transformers",
+                cure="Run the same command: it resumes, on a new context of the device. If it "
+                'stops at the same sample, try "device": "cpu" for the engine.',
+            ) from error
         if not _is_out_of_memory(error):
             raise EngineError(
                 f"The model failed while {doing}: {_first_line(error)}",
@@ -266,6 +283,16 @@ def _is_out_of_memory(error: BaseException) -> bool:
     words = str(error).lower()
     told = "out of memory" in words or "can't allocate memory" in words
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or told
+
+
+def _is_device_lost(error: BaseException) -> bool:
+    """After such an error every call on the device fails, as its context is broken for good."""
+    if _is_out_of_memory(error):
+        return False
+    words = str(error).lower()
+    # A call that cuBLAS or cuDNN refuse leaves the device as it was.
+    told = "device-side assert" in words or ("cuda error" in words and "_status_" not in words)
+    return told or isinstance(error, torch.AcceleratorError)
 
 
 def _first_line(error: BaseException) -> str:

@@ -103,6 +103,9 @@ class Runtime:
     def digest(self) -> str:
         return self.beside.digest()
 
+    def identity(self) -> dict[str, JSON]:
+        return self.beside.identity()
+
     def describe(self) -> dict[str, JSON]:
         said = self.beside.describe()
         options = self.options

@@ -1,0 +1,163 @@
+"""What a folder of results is of: all that shapes them, written before the first record.
+
+Records of different weights, plugins or prompts must not be added up. So a seed's folder has one
+identity, in identity.json, and whoever goes on with it has to have the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import ttsi
+from ttsi import assemble
+from ttsi.errors import CorruptAsset, RunError
+from ttsi.journal import ESTIMATES, SAMPLES, write_json
+from ttsi.spec import Spec
+from ttsi.types import JSON
+
+IDENTITY = "identity.json"
+
+ENGINE = (
+    "weights_digest",
+    "model_revision",
+    "tokenizer_digest",
+    "chat_template_digest",
+    "dtype",
+    "device",
+)
+"""What every engine's identity has: digests as `ttsi.digests` makes them, the model's commit on
+the Hub (null for a model from elsewhere), the chat template's digest (null where there is none),
+the number format of the weights, and the kind of device, such as cpu or cuda."""
+
+_SHAPES_NO_RESULT = ("plugins.executor.",)
+_TOLD = 12
+
+
+class Identity:
+    """The identity of one seed's folder. `known` is the part that can be said without a model."""
+
+    def __init__(self, folder: Path, known: Mapping[str, JSON]) -> None:
+        self._folder = folder
+        self._known = dict(known)
+        self._stored = read(folder)
+
+    @property
+    def stored(self) -> dict[str, JSON]:
+        """All of it, once an engine was admitted."""
+        if self._stored is None:
+            raise RunError("No engine was admitted to this run.", where=str(self._folder))
+        return self._stored
+
+    def check(self) -> None:
+        """Raises RunError where the folder's records were made by something else.
+
+        Looks at all but the engine, which takes a loaded model.
+        """
+        if self._stored is not None:
+            self._compare({**self._known, "engine": self._stored["engine"]}, "this run")
+        elif any(_has_lines(self._folder / name) for name in (SAMPLES, ESTIMATES)):
+            raise RunError(
+                f"There are records here but no {IDENTITY}: nothing says what made them.",
+                where=str(self._folder),
+                cure="Start anew with `ttsi eval --fresh`, or in another folder with --out FOLDER.",
+            )
+
+    def admit(self, worker: str, engine: Mapping[str, JSON]) -> None:
+        """Make `engine` the run's, or raise RunError where the run has another."""
+        told = {**self._known, "engine": dict(engine)}
+        if self._stored is None:
+            write_json(self._folder / IDENTITY, told)
+            self._stored = told
+        else:
+            self._compare(told, worker)
+
+    def _compare(self, told: Mapping[str, JSON], who: str) -> None:
+        found = list(differences(self._stored, told))
+        if not found:
+            return
+        lines = [
+            f"\n  {key} was {json.dumps(old)}, is {json.dumps(new)}" for key, old, new in found
+        ]
+        more = f"\n  and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
+        raise RunError(
+            f"The results here are of something else than {who} would add to them:"
+            + "".join(lines[:_TOLD])
+            + more,
+            where=str(self._folder / IDENTITY),
+            cure="Get back what it was, and run the same command: it resumes. Or start anew, with "
+            "`ttsi eval --fresh` or in another folder with --out FOLDER.",
+        )
+
+
+def read(folder: Path) -> dict[str, JSON] | None:
+    """What identity.json in `folder` says; None where there is none."""
+    path = folder / IDENTITY
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        found = str(error)
+    if not isinstance(found, dict) or not isinstance(found.get("engine"), dict):
+        raise CorruptAsset(
+            f"{IDENTITY} is damaged.",
+            where=str(path),
+            cure="Start anew with `ttsi eval --fresh`, or in another folder with --out FOLDER.",
+        )
+    return found
+
+
+def known(spec: Spec, seed: int, date: str, revision: str) -> dict[str, JSON]:
+    """The identity of a run but for its engine; `revision` is that of the benchmark's data."""
+    return {
+        "schema": "ttsi.identity/1",
+        "spec_digest": spec.digest,
+        "ttsi": ttsi.__version__,
+        "revision": revision,
+        "seed": seed,
+        "date": date,
+        "plugins": assemble.plugins_used(spec),
+    }
+
+
+def settled(spec: Spec, folder: Path, without: Container[int], today: str) -> Spec:
+    """`spec` with what it leaves open of its model settled, once for all seeds in `folder`.
+
+    The date is the spec's, or else that of the seeds that lie there, or else today. A model of the
+    Hub is taken at the commit that these seeds had: a branch may have moved since. Seeds in
+    `without` count for nothing.
+    """
+    before = next(_others(folder, without), None)
+    model = dict(spec.model)
+    model["date"] = model.get("date") or (before["date"] if before else today)
+    commit = before["engine"].get("model_revision") if before else None
+    if commit is not None:
+        model["revision"] = commit
+    return replace(spec, model=model)
+
+
+def differences(
+    old: JSON, new: JSON, key: str = "", *, without: tuple[str, ...] = _SHAPES_NO_RESULT
+) -> Iterator[tuple[str, JSON, JSON]]:
+    """(key, old, new) of all in which two identities differ; the executor shapes no result."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in {**old, **new}:
+            inner = f"{key}.{name}" if key else name
+            yield from differences(old.get(name), new.get(name), inner, without=without)
+    elif old != new and not key.startswith(without):
+        yield key, old, new
+
+
+def _others(folder: Path, without: Container[int]) -> Iterator[dict[str, JSON]]:
+    for path in sorted(folder.glob(f"seed-*/{IDENTITY}")):
+        number = path.parent.name.removeprefix("seed-")
+        found = read(path.parent) if number.isdigit() and int(number) not in without else None
+        if found is not None:
+            yield found
+
+
+def _has_lines(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0

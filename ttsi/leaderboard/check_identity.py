@@ -1,0 +1,135 @@
+"""What a run was, as it says, against everything else that says the same.
+
+What stands in one place only cannot be checked: leaderboards/CONTRIBUTING.md says what that is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+
+from ttsi.identity import IDENTITY, differences
+from ttsi.leaderboard.faults import Fault, shown
+from ttsi.leaderboard.submission import (
+    RESULTS,
+    SPEC,
+    Seed,
+    Submission,
+)
+from ttsi.registry import normalise
+from ttsi.sessions import SESSIONS
+from ttsi.spec import digest_of
+from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL
+
+_RESTORE = "Restore the file from the run, or submit the run again."
+_AGAIN = "Run the spec again, without files of another run."
+_TOLD = 5
+_OF_A_SEED = ("seed", "date", "plugins.executor.")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+KNOWN_WEIGHTS = {
+    "float32": "sha256:74df870ae583aef62a04a9cb52188e3b67da72b4dfef9dcc3fc40fb7eee24da7",
+    "bfloat16": "sha256:c1112eab14bba5605415a7c692338b0edd859e0778501b52f25a0ad954f0c334",
+    "float16": "sha256:a43bd7cd6fba145d3dcb6654489a41b4e622de7617470e72047fddde09e9af08",
+}
+"""Digests of the embedded model's weights as ttsi's own engines load it, by dtype."""
+
+KNOWN_TEMPLATE = "sha256:872be49dbb638044ad01b60388f48d469ff2980e5f0dccdc22ec907db54d0788"
+"""The digest of its chat template."""
+
+
+def identity_faults(submission: Submission) -> Iterator[Fault]:
+    """Each seed's identity on its own, and all of them together."""
+    first = submission.seeds[0]
+    for seed in submission.seeds:
+        where = f"{seed.name}/{IDENTITY}"
+        for what in (*_contradictions(seed), *_plugins(seed), *_model(seed), *_day(seed)):
+            yield Fault("identity", where, what, _RESTORE)
+        for what in _engines(seed):
+            yield Fault("engine", where, what, _AGAIN)
+        told = differences(first.identity, seed.identity, without=_OF_A_SEED)
+        for key, other, own in list(told)[:_TOLD]:
+            what = f"{key} is {shown(own)}; in {first.name} it is {shown(other)}."
+            yield Fault("identity", where, what, "Submit runs of different identities one by one.")
+
+
+def _contradictions(seed: Seed) -> Iterator[str]:
+    """Where other files of the seed say otherwise."""
+    identity, results = seed.identity, seed.results
+    for key, own, other in list(differences(identity, results["identity"], without=()))[:_TOLD]:
+        yield f"{key} is {shown(own)}; {RESULTS} says {shown(other)}."
+    for key, wanted, source in (
+        ("spec_digest", digest_of(seed.spec, identity["ttsi"]), f"that of {SPEC}"),
+        ("revision", results["revision"], f"what {RESULTS} says"),
+        ("seed", seed.number, "the folder's name"),
+    ):
+        if identity[key] != wanted:
+            yield f"{key} is {shown(identity[key])}; {source} is {shown(wanted)}."
+
+
+def _plugins(seed: Seed) -> Iterator[str]:
+    """The plugins by the spec's names; those of ttsi have its version."""
+    for role in COMPONENTS:
+        plugin, name = seed.identity["plugins"][role], seed.spec[role]["name"]
+        package, slash, _ = name.partition("/")
+        builtin = {"name": name, "distribution": "ttsi", "version": seed.identity["ttsi"]}
+        if slash:
+            fits = plugin["name"] == name and normalise(plugin["distribution"]) == package
+        else:
+            fits = plugin == builtin
+        if not fits:
+            yield f"the {role} is {shown(plugin)}; by spec and version of ttsi it cannot be."
+
+
+def _model(seed: Seed) -> Iterator[str]:
+    """Weights, commit and dtype against the model that the spec names."""
+    model, engine = seed.spec["model"], seed.identity["engine"]
+    if model["dtype"] not in ("auto", engine["dtype"]):
+        yield f"dtype is {shown(engine['dtype'])}; the spec says {shown(model['dtype'])}."
+    if "/" in seed.spec["engine"]["name"]:
+        return  # What a third party's engine makes of an id and of weights is not known here.
+    commit = engine["model_revision"]
+    if model["id"] == DEFAULT_MODEL:
+        if engine["weights_digest"] != KNOWN_WEIGHTS.get(engine["dtype"]):
+            yield f"the weights are not those of {DEFAULT_MODEL} in {shown(engine['dtype'])}."
+        if engine["chat_template_digest"] != KNOWN_TEMPLATE:
+            yield f"the chat template is not that of {DEFAULT_MODEL}."
+    elif _HUB_ID.fullmatch(model["id"]):
+        if commit is None:
+            yield f"has no model_revision: nothing says which commit of {shown(model['id'])} ran."
+        elif _COMMIT.fullmatch(model["revision"]) and commit != model["revision"]:
+            yield f"ran commit {shown(commit)}; the spec says {shown(model['revision'])}."
+
+
+def _day(seed: Seed) -> Iterator[str]:
+    """The date that a template may print: the spec's, or that of the run's start."""
+    said, wanted = seed.identity["date"], seed.spec["model"].get("date")
+    try:
+        date.fromisoformat(said)
+    except ValueError:
+        yield f"the date {shown(said)} is none."
+        return
+    if wanted is not None:
+        if said != wanted:
+            yield f"the date is {shown(said)}; the spec says {shown(wanted)}."
+        return
+    # It is that of the run's first seed, which may have begun long before this one.
+    if said > seed.sessions[0]["started"][:10]:
+        yield f"the date is {shown(said)}, after the day on which {SESSIONS} says that it began."
+
+
+def _engines(seed: Seed) -> Iterator[str]:
+    """What the engines of every session said of themselves against the identity."""
+    identity = seed.identity["engine"]
+    wanted = {**identity, "weights_digest_after": identity["weights_digest"]}
+    told = [*seed.results["engines"]]
+    told += [engine for session in seed.sessions for engine in session["engines"] or ()]
+    for engine in told:
+        said = {**engine, "device": str(engine.get("device", "")).partition(":")[0]}
+        for key, value in wanted.items():
+            if engine.get(key) is not None and said[key] != value:
+                yield f"{key} is {shown(value)}; an engine said {shown(said[key])}."
+        if engine.get("model", seed.spec["model"]["id"]) != seed.spec["model"]["id"]:
+            yield f"an engine ran {shown(engine['model'])}; the spec names another model."

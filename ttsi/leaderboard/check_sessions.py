@@ -1,0 +1,89 @@
+"""The sessions in which a seed was run: in order, on one version, the last with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from ttsi.identity import differences
+from ttsi.leaderboard.check_evidence import FINISH
+from ttsi.leaderboard.faults import Fault, shown
+from ttsi.leaderboard.submission import RESULTS, Seed
+from ttsi.sessions import SESSIONS
+
+_RESTORE = "Restore the file from the run, or submit the run again."
+
+
+def session_faults(seed: Seed) -> Iterator[Fault]:
+    """sessions.json on its own, and against identity and results."""
+    where, sessions = f"{seed.name}/{SESSIONS}", seed.sessions
+    for what in (*_times(seed), *_versions(seed)):
+        yield Fault("session", where, what, _RESTORE)
+    last = sessions[-1]
+    if last["finished"] is None or not last["engines"]:
+        what = "the last session did not end, so nothing proves that the weights were left alone."
+        yield Fault("no-engine", where, what, FINISH)
+    elif last["engines"] != seed.results["engines"]:
+        what = f"the engines of the last session are not those of {RESULTS}."
+        yield Fault("session", where, what, _RESTORE)
+    delivered = sum(session["samples"] or 0 for session in sessions)
+    killed = any(session["finished"] is None for session in sessions)
+    if not killed and delivered < len(seed.rows):
+        what = f"the sessions delivered {delivered} samples; there are {len(seed.rows)} records."
+        yield Fault("session", where, what, _RESTORE)
+
+
+def _times(seed: Seed) -> Iterator[str]:
+    sessions = seed.sessions
+    for at, session in enumerate(sessions):
+        started, finished = session["started"], session["finished"]
+        if not _in_order(started, finished or started):
+            yield f"session {at} began at {shown(started)} and ended at {shown(finished)}."
+    for at, (one, other) in enumerate(pairwise(sessions), 1):
+        if not _in_order(one["finished"] or one["started"], other["started"]):
+            yield f"session {at} began at {shown(other['started'])}, before session {at - 1} ended."
+    if not _in_order(sessions[-1]["started"], seed.results["finished"]):
+        began, ended = sessions[-1]["started"], seed.results["finished"]
+        yield f"the last session began at {shown(began)}; {RESULTS} ended at {shown(ended)}."
+
+
+def _in_order(one: str, other: str) -> bool:
+    first, second = _time(one), _time(other)
+    return bool(first and second and first <= second)
+
+
+def _versions(seed: Seed) -> Iterator[str]:
+    """ttsi, plugins and packages, of each session."""
+    identity = seed.identity
+    for at, session in enumerate(seed.sessions):
+        if session["ttsi"] != identity["ttsi"]:
+            yield f"session {at} had ttsi {shown(session['ttsi'])}; the run {identity['ttsi']!r}."
+        if any(differences(identity["plugins"], session["plugins"], "plugins")):
+            yield f"session {at} had other plugins than the run's identity names."
+        for engine in session["engines"] or ():
+            yield from _packages(seed, session, engine, at)
+
+
+def _packages(
+    seed: Seed, session: Mapping[str, Any], engine: Mapping[str, Any], at: int
+) -> Iterator[str]:
+    """What an engine in the session's own process said of versions."""
+    if seed.spec["executor"]["name"] != "local":
+        return
+    for package, version in engine.get("versions", {}).items():
+        said = session["packages"].get(package, version)
+        if said != version:
+            yield (
+                f"session {at} had {shown(package)} {shown(said)}; its engine says "
+                f"{shown(version)}."
+            )
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None

@@ -1,0 +1,138 @@
+"""The sessions of a run: one entry for each process that worked on a folder, and what it proved.
+
+An entry is written when a session begins and completed when it ends; entries of other sessions are
+never touched. `finished` and `engines` are null in that of a session that was killed, or that an
+error ended: what its engines were in the end nobody knows, so another session has to prove it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ttsi import console, provenance
+from ttsi.errors import CorruptAsset, RunError
+from ttsi.identity import Identity
+from ttsi.journal import write_json
+from ttsi.protocols import Executor, RunnerFactory, Watcher
+from ttsi.types import JSON, Record, Sample
+
+SESSIONS = "sessions.json"
+OF_ESTIMATES = "estimates.sessions.json"
+"""The sessions of `ttsi calibrate`: a run's own are covered by its manifest."""
+
+
+def read(path: Path) -> list[dict[str, JSON]]:
+    """All entries, in order; none where there is no such file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["sessions"]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise CorruptAsset(
+            f"{path.name} is damaged.",
+            where=str(path),
+            cure="Delete it and run the same command: its engine is then proven again.",
+        )
+    return found
+
+
+def evidence(path: Path) -> list[dict[str, JSON]]:
+    """What the engines of the last session said at its end; nothing where it did not get so far."""
+    sessions = read(path)
+    return list(sessions[-1].get("engines") or []) if sessions else []
+
+
+class Session:
+    """This process's session with a folder, as `ttsi.protocols.Session`. A context manager.
+
+    It begins with the first call of `run`, and ends with the context. `samples` counts the records
+    that it came to.
+    """
+
+    def __init__(self, path: Path, identity: Identity, plugins: Mapping[str, JSON]) -> None:
+        self._path = path
+        self._identity = identity
+        self._plugins = plugins
+        self._before: list[dict[str, JSON]] = []
+        self._entry: dict[str, JSON] | None = None
+        self._deliver: Callable[[Record], None] = lambda record: None
+        self.samples = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._entry is None:
+            return
+        self._entry["samples"] = self.samples
+        if error is None:
+            self._entry["finished"] = provenance.now()
+        else:
+            self._entry["engines"] = None
+        self._write()
+
+    def run(
+        self,
+        executor: Executor,
+        factory: RunnerFactory,
+        samples: Sequence[Sample],
+        deliver: Callable[[Record], None],
+        watcher: Watcher | None = None,
+    ) -> None:
+        """All of `samples` by `executor`, and what its engines say in the end."""
+        if self._entry is None:
+            self._before = read(self._path)
+            self._entry = self._begun()
+            self._write()
+        self._deliver = deliver
+        said = executor.run(factory, samples, self, watcher)
+        digest = self._identity.stored["engine"]["weights_digest"]
+        proven = [each.get(key) == digest for each in said for key in _PROOF]
+        if not proven or not all(proven):
+            raise RunError(
+                "The executor ended without a proof that the base weights are what they were: "
+                f"{json.dumps(said)[:300]}",
+                where=str(self._path),
+                cure="Run the same command: it resumes, and proves them.",
+            )
+        # They are not written before the end: a budget's estimates are only half of a session.
+        self._entry["engines"] = [*(self._entry["engines"] or []), *said]
+
+    def admit(self, worker: str, identity: Mapping[str, JSON]) -> None:
+        self._identity.admit(worker, identity)
+
+    def deliver(self, record: Record) -> None:
+        self._deliver(record)
+
+    def warn(self, text: str) -> None:
+        console.note(text)
+        if self._entry is not None:
+            self._entry["warnings"].append(text)
+
+    def _begun(self) -> dict[str, JSON]:
+        about = provenance.environment(self._plugins)
+        return {
+            "started": about.pop("started"),
+            "finished": None,
+            **about,
+            "samples": None,
+            "engines": None,
+            "warnings": [],
+        }
+
+    def _write(self) -> None:
+        write_json(self._path, {"sessions": [*self._before, self._entry]})
+
+
+_PROOF = ("weights_digest", "weights_digest_after")
