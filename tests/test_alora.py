@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def loop(
         loss = trained(input_ids=torch.tensor([prompt + target]), labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm)
+        nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm or math.inf)
         optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
         losses.append(float(loss))

@@ -172,6 +172,7 @@ class LoraRecipe:
     """Section F.3: LoRA on all linear layers but the head, AdamW, cosine with warm-up.
 
     `active_from` user_turn: the adapter acts from the last user turn on, in training and after.
+    `max_grad_norm` 0: gradients are not clipped.
     """
 
     rank: int = 8

@@ -26,7 +26,9 @@ class Recipe:
         0.03, "Share of steps that warm up, rounded up.", minimum=0, maximum=1
     )
     weight_decay: float = option(0.0, "AdamW's decoupled weight decay.", minimum=0)
-    max_grad_norm: float = option(1.0, "Gradient norm above which it is clipped.", minimum=0)
+    max_grad_norm: float = option(
+        1.0, "Gradient norm above which it is clipped; 0: it is never clipped.", minimum=0
+    )
     active_from: Literal["start", "user_turn"] = option(
         "start",
         "Where the adapter begins to act: at the prompt's first token, or at its user turn, so "

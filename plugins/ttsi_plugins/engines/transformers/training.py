@@ -170,7 +170,9 @@ class _Course:
             for weights, lesson in zip(self._weights, lessons, strict=True)
         ]
         self._optimizer = torch.optim.AdamW(settings, lr=0.0, fused=True)
-        self._limits = flat.new_tensor([lesson.recipe.max_grad_norm for lesson in lessons])
+        # As in Trainer, a limit of 0 is none.
+        limits = [lesson.recipe.max_grad_norm or math.inf for lesson in lessons]
+        self._limits = flat.new_tensor(limits)
         self._generators = [
             torch.Generator(flat.device).manual_seed(lesson.seed) for lesson in lessons
         ]
