@@ -6,7 +6,7 @@ Everything that can be known without loading a weight is checked here, before an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -62,7 +62,8 @@ class Assembly:
         )
 
     def failed(self, sample: Sample, why: str) -> Record:
-        return failed(sample, self.seed, why)
+        record, known = failed(sample, self.seed, why), self.known.get(sample.id)
+        return replace(record, costs=known.costs) if known else record
 
 
 def check(spec: Spec) -> None:

@@ -97,6 +97,11 @@ class Journal:
             kept[record.id] = record
         return {name: record for name, record in kept.items() if not record.error}
 
+    def failures(self) -> dict[str, Record]:
+        """By id, the samples whose last record is an error: they are tried again, and have cost."""
+        last = {record.id: record for record in read(self.path)}
+        return {name: record for name, record in last.items() if record.error}
+
     def restart(self) -> None:
         """Forget every record."""
         self.compact([])

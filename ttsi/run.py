@@ -3,26 +3,31 @@
 OUT/NAME-HASH/seed-S/  spec.json spec.resolved.json env.json samples.jsonl
                        predictions.jsonl results.json manifest.json
                        estimates.jsonl (with a budget, or after calibration)
-OUT/NAME-HASH/         results.json over the seeds
-OUT/NAME.grid.json     over the cells of a matrix
+OUT/NAME-HASH/         results.json over all seeds that lie there
+OUT/NAME-HASH.grid.json  over the cells of a matrix; the hash is of the cells
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from ttsi import assemble, metrics, provenance
-from ttsi.budget import share_out, unadapted
+from ttsi.budget import UNADAPTED, share_out, unadapted
+from ttsi.digests import json_digest
 from ttsi.errors import RunError, UsageError
 from ttsi.hooks import Hooks
 from ttsi.journal import ESTIMATES, SAMPLES, Journal, read, write_atomically
+from ttsi.pipeline import add_costs
 from ttsi.protocols import Watcher
 from ttsi.spec import Spec, load_document, load_spec, resolved
-from ttsi.types import JSON, Record, Sample
+from ttsi.types import JSON, Record, Sample, StageCost
+
+_SEED = re.compile(r"seed-(0|[1-9][0-9]*)", re.ASCII)
 
 
 class Reporter(Watcher, Protocol):
@@ -39,7 +44,10 @@ class Reporter(Watcher, Protocol):
 
 @dataclass(frozen=True)
 class CellResult:
-    """One spec of the matrix: its folder, what every seed came to, and the summary over seeds."""
+    """One spec of the matrix: its folder, what every seed asked for came to, and the summary.
+
+    The summary is over all finished seeds in the folder, those of other commands too.
+    """
 
     spec: Spec
     folder: Path
@@ -75,7 +83,7 @@ def evaluate(
     cells = _cells(spec, overrides, Path(out), reporter, watching, fresh)
     results = [cell.run() for cell in cells]
     if len(results) > 1:
-        path = Path(out) / f"{results[0].spec.name}.grid.json"
+        path = Path(out) / grid_name([cell.spec for cell in results])
         write_atomically(path, _pretty(metrics.grid([cell.summary for cell in results])))
     return results
 
@@ -100,6 +108,12 @@ def estimates(
 def run_name(spec: Spec) -> str:
     """NAME-HASH: the hash covers all that shapes results, so other settings get another folder."""
     return f"{spec.name}-{spec.digest.removeprefix('sha256:')[:10]}"
+
+
+def grid_name(specs: Sequence[Spec]) -> str:
+    """NAME-HASH.grid.json: the hash covers the cells, so another grid gets another file."""
+    digest = json_digest([[dict(spec.cell), spec.digest] for spec in specs])
+    return f"{specs[0].name}-{digest.removeprefix('sha256:')[:10]}.grid.json"
 
 
 def _cells(
@@ -136,12 +150,10 @@ class _Cell:
     def run(self) -> CellResult:
         revision = assemble.benchmark(self.spec).revision()
         samples = self._samples()
-        seeds = {
-            seed: self._seed(seed, samples, self.folder / f"seed-{seed}", revision)
-            for seed in self.spec.seeds
-        }
-        summary = self._summary(seeds)
-        write_atomically(self.folder / "results.json", _pretty(summary))
+        seeds = {}
+        for seed in self.spec.seeds:
+            seeds[seed] = self._seed(seed, samples, self.folder / f"seed-{seed}", revision)
+            summary = self.write_summary()
         return CellResult(self.spec, self.folder, seeds, summary)
 
     def estimate(self) -> CellResult:
@@ -165,11 +177,13 @@ class _Cell:
             done = kept.finished(samples)
 
             def deliver(record: Record) -> None:
+                record = replace(record, costs=add_costs(spent.get(record.id, {}), record.costs))
                 kept.append(record)
                 done[record.id] = record
                 if self.reporter:
                     self.reporter.sample_finished(record, len(done), len(samples))
 
+            spent = {name: record.costs for name, record in kept.failures().items()}
             of_run = self._of_run(folder)
             for sample in samples:
                 # What the run of this spec knows needs no model.
@@ -211,6 +225,19 @@ class _Cell:
         head = {"schema": "ttsi.summary/1", "name": self.spec.name, "cell": dict(self.spec.cell)}
         return {**head, "folder": self.folder.name, **metrics.across_seeds(seeds)}
 
+    def write_summary(self) -> dict[str, JSON]:
+        """results.json over every seed in the folder; those that are not finished are named."""
+        asked = {seed: self.folder / f"seed-{seed}" for seed in self.spec.seeds}
+        folders = dict(sorted({**_begun(self.folder), **asked}.items()))
+        whole = {seed: each for seed, each in folders.items() if provenance.intact(each)}
+        results = {
+            seed: json.loads((each / "results.json").read_text()) for seed, each in whole.items()
+        }
+        unfinished: list[JSON] = [seed for seed in folders if seed not in whole]
+        summary = {**self._summary(results), "unfinished": unfinished}
+        write_atomically(self.folder / "results.json", _pretty(summary))
+        return summary
+
     def _seed(
         self, seed: int, samples: list[Sample], folder: Path, revision: str
     ) -> dict[str, JSON]:
@@ -240,12 +267,19 @@ class _SeedRun:
     samples: list[Sample]
     journal: Journal
     done: dict[str, Record]
+    spent: dict[str, Mapping[str, StageCost]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spent = {
+            name: self._own_costs(record) for name, record in self.journal.failures().items()
+        }
 
     def begin(self) -> None:
         folder, spec = self.journal.folder, self.cell.spec
-        # From here on results.json may be behind the journal.
+        # From here on results.json may be behind the journal, and this seed is unfinished.
         (folder / "manifest.json").unlink(missing_ok=True)
         self.cell.write_head(folder)
+        self.cell.write_summary()
         samples = len(self.samples)
         self.cell.hooks.run_started(
             {"name": spec.name, "seed": self.seed, "samples": samples, "folder": str(folder)}
@@ -297,18 +331,32 @@ class _SeedRun:
         for name, record in list(self.done.items()):
             # A sample that could not be estimated the last time may have changed the choice.
             if name in known and record.uncertain != known[name].uncertain:
+                self.spent[name] = self._own_costs(record)
                 del self.done[name]
         for record in records.values():
             if record.id not in known:
                 self._deliver(record)
         return known
 
+    def _own_costs(self, record: Record) -> dict[str, StageCost]:
+        """What a record that is made anew has cost, without what `known` brings along again."""
+        if self.cell.spec.budget is None:
+            return dict(record.costs)
+        return {stage: cost for stage, cost in record.costs.items() if stage not in UNADAPTED}
+
     def _deliver(self, record: Record) -> None:
+        record = replace(record, costs=add_costs(self.spent.get(record.id, {}), record.costs))
         self.journal.append(record)
         self.done[record.id] = record
         self.cell.hooks.sample_finished(record)
         if self.cell.reporter:
             self.cell.reporter.sample_finished(record, len(self.done), len(self.samples))
+
+
+def _begun(folder: Path) -> dict[int, Path]:
+    """By seed: the folders in which a run has begun."""
+    found = {path.parent: _SEED.fullmatch(path.parent.name) for path in folder.glob(f"*/{SAMPLES}")}
+    return {int(match[1]): place for place, match in found.items() if match}
 
 
 def _check_whole(samples: Sequence[Sample], done: Mapping[str, Record]) -> None:

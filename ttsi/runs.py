@@ -25,6 +25,8 @@ class SeedRun:
     """One seed: its records in the benchmark's order, and `results` as results.json has them.
 
     Of a run that was interrupted, `results` are made of what is there, and `complete` is False.
+    Under a budget the uncertain samples are run first: until it is complete nothing is compared
+    with the base model, for that would be on samples which the estimator has chosen.
     """
 
     folder: Path
@@ -69,10 +71,12 @@ def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
             cure="Name a folder that `ttsi eval` wrote, such as runs/NAME-HASH.",
         )
     spec, environment = (_json(folders[0] / name) for name in ("spec.resolved.json", "env.json"))
-    return Run(folder, spec, environment, tuple(_open_seed(each, name) for each in folders))
+    seeds = tuple(_open_seed(each, name, spec.get("budget") is not None) for each in folders)
+    return Run(folder, spec, environment, seeds)
 
 
-def _open_seed(folder: Path, name: str) -> SeedRun:
+def _open_seed(folder: Path, name: str, chosen: bool) -> SeedRun:
+    """`chosen`: the run goes by a budget."""
     # The last record of a sample counts: one that failed may have been tried again.
     records = {record.id: record for record in journal.read(folder / name)}
     found = tuple(records.values())
@@ -81,6 +85,8 @@ def _open_seed(folder: Path, name: str) -> SeedRun:
         results: dict[str, JSON] = _json(folder / "results.json")
     else:
         results = metrics.summarise(found)
+        if chosen and name == journal.SAMPLES:
+            results |= {"base": None, "change": None, "estimator": None}
     return SeedRun(folder, _seed_of(folder), found, results, complete)
 
 
