@@ -186,9 +186,16 @@ def test_openais_other_settings_go_where_its_key_goes(monkeypatch: pytest.Monkey
     assert asked.headers["openai-organization"] == SECRETS["OPENAI_ORG_ID"]
     assert asked.headers["x-gateway"] == "mine"
     # The gateway has the key now, and OpenAI's own URL has none.
-    with pytest.raises(MissingAsset, match="no key") as caught:
+    with pytest.raises(MissingAsset, match="key is missing") as caught:
         TeacherGenerator()
     assert f"export {URL_ENV}={OPENAI} {KEY_ENV}=..." in caught.value.cure
+
+
+def test_a_spec_names_no_cluster_that_code_and_rays_token_would_go_to(tmp_path: Path) -> None:
+    executor = {"name": "ray", "address": "evil.example:6379"}
+    with pytest.raises(SpecError) as caught:
+        ttsi.evaluate(spec() | {"executor": executor}, out=tmp_path)
+    assert [problem.pointer for problem in caught.value.problems] == ["/executor/address"]
 
 
 # ---------------------------------------------------------------- which key is whose

@@ -251,7 +251,7 @@ def test_usage_that_is_no_count_counts_nothing(odd: Any) -> None:
 
 
 def test_openais_own_endpoint_needs_a_key_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(MissingAsset, match="no key") as caught:
+    with pytest.raises(MissingAsset, match="key is missing") as caught:
         ttsi.evaluate(
             {
                 "name": "unkeyed",

@@ -190,7 +190,7 @@ class TeacherGenerator:
         key = key_for(address)
         if key is None and self.base_url is None:
             raise MissingAsset(
-                "There is no key for the teacher.",
+                "The teacher's key is missing: you have configured none for its endpoint.",
                 where=str(address),
                 cure=f"{how_to_set(address)} Or set base_url to an endpoint without keys.",
             )
