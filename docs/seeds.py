@@ -45,7 +45,9 @@ def seeds_table() -> str:
     return table([*head, "uncertain, adapted", "s an uncertain sample"], rows) if rows else NOT_YET
 
 
-def _spread(spread: Mapping[str, Any], sign: str = "") -> str:
+def _spread(spread: Mapping[str, Any] | None, sign: str = "") -> str:
+    if spread is None:
+        return "–"
     text = f"{100 * spread['mean']:{sign}.1f}"
     if spread["sd"] is None:
         return text

@@ -55,6 +55,13 @@ def cluster(_environment: None) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(autouse=True)
+def _no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `on` sets is taken back."""
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    monkeypatch.delenv("RAY_ADDRESS")
+
+
 def spec(**changed: Any) -> dict[str, Any]:
     return {
         "name": "scripted",
@@ -68,8 +75,9 @@ def spec(**changed: Any) -> dict[str, Any]:
 
 
 def on(cluster: str, **changed: Any) -> dict[str, Any]:
-    """Two workers, and waves as the local ones."""
-    return {"name": "ray", "workers": 2, "wave": 4, "address": cluster, **changed}
+    """Two workers, and waves as the local ones; the user says where the cluster is."""
+    os.environ["RAY_ADDRESS"] = cluster
+    return {"name": "ray", "workers": 2, "wave": 4, **changed}
 
 
 def engine(**faults: Any) -> dict[str, Any]:
@@ -386,7 +394,7 @@ def test_a_cluster_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 
 def test_it_keeps_the_contract_of_executors(cluster: str) -> None:
-    options = {"workers": 2, "wave": 4, "address": cluster}
+    options = {key: value for key, value in on(cluster).items() if key != "name"}
     outcomes = check_plugin("ray", options, "executors")
     assert {each.check.name: each.message for each in outcomes if not each.passed} == {}
     assert len(outcomes) == len(checks_for("executors"))

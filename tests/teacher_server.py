@@ -7,6 +7,7 @@ with TeacherServer(lambda asked: chat("hello")) as server:
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
@@ -21,21 +22,30 @@ import pytest
 from ttsi_plugins.generators.teacher import TeacherGenerator
 
 KEY = "sk-test-0123456789abcdefghijklmnopqrstuvwxyz"
-KEY_ENV = "TTSI_TEST_TEACHER_KEY"
+KEY_ENV = "TTSI_TEACHER_KEY"
+URL_ENV = "TTSI_TEACHER_URL"
+AMBIENT = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_BASE_URL", "OPENAI_CUSTOM_HEADERS",
+           "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")  # fmt: skip
 
 
 def surroundings(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    """A cache of the test's own, a key, no proxy, and retries that do not wait by themselves."""
+    """A cache and a config folder of the test's own, no key, no proxy, and retries that do not wait
+    by themselves."""
     monkeypatch.setenv("TTSI_CACHE_DIR", str(cache))
-    monkeypatch.setenv(KEY_ENV, KEY)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(cache / "config"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    for name in ("TTSI_OFFLINE", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("TTSI_OFFLINE", KEY_ENV, URL_ENV, *AMBIENT):
+        # Set first, so that what a test sets is taken back.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
 
 
-def teacher(url: str, **options: Any) -> TeacherGenerator:
-    return TeacherGenerator(**({"base_url": url, "key_env": KEY_ENV, "retries": 0} | options))
+def teacher(url: str, *, key: str | None = KEY, **options: Any) -> TeacherGenerator:
+    """A teacher at `url`, for which the user has configured the key."""
+    if key is not None:
+        os.environ[URL_ENV], os.environ[KEY_ENV] = url, key
+    return TeacherGenerator(**({"base_url": url, "retries": 0} | options))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import ttsi
 import ttsi_fakes
 from ttsi import journal, metering
 from ttsi.budget import share_out
+from ttsi.commands.calibrate import _journal_in
 from ttsi.journal import ESTIMATES
 from ttsi.pipeline import Pipeline, Stages
 from ttsi.run import CellResult, estimates
@@ -104,6 +105,13 @@ def test_a_run_with_a_budget_resumes_and_then_runs_nothing(
         patch.setattr(ttsi_fakes.ScriptedEngine.__init__, "__defaults__", scripted)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path)
+    # The estimator chose what comes first: what is there so far is no fair part of the whole.
+    (folder,) = tmp_path.glob("*/seed-0")
+    (seed,) = open_run(folder).seeds
+    assert 0 < len(seed.records) < 12
+    assert [seed.results[key] for key in ("base", "change", "estimator")] == [None] * 3
+    (seed,) = open_run(folder, _journal_in(folder)).seeds
+    assert len(seed.records) == 12
     asked: list[str] = []
 
     def counts(request: Any) -> str:
@@ -170,7 +178,8 @@ def test_a_matrix_leaves_one_document_over_its_cells(tmp_path: Path) -> None:
     document = spec(budget=None, seeds=[0, 1, 2])
     document["matrix"] = {"/estimator/threshold": [0.0, 1.0]}
     cells = ttsi.evaluate(document, out=tmp_path)
-    grid = json.loads((tmp_path / "shared.grid.json").read_text())
+    (path,) = tmp_path.glob("shared-*.grid.json")
+    grid = json.loads(path.read_text())
     assert [cell["cell"] for cell in grid["cells"]] == [
         {"/estimator/threshold": 0.0},
         {"/estimator/threshold": 1.0},

@@ -17,7 +17,7 @@ import wrong_data
 import wrong_stages
 import wrong_workers
 from _dists import ESTIMATOR, importable, write_dist
-from teacher_server import KEY_ENV, Asked, Reply, TeacherServer, chat, surroundings
+from teacher_server import Asked, Reply, TeacherServer, chat, surroundings
 from wrong import WRONG, Sound, Wrong
 
 from ttsi import cli, registry
@@ -100,7 +100,7 @@ def test_the_teacher_keeps_its_contract_with_an_endpoint_to_ask(
         return chat(FakeEngine().generate([request])[0].text)
 
     with TeacherServer(answer) as server:
-        options = {"base_url": server.url, "key_env": KEY_ENV, "retries": 0, "cache": False}
+        options = {"base_url": server.url, "retries": 0, "cache": False}
         outcomes = check_plugin("teacher", options)
     assert [(o.check.name, o.message) for o in outcomes if o.state != "passed"] == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from itertools import product
 
@@ -108,9 +109,45 @@ def test_an_errored_sample_stays_in_the_denominator_of_base_and_final() -> None:
     assert results["reasons"] == {"engine_error": 1}
 
 
-def test_without_a_baseline_there_is_no_base() -> None:
-    results = metrics.summarise([record(None, True), record(True, True)])
-    assert results["base"] is None
+OF_THE_BASE = ("base", "change", "estimator")
+"""Figures that need a base answer of every sample."""
+
+
+@given(st.lists(st.tuples(st.sampled_from([True, False, None]), st.booleans()), max_size=20))
+def test_figures_of_the_base_need_its_answer_to_every_sample_that_did_not_fail(
+    pairs: list[tuple[bool | None, bool]],
+) -> None:
+    """As without a baseline: the certain have a base answer, the adapted have none."""
+    records = [record(base, final, uncertain=base is None) for base, final in pairs]
+    records.append(record(None, None))
+    records.append(record(True, True))
+    results = metrics.summarise(records)
+    for key in OF_THE_BASE:
+        assert (results[key] is None) == any(base is None for base, _ in pairs)
+    assert metrics.paired(records) == all(base is not None for base, _ in pairs)
+
+
+def test_rates_need_an_estimate_of_every_sample() -> None:
+    without = dataclasses.replace(record(True, True), estimate=None)
+    results = metrics.summarise([record(True, True), without])
+    assert results["estimator"] is None
+    assert results["change"] is not None
+
+
+def test_where_all_failed_there_is_nothing_to_compare() -> None:
+    results = metrics.summarise([record(None, None)] * 3)
+    assert results["base"]["accuracy"] == 0
+    assert results["change"] is results["estimator"] is None
+
+
+def test_seeds_of_which_one_lacks_the_base_have_no_difference() -> None:
+    whole, partly = ([record(True, True)], [record(None, True)])
+    results = {seed: metrics.summarise(each) for seed, each in enumerate((whole, partly))}
+    summary = metrics.across_seeds(results)
+    assert summary["base_accuracy"] is summary["difference"] is None
+    assert summary["accuracy"]["n"] == 2
+    assert metrics.across_seeds({0: results[0]})["difference"]["mean"] == 0
+    assert metrics.across_seeds({})["difference"] is None
 
 
 def test_no_samples_make_no_accuracy() -> None:

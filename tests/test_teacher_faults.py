@@ -17,6 +17,7 @@ import pytest
 from teacher_server import (
     KEY,
     KEY_ENV,
+    URL_ENV,
     Asked,
     Reply,
     TeacherServer,
@@ -273,10 +274,11 @@ def test_the_key_is_in_no_record_and_no_file_of_answers(cache: Path) -> None:
     assert KEY not in kept.read_text()
 
 
-def test_an_address_is_shown_without_its_password() -> None:
+def test_an_endpoint_without_a_key_that_wants_one_says_how_to_set_it() -> None:
     with TeacherServer(lambda asked: refusal(401)) as server, pytest.raises(RunError) as caught:
-        made(teacher(server.url.replace("//", "//me:pass@")))
+        made(teacher(server.url, key=None))
     assert caught.value.where == server.url
+    assert f"export {URL_ENV}={server.url} {KEY_ENV}=..." in caught.value.cure
 
 
 # ---------------------------------------------------------------- concurrency and ends

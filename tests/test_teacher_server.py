@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from model_server import served
-from teacher_server import KEY_ENV, surroundings, teacher
+from teacher_server import surroundings, teacher
 
 from ttsi.metering import charging
 from ttsi.types import StageCost
@@ -52,9 +52,9 @@ def test_a_real_server_writes_examples(
     url: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     surroundings(monkeypatch, tmp_path)
-    monkeypatch.delenv(KEY_ENV)
     generator = teacher(
         url,
+        key=None,
         model=str(folder),
         attempts=ATTEMPTS,
         concurrency=2,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
@@ -125,7 +125,8 @@ class Assembly:
             raise
 
     def failed(self, sample: Sample, why: str) -> Record:
-        return failed(sample, self.seed, why)
+        record, known = failed(sample, self.seed, why), self.known.get(sample.id)
+        return replace(record, costs=known.costs) if known else record
 
 
 def check(spec: Spec) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ttsi.types import Record
 
-_UNADAPTED = ("estimate", "answer")
+UNADAPTED = ("estimate", "answer")
 
 
 def share_out(records: Iterable[Record], budget: float) -> dict[str, Record]:
@@ -42,5 +42,5 @@ def unadapted(record: Record) -> Record | None:
         final_score=record.base_score,
         adapted=False,
         note="",
-        costs={stage: cost for stage, cost in record.costs.items() if stage in _UNADAPTED},
+        costs={stage: cost for stage, cost in record.costs.items() if stage in UNADAPTED},
     )

@@ -52,7 +52,8 @@ def cases_of(records: Sequence[Record]) -> list[Case]:
 
 
 def _adapted_correct(record: Record) -> bool | None:
-    tried = record.adapted or "generate" in record.costs
+    # Costs alone do not tell: a budget may have been shared out anew since.
+    tried = record.adapted or (record.uncertain and "generate" in record.costs)
     return record.final_score.correct if tried and record.final_score else None
 
 

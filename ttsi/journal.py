@@ -110,6 +110,11 @@ class Journal:
             kept[record.id] = record
         return {name: record for name, record in kept.items() if not record.error}
 
+    def failures(self) -> dict[str, Record]:
+        """By id, the samples whose last record is an error: they are tried again, and have cost."""
+        last = {record.id: record for record in read(self.path)}
+        return {name: record for name, record in last.items() if record.error}
+
     def compact(self, records: Iterable[Record]) -> None:
         """Rewrite the file with one line a sample, in the order given."""
         lines = "".join(to_line(record) + "\n" for record in records)

@@ -1,6 +1,8 @@
 """From records to numbers that add up: examples = correct + wrong + errors, always.
 
-An errored sample is not correct and stays in the denominator.
+An errored sample is not correct and stays in the denominator. What compares with the base model is
+null unless it answered every sample that did not fail (`paired`): without a baseline it answers the
+confident ones alone, and figures over these would be of samples that the estimator has chosen.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from ttsi.types import JSON, Reason, Record, Score
 
 CONFIDENCE = 0.95
 _COUNTS = ("samples", "errors", "uncertain", "adapted")
+_ADAPTING = frozenset(("generate", "learn", "adapted"))
 
 
 def summarise(records: Sequence[Record]) -> dict[str, JSON]:
@@ -27,7 +30,7 @@ def summarise(records: Sequence[Record]) -> dict[str, JSON]:
         "adapted": sum(record.adapted for record in records),
         "not_generated": sum(not record.adapted for record in uncertain),
         "estimator": estimator_quality(records),
-        "stages": stage_costs(records, len(uncertain)),
+        "stages": stage_costs(records),
     }
 
 
@@ -61,18 +64,27 @@ def wilson(correct: int, samples: int) -> list[float] | None:
     return [float(interval.low), float(interval.high)]
 
 
+def paired(records: Sequence[Record]) -> bool:
+    """Whether every record that did not fail has the base model's scored answer; not of none."""
+    answered = [record for record in records if not record.error]
+    return bool(answered) and all(record.base_score is not None for record in answered)
+
+
 def _base(records: Sequence[Record]) -> dict[str, JSON] | None:
-    """The base model's outcome on the same samples, where it answered all that did not fail."""
-    if any(record.base_score is None and not record.error for record in records):
+    """The base model's outcome on the same samples, where they are paired or all failed."""
+    if not paired(records) and any(not record.error for record in records):
         return None
     return outcome([record.base_score for record in records])
 
 
 def paired_change(records: Sequence[Record]) -> dict[str, JSON] | None:
-    """Base against final on the same samples: flips and McNemar's exact two-sided p."""
-    pairs = [(r.base_score, r.final_score) for r in records if r.base_score and r.final_score]
-    if not pairs:
+    """Base against final on the same samples: flips and McNemar's exact two-sided p.
+
+    None unless the records are `paired`.
+    """
+    if not paired(records):
         return None
+    pairs = [(r.base_score, r.final_score) for r in records if r.base_score and r.final_score]
     fixed = sum(final.correct and not base.correct for base, final in pairs)
     broken = sum(base.correct and not final.correct for base, final in pairs)
     return {
@@ -92,13 +104,17 @@ def mcnemar(fixed: int, broken: int) -> float:
 
 
 def estimator_quality(records: Sequence[Record]) -> dict[str, JSON] | None:
-    """The estimator as a detector of the base model's errors: `detection`, and its AUROC."""
+    """The estimator as a detector of the base model's errors: `detection`, and its AUROC.
+
+    None unless the records are `paired`, and all that did not fail have an estimate.
+    """
+    answered = [record for record in records if not record.error]
     cases = [
         (record.estimate.confidence, record.estimate.uncertain, not record.base_score.correct)
-        for record in records
+        for record in answered
         if record.estimate and record.base_score
     ]
-    if not cases:
+    if not cases or len(cases) < len(answered):
         return None
     return {
         **detection([(flagged, wrong) for _, flagged, wrong in cases]),
@@ -136,8 +152,14 @@ def auroc(wrong: Sequence[float], right: Sequence[float]) -> float | None:
     return float(statistic) / (len(wrong) * len(right))
 
 
-def stage_costs(records: Sequence[Record], uncertain: int) -> dict[str, JSON]:
-    """Seconds and tokens by stage, in all, and seconds for each uncertain sample."""
+def stage_costs(records: Sequence[Record]) -> dict[str, JSON]:
+    """Seconds and tokens by stage, in all, and seconds for each uncertain sample.
+
+    A sample that failed while it was being adapted to has spent as an uncertain one, and is one.
+    """
+    uncertain = sum(
+        record.uncertain or not _ADAPTING.isdisjoint(record.costs) for record in records
+    )
     total: dict[str, dict[str, float]] = {}
     for record in records:
         for stage, cost in record.costs.items():
@@ -156,11 +178,7 @@ def stage_costs(records: Sequence[Record], uncertain: int) -> dict[str, JSON]:
         for tokens in ("prompt_tokens", "completion_tokens"):
             sums[tokens] = round(sums[tokens])
     seconds = sum(sums["seconds"] for sums in total.values())
-    adapting = sum(
-        sums["seconds"]
-        for stage, sums in total.items()
-        if stage in ("generate", "learn", "adapted")
-    )
+    adapting = sum(sums["seconds"] for stage, sums in total.items() if stage in _ADAPTING)
     return {
         "by_stage": total,
         "seconds": seconds,
@@ -170,24 +188,26 @@ def stage_costs(records: Sequence[Record], uncertain: int) -> dict[str, JSON]:
 
 
 def across_seeds(results: Mapping[int, Mapping[str, Any]]) -> dict[str, JSON]:
-    """Mean, standard deviation and t-interval over seeds of the accuracies and their difference."""
+    """Mean, standard deviation and t-interval over seeds of the accuracies and their difference.
+
+    `base_accuracy` and `difference` are None unless every seed has the base model's outcome.
+    """
     seeds = list(results)
     finals = [results[seed]["accuracy"] for seed in seeds]
-    summary: dict[str, JSON] = {
+    bases = [results[seed]["base"] for seed in seeds]
+    over_base: dict[str, JSON] = {"base_accuracy": None, "difference": None}
+    if bases and all(bases):
+        accuracies = [base["accuracy"] for base in bases]
+        differences = [final - base for final, base in zip(finals, accuracies, strict=True)]
+        over_base = {"base_accuracy": spread(accuracies), "difference": spread(differences)}
+    return {
         "seeds": seeds,
         **{key: sum(results[seed][key] for seed in seeds) for key in _COUNTS},
         "accuracy": spread(finals),
+        **over_base,
         "seconds": sum(results[seed]["stages"]["seconds"] for seed in seeds),
         "usd": sum(results[seed]["stages"]["usd"] for seed in seeds),
     }
-    bases = [results[seed]["base"] for seed in seeds]
-    if all(bases):
-        accuracies = [base["accuracy"] for base in bases]
-        summary["base_accuracy"] = spread(accuracies)
-        summary["difference"] = spread(
-            [final - base for final, base in zip(finals, accuracies, strict=True)]
-        )
-    return summary
 
 
 def grid(summaries: Sequence[Mapping[str, Any]]) -> dict[str, JSON]:

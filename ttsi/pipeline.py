@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -60,14 +60,13 @@ class Story:
     examples: Sequence[Example] = ()
     adaptation: Adaptation | None = None
     adapted: Completion | None = None
-    costs: dict[str, StageCost] = field(default_factory=dict)
 
     @classmethod
     def of(cls, sample: Sample, known: Record | None) -> Story:
         """The story so far: from the beginning, or with the estimate and base answer of `known`."""
         if known is None:
             return cls(sample)
-        return cls(sample, known.estimate, known.base, costs=dict(known.costs))
+        return cls(sample, known.estimate, known.base)
 
     @property
     def task(self) -> Task:
@@ -108,8 +107,8 @@ class Pipeline:
         self._known = known or {}
         self._adapt = adapt
         self._stage = ""
-        # Charges, by stage and sample, until the sample's record: a wave that fails has paid, too.
-        self._owed: dict[str, dict[str, StageCost]] = {stage: {} for stage in STAGES}
+        # By stage and sample, until the sample's record: a stage that fails has spent, too.
+        self._spent: dict[str, dict[str, StageCost]] = {stage: {} for stage in STAGES}
         engine.load()
         self._identity = engine.identity()
         self._digest = self._identity["weights_digest"]
@@ -255,7 +254,10 @@ class Pipeline:
 
     @contextmanager
     def _stage_of(self, stage: str, stories: list[Story]) -> Iterator[None]:
-        """Times a stage, counts its tokens, and tells the watcher how far it is."""
+        """Times a stage, counts its tokens, and tells the watcher how far it is.
+
+        One that fails has spent as well: its samples' shares wait for their records.
+        """
         self._stage = stage
         told = 0.0
 
@@ -272,12 +274,14 @@ class Pipeline:
         if self._watcher is not None:
             self._watcher.plan(stage, len(stories))
         self._engine.begin(tell)
-        started = time.perf_counter()
-        with charging(self._owed[stage]):
-            yield
-        share = self._engine.spent.share(time.perf_counter() - started, len(stories))
-        for story in stories:
-            story.costs[stage] = share
+        started, spent = time.perf_counter(), self._spent[stage]
+        try:
+            with charging(spent):
+                yield
+        finally:
+            share = self._engine.spent.share(time.perf_counter() - started, len(stories))
+            for story in stories:
+                spent[story.sample.id] = spent.get(story.sample.id, StageCost()) + share
         reach(len(stories))
 
     # ------------------------------------------------------------ scores and records
@@ -306,16 +310,14 @@ class Pipeline:
             final_score=final_score,
             adapted=story.adapted is not None,
             note=note,
-            costs=self._settled(story.sample.id, story.costs),
+            costs=self._settled(story.sample),
         )
 
-    def _settled(self, name: str, costs: Mapping[str, StageCost]) -> dict[str, StageCost]:
-        """`costs` with what was charged for a sample whose record is made now."""
-        settled = dict(costs)
-        for stage, owed in self._owed.items():
-            if name in owed:
-                settled[stage] = settled.get(stage, StageCost()) + owed.pop(name)
-        return settled
+    def _settled(self, sample: Sample) -> dict[str, StageCost]:
+        """All that was spent on a sample whose record is made now, failed attempts included."""
+        known = self._known.get(sample.id)
+        spent = {stage: by_sample.pop(sample.id, None) for stage, by_sample in self._spent.items()}
+        return add_costs(known.costs if known else {}, {k: v for k, v in spent.items() if v})
 
     def _score(self, sample: Sample, answer: Completion) -> Score:
         return self._stages.scorer.score(sample.task, sample.reference, answer)
@@ -323,7 +325,7 @@ class Pipeline:
     def _failed(self, sample: Sample, error: Exception) -> Record:
         text = f"{self._stage}: {type(error).__name__}: {error}"
         record = failed(sample, self._seed, text)
-        return replace(record, costs=self._settled(sample.id, {}))
+        return replace(record, costs=self._settled(sample))
 
 
 def _close(engine: Engine, sound: bool) -> None:
@@ -333,6 +335,16 @@ def _close(engine: Engine, sound: bool) -> None:
 def failed(sample: Sample, seed: int, why: str) -> Record:
     """The record of a sample that has nothing but an error."""
     return Record(id=sample.id, digest=sample.digest, seed=seed, error=why)
+
+
+def add_costs(*costs: Mapping[str, StageCost]) -> dict[str, StageCost]:
+    """The sums by stage, in the order in which a sample comes to them."""
+    stages = [*STAGES, *(stage for each in costs for stage in each if stage not in STAGES)]
+    return {
+        stage: sum((each[stage] for each in costs if stage in each), StageCost())
+        for stage in dict.fromkeys(stages)
+        if any(stage in each for each in costs)
+    }
 
 
 def _parallel(

@@ -4,21 +4,23 @@ OUT/NAME-HASH/seed-S/  spec.json spec.resolved.json identity.json sessions.json 
                        predictions.jsonl results.json manifest.json
                        estimates.jsonl (with a budget, or after calibration)
                        estimates.sessions.json (after calibration)
-OUT/NAME-HASH/         results.json over the seeds
-OUT/NAME.grid.json     over the cells of a matrix
+OUT/NAME-HASH/         results.json over all seeds that lie there
+OUT/NAME-HASH.grid.json  over the cells of a matrix; the hash is of the cells
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from ttsi import assemble, identity, metrics, provenance, sessions
-from ttsi.budget import share_out, unadapted
+from ttsi.budget import UNADAPTED, share_out, unadapted
+from ttsi.digests import json_digest
 from ttsi.errors import RunError, UsageError
 from ttsi.hooks import Hooks
 from ttsi.identity import IDENTITY, Identity
@@ -32,10 +34,13 @@ from ttsi.journal import (
     write_atomically,
     write_json,
 )
+from ttsi.pipeline import add_costs
 from ttsi.protocols import Watcher
 from ttsi.sessions import OF_ESTIMATES, SESSIONS, Session
 from ttsi.spec import Spec, load_document, load_spec, resolved
-from ttsi.types import JSON, Record, Sample
+from ttsi.types import JSON, Record, Sample, StageCost
+
+_SEED = re.compile(r"seed-(0|[1-9][0-9]*)", re.ASCII)
 
 
 class Reporter(Watcher, Protocol):
@@ -52,7 +57,10 @@ class Reporter(Watcher, Protocol):
 
 @dataclass(frozen=True)
 class CellResult:
-    """One spec of the matrix: its folder, what every seed came to, and the summary over seeds."""
+    """One spec of the matrix: its folder, what every seed asked for came to, and the summary.
+
+    The summary is over all finished seeds in the folder, those of other commands too.
+    """
 
     spec: Spec
     folder: Path
@@ -89,7 +97,7 @@ def evaluate(
         every = _Every(Path(out), reporter, watching, fresh, engines)
         results = [cell.run() for cell in _cells(spec, overrides, every)]
     if len(results) > 1:
-        path = Path(out) / f"{results[0].spec.name}.grid.json"
+        path = Path(out) / grid_name([cell.spec for cell in results])
         write_json(path, metrics.grid([cell.summary for cell in results]))
     return results
 
@@ -115,6 +123,12 @@ def estimates(
 def run_name(spec: Spec) -> str:
     """NAME-HASH: the hash covers all that shapes results, so other settings get another folder."""
     return f"{spec.name}-{spec.digest.removeprefix('sha256:')[:10]}"
+
+
+def grid_name(specs: Sequence[Spec]) -> str:
+    """NAME-HASH.grid.json: the hash covers the cells, so another grid gets another file."""
+    digest = json_digest([[dict(spec.cell), spec.digest] for spec in specs])
+    return f"{specs[0].name}-{digest.removeprefix('sha256:')[:10]}.grid.json"
 
 
 @dataclass(frozen=True)
@@ -168,12 +182,10 @@ class _Cell:
 
     def run(self) -> CellResult:
         samples = self._samples()
-        seeds = {
-            seed: self._seed(seed, samples, self.folder / f"seed-{seed}")
-            for seed in self.spec.seeds
-        }
-        summary = self._summary(seeds)
-        write_json(self.folder / "results.json", summary)
+        seeds = {}
+        for seed in self.spec.seeds:
+            seeds[seed] = self._seed(seed, samples, self.folder / f"seed-{seed}")
+            summary = self.write_summary()
         return CellResult(self.spec, self.folder, seeds, summary)
 
     def estimate(self) -> CellResult:
@@ -222,12 +234,14 @@ class _Cell:
             done = kept.finished(samples)
 
             def deliver(record: Record) -> None:
+                record = replace(record, costs=add_costs(spent.get(record.id, {}), record.costs))
                 kept.append(record)
                 done[record.id] = record
                 session.samples += 1
                 if self.reporter:
                     self.reporter.sample_finished(record, len(done), len(samples))
 
+            spent = {name: record.costs for name, record in kept.failures().items()}
             of_run = self._of_run(folder)
             for sample in samples:
                 # What the run of this spec knows needs no model.
@@ -269,6 +283,19 @@ class _Cell:
     def _summary(self, seeds: Mapping[int, Mapping[str, JSON]]) -> dict[str, JSON]:
         head = {"schema": "ttsi.summary/1", "name": self.spec.name, "cell": dict(self.spec.cell)}
         return {**head, "folder": self.folder.name, **metrics.across_seeds(seeds)}
+
+    def write_summary(self) -> dict[str, JSON]:
+        """results.json over every seed in the folder; those that are not finished are named."""
+        asked = {seed: self.folder / f"seed-{seed}" for seed in self.spec.seeds}
+        folders = dict(sorted({**_begun(self.folder), **asked}.items()))
+        whole = {seed: each for seed, each in folders.items() if provenance.intact(each)}
+        results = {
+            seed: json.loads((each / "results.json").read_text()) for seed, each in whole.items()
+        }
+        unfinished: list[JSON] = [seed for seed in folders if seed not in whole]
+        summary = {**self._summary(results), "unfinished": unfinished}
+        write_json(self.folder / "results.json", summary)
+        return summary
 
     def _seed(self, seed: int, samples: list[Sample], folder: Path) -> dict[str, JSON]:
         with only_writer(folder):
@@ -312,15 +339,20 @@ class _SeedRun:
     journal: Journal
     done: dict[str, Record]
     whose: Identity
+    spent: dict[str, Mapping[str, StageCost]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.session = self.cell.session(SESSIONS, self.whose, self.journal.folder)
+        self.spent = {
+            name: self._own_costs(record) for name, record in self.journal.failures().items()
+        }
 
     def begin(self) -> None:
         folder, spec = self.journal.folder, self.cell.spec
-        # From here on results.json may be behind the journal.
+        # From here on results.json may be behind the journal, and this seed is unfinished.
         forget(folder, "manifest.json")
         self.cell.write_head(folder)
+        self.cell.write_summary()
         samples = len(self.samples)
         self.cell.every.hooks.run_started(
             {"name": spec.name, "seed": self.seed, "samples": samples, "folder": str(folder)}
@@ -373,19 +405,33 @@ class _SeedRun:
         for name, record in list(self.done.items()):
             # A sample that could not be estimated the last time may have changed the choice.
             if name in known and record.uncertain != known[name].uncertain:
+                self.spent[name] = self._own_costs(record)
                 del self.done[name]
         for record in records.values():
             if record.id not in known:
                 self._deliver(record)
         return known
 
+    def _own_costs(self, record: Record) -> dict[str, StageCost]:
+        """What a record that is made anew has cost, without what `known` brings along again."""
+        if self.cell.spec.budget is None:
+            return dict(record.costs)
+        return {stage: cost for stage, cost in record.costs.items() if stage not in UNADAPTED}
+
     def _deliver(self, record: Record) -> None:
+        record = replace(record, costs=add_costs(self.spent.get(record.id, {}), record.costs))
         self.journal.append(record)
         self.done[record.id] = record
         self.session.samples += 1
         self.cell.every.hooks.sample_finished(record)
         if self.cell.reporter:
             self.cell.reporter.sample_finished(record, len(self.done), len(self.samples))
+
+
+def _begun(folder: Path) -> dict[int, Path]:
+    """By seed: the folders in which a run has begun."""
+    found = {path.parent: _SEED.fullmatch(path.parent.name) for path in folder.glob(f"*/{SAMPLES}")}
+    return {int(match[1]): place for place, match in found.items() if match}
 
 
 def _check_whole(samples: Sequence[Sample], done: Mapping[str, Record]) -> None:

@@ -29,6 +29,8 @@ class SeedRun:
 
     Of a run that was interrupted, `results` are made of what is there, and `complete` is False.
     `identity` is empty where the run had no engine yet.
+    Under a budget the uncertain samples are run first: until it is complete nothing is compared
+    with the base model, for that would be on samples which the estimator has chosen.
     """
 
     folder: Path
@@ -83,10 +85,12 @@ def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
     if name == journal.ESTIMATES:
         sessions = read_sessions(first / OF_ESTIMATES) or sessions
     spec = _json(first / "spec.resolved.json")
-    return Run(folder, spec, sessions, tuple(_open_seed(each, name) for each in folders))
+    seeds = tuple(_open_seed(each, name, spec.get("budget") is not None) for each in folders)
+    return Run(folder, spec, sessions, seeds)
 
 
-def _open_seed(folder: Path, name: str) -> SeedRun:
+def _open_seed(folder: Path, name: str, chosen: bool) -> SeedRun:
+    """`chosen`: the run goes by a budget."""
     # The last record of a sample counts: one that failed may have been tried again.
     records = {record.id: record for record in journal.read(folder / name)}
     found = tuple(records.values())
@@ -95,6 +99,8 @@ def _open_seed(folder: Path, name: str) -> SeedRun:
         results: dict[str, JSON] = _json(folder / "results.json")
     else:
         results = metrics.summarise(found)
+        if chosen and name == journal.SAMPLES:
+            results |= {"base": None, "change": None, "estimator": None}
     whose = read_identity(folder) or {}
     return SeedRun(folder, _seed_of(folder), found, results, complete, whose)
 

@@ -24,8 +24,9 @@ def show(cell: CellResult, console: Console) -> None:
         for label, value in _rows(results):
             table.add_row(label, value)
         console.print(table)
-    if len(cell.seeds) > 1:
+    if len(cell.summary["seeds"]) > 1:
         console.print(_over_seeds(cell.summary))
+    _tell_unfinished(cell, console)
     names = "samples.jsonl predictions.jsonl results.json manifest.json"
     for seed in cell.seeds:
         folder = cell.folder / f"seed-{seed}"
@@ -55,6 +56,14 @@ def show_grid(cells: Sequence[CellResult], console: Console) -> None:
     console.print("Accuracies in %, mean ± sd over the seeds; the folders' results.json have more.")
     for cell in cells:
         console.print(f"{cell.folder}/", soft_wrap=True, highlight=False)
+        _tell_unfinished(cell, console)
+
+
+def _tell_unfinished(cell: CellResult, console: Console) -> None:
+    """Seeds of other commands that lie in the folder and that no number here is over."""
+    if cell.summary["unfinished"]:
+        seeds = ", ".join(map(str, cell.summary["unfinished"]))
+        console.print(f"Not finished, and so in none of these numbers: seed {seeds}")
 
 
 def _last(place: str) -> str:
@@ -131,8 +140,8 @@ def _over_seeds(summary: Mapping[str, Any]) -> str:
         ("accuracy", "with adaptation"),
         ("difference", "difference"),
     ):
-        if key in summary:
-            spread = summary[key]
+        spread = summary[key]
+        if spread is not None:
             low, high = spread["interval"]
             lines.append(
                 f"  {label}: {100 * spread['mean']:.1f} ± {100 * spread['sd']:.1f} % "

@@ -315,8 +315,10 @@ class Score:
 class StageCost:
     """This sample's even share of what its wave spent in a stage; shares add up to the whole.
 
-    What a plugin spent outside the engine (`ttsi.metering.charge`) is the sample's own: its tokens
-    are in the sums, `usd` is what they cost.
+    Attempts that failed count, too: those of a wave that was halved, and those before a resume. Of
+    an engine's call that raised, the seconds are known and the tokens are not. What a plugin spent
+    outside the engine (`ttsi.metering.charge`) is the sample's own: its tokens are in the sums,
+    `usd` is what they cost.
     """
 
     seconds: float = 0.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from model_server import served
-from teacher_server import KEY_ENV, surroundings, teacher
+from teacher_server import surroundings, teacher
 
 from ttsi.metering import charging
 from ttsi.types import StageCost
@@ -41,9 +41,9 @@ def test_vllms_server_writes_examples(
 ) -> None:
     """With response_format, so that even a small model's outputs are of the right form."""
     surroundings(monkeypatch, tmp_path)
-    monkeypatch.delenv(KEY_ENV)
     generator = teacher(
         url,
+        key=None,
         model=NAME,
         attempts=ATTEMPTS,
         at_once=ATTEMPTS,

@@ -126,11 +126,17 @@ def _estimated(cell: CellResult) -> Run:
 
 
 def _journal_in(folder: Path) -> str:
-    """The one that knows of adaptations, unless the folder holds estimates alone."""
+    """The one that knows of adaptations, or the estimates where they alone are of all samples.
+
+    A run that is not finished has not come to all; under a budget it began with the uncertain.
+    """
     from ttsi.journal import ESTIMATES, SAMPLES
 
     places = [folder, *folder.glob("seed-*")]
-    return SAMPLES if any((place / SAMPLES).is_file() for place in places) else ESTIMATES
+    begun = [place for place in places if (place / SAMPLES).is_file()]
+    unfinished = any(not (place / "manifest.json").is_file() for place in begun)
+    estimated = all((place / ESTIMATES).is_file() for place in begun)
+    return ESTIMATES if estimated and (unfinished or not begun) else SAMPLES
 
 
 def _reporter(args: argparse.Namespace) -> Silent:

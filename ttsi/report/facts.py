@@ -54,7 +54,7 @@ class Facts:
 
     @property
     def paired(self) -> bool:
-        """Whether the base model answered every sample that did not fail."""
+        """Whether every seed's samples can be compared with the base model's answers."""
         return bool(self.seeds) and all(seed.results["base"] for seed in self.seeds)
 
     @cached_property

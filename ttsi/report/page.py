@@ -89,8 +89,12 @@ def _notices(facts: Facts) -> list[str]:
         said = f"{facts.errors:,} of {text.count(len(facts.records), 'sample')} ended in an error, "
         found.append(said + "which counts as not right. The same command tries them again.")
     if facts.seeds and not facts.paired:
-        said = "The base model did not answer every sample (baseline: false), so there is nothing "
-        found.append(said + "to compare with, and nothing to measure the estimator against.")
+        if open_seeds and facts.run.spec.get("budget") is not None:
+            said = "Under a budget the uncertain samples come first, so until the run is finished "
+        else:
+            said = "The base model did not answer every sample (baseline: false), so "
+        said += "there is nothing to compare with, and nothing to measure the estimator against."
+        found.append(said)
     if facts.trouble:
         said = "Requests and references are missing, since the benchmark could not be loaded: "
         found.append(said + facts.trouble)
@@ -107,7 +111,7 @@ def _by_seed(facts: Facts) -> list[dict[str, str]]:
     rows = []
     for seed in facts.seeds:
         results = seed.results
-        base, change = results["base"], results["change"] if results["base"] else None
+        base, change = results["base"], results["change"]
         rows.append(
             {
                 "seed": str(seed.seed),

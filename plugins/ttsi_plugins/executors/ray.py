@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ttsi import console
 from ttsi.errors import DeviceLost, MissingAsset, RunError
@@ -29,10 +29,10 @@ class Ray:
 
     workers: int = option(1, "How many workers, each with a model of its own.", minimum=1)
     wave: int = option(16, "How many samples pass the stages together on a worker.", minimum=1)
-    address: str | None = option(
+    address: Literal["auto"] | None = option(
         None,
-        "Where a cluster is: auto (that of this machine) or HOST:PORT. null: RAY_ADDRESS, or else "
-        "a cluster on this machine for as long as the run takes.",
+        "auto: the cluster of this machine. null: that at RAY_ADDRESS, or else one on this machine "
+        "for as long as the run takes. A spec names no other: a cluster is code, and has a token.",
     )
     num_cpus: float = option(
         1, "CPU cores that a worker asks for; on a CPU also its threads.", minimum=0

@@ -33,7 +33,8 @@ _PLENTY = 1_000_000
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[None]:
-    """Connected to a cluster: the caller's own, that at `address`, or one for this context alone.
+    """Connected to a cluster: the caller's own, that at `address` or RAY_ADDRESS, or one for this
+    context alone.
 
     Raises RunError where there is none.
     """
@@ -136,7 +137,7 @@ def _connect(address: str) -> None:
     if "://" in address:
         raise RunError(
             "Ray's client protocol cannot stream records.",
-            where=f"executor.address {address!r}",
+            where=f"Ray's address {address!r}",
             cure="Start ttsi on a machine of the cluster, with the address auto.",
         )
     # A new cluster has the environment of this process anyway.
@@ -153,8 +154,8 @@ def _connect(address: str) -> None:
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise RunError(
             f"There is no Ray cluster to be had: {in_short(error)}",
-            where=f"executor.address {address!r}",
-            cure="Start one with `ray start --head`, or leave the address out.",
+            where=f"Ray's address {address!r}",
+            cure="Start one with `ray start --head`, or unset RAY_ADDRESS and leave the address out.",
         ) from error
 
 

@@ -4,6 +4,9 @@ The `openai` client sends and retries: on 408, 409, 429, 5xx, a time-out or a lo
 waits as `Retry-After` asks, or else 0.5 s, doubled each time up to 8 s, with jitter; where it asks
 for more than two minutes it gives up. The body of an answer is read here: the client's own objects
 are lenient with what is no chat completion, and it raises what it likes on what is not JSON.
+
+It also reads the environment, for headers that it sends to any host, and follows redirects. Here a
+request leaves with what the endpoint may have, and goes nowhere else.
 """
 
 from __future__ import annotations
@@ -12,42 +15,46 @@ import asyncio
 import ipaddress
 import json
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
 
 from ttsi.data import offline
 from ttsi.digests import json_digest
 from ttsi.errors import EngineError, MissingAsset, RunError, TtsiError
 from ttsi_plugins.generators._answers import Answer, Answers
+from ttsi_plugins.generators._keys import Address, Key, how_to_set
 
 Made = TypeVar("Made")
 
 _LONGEST_WAIT = 120.0
 _SHOWN = 300
+_NO_KEY = "none"
+_HEADERS = {"host", "accept", "accept-encoding", "connection", "user-agent"}
+_HEADERS |= {"content-type", "content-length"}
 
 
 @dataclass(frozen=True)
 class Server:
     """Where the endpoint is, and how it may be used. `timeout`: seconds without a byte."""
 
-    base_url: str
-    key: str = field(repr=False)
-    key_env: str
+    address: Address
+    key: Key | None
     concurrency: int
     timeout: float
     retries: int
 
     @property
     def place(self) -> str:
-        """The address without what may be secret in it."""
-        parts = urlsplit(self.base_url)
-        port = f":{parts.port}" if parts.port else ""
-        return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+        return str(self.address)
+
+    @property
+    def secret(self) -> str:
+        """The key, or a placeholder: servers without keys ignore it."""
+        return self.key.secret if self.key else _NO_KEY
 
     @property
     def local(self) -> bool:
-        host = urlsplit(self.base_url).hostname or ""
+        host = self.address.host.strip("[]")
         try:
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
@@ -72,15 +79,28 @@ class Endpoint:
         import openai
 
         self._client = openai.AsyncOpenAI(
-            api_key=self.server.key,
-            base_url=self.server.base_url,
+            api_key=self.server.secret,
+            base_url=self.server.place,
             timeout=self.server.timeout,
             max_retries=self.server.retries,
+            http_client=openai.DefaultAsyncHttpxClient(
+                follow_redirects=False, event_hooks={"request": [self._bare]}
+            ),
         )
         return self
 
     async def __aexit__(self, *failure: object) -> None:
         await self._client.close()
+
+    async def _bare(self, request: Any) -> None:
+        """Take off what the client has from the environment: the headers of OPENAI_CUSTOM_HEADERS,
+        organisation and project. They belong to the endpoint that OPENAI_API_KEY is for."""
+        if self.server.key is not None and self.server.key.ambient:
+            return
+        for name in list(request.headers):
+            if name.lower() not in _HEADERS and not name.lower().startswith("x-stainless-"):
+                del request.headers[name]
+        request.headers["Authorization"] = f"Bearer {self.server.secret}"
 
     async def ask(self, body: Mapping[str, Any], draw: int) -> Answer | TtsiError:
         """The answer to one chat request; its `draw` tells it from others with the same body.
@@ -88,7 +108,7 @@ class Endpoint:
         An error is returned, not raised, so that the answers beside it are not lost: EngineError
         where this request failed for good, another kind where every further one would.
         """
-        key = json_digest([self.server.base_url, body, draw])
+        key = json_digest([self.server.place, body, draw])
         async with self._places:
             known = self._refused or self._answers.get(key)
             if known is not None:
@@ -163,8 +183,10 @@ def _refusal(status: int, body: object, server: Server) -> TtsiError:
     said = _said(body, server.key)
     code = body.get("code") if isinstance(body, dict) else None
     if status == 401:
-        what = "The teacher's endpoint does not accept the key (401)."
-        cure = f"Set the environment variable {server.key_env} to a key that is valid there."
+        return _unknown_key(server)
+    if 300 <= status < 400:
+        what = f"The teacher's endpoint sends the request elsewhere ({status}), and ttsi stays."
+        cure = 'Set "base_url" of the generator to where the API is; most end in /v1.'
         return RunError(what, where=server.place, cure=cure)
     if status == 402 or code == "insufficient_quota":
         what = f"The teacher's account has no credit left ({status})."
@@ -175,7 +197,7 @@ def _refusal(status: int, body: object, server: Server) -> TtsiError:
         return RunError(what, where=server.place, cure=cure)
     if status == 403:
         what = f"The teacher's endpoint forbids this request (403){said}."
-        cure = f"Use a key in {server.key_env}, or a model, that may answer it. {_RESUMES}"
+        cure = f"Use a key or a model that may answer it. {_RESUMES}"
     elif status in (408, 409, 429) or status >= 500:
         what = f"The teacher's endpoint answered {status} to {_tries(server)}{said}."
         cure = f'Lower "concurrency" or raise "retries" of the generator. {_RESUMES}'
@@ -183,6 +205,15 @@ def _refusal(status: int, body: object, server: Server) -> TtsiError:
         what = f"The teacher's endpoint rejects the request ({status}){said}."
         cure = "Leave out or correct what it names; docs/teacher.md tells who takes which option."
     return EngineError(what, where=server.place, cure=cure)
+
+
+def _unknown_key(server: Server) -> RunError:
+    if server.key is None:
+        what = "The teacher's endpoint asks for a key (401), and you have configured none for it."
+        return RunError(what, where=server.place, cure=how_to_set(server.address))
+    what = "The teacher's endpoint does not accept the key (401)."
+    cure = f"Put a key that is valid there into {server.key.source}."
+    return RunError(what, where=server.place, cure=cure)
 
 
 def _no_answer(error: Exception, server: Server) -> EngineError:
@@ -220,14 +251,17 @@ def _tries(server: Server) -> str:
     return f"{server.retries + 1} tries" if server.retries else "1 try"
 
 
-def _said(body: object, key: str) -> str:
+def _said(body: object, key: Key | None) -> str:
     """ ": " and the server's own words, on one line, cut short, without words that hold the key."""
     text = body
     if isinstance(body, dict):
         text = body.get("message") or body.get("detail") or body
     if not text:
         return ""
-    words = " ".join("[key]" if _tells(word, key) else word for word in str(text).split())
+    words = " ".join(
+        "[key]" if key is not None and _tells(word, key.secret) else word
+        for word in str(text).split()
+    )
     return ": " + (words if len(words) <= _SHOWN else words[: _SHOWN - 1] + "…").rstrip(".")
 
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from ttsi.data import cache_root
 from ttsi.digests import draw_seed
-from ttsi.errors import EngineError, MissingAsset, TtsiError, UsageError
+from ttsi.errors import EngineError, MissingAsset, TtsiError
 from ttsi.metering import charge
 from ttsi.options import option
 from ttsi.protocols import Engine
@@ -31,9 +29,7 @@ from ttsi_plugins.generators._contract import (
     messages,
 )
 from ttsi_plugins.generators._endpoint import Endpoint, Server, not_a_chat, run
-
-OPENAI = "https://api.openai.com/v1"
-_NO_KEY = "none"
+from ttsi_plugins.generators._keys import OPENAI, how_to_set, key_for, plain_address
 
 
 @dataclass
@@ -48,19 +44,17 @@ class Drawn:
 class TeacherGenerator:
     """Asks for up to `attempts` outputs per example and keeps the first, in order, that is valid.
 
-    Made: MissingAsset (no `openai`, no key), UsageError (a key or URL that cannot be one).
+    Made: MissingAsset (no `openai`, no key that can be used), UsageError (what is no URL).
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
 
     model: str = option("gpt-5-mini", "The teacher, by its name at the endpoint.", minLength=1)
     base_url: str | None = option(
-        None, "The endpoint, usually ending in /v1; null is OpenAI's own.", pattern="^https?://."
-    )
-    key_env: str = option(
-        "OPENAI_API_KEY",
-        "Name of the environment variable that holds the key. With a base_url it may be unset.",
-        pattern="^[A-Za-z_][A-Za-z0-9_]*$",
+        None,
+        "The endpoint, usually ending in /v1; null is OpenAI's own. It gets the key that the user "
+        "has configured for it, and no other.",
+        pattern="^https?://.",
     )
     samples: int = option(1, "K: how many examples to make for an input.", minimum=1, maximum=64)
     attempts: int = option(5, "How many outputs to ask for an example at most.", minimum=1)
@@ -192,24 +186,15 @@ class TeacherGenerator:
         charge(task.id, prompt_tokens=read, completion_tokens=written, usd=usd)
 
     def _server(self) -> Server:
-        base_url = self.base_url or OPENAI
-        _check_url(base_url)
-        key = os.environ.get(self.key_env, "").strip()
-        if not key and self.base_url is None:
+        address = plain_address(self.base_url or OPENAI, "generator.base_url")
+        key = key_for(address)
+        if key is None and self.base_url is None:
             raise MissingAsset(
-                f"The teacher's key is missing: environment variable {self.key_env} is not set.",
-                where="generator.key_env",
-                cure=f"export {self.key_env}=..., or set base_url to an endpoint without keys.",
+                "The teacher's key is missing: you have configured none for its endpoint.",
+                where=str(address),
+                cure=f"{how_to_set(address)} Or set base_url to an endpoint without keys.",
             )
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise UsageError(
-                f"What the environment variable {self.key_env} holds cannot be a key.",
-                where="generator.key_env",
-                cure="Set it to the key alone: one word of ASCII characters.",
-            )
-        return Server(
-            base_url, key or _NO_KEY, self.key_env, self.concurrency, self.timeout, self.retries
-        )
+        return Server(address, key, self.concurrency, self.timeout, self.retries)
 
 
 def _judged(
@@ -220,17 +205,3 @@ def _judged(
         found = accept(task, k, attempt, outcome.text) if isinstance(outcome, Answer) else outcome
         if found is not None:
             yield found
-
-
-def _check_url(base_url: str) -> None:
-    try:
-        parts = urlsplit(base_url)
-        sound = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound:
-        raise UsageError(
-            "The teacher's base_url is not a URL.",
-            where="generator.base_url",
-            cure='Set it to something like "http://127.0.0.1:8000/v1".',
-        )

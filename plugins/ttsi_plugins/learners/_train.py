@@ -104,13 +104,18 @@ def read_rows(path: Path) -> list[Row]:
     """The rows of a file. Raises MissingAsset (no such file), CorruptAsset (not such rows)."""
     cure = f"Name a file with {SHAPE}"
     try:
+        # A device or a pipe would be read without an end, and by `ttsi validate`, too.
+        if path.exists() and not path.is_file():
+            what = "The file of labelled rows is no file."
+            raise MissingAsset(what, where=str(path), cure=cure)
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        what = f"The file of labelled rows cannot be read: {error.strerror or error}."
-        raise MissingAsset(what, where=str(path), cure=cure) from error
     except UnicodeDecodeError as error:
         what = f"The file of labelled rows is not UTF-8 text: {error.reason}."
         raise CorruptAsset(what, where=str(path), cure=cure) from error
+    except (OSError, ValueError) as error:  # a path that holds a NUL is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        what = f"The file of labelled rows cannot be read: {reason}."
+        raise MissingAsset(what, where=str(path), cure=cure) from error
     # Not splitlines(): JSON strings may hold other line separators as they are.
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:

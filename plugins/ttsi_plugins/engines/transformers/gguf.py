@@ -85,10 +85,11 @@ def _load(
             dtype=getattr(torch, dtype),
             quantization_config=GgufConfig(dequantize=True),
             local_files_only=True,
+            trust_remote_code=False,
             output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(
-            folder, gguf_file=link.name, local_files_only=True
+            folder, gguf_file=link.name, local_files_only=True, trust_remote_code=False
         )
     model, info = made
     if info["missing_keys"]:
