@@ -111,6 +111,14 @@ def test_a_submission_can_be_compared_with_a_run(run: Path, tmp_path: Path) -> N
     assert found["a"]["complete"]
 
 
+def test_a_submission_can_be_reported_on(run: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    assert main(["report", str(submit_run(run, tmp_path).folder), "--out", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert ttsi.__version__ in text
+    assert open_run(run).seeds[0].results["spec_digest"] in text
+
+
 def test_no_reference_and_no_message_goes_in(tmp_path: Path) -> None:
     (failed,) = reports.some_errors(tmp_path / "runs")
     wrong = reports.made(tmp_path / "runs", estimator="never")
