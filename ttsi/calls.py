@@ -29,19 +29,25 @@ class Wrapper:
 
     @classmethod
     def of(cls, answer: str) -> Self | None:
-        """The wrapper of an answer in which calls were found; None where there were none, or
-        several blocks."""
+        """The wrapper of an answer whose calls are one JSON object or one list of them.
+
+        None where there were none, several blocks, or calls in another notation. Thoughts are not
+        part of it.
+        """
         parsed = parse_calls(answer)
-        if not parsed.calls or parsed.span is None:
+        if not parsed.calls or parsed.span is None or not parsed.plain:
             return None
         start, end = parsed.span
         listed = answer[start] == "["
-        if len(parsed.calls) > 1 and not listed:
-            return None
         # What follows the calls may be prose about this very task: only a closing mark is kept.
         after = answer[end:].lstrip("\n").split("\n", 1)[0]
         closing = answer[end : answer.find(after, end) + len(after)] if after else ""
-        return cls(answer[:start], closing if len(after) <= 16 else "", listed)
+        before = answer[parsed.answer : start]
+        return cls(
+            before.lstrip() if parsed.answer else before,
+            closing if len(after) <= 16 else "",
+            listed,
+        )
 
     def write(self, calls: Sequence[ToolCall]) -> str:
         bodies = [call_json(call) for call in calls]

@@ -63,6 +63,7 @@ class Bfcl(Selection):
         "coerce": False,
         "trim": False,
         "fold_text": True,
+        "rewritten_names": True,
     }
 
     def all_samples(self) -> list[Sample]:

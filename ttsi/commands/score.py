@@ -16,6 +16,10 @@ EPILOG = """\
 PREDICTIONS is a file of JSON lines, one for each sample:
   {"id": "sealtool/17", "text": "<tool_call>..."}                     what a model wrote
   {"id": "sealtool/18", "calls": [{"name": "f", "arguments": {}}]}    calls, parsed already
+  {"id": "sealtool/19", "message": {"content": null, "tool_calls": [...]}}    OpenAI's message
+
+An answer that cannot be read is wrong (unparsable), and the rest is scored: null for a text, or calls
+that are cut short. A line without an id, or that is not JSON, is an error.
 
 Every sample of the benchmark counts: one without a prediction is not correct. samples = correct +
 wrong + missing, and the reasons add up to wrong.
@@ -69,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
     chosen: Any = registry.load("scorers", args.scorer)
     scorer: Scorer = chosen(**{**preset, **_options(args.scorer_option, "scorers", args.scorer)})
     samples = list(benchmark.samples())
-    answers = read_predictions(Path(args.predictions), (sample.id for sample in samples))
+    offered = {sample.id: sample.task.tool_names for sample in samples}
+    answers = read_predictions(Path(args.predictions), offered)
     if args.subset:
         samples = [sample for sample in samples if sample.id in answers]
         if not samples:

@@ -19,7 +19,7 @@ from ttsi.leaderboard.faults import Fault, shown
 from ttsi.leaderboard.publishing import is_withheld, repeats
 from ttsi.leaderboard.submission import Seed
 from ttsi.scoring.objects import find_object
-from ttsi.scoring.parse import calls_of, parse_calls
+from ttsi.scoring.parse import read_calls
 from ttsi.types import Example
 from ttsi.validation import argument_faults
 
@@ -184,8 +184,7 @@ def _is_read_from_text(example: Example) -> bool:
     made = find_object(example.text, ("input", "output"))
     if made is None or not isinstance(made["input"], str):
         return False
-    written = made["output"]
-    calls = parse_calls(written).calls if isinstance(written, str) else calls_of(written)
+    calls = read_calls(made["output"], example.task.tool_names)
     again = [call.as_json() for call in calls or ()]
     stored = [call.as_json() for call in example.calls]
     same = json_digest(again) == json_digest(stored)

@@ -165,7 +165,7 @@ def _stages(record: Record) -> set[str]:
 
 
 def _answer(case: Case, name: str, completion: Completion, score: Score | None) -> Iterator[Fault]:
-    parsed = parse_calls(completion.text)
+    parsed = parse_calls(completion.text, case.sample.task.tool_names)
     if (_as_written(parsed.calls), parsed.status) != (
         _as_written(completion.calls),
         completion.status,

@@ -1,6 +1,11 @@
 """Scoring `exact@1` (DESIGN section 8): text -> calls -> normalised calls -> right or wrong.
 
+numbers.py      numbers that remember how they were written
 literals.py     a value of JSON or Python notation, read in linear time and never evaluated
+marks.py        the marks of thoughts and calls that models use
+shapes.py       JSON values as calls
+notations.py    calls in other notations
+finding.py      the calls of a text, one after another
 parse.py        the calls in a model's answer
 normalise.py    values by the type that the tool's schema declares
 forms.py        calls in normal form
@@ -25,6 +30,8 @@ class Switches:
     renumber_references: `API_call_k` means the k-th call (from 0), not the text.
     fold_text: strings without case, spaces and , . / - _ * ^, with one kind of quotation mark;
         references to calls are then text, too.
+    rewritten_names: a name in the spelling of an API that takes letters, digits, _ and - alone is
+        that of the tool that it can mean, if it can mean one only: math_hypot is math.hypot.
     """
 
     fill_defaults: bool = True
@@ -33,3 +40,4 @@ class Switches:
     ordered: bool = False
     renumber_references: bool = True
     fold_text: bool = False
+    rewritten_names: bool = False

@@ -17,6 +17,7 @@ from ttsi.scoring.notations import Notations
 from ttsi.scoring.shapes import CALL_KEYS, NAME_KEYS, Shapes
 from ttsi.types import JSON, ToolCall
 
+_BRACKETS = re.compile(r"[\[{\s]*")
 _SEPARATORS = re.compile(r"[\s,;]*")
 _PREFIX = re.compile(r"[\w.]*\.\Z")
 _LONGEST_PREFIX = 100
@@ -82,7 +83,7 @@ class Finder:
         """The first from `at` on."""
         while found := self._places.search(self.text, at):
             self._reader.visited += found.end() - at
-            item = self._read[found.lastgroup or ""](found)
+            item = self._read[(found.lastgroup or "").rstrip("0123456789")](found)
             if isinstance(item, Item):
                 return item
             at = item
@@ -99,7 +100,10 @@ class Finder:
         outcome = self._reader.read(start)
         if isinstance(outcome, Value):
             return self._of_value(outcome)
-        return self._bad(start, outcome.at) if self._is_attempt(outcome) else outcome.at
+        if not self._is_attempt(outcome):
+            return outcome.at
+        deep = outcome.too_deep
+        return self._bad(start, self._behind(_BRACKETS, outcome.at) if deep else outcome.at)
 
     def _xml(self, found: re.Match[str]) -> Item:
         opened = marks.XML.match(self.text, found.start())
@@ -130,8 +134,9 @@ class Finder:
             return self._made(at, end, calls)
         if self.text[at : at + 1] in ("[", "{"):
             outcome = self._reader.read(at)
-            value = isinstance(outcome, Value)
-            return self._of_value(outcome) if value else self._bad(at, outcome.at)
+            if isinstance(outcome, Broken):
+                return self._bad(at, outcome.at)
+            return self._of_value(outcome)
         for pattern, read in (
             (marks.XML, notations.xml),
             (marks.NAMED_IN_TAG, notations.json_arguments),
@@ -144,8 +149,11 @@ class Finder:
         return self._bad(at, at)
 
     def _action(self, found: re.Match[str]) -> Item | int:
-        """ReAct's Action, with its Action Input."""
+        """ReAct's Action, at the beginning of a line, with its Action Input."""
         start = found.end()
+        line = self.text[max(0, found.start() - _LONGEST_PREFIX) : found.start()]
+        if line.rpartition("\n")[2].strip(" \t*"):
+            return start
         named = marks.ACTION_NAME.match(self.text, start)
         if named is None:
             return start
@@ -166,9 +174,11 @@ class Finder:
 
     def _name(self, found: re.Match[str]) -> Item | int:
         """The name of a tool on offer, followed by what may be its arguments."""
-        start, end, then = found.start(), found.end(), found["then"].strip()
+        start, end = found.span()
+        followed = found[(found.lastgroup or "").replace("name", "then")]
+        then, name = followed.strip(), self.text[start : end - len(followed)]
         prefix = _PREFIX.search(self.text, max(0, start - _LONGEST_PREFIX), start)
-        name = (prefix[0] if prefix else "") + found["called"]
+        name = (prefix[0] if prefix else "") + name
         start = prefix.start() if prefix else start
         if then == ">" and self.text[start - 1 : start] == "/":
             return end
@@ -179,7 +189,7 @@ class Finder:
             return self._made(start, *self._notations.json_arguments(name, at))
         if not then.endswith("{"):
             return self._bad(start, end)
-        return self._named_object(name, start, end - 1, direct=found["then"] == "{")
+        return self._named_object(name, start, end - 1, direct=followed == "{")
 
     def _named_object(self, name: str, start: int, at: int, *, direct: bool) -> Item:
         """The object at `at`, behind a name: its arguments, or a call that was announced."""
@@ -210,9 +220,7 @@ class Finder:
             return False
         return any(key.startswith(broken.cut_key) for key in CALL_KEYS | self._names)
 
-    def _made(
-        self, start: int, end: int, made: ToolCall | list[ToolCall] | None
-    ) -> Item:
+    def _made(self, start: int, end: int, made: ToolCall | list[ToolCall] | None) -> Item:
         if made is None:
             return self._bad(start, end)
         calls = (made,) if isinstance(made, ToolCall) else tuple(made)

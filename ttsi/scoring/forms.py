@@ -12,7 +12,7 @@ the call itself, a later one or none stays text.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from ttsi.digests import bytes_digest
 from ttsi.scoring import Switches
+from ttsi.scoring.marks import rewritten
 from ttsi.scoring.normalise import EXACT_BELOW, normalise_arguments, tidy
 from ttsi.types import JSON, Tool, ToolCall
 
@@ -50,6 +51,7 @@ class Former:
     def __init__(self, tools: Sequence[Tool], switches: Switches) -> None:
         self._schemas = {tool.name: tool.parameters for tool in reversed(tools)}
         self._switches = switches
+        self._names = _rewritten_names(self._schemas) if switches.rewritten_names else {}
 
     def forms(self, calls: Sequence[ToolCall]) -> list[Form]:
         """The calls of one list, in which later ones may refer to earlier ones."""
@@ -65,10 +67,23 @@ class Former:
     def form(self, name: str, given: Mapping[str, JSON], earlier: Sequence[str] = ()) -> Form:
         """One call; `earlier` are the keys of the calls to which it may refer."""
         name = tidy(name) if self._switches.trim else name
+        name = self._names.get(name, name)
         arguments = normalise_arguments(given, self._schemas.get(name, {}), self._switches)
         compared = _folded(arguments) if self._switches.fold_text else arguments
         keys = {argument: _key(value, earlier) for argument, value in compared.items()}
         return Form(name, arguments, keys)
+
+
+def _rewritten_names(tools: Collection[str]) -> dict[str, str]:
+    """The tool that an API's spelling of a name means: none that is a tool itself, or two mean."""
+    known: dict[str, list[str]] = {}
+    for name in tools:
+        known.setdefault(rewritten(name), []).append(name)
+    return {
+        written: names[0]
+        for written, names in known.items()
+        if len(names) == 1 and written not in tools
+    }
 
 
 def _folded(value: JSON) -> JSON:

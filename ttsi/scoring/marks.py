@@ -7,40 +7,43 @@ is not in it is text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """How a thought begins and ends, as regular expressions.
+    """How a thought begins and ends: regular expressions, each of which begins with `first`.
 
     `alone`: the end also ends a thought whose beginning the model did not write, because it stands
     in the prompt.
     """
 
+    first: str
     opens: str
     closes: str
     alone: bool = True
 
 
-def _tag(name: str) -> Thought:
-    return Thought(f"<{name}>", f"</{name}>")
-
+_WORDS = "(?:(?:seed|antml):)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratch_?pad)"
 
 THOUGHTS = (
-    *map(_tag, ("think", "thinking", "thought", "thoughts", "reason", "reasoning", "reflection")),
-    *map(_tag, ("scratchpad", "scratch_pad", "seed:think", "antml:thinking")),
-    Thought(r"\[THINK\]", r"\[/THINK\]"),
-    Thought(r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
-    Thought(r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
-    Thought("◁think▷", "◁/think▷"),
+    Thought("<", rf"<{_WORDS}>", rf"</{_WORDS}>"),
+    Thought("[", r"\[THINK\]", r"\[/THINK\]"),
+    Thought("<", r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
+    Thought("<", r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
+    Thought("◁", "◁think▷", "◁/think▷"),
     Thought(
-        r"<\|channel\|>\s*analysis", r"<\|end\|>|<\|channel\|>\s*(?:final|commentary)", alone=False
+        "<",
+        r"<\|channel\|>\s*analysis",
+        r"<\|(?:end|channel\|>\s*(?:final|commentary))",
+        alone=False,
     ),
-    Thought(r"<\|channel>thought", r"<channel\|>", alone=False),
-    Thought(r"Here(?:'s| is) my thought process:", r"Here(?:'s| is) my response:", alone=False),
+    Thought("<", r"<\|channel>thought", r"<channel\|>", alone=False),
+    Thought(
+        "H", r"Here(?:'s| is) my thought process:", r"Here(?:'s| is) my response:", alone=False
+    ),
 )
 
 CALL_TAGS = (
@@ -68,16 +71,13 @@ NAMED_IN_TAG = re.compile(
 )
 PAIRS_IN_TAG = re.compile(rf"({NAME})\s*(?=<arg_key>|</tool_call>)")
 ACTION_NAME = re.compile(rf"[`\"']?({NAME})[`\"']?[ \t]*(?=\n|\Z)")
-ACTION_INPUT = re.compile(
-    r"\s*(?:\*\*)?Action Input(?:\*\*)?[ \t]*:(?:\*\*)?\s*(?:```\w*\s*)?"
-)
+ACTION_INPUT = re.compile(r"\s*(?:\*\*)?Action Input(?:\*\*)?[ \t]*:(?:\*\*)?\s*(?:```\w*\s*)?")
 MESSAGE = re.compile(rf"({NAME})[^{{}}]{{0,200}}?<\|message\|>\s*")
 """A recipient, up to its message: gpt-oss's calls."""
 
-_CLOSES = {thought.opens: re.compile(thought.closes, re.IGNORECASE) for thought in THOUGHTS}
-_OPENS = "|".join(thought.opens for thought in THOUGHTS)
-_CLOSES_ALONE = "|".join(thought.closes for thought in THOUGHTS if thought.alone)
-CLOSES_ALONE = re.compile(_CLOSES_ALONE, re.IGNORECASE)
+CLOSES_ALONE = re.compile(
+    "|".join(thought.closes for thought in THOUGHTS if thought.alone), re.IGNORECASE
+)
 _STEMS = ("think", "thought", "reason", "reflection", "scratch", "channel")
 """One of them is in each mark of a thought."""
 
@@ -95,9 +95,11 @@ _THEN = (
 
 def closing(opened: str) -> re.Pattern[str]:
     """What closes the thought that the mark `opened` opens."""
-    return next(
-        closes for opens, closes in _CLOSES.items() if re.fullmatch(opens, opened, re.IGNORECASE)
-    )
+    for thought in THOUGHTS:
+        if re.fullmatch(thought.opens, opened, re.IGNORECASE):
+            word = re.escape(opened[1:]) if thought is THOUGHTS[0] else ""
+            return re.compile(f"</{word}" if word else thought.closes, re.IGNORECASE)
+    raise ValueError(opened)
 
 
 def may_hold_thoughts(text: str) -> bool:
@@ -119,20 +121,41 @@ def spellings(tools: Iterable[str]) -> frozenset[str]:
 
 @lru_cache(maxsize=256)
 def places(names: frozenset[str]) -> re.Pattern[str]:
-    """Where something begins that has to be looked at: a group by kind.
+    """Where something begins that has to be looked at.
 
-    `names` were offered to whoever wrote the text.
+    Its kind is the group's name without the number. `names` were offered to whoever wrote the text;
+    what makes an attempt of one is in the group `then`. A class of first characters stands in
+    front, because that is searched for fastest; what follows looks back at the one found.
     """
-    kinds = {
-        "close": f"(?i:{_CLOSES_ALONE})",
-        "open": f"(?i:{_OPENS})",
-        "xml": r"<function=|<(?:function|invoke|tool)\s+name=[\"']",
-        "tag": f"(?i:{_ANY_TAG})",
-        "action": r"(?m:^[ \t]*(?:\*\*)?Action(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*)",
-        "harmony": r"\bto=functions\.",
-        "value": r"""\[|\{(?=\s*["'}\w])""",
-    }
-    if names:
-        known = "|".join(map(re.escape, sorted(names, key=lambda name: (-len(name), name))))
-        kinds["name"] = rf"(?<![\w\-])(?P<called>{known})(?P<then>{'|'.join(_THEN)})"
-    return re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in kinds.items()))
+    starts: dict[str, dict[str, list[str]]] = {"{": {}, "[": {}}
+    for kind, first, pattern in _marks():
+        starts.setdefault(first, {}).setdefault(kind, []).append(pattern)
+    for name in sorted(names, key=lambda name: (-len(name), name)):
+        starts.setdefault(name[0], {}).setdefault("name", []).append(re.escape(name[1:]))
+    branches = [
+        f"(?<={re.escape(first)})(?:{'|'.join(_group(*some, at) for some in kinds.items())})"
+        for at, (first, kinds) in enumerate(starts.items())
+    ]
+    return re.compile(f"[{re.escape(''.join(starts))}](?:{'|'.join(branches)})", re.DOTALL)
+
+
+def _marks() -> Iterator[tuple[str, str, str]]:
+    """Kind, first character, and what follows it."""
+    for thought in THOUGHTS:
+        if thought.alone:
+            yield "close", thought.first, thought.closes.removeprefix(re.escape(thought.first))
+        yield "open", thought.first, thought.opens.removeprefix(re.escape(thought.first))
+    yield "xml", "<", r"(?:function=|(?:function|invoke|tool)\s+name=[\"'])"
+    for tag in CALL_TAGS:
+        yield "tag", tag[0], re.escape(tag[1:])
+    yield "action", "A", r"ction(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*"
+    yield "harmony", "t", r"o=functions\."
+    yield "value", "[", rf"""(?=\s*(?:["'\[{{\]0-9+.\-]|[TFtfnN]\w{{3,4}}\b|{NAME}\())"""
+    yield "value", "{", r"""(?=\s*["'}\w])"""
+
+
+def _group(kind: str, patterns: list[str], at: int) -> str:
+    either = "|".join(patterns)
+    if kind == "name":
+        return rf"(?P<name{at}>(?<![\w\-].)(?:{either})(?P<then{at}>{'|'.join(_THEN)}))"
+    return f"(?P<{kind}{at}>(?i:{either}))"

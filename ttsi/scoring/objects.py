@@ -6,12 +6,17 @@ from collections.abc import Collection
 from typing import Any
 
 from ttsi.scoring.literals import Reader, Value
+from ttsi.scoring.parse import Scan
 
 
 def find_object(text: str, keys: Collection[str]) -> dict[str, Any] | None:
-    """The first object in `text` that has all of `keys`; in linear time, never evaluated."""
+    """The first object in `text`, behind all thoughts, that has all of `keys`; None if there is
+    none, or a thought is not closed. In linear time, never evaluated."""
+    start = Scan(text).answer_start()
+    if start is None:
+        return None
     reader = Reader(text)
-    at = text.find("{")
+    at = text.find("{", start)
     while at >= 0:
         outcome = reader.read(at)
         if isinstance(outcome, Value):

@@ -1,13 +1,13 @@
 """The calls in a model's answer (docs/method.md, scoring rule 1).
 
-- What stands before the last closing mark of a thought is not searched (`marks.THOUGHTS`). A thought
-  that is not closed is no answer: unparsable. A mark inside a string of a call is text.
+- What stands before the last closing mark of a thought is not searched (`marks.THOUGHTS`). A
+  thought that is not closed is no answer: unparsable. A mark inside a string of a call is text.
 - All calls of the answer count: in tags, fences, lists and rows, or further on after prose.
 - `[]` declines only if the answer makes no call.
 - An attempt is never `no call`. It is an object that is meant as a call (`shapes`), a tag that
-  promises one (`marks.CALL_TAGS`), `Action:` with the name of a tool on offer, or the name of a tool
-  on offer followed by `(`, `{`, `[ARGS]` or `>`. With white space before it `(` begins prose, unless
-  keyword arguments or nothing are in it: f (a=1) is a call, f (it is closed) is not.
+  promises one (`marks.CALL_TAGS`), `Action:` with the name of a tool on offer, or the name of a
+  tool on offer followed by `(`, `{`, `[ARGS]` or `>`. With white space before it `(` begins prose,
+  unless keyword arguments or nothing are in it: f (a=1) is a call, f (it is closed) is not.
 - An attempt that cannot be read makes the answer unparsable. Nothing inside an attempt is searched.
 """
 
@@ -56,6 +56,13 @@ def calls_of(value: JSON, tools: Iterable[str] = ()) -> tuple[ToolCall, ...] | N
     return Shapes(marks.spellings(tools)).calls(value)
 
 
+def read_calls(written: JSON, tools: Iterable[str] = ()) -> tuple[ToolCall, ...] | None:
+    """The calls that a JSON value is, or that are in its text; None or none if there are none."""
+    if isinstance(written, str):
+        return parse_calls(written, tools).calls
+    return calls_of(written, tools)
+
+
 class Scan:
     """One reading of one text. `visited` counts the characters looked at."""
 
@@ -68,16 +75,17 @@ class Scan:
         return self._finder.visited
 
     def parse(self) -> Parsed:
-        answer = self.answer_start()
-        if answer is None:
+        found = self._answer()
+        if found is None:
             return Parsed((), ParseStatus.UNPARSABLE, None)
-        found: list[Item] = []
-        for item in self._finder.items(answer):
+        answer, items = found
+        read: list[Item] = []
+        for item in items:
             if item.kind in (Kind.BAD, Kind.OPEN):
                 return Parsed((), ParseStatus.UNPARSABLE, None, answer=answer)
             if item.kind is Kind.CALLS:
-                found.append(item)
-        made = [item for item in found if item.calls] or found[:1]
+                read.append(item)
+        made = [item for item in read if item.calls] or read[:1]
         if not made:
             return Parsed((), ParseStatus.NO_CALL, None, answer=answer)
         calls = tuple(call for item in made for call in item.calls)
@@ -85,26 +93,35 @@ class Scan:
         return Parsed(calls, ParseStatus.OK, (made[0].start, made[-1].end), plain, answer)
 
     def answer_start(self) -> int | None:
-        """Where the answer begins, behind all thoughts; None if a thought is not closed.
+        """Where the answer begins, behind all thoughts; None if a thought is not closed."""
+        found = self._answer()
+        return found and found[0]
+
+    def _answer(self) -> tuple[int, Iterable[Item]] | None:
+        """Where the answer begins, and what is in it; None if a thought is not closed.
 
         A mark in a string of a call, or of any complete value, is no mark. Neither is one in an
         attempt that cannot be read, unless a line begins or ends there, as models write it.
         """
+        finder, answer, at = self._finder, 0, 0
         if not marks.may_hold_thoughts(self.text):
-            return 0
-        answer = at = 0
-        while (item := self._finder.next(at)) is not None:
+            return 0, finder.items(0)
+        items: list[Item] = []
+        again = False
+        while (item := finder.next(at)) is not None:
             at = item.end
-            if item.kind is Kind.CLOSE:
-                answer = at
-            elif item.kind is Kind.OPEN:
+            if item.kind is Kind.OPEN:
                 closed = marks.closing(self.text[item.start : at]).search(self.text, at)
                 if closed is None:
                     return None
-                answer = at = closed.end()
-            elif item.kind is Kind.BAD:
-                answer = self._closed_within(item) or answer
-        return answer
+                at = closed.end()
+            within = self._closed_within(item) if item.kind is Kind.BAD else None
+            if within is not None or item.kind in (Kind.OPEN, Kind.CLOSE):
+                answer, items, again = within or at, [], within is not None
+            else:
+                items.append(item)
+        # A thought's end was read over as part of an attempt: what follows it is read again.
+        return answer, finder.items(answer) if again else items
 
     def _closed_within(self, item: Item) -> int | None:
         ends = [

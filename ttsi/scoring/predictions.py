@@ -1,8 +1,14 @@
 """A file of predictions, scored again: no model, nothing heavy, nothing executed.
 
-One JSON object a line: `{"id": "sealtool/17", "text": "<tool_call>..."}`, or with `"calls"`, a list
-of `{"name": "f", "arguments": {}}`, in the place of `"text"`. No calls, `[]`, is no call made; null
-is an answer that could not be read. Other keys are ignored, empty lines passed over.
+One JSON object a line, with the sample's `id` and one of
+
+- `text`: what a model wrote;
+- `calls` or `tool_calls`: a list of calls, each `{"name": "f", "arguments": {}}` or as OpenAI has it;
+- `message`: OpenAI's, with `content` and `tool_calls`; calls in the content count as well.
+
+No calls, `[]`, is no call made. What is no text, no list of calls, or null, is an answer that could
+not be read: that answer is unparsable, and the rest is scored. Other keys are ignored, empty lines
+passed over.
 """
 
 from __future__ import annotations
@@ -15,31 +21,43 @@ from typing import Any, NoReturn
 
 from ttsi.errors import UsageError
 from ttsi.protocols import Scorer
+from ttsi.scoring.numbers import read_number
 from ttsi.scoring.parse import calls_of, parse_calls
-from ttsi.types import JSON, Completion, ParseStatus, Sample, Score
+from ttsi.types import JSON, Completion, ParseStatus, Sample, Score, ToolCall
 
 LINE = '{"id": "...", "text": "..."} or {"id": "...", "calls": [{"name": "...", "arguments": {}}]}'
+_ANSWERS = ("text", "calls", "tool_calls", "message")
+_UNREADABLE = Completion("", (), ParseStatus.UNPARSABLE)
 
 
-def read_predictions(path: Path, ids: Iterable[str]) -> dict[str, Completion]:
-    """Answers by sample id, in the file's order. `ids` are those of the benchmark.
+class _Fault:
+    """What stands in the place of a value that is JSON to some, such as NaN, or a key twice."""
+
+
+class _Twice(dict[str, JSON]):
+    """An object in which the key `name` stands twice."""
+
+    name = ""
+
+
+def read_predictions(path: Path, offered: Mapping[str, Sequence[str]]) -> dict[str, Completion]:
+    """Answers by sample id, in the file's order. `offered`: the tools' names by sample id.
 
     UsageError, with the line's number: not JSON, not a prediction, an unknown id, an id twice.
     """
-    known = frozenset(ids)
     answers: dict[str, Completion] = {}
     lines: dict[str, int] = {}
     for number, line in _lines(path):
         where = f"{path}, line {number}"
         row = _row(line, where)
         id = row["id"]
-        if id not in known:
-            _refuse_unknown(id, known, where)
+        if id not in offered:
+            _refuse_unknown(id, frozenset(offered), where)
         if id in lines:
             what = f"Sample {_short(id)} is predicted twice: here and on line {lines[id]}."
             raise UsageError(what, where=where, cure="Keep one of the two lines.")
         lines[id] = number
-        answers[id] = _completion(row, where)
+        answers[id] = _completion(row, offered[id])
     return answers
 
 
@@ -77,48 +95,89 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _row(line: str, where: str) -> dict[str, Any]:
     cure = f"Each line is {LINE}"
     try:
-        row = json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        row = json.loads(
+            line,
+            object_pairs_hook=_object,
+            parse_constant=lambda _: _Fault(),
+            parse_float=_number,
+            parse_int=_number,
+        )
     except RecursionError as error:
         raise UsageError("The JSON is nested too deep.", where=where, cure=cure) from error
     except ValueError as error:
         raise UsageError(f"The line is not JSON: {error}.", where=where, cure=cure) from error
+    if isinstance(row, _Twice):
+        what = f"The line is not JSON: the key {_short(row.name)} stands twice in one object."
+        raise UsageError(what, where=where, cure=cure)
     if not isinstance(row, dict) or not isinstance(row.get("id"), str):
         raise UsageError('The line is not an object with an "id".', where=where, cure=cure)
-    if ("text" in row) == ("calls" in row):
-        what = 'A prediction has either "text" or "calls".'
+    if sum(key in row for key in _ANSWERS) != 1:
+        what = f"A prediction has one of {', '.join(_ANSWERS)}."
         raise UsageError(what, where=where, cure=cure)
     return row
 
 
-def _completion(row: Mapping[str, JSON], where: str) -> Completion:
+def _completion(row: Mapping[str, JSON], tools: Sequence[str]) -> Completion:
+    if "message" in row:
+        return _of_message(row["message"], tools)
     if "text" in row:
-        text = row["text"]
-        if not isinstance(text, str):
-            what = f'"text" is a string, not {type(text).__name__}.'
-            raise UsageError(what, where=where, cure='Use "calls" for calls that are JSON already.')
-        parsed = parse_calls(text)
-        return Completion(text, parsed.calls, parsed.status)
-    given = row["calls"]
-    if given is None:
-        return Completion("", (), ParseStatus.UNPARSABLE)
-    calls = calls_of(given) if isinstance(given, list) else None
-    if calls is None:
-        what = '"calls" is not a list of calls.'
-        raise UsageError(what, where=where, cure='A call is {"name": "...", "arguments": {...}}')
-    return Completion("", calls, ParseStatus.OK)
+        return _of_text(row["text"], tools)
+    return _of_calls(row["calls" if "calls" in row else "tool_calls"], tools)
 
 
-def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+def _of_text(text: JSON, tools: Sequence[str]) -> Completion:
+    if not isinstance(text, str):
+        return _UNREADABLE
+    parsed = parse_calls(text, tools)
+    return Completion(text, parsed.calls, parsed.status)
+
+
+def _of_calls(given: JSON, tools: Sequence[str]) -> Completion:
+    calls = calls_of(given, tools) if isinstance(given, list) and _is_sound(given) else None
+    return _UNREADABLE if calls is None else Completion("", calls, ParseStatus.OK)
+
+
+def _of_message(message: JSON, tools: Sequence[str]) -> Completion:
+    """A message's calls, and those in its content; one without either is no answer."""
+    if not isinstance(message, dict):
+        return _UNREADABLE
+    content, listed = message.get("content"), message.get("tool_calls")
+    if not listed:
+        return _of_text(content, tools)
+    calls, said = _of_calls(listed, tools), _of_text("" if content is None else content, tools)
+    if ParseStatus.UNPARSABLE in (calls.status, said.status):
+        return _UNREADABLE
+    both: tuple[ToolCall, ...] = (*said.calls, *calls.calls)
+    return Completion(said.text, both, ParseStatus.OK)
+
+
+def _is_sound(value: JSON) -> bool:
+    """Whether all of a value is JSON; without recursion."""
+    layer = [value]
+    while layer:
+        if any(isinstance(item, _Fault | _Twice) for item in layer):
+            return False
+        holders = [item for item in layer if isinstance(item, dict | list)]
+        layer = [
+            each
+            for holder in holders
+            for each in (holder.values() if isinstance(holder, dict) else holder)
+        ]
+    return True
+
+
+def _object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     row = dict(pairs)
-    if len(row) < len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        twice = counts.most_common(1)[0][0]
-        raise ValueError(f"the key {_short(twice)} stands twice in one object")
-    return row
+    if len(row) == len(pairs):
+        return row
+    twice = _Twice(row)
+    twice.name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+    return twice
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+def _number(literal: str) -> JSON:
+    number = read_number(literal)
+    return _Fault() if number is None else number
 
 
 def _refuse_unknown(id: str, known: frozenset[str], where: str) -> NoReturn:

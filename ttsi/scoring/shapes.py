@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import chain
 
-from ttsi.scoring.literals import MAX_DEPTH, Reader
+from ttsi.scoring.literals import Reader
 from ttsi.types import JSON, ToolCall
 
 NAME_KEYS = ("name", "tool", "api", "function", "tool_name")

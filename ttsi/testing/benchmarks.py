@@ -87,7 +87,7 @@ def references_replay(subject: Subject) -> None:
     exact = scorer(**{key: value for key, value in preset.items() if key in known})
     for sample in subject.samples:
         text = json.dumps([call.as_json() for call in sample.reference])
-        read = parse_calls(text)
+        read = parse_calls(text, sample.task.tool_names)
         given = Completion(text, sample.reference, ParseStatus.OK)
         for answer in (given, Completion(text, read.calls, read.status)):
             score = exact.score(sample.task, sample.reference, answer)

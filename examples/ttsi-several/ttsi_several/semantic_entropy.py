@@ -31,7 +31,7 @@ def meaning(task: Task, text: str) -> str:
     Answers without a call all mean that. One that cannot be read means the same as its own text
     only.
     """
-    parsed = parse_calls(text)
+    parsed = parse_calls(text, task.tool_names)
     if parsed.status is ParseStatus.UNPARSABLE:
         return f"unparsable: {text}"
     return canonical_calls(task.tools, parsed.calls) or NO_CALL

@@ -10,7 +10,7 @@ from ttsi.options import option
 from ttsi.protocols import Engine
 from ttsi.types import Completion, Estimate, ParseStatus, Task
 from ttsi_plugins.inference._requests import Decoding, read_completion
-from ttsi_plugins.inference.majority_vote import same_calls
+from ttsi_plugins.inference.majority_vote import groups_of, same_calls
 
 
 def agreement(task: Task, answers: Sequence[Completion]) -> float:
@@ -43,10 +43,9 @@ class SelfConsistency(Decoding):
             for task in tasks
             for draw in range(self.samples)
         ]
-        answers = [read_completion(generation) for generation in engine.generate(requests)]
+        drawn = engine.generate(requests)
         estimates = []
-        for at, task in enumerate(tasks):
-            own = answers[at * self.samples : (at + 1) * self.samples]
-            confidence = agreement(task, own)
+        for task, own in zip(tasks, groups_of(self.samples, drawn), strict=True):
+            confidence = agreement(task, [read_completion(task, each) for each in own])
             estimates.append(Estimate(confidence, confidence < self.threshold))
         return estimates

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from ttsi.calls import calls_schema
 from ttsi.scoring.objects import find_object
-from ttsi.scoring.parse import calls_of, parse_calls
+from ttsi.scoring.parse import read_calls
 from ttsi.types import Example, Message, Task
 from ttsi.validation import argument_faults
 
@@ -74,8 +74,7 @@ def accept(task: Task, k: int, attempt: int, text: str) -> Example | None:
     if made is None or not isinstance(made["input"], str):
         return None
     new_input = made["input"].strip()
-    written = made["output"]
-    calls = parse_calls(written).calls if isinstance(written, str) else calls_of(written)
+    calls = read_calls(made["output"], task.tool_names)
     if not calls:
         return None
     if not new_input or _folded(new_input) == _folded(task.input):

@@ -73,8 +73,8 @@ def _messages(task: Task, adaptation: Adaptation | None) -> tuple[Message, ...]:
     return (system, *turns, question)
 
 
-def read_completion(generation: Generation) -> Completion:
-    parsed = parse_calls(generation.text)
+def read_completion(task: Task, generation: Generation) -> Completion:
+    parsed = parse_calls(generation.text, task.tool_names)
     return Completion(
         text=generation.text,
         calls=parsed.calls,

@@ -37,4 +37,7 @@ class Direct(Decoding):
             self.request(task, adaptation, draw_seed(seed, task.id, "answer"))
             for task, adaptation in zip(tasks, adaptations, strict=True)
         ]
-        return [read_completion(generation) for generation in engine.generate(requests)]
+        return [
+            read_completion(task, generation)
+            for task, generation in zip(tasks, engine.generate(requests), strict=True)
+        ]

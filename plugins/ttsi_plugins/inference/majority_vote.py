@@ -10,7 +10,7 @@ from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
 from ttsi.scoring.match import canonical_calls
-from ttsi.types import Adaptation, Completion, ParseStatus, Task
+from ttsi.types import Adaptation, Completion, Generation, ParseStatus, Task
 from ttsi_plugins.inference._requests import Decoding, read_completion
 
 
@@ -32,17 +32,25 @@ class MajorityVote(Decoding):
             for task, adaptation in zip(tasks, adaptations, strict=True)
             for draw in range(self.samples)
         ]
-        answers = [read_completion(generation) for generation in engine.generate(requests)]
+        drawn = engine.generate(requests)
         return [
-            vote(task, answers[i * self.samples : (i + 1) * self.samples])
-            for i, task in enumerate(tasks)
+            vote(task, [read_completion(task, each) for each in own])
+            for task, own in zip(tasks, groups_of(self.samples, drawn), strict=True)
         ]
 
 
+def groups_of(size: int, drawn: Sequence[Generation]) -> list[Sequence[Generation]]:
+    """What was drawn for each task, of `size` draws for each."""
+    return [drawn[at : at + size] for at in range(0, len(drawn), size)]
+
+
 def vote(task: Task, answers: Sequence[Completion]) -> Completion:
-    """The first answer of the winning group, with the tokens of all. What cannot be parsed has no
-    vote, unless nothing can."""
-    readable = [answer for answer in answers if answer.status is ParseStatus.OK] or answers
+    """The first answer of the winning group, with the tokens of all.
+
+    An answer that makes no call votes for that. What cannot be parsed has no vote, unless nothing
+    can.
+    """
+    readable = [each for each in answers if each.status is not ParseStatus.UNPARSABLE] or answers
     groups = same_calls(task, readable)
     winner = max(groups.values(), key=lambda group: (len(group), _mean_logprob(group)))[0]
     return replace(winner, completion_tokens=sum(answer.completion_tokens for answer in answers))

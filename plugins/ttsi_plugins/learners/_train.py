@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ttsi.digests import json_digest
 from ttsi.errors import CorruptAsset, MissingAsset, UsageError
 from ttsi.options import option
-from ttsi.scoring.parse import calls_of, parse_calls
+from ttsi.scoring.parse import read_calls
 from ttsi.types import Message, Sample, ToolCall
 
 SHAPE = 'one JSON object a line: {"instruction": "...", "input": "...", "output": [calls]}'
@@ -136,11 +136,7 @@ def _read_row(line: str, where: str) -> Row:
     for key in ("instruction", "input"):
         if not isinstance(given.get(key), str):
             raise fault(f'needs a text under "{key}".')
-    calls = _read_calls(given.get("output"))
+    calls = read_calls(given.get("output"))
     if not calls:
         raise fault('has no calls that can be read under "output".')
     return Row(given["instruction"], given["input"], calls)
-
-
-def _read_calls(output: Any) -> tuple[ToolCall, ...] | None:
-    return parse_calls(output).calls if isinstance(output, str) else calls_of(output)

@@ -35,6 +35,10 @@ class Exact:
         False,
         "Compare strings without case, spaces and , . / - _ * ^, single quotes as double ones.",
     )
+    rewritten_names: bool = option(
+        False,
+        "Take a name as an API rewrote it (math_hypot) for the one tool that it can mean.",
+    )
 
     def score(self, task: Task, reference: Sequence[ToolCall], completion: Completion) -> Score:
         return score_calls(task.tools, reference, completion, self.switches)
@@ -48,4 +52,5 @@ class Exact:
             ordered=self.ordered,
             renumber_references=self.renumber_references,
             fold_text=self.fold_text,
+            rewritten_names=self.rewritten_names,
         )
