@@ -119,6 +119,15 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a model reads, for people: texts in order, each with whether it is a control token or a
+    marker of calls or thoughts, and how many `tokens` they are together."""
+
+    pieces: tuple[tuple[str, bool], ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Likelihood:
     """log P(continuation | prompt), summed over its tokens, in nats."""
 
