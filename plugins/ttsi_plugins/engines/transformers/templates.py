@@ -27,7 +27,8 @@ _CURE = (
     "model's tokenizer files."
 )
 _PARTS = {"system": "the instruction", "user": "the input", "assistant": "an answer"}
-_TRIAL = (Message("system", "ttsi-trial-instruction"), Message("user", "ttsi-trial-input"))
+# With line breaks, which do not look like that in a list that is printed as a list.
+_TRIAL = (Message("system", "the trial's\ninstruction"), Message("user", "the trial's\ninput"))
 _DATE_CALL = re.compile(r"""strftime_now\(\s*(?:format\s*=\s*)?(["'])(.*?)\1""")
 # transformers takes nothing that can be called as a template's variable, so the function is written
 # in the template's own language. The line break is part of the last tag to Jinja's trim_blocks.
@@ -105,19 +106,14 @@ class Template:
             ("parts", "folded"),
         ]
         for self.content, self.system_turn in ways:
-            if self._shows_trial():
-                return
+            try:
+                self.render(_TRIAL)
+            except EngineError:
+                continue
+            return
         # Of all ways the plainest says best what is wrong.
         self.content, self.system_turn = "text", "folded"
         self.render(_TRIAL)
-
-    def _shows_trial(self) -> bool:
-        try:
-            text = self.render(_TRIAL)
-        except EngineError:
-            return False
-        # A list that is printed as a list stands in quotes.
-        return not any(f"{quote}{m.content}{quote}" in text for m in _TRIAL for quote in "'\"")
 
     def _write(self, messages: Sequence[Message]) -> str:
         turns = _folded(messages) if self.system_turn == "folded" else messages
@@ -140,7 +136,7 @@ class Template:
             )
         except Exception as error:  # a template is foreign code: it raises what it likes
             raise EngineError(
-                f"The model's chat template refuses the prompt: {error}",
+                f"The model's chat template refuses the prompt: {_first_line(error)}",
                 where=f"{self._where}, roles {', '.join(turn.role for turn in turns)}",
                 cure=_CURE,
             ) from error
@@ -174,3 +170,7 @@ def _shown(message: Message) -> str:
     if message.role == "assistant":
         content = re.split(r"</think>|\[/THINK\]", content)[-1]
     return content.strip()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
