@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
@@ -39,9 +39,9 @@ _DATE_MACRO = (
 
 
 def day(given: JSON) -> date:
-    """The date of `model.date`; null is today. Raises UsageError for what is no date."""
+    """The date of `model.date`; null is today, in UTC. Raises UsageError for what is no date."""
     if given is None:
-        return date.today()
+        return datetime.now(UTC).date()
     try:
         return date.fromisoformat(given)
     except (TypeError, ValueError):
