@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from chat_tokens import CHATML, MARKERS, byte_level, sentence_piece, tokens
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken
 
 from ttsi.types import Message, Prompt
+from ttsi_plugins.engines.transformers.grammar import Grammars, allowed
 from ttsi_plugins.engines.transformers.markers import is_marker
 from ttsi_plugins.engines.transformers.tokens import Tokens
 
@@ -244,8 +246,17 @@ def test_white_space_beside_a_turn_token_goes_with_it_in_pieces_too() -> None:
     assert parted[: len(whole)] == whole
 
 
-def test_what_grammars_must_not_use() -> None:
-    made = VOCABULARIES["bytes, ordinary"]
+@pytest.mark.parametrize("name", ["bytes, special", "bytes, ordinary"])
+def test_what_grammars_must_not_use(name: str) -> None:
+    made = VOCABULARIES[name]
+    size = len(made.tokenizer)
+    matcher = Grammars(made.tokenizer, size, made.ends, made.barred).matcher({"type": "string"})
+    for token in made.text('"<'):
+        matcher.accept(token)
+    held = allowed(torch.zeros(1, size), [matcher])[0] > -torch.inf
+    assert not any(bool(held[id]) for id in made.markers.values())
+    # Letter by letter it can be written.
+    assert all(bool(held[id]) for id in made.text("a<>"))
     assert {*made.markers.values()} < {*made.barred}
     assert made.control["<|im_start|>"] in made.barred
     assert not {*made.ends} & {*made.barred}

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from teacher_server import TeacherServer, chat, surroundings
 
 import ttsi_fakes
 from ttsi import cli
 from ttsi.commands.prompts import lines, visible
 from ttsi.prompts import shown, tools_of
+from ttsi.report.about import groups
+from ttsi.report.facts import Facts
+from ttsi.runs import open_run
 from ttsi.spec import load_spec
 from ttsi.types import Likelihood, Prompt, Rendered
 
@@ -298,14 +302,14 @@ def test_the_small_model_is_shown_what_its_tokenizer_makes_of_it() -> None:
     found = shown(spec)
     assert not found["error"]
     assert found["rendered"]
-    for chat in found["prompts"]:
-        text = "".join(piece["text"] for piece in chat["pieces"])
+    for one in found["prompts"]:
+        text = "".join(piece["text"] for piece in one["pieces"])
         assert text == own.loaded.tokenizer.apply_chat_template(
-            chat["messages"], tokenize=False, add_generation_prompt=True
+            one["messages"], tokenize=False, add_generation_prompt=True
         )
         ids = own.loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
-        assert chat["tokens"] == len(ids)
-        marked = [piece["text"] for piece in chat["pieces"] if piece["control"]]
+        assert one["tokens"] == len(ids)
+        marked = [piece["text"] for piece in one["pieces"] if piece["control"]]
         assert marked == ["<|im_start|>", "<|im_end|>"] * 2 + ["<|im_start|>"]
     for each in found["stages"]:
         for call in each["calls"]:
@@ -329,3 +333,54 @@ def ttsi_messages(found: dict[str, Any], call: dict[str, Any]) -> Any:
     from ttsi.types import Message
 
     return tuple(Message(m["role"], m["content"]) for m in _chat(found, call)["messages"])
+
+
+def test_what_a_teacher_is_asked_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    surroundings(monkeypatch, tmp_path / "cache")
+    call = {"name": "get_time", "arguments": {"city": "Rome"}}
+    written = json.dumps({"input": "Time in Rome?", "output": [call]})
+    with TeacherServer(lambda asked: chat(written)) as server:
+        options = {"model": "m", "base_url": server.url, "prompt": "seed_first"}
+        found = told(generator={"name": "teacher", **options})
+    assert found["adapted"], found["error"]
+    (asked,) = stage(found, "generate")
+    assert asked["kind"] == "outside"
+    assert _chat(found, asked)["messages"] == server.asked[0].body["messages"]
+    text = said(found)
+    assert "asked of a model outside the engine" in text
+    assert f"  │ {_chat(found, asked)['messages'][0]['content'].splitlines()[0]}\n" in text
+
+
+# ---------------------------------------------------------------- runs say it, too
+
+
+@pytest.mark.parametrize(
+    ("about", "said_of_it"),
+    [
+        ({"system_turn": "template", "content": "text"}, ()),
+        ({}, ()),
+        ({"system_turn": "folded", "content": "text"}, ("has no system turn",)),
+        ({"system_turn": "folded", "content": "parts"}, ("has no system turn", "as parts")),
+    ],
+)
+def test_a_run_says_what_its_template_did(
+    about: dict[str, str],
+    said_of_it: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: Any,
+) -> None:
+    describe = ttsi_fakes.ScriptedEngine.describe
+    monkeypatch.setattr(ttsi_fakes.ScriptedEngine, "describe", lambda self: describe(self) | about)
+    assert cli.main(["eval", write(tmp_path), "--out", str(tmp_path / "runs"), "-q"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("chat template") == len(said_of_it)
+    assert all(words in out for words in said_of_it)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert cli.main(["report", str(folder)]) == 0
+    (engine,) = json.loads((folder / "seed-0" / "results.json").read_text())["engines"]
+    rows = groups(Facts(open_run(folder)))[1]["rows"]
+    (settings,) = [dict(pairs) for title, _, pairs in rows if title == "engine"]
+    said_apart = {k: v for k, v in about.items() if v in ("folded", "parts")}
+    assert {k: settings[k] for k in ("system_turn", "content") if k in settings} == said_apart
+    assert engine["model"] == settings["model"]

@@ -238,6 +238,16 @@ def test_a_template_that_shows_nothing_is_refused_at_load(template: str, said: s
     assert caught.value.cure
 
 
+def test_of_several_templates_the_default_is_taken() -> None:
+    tokenizer = byte_level(CHATML)
+    tokenizer.chat_template = {"default": CHATML, "rag": "{{ raise_exception('no') }}"}
+    assert tokens(tokenizer).template.describe() == MADE["chatml"].template.describe()
+    tokenizer.chat_template = {"rag": CHATML}
+    with pytest.raises(EngineError) as caught:
+        tokens(tokenizer)
+    assert caught.value.cure
+
+
 def test_a_list_that_is_printed_as_a_list_is_no_way_to_show_it() -> None:
     """A template that refuses texts, and prints parts as Python would."""
     template = (

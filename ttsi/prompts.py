@@ -13,7 +13,7 @@ from typing import Literal
 
 from ttsi import assemble
 from ttsi.errors import UsageError
-from ttsi.metering import MeteredEngine
+from ttsi.metering import MeteredEngine, hearing
 from ttsi.pipeline import Pipeline
 from ttsi.protocols import Engine, Renders
 from ttsi.spec import Spec
@@ -35,10 +35,10 @@ from ttsi.types import (
 
 @dataclass(frozen=True)
 class Call:
-    """One thing that a stage asked of the engine, and what came of it."""
+    """One thing that a stage asked of the engine, or of a model outside it, and what came of it."""
 
     stage: str
-    kind: Literal["score", "generate", "train"]
+    kind: Literal["score", "generate", "train", "outside"]
     prompt: Prompt
     texts: Sequence[str] = ()
     likelihoods: Sequence[Likelihood] = ()
@@ -82,6 +82,10 @@ class Recorder(MeteredEngine):
             for prompt, target in job.pairs:
                 self.asked.append(Call(self.stage, "train", prompt, (target,), job=job))
         return made
+
+    def outside(self, messages: Sequence[Message]) -> None:
+        """A stage asks this of a model outside the engine."""
+        self.asked.append(Call(self.stage, "outside", Prompt(tuple(messages))))
 
 
 def shown(spec: Spec, sample: str | None = None, *, all_stages: bool = False) -> dict[str, JSON]:
@@ -143,7 +147,8 @@ def _run(
         pipeline = Pipeline(
             parts, recorder, seed=seed, baseline=spec.baseline, watcher=recorder, known=known
         )
-        (record,) = pipeline.run_wave([sample])
+        with hearing(recorder.outside):
+            (record,) = pipeline.run_wave([sample])
         return record
 
     record = once({})
@@ -163,7 +168,7 @@ class _Tale:
 
     def __init__(self, engine: Engine) -> None:
         self._renders = engine if isinstance(engine, Renders) else None
-        self._numbers: dict[tuple[Message, ...], int] = {}
+        self._numbers: dict[tuple[bool, tuple[Message, ...]], int] = {}
         self._chats: list[dict[str, JSON]] = []
 
     def tell(self, calls: Sequence[Call]) -> dict[str, JSON]:
@@ -174,7 +179,7 @@ class _Tale:
         return {"rendered": self._renders is not None, "prompts": self._chats, "stages": told}
 
     def _call(self, call: Call) -> dict[str, JSON]:
-        told: dict[str, JSON] = {"kind": call.kind, "prompt": self._number(call.prompt)}
+        told: dict[str, JSON] = {"kind": call.kind, "prompt": self._number(call)}
         if call.prompt.opening:
             told["opening"] = self._text(call.prompt.opening)
         if call.kind == "score":
@@ -187,17 +192,18 @@ class _Tale:
             told["active_from"] = call.job.recipe.active_from
         return told
 
-    def _number(self, prompt: Prompt) -> int:
+    def _number(self, call: Call) -> int:
         """The chat's number, from 1."""
-        if prompt.messages not in self._numbers:
+        messages, outside = call.prompt.messages, call.kind == "outside"
+        if (outside, messages) not in self._numbers:
             chat: dict[str, JSON] = {
-                "messages": [{"role": m.role, "content": m.content} for m in prompt.messages]
+                "messages": [{"role": m.role, "content": m.content} for m in messages]
             }
-            if self._renders is not None:
-                chat |= _rendered(self._renders.rendered(replace(prompt, opening="")))
+            if self._renders is not None and not outside:
+                chat |= _rendered(self._renders.rendered(Prompt(messages)))
             self._chats.append(chat)
-            self._numbers[prompt.messages] = len(self._chats)
-        return self._numbers[prompt.messages]
+            self._numbers[outside, messages] = len(self._chats)
+        return self._numbers[outside, messages]
 
     def _text(self, text: str, *, end: bool = False) -> dict[str, JSON]:
         told: dict[str, JSON] = {"text": text}

@@ -20,7 +20,8 @@ Of an engine that cannot say what its model reads, the messages are shown.
 
 A sample of which the model is certain goes no further than its answer, and so do its prompts.
 --all-stages adapts to it all the same. Of a spec with a matrix, the first cell is shown; with a
-budget, which the whole run shares out, every sample is adapted to.
+budget, which the whole run shares out, every sample is adapted to. A teacher is asked, and paid, as
+in a run; its answers are kept, and the run takes them from there.
 
 examples:
   ttsi prompts specs/quickstart.json
@@ -151,6 +152,8 @@ def _call(
 
 def _rest(call: dict[str, Any], same: list[dict[str, Any]]) -> Iterator[str]:
     """What was asked after the prompt, and what came of it."""
+    if call["kind"] == "outside":
+        yield "  asked of a model outside the engine, as messages"
     if call["kind"] == "score":
         yield "  continuations, with their log-likelihoods"
         for each in call["continuations"]:

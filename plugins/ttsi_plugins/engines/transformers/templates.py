@@ -64,7 +64,7 @@ class Template:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, today: date) -> None:
         self._tokenizer = tokenizer
         self._where = f"tokenizer {tokenizer.name_or_path}"
-        text = str(tokenizer.get_chat_template())
+        text = self._own_text()
         midnight = datetime.combine(today, time())
         formats = {found[2] for found in _DATE_CALL.finditer(text)}
         # Llama's templates print the variable date_string where one is given.
@@ -96,6 +96,13 @@ class Template:
                 cure=_CURE,
             )
         return text
+
+    def _own_text(self) -> str:
+        try:
+            return str(self._tokenizer.get_chat_template())
+        except ValueError as error:
+            # There are several by name, and none is for chats.
+            raise EngineError(_first_line(error), where=self._where, cure=_CURE) from error
 
     def _choose(self) -> None:
         """Take the first way with the template that shows the whole trial."""

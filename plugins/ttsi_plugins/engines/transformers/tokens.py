@@ -68,7 +68,7 @@ class Tokens:
                 self.control[text] = id
         # A marker that is no special token is text to the tokenizer wherever it stands.
         special = {text for text, id in self.markers.items() if self._added[id].special}
-        self._barred_from = {
+        self._forbidden_to = {
             "assistant": _any_of(self.control),
             "system": _any_of({*self.control, *special}),
         }
@@ -165,7 +165,7 @@ class Tokens:
 
     def _chat(self, prompt: Prompt) -> list[int]:
         messages = prompt.messages
-        if not any(self._barred(m).search(m.content) for m in messages):
+        if not any(self._forbidden(m).search(m.content) for m in messages):
             text = self.template.render(messages)
             return list(self.tokenizer.encode(text, add_special_tokens=False))
         # Stand-ins take the place of control texts until the template's own have been found.
@@ -177,7 +177,7 @@ class Tokens:
             return f"{mark}{names.index(found[0])}{mark}"
 
         rendered = self.template.render(
-            [replace(m, content=self._barred(m).sub(stand_in, m.content)) for m in messages]
+            [replace(m, content=self._forbidden(m).sub(stand_in, m.content)) for m in messages]
         )
         ids: list[int] = []
         for piece in self._parted(rendered):
@@ -189,9 +189,9 @@ class Tokens:
                 ids += self._plain(text) if spaced else self._following(text)
         return ids
 
-    def _barred(self, message: Message) -> re.Pattern[str]:
+    def _forbidden(self, message: Message) -> re.Pattern[str]:
         """Finds the control tokens that the message must not write."""
-        return self._barred_from["assistant" if message.role == "assistant" else "system"]
+        return self._forbidden_to["assistant" if message.role == "assistant" else "system"]
 
     def _parted(self, rendered: str) -> Iterator[str | int]:
         """The ids of the tokens that the template wrote, and the texts between them."""
