@@ -287,6 +287,7 @@ def test_what_a_terminal_would_hide_is_written_out() -> None:
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_the_small_model_is_shown_what_its_tokenizer_makes_of_it() -> None:
     from engines import shared_engine
 

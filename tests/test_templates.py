@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_tokens import CHATML, byte_level, sentence_piece, tokens
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_model import tiny_llama, write_gguf
 
 from ttsi.errors import EngineError, UsageError
-from ttsi.types import Message, Prompt
+from ttsi.types import LoraRecipe, Message, Prompt, Request, Sampling, TrainJob
+from ttsi_plugins.engines.transformers import TransformersEngine
 from ttsi_plugins.engines.transformers.tokens import Tokens
 
 DATE = "2031-02-03"
@@ -347,3 +350,29 @@ def test_sentence_pieces_are_framed_the_same() -> None:
             said = read(made, *messages)
             for message in messages:
                 assert message.content.strip() in said, name
+
+
+# ---------------------------------------------------------------- in the engine
+
+
+def test_an_engine_says_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTSI_CACHE_DIR", str(tmp_path / "cache"))
+    template = "{{ strftime_now('%Y-%m-%d') }}" + NO_SYSTEM.replace("{{ bos_token }}", "")
+    made = write_gguf(tmp_path / "tiny.gguf", tiny_llama(), template=template)
+    engine = TransformersEngine({"id": str(made), "date": DATE}, device="cpu", memory_gib=1.0)
+    try:
+        said = engine.describe()
+        assert (said["system_turn"], said["content"]) == ("folded", "text")
+        asked = Prompt((Message("system", "Tools: f."), Message("user", "Call f.")), "[f")
+        read_by_it = engine.rendered(asked)
+        whole = "".join(text for text, _ in read_by_it.pieces)
+        assert whole == f"{DATE}<turn>user\nTools: f.\n\nCall f.<|im_end|>\n<turn>model\n[f"
+        (answer,) = engine.generate([Request(asked, Sampling.greedy(4), 0)])
+        assert answer.prompt_tokens == read_by_it.tokens
+        target = engine.rendered_text("[f()]", end=True)
+        assert target.pieces == (("[f()]", False), ("<|im_end|>", True))
+        recipe = LoraRecipe(active_from="user_turn", epochs=1)
+        with pytest.raises(EngineError, match="has no system turn"):
+            engine.train([TrainJob("a", ((asked, "[f()]"),), recipe, 0)])
+    finally:
+        engine.close()
