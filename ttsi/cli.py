@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 VERBS = {
     "eval": "run a spec: estimate, adapt, answer, score; run again to resume",
     "validate": "check specs and tell all their problems at once",
+    "prompts": "what the model is shown of one sample, at every stage",
     "report": "runs as one HTML page that needs no network",
     "compare": "two runs over the same samples, paired",
     "calibrate": "what other thresholds would have done, from one set of estimates",

@@ -13,6 +13,7 @@ from ttsi.types import (
     Adapter,
     Generation,
     Likelihood,
+    Message,
     Prompt,
     Request,
     StageCost,
@@ -20,6 +21,9 @@ from ttsi.types import (
 )
 
 _ledger: ContextVar[MutableMapping[str, StageCost] | None] = ContextVar("ledger", default=None)
+_listener: ContextVar[Callable[[Sequence[Message]], None] | None] = ContextVar(
+    "listener", default=None
+)
 
 
 def charge(
@@ -43,6 +47,26 @@ def charging(ledger: MutableMapping[str, StageCost]) -> Iterator[None]:
         yield
     finally:
         _ledger.reset(before)
+
+
+def asked_outside(messages: Sequence[Message]) -> None:
+    """Tell what a stage asks of a model outside the engine, for `ttsi prompts`.
+
+    To be called as `charge` is; does nothing where nobody listens.
+    """
+    listener = _listener.get()
+    if listener is not None:
+        listener(messages)
+
+
+@contextmanager
+def hearing(listener: Callable[[Sequence[Message]], None]) -> Iterator[None]:
+    """What is asked outside the engine inside is told to `listener`."""
+    before = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
 
 
 @dataclass

@@ -24,6 +24,7 @@ from ttsi.types import (
     Likelihood,
     Prompt,
     Record,
+    Rendered,
     Request,
     Sample,
     Score,
@@ -90,6 +91,19 @@ class Engine(Protocol):
     def describe(self) -> dict[str, JSON]: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Renders(Protocol):
+    """What an engine may have beside its protocol: it shows people what its model reads.
+
+    `rendered` is a prompt with its opening, as the engine's other calls read it; `rendered_text` a
+    continuation or, with `end`, a target of training. `ttsi prompts` asks for them.
+    """
+
+    def rendered(self, prompt: Prompt) -> Rendered: ...
+
+    def rendered_text(self, text: str, *, end: bool = False) -> Rendered: ...
 
 
 @runtime_checkable

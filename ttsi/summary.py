@@ -24,6 +24,8 @@ def show(cell: CellResult, console: Console) -> None:
         for label, value in _rows(results):
             table.add_row(label, value)
         console.print(table)
+        for line in _remarks(results):
+            console.print(line, soft_wrap=True, highlight=False)
     if len(cell.summary["seeds"]) > 1:
         console.print(_over_seeds(cell.summary))
     _tell_unfinished(cell, console)
@@ -31,6 +33,24 @@ def show(cell: CellResult, console: Console) -> None:
     for seed in cell.seeds:
         folder = cell.folder / f"seed-{seed}"
         console.print(f"{folder}/  {names}", soft_wrap=True, highlight=False)
+
+
+def template_remarks(engine: Mapping[str, Any]) -> list[str]:
+    """What of a model's chat template changes its prompts, by what an engine says of itself."""
+    remarks = []
+    if engine.get("system_turn") == "folded":
+        remarks.append(
+            "The model's chat template has no system turn: the instruction stands in the user's."
+        )
+    if engine.get("content") == "parts":
+        remarks.append("The model's chat template takes contents as parts, and was given them so.")
+    return remarks
+
+
+def _remarks(results: Mapping[str, Any]) -> list[str]:
+    """Of all engines, each once."""
+    said = [remark for engine in results["engines"] for remark in template_remarks(engine)]
+    return list(dict.fromkeys(said))
 
 
 def show_grid(cells: Sequence[CellResult], console: Console) -> None:

@@ -119,6 +119,15 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a model reads, for people: texts in order, each with whether it is a control token or a
+    marker of calls or thoughts, and how many `tokens` they are together."""
+
+    pieces: tuple[tuple[str, bool], ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Likelihood:
     """log P(continuation | prompt), summed over its tokens, in nats."""
 
@@ -158,7 +167,8 @@ class Request:
 class Generation:
     """`logprob` is the sum over the generated tokens under the model's own distribution (before
     temperature, penalties and grammar), end token included; `finish`: stop, or length when
-    max_tokens cut it. `text` excludes the prompt's opening."""
+    max_tokens cut it. `text` excludes the prompt's opening and the tokens that end the text, and
+    nothing else: tokens that mark calls and thoughts are in it as their texts."""
 
     text: str
     prompt_tokens: int

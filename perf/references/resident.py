@@ -30,8 +30,7 @@ class Resident:
         )
         self._compiler = xgrammar.GrammarCompiler(info)
         self._compiled: dict[str, Any] = {}
-        ends = set(self.tokens.ends)
-        self.barred = [i for i in self.tokens.control.values() if i not in ends and i < vocabulary]
+        self.barred = [id for id in self.tokens.barred if id < vocabulary]
 
     @classmethod
     def load(cls, model: str, device: str) -> Resident:

@@ -12,6 +12,9 @@ from ttsi.spec.schema import COMPONENTS
 Row: TypeAlias = tuple[str, str, list[tuple[str, str]]]
 """What it is, its value, and (option, value) pairs."""
 
+# What engines say of a chat template that is nothing out of the ordinary.
+_PLAIN_TEMPLATE = {"system_turn": "template", "content": "text"}
+
 
 def groups(facts: Facts) -> list[dict[str, Any]]:
     """Titled groups of rows."""
@@ -68,7 +71,11 @@ def _environment_rows(facts: Facts) -> list[Row]:
         rows.append(("plugins", "", text.settings(plugins)))
     engines = facts.seeds[0].results.get("engines", []) if facts.seeds else []
     for engine in engines[:1]:
-        said = {k: v for k, v in engine.items() if not isinstance(v, Mapping)}
+        said = {
+            k: v
+            for k, v in engine.items()
+            if not isinstance(v, Mapping) and _PLAIN_TEMPLATE.get(k) != v
+        }
         rows.append(("engine", "", text.settings(said)))
     return rows
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ttsi.errors import MissingAsset
-from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, TrainJob
+from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Rendered, Request, TrainJob
 
 
 class Deferred(ABC):
@@ -60,6 +60,16 @@ class Deferred(ABC):
     def describe(self) -> dict[str, JSON]:
         said: dict[str, JSON] = self._runtime().describe()
         return said
+
+    def rendered(self, prompt: Prompt) -> Rendered:
+        """A prompt as the model reads it."""
+        found: Rendered = self._runtime().rendered(prompt)
+        return found
+
+    def rendered_text(self, text: str, *, end: bool = False) -> Rendered:
+        """A text of the assistant's as the model reads it; with `end`, as a training target."""
+        found: Rendered = self._runtime().rendered_text(text, end)
+        return found
 
     def forget(self) -> None:
         """Drop cached prefixes and adapters; results do not change."""

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from ttsi.data import cache_root
 from ttsi.digests import draw_seed
 from ttsi.errors import EngineError, MissingAsset, TtsiError
-from ttsi.metering import charge
+from ttsi.metering import asked_outside, charge
 from ttsi.options import option
 from ttsi.protocols import Engine
 from ttsi.types import Example, Task
@@ -115,6 +115,8 @@ class TeacherGenerator:
 
     def generate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Example]]:
         """A failure is raised when all requests of the wave are made: what was paid for is kept."""
+        for task in tasks:
+            asked_outside(messages(task, self.prompt))
         drawn = run(self._wave(tasks, engine, seed))
         for task, some in zip(tasks, drawn, strict=True):
             self._charge(task, [answer for each in some for answer in each.answers])

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ttsi.errors import DeviceLost, EngineError, OutOfMemory
-from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, TrainJob
+from ttsi.types import (
+    JSON,
+    Adapter,
+    Generation,
+    Likelihood,
+    Prompt,
+    Rendered,
+    Request,
+    TrainJob,
+)
 
 from . import lora, training, weights
 from .bank import Bank
@@ -42,12 +51,14 @@ class Runtime:
         self.model: Any = loaded.model
         self.parameters = int(self.model.num_parameters())
         config = self.model.config.get_text_config()
-        self.tokens = Tokens(loaded.tokenizer, self.model.generation_config)
+        self.tokens = Tokens(
+            loaded.tokenizer, self.model.generation_config, options.model.get("date")
+        )
         self.grammars = Grammars(
             loaded.tokenizer,
             config.vocab_size,
             self.tokens.ends,
-            list(self.tokens.control.values()),
+            self.tokens.barred,
         )
         # Before the budget is made of what is free: the network keeps a copy of the weights.
         self.network = Network(self.model)
@@ -168,8 +179,15 @@ class Runtime:
             "device_name": _device_name(self.model.device),
             "memory_gib": round(self.budget.total / 2**30, 3),
             "parameters": self.parameters,
+            **self.tokens.template.describe(),
             "versions": {name: version(name) for name in packages},
         }
+
+    def rendered(self, prompt: Prompt) -> Rendered:
+        return self.tokens.rendered(self.tokens.prompt(prompt))
+
+    def rendered_text(self, text: str, end: bool) -> Rendered:
+        return self.tokens.rendered(self.tokens.target(text) if end else self.tokens.text(text))
 
     def close(self) -> None:
         self.bank.close()

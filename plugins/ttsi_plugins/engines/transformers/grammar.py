@@ -24,17 +24,16 @@ class Grammars:
         tokenizer: PreTrainedTokenizerBase,
         vocab_size: int,
         ends: Sequence[int],
-        control: Sequence[int],
+        barred: Sequence[int],
     ) -> None:
         info = xgrammar.TokenizerInfo.from_huggingface(
             tokenizer, vocab_size=vocab_size, stop_token_ids=list(ends)
         )
         self._compiler = xgrammar.GrammarCompiler(info, cache_limit_bytes=_CACHE_BYTES)
-        # To xgrammar a control token is the text that it is written with, so it would pass for
-        # string content, and vanish when the answer is decoded.
-        barred = [id for id in control if id not in ends and id < vocab_size]
+        # To xgrammar a control token or marker is the text that it is written with, so it would
+        # pass for string content. Its text can be written all the same, in other tokens.
         self._open = xgrammar.allocate_token_bitmask(1, vocab_size)[0]
-        for id in barred:
+        for id in (each for each in barred if each < vocab_size):
             # The highest bit of an int32 is its sign.
             self._open[id // 32] ^= (1 << id % 32) - ((1 << 32) if id % 32 == 31 else 0)
 

@@ -1,67 +1,125 @@
-"""Chats and texts as token ids.
+"""Chats and texts as token ids, and ids as text.
 
 A prompt is the chat template's text, tokenised as a whole, then the opening, tokenised by itself.
 Continuations and training targets are tokenised by themselves too, so that every candidate after a
 prompt is split from it at the same place and their likelihoods are comparable.
 
-Only the template writes control tokens. A message that contains the text of one ("<|im_end|>")
-is tokenised as that text: a task's data cannot end a turn.
+Only the template writes the tokens that begin and end turns. A message that contains the text of
+one ("<|im_end|>") is tokenised as that text: a task's data cannot end a turn. What the model itself
+says (targets, openings, answers that are shown to it) has the vocabulary's own tokens for calls and
+thoughts, special or not, and when its answers are decoded they stay in the text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, reduce
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from ttsi.errors import EngineError
-from ttsi.types import Message, Prompt
+from ttsi.types import JSON, Message, Prompt, Rendered
 
 from .lora import begins
+from .markers import is_marker
 from .prefixes import common
+from .templates import Template, day
 
 # Texts that begin in different ways, to see what of a chat does not depend on its messages.
 _PROBES = ("a", "\n\nb", " c", "1")
+# A chat of every kind of turn, for what a template puts around them.
+_TURNS = (
+    Message("system", "ttsi"),
+    Message("user", "ttsi"),
+    Message("assistant", "ttsi"),
+    Message("user", "ttsi"),
+)
 
 
 class Tokens:
-    """One tokenizer and what ends a text: `ends`, the ids that stop decoding, and `end`, the one
-    that a training target closes with."""
+    """One tokenizer, its chat template, and what ends a text.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, generation_config: Any) -> None:
+    `ends` are the ids that stop decoding, `end` is the one that a training target closes with.
+    `control` and `markers` are added tokens by their texts: those that no message may hold, and
+    those of calls and thoughts, which no system or user turn may hold if they are special. `today`
+    is what a template prints as its date, "YYYY-MM-DD"; None is this day.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, generation_config: Any, today: JSON = None
+    ) -> None:
         self.tokenizer = tokenizer
+        self.template = Template(tokenizer, day(today))
         self.ends = _end_ids(tokenizer, generation_config)
         own = tokenizer.eos_token_id
         self.end: int = own if own in self.ends else self.ends[0]
-        added = tokenizer.added_tokens_decoder
-        self.control: dict[str, int] = {
-            token.content: id for id, token in added.items() if token.special or id in self.ends
+        self._added = dict(tokenizer.added_tokens_decoder)
+        frame = self._frame()
+        self.markers: dict[str, int] = {}
+        self.control: dict[str, int] = {}
+        for id, token in self._added.items():
+            text = token.content
+            if id not in self.ends and is_marker(text):
+                self.markers[text] = id
+            elif token.special or id in self.ends or (_is_sign(text) and text in frame):
+                self.control[text] = id
+        # A marker that is no special token is text to the tokenizer wherever it stands.
+        special = {text for text, id in self.markers.items() if self._added[id].special}
+        self._forbidden_to = {
+            "assistant": _any_of(self.control),
+            "system": _any_of({*self.control, *special}),
         }
-        longest_first = sorted(self.control, key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self._written = _any_of({*self.control, *self.markers})
+        self._cut = {*self.ends, tokenizer.pad_token_id}
+        if tokenizer.bos_token_id is not None and frame.count(str(tokenizer.bos_token)) < 2:
+            # One that begins the chat; where it begins each turn, an answer may hold it.
+            self._cut.add(tokenizer.bos_token_id)
+        # What the tokenizer finds in plain text, too.
+        self._found_anyway = _any_of(
+            {text for text, id in self.control.items() if not self._added[id].special}
+        )
         # Tokenizers of the SentencePiece family put a space before a text's first word; tokenising
         # after a line break, which is cut off again, keeps it out of openings and continuations.
-        self._anchor = self._plain("\n") if self._adds_space() else []
+        adds_space = self._first_token("a").startswith(("▁", "Ġ"))
+        self._anchor = self._encode("\n") if adds_space else []
+        # Some put it after each of their added tokens, too.
+        after_end = tokenizer.encode(tokenizer.decode([self.end]) + "a", add_special_tokens=False)
+        self._space_after_added = adds_space and after_end[1:] == self._encode("a")
+
+    @property
+    def barred(self) -> list[int]:
+        """Ids that no text under a grammar may hold: there `<think>` is the text of a value."""
+        return sorted({*self.control.values(), *self.markers.values()} - {*self.ends})
 
     def prompt(self, prompt: Prompt) -> list[int]:
         """Ids of the chat up to and including the opening of the assistant's turn."""
         return self._chat(prompt) + self.text(prompt.opening)
 
     def text(self, text: str) -> list[int]:
-        """Ids of a text that follows others; control tokens in it are plain text."""
-        if not text:
-            return []
-        if self._anchor:
-            return self._plain("\n" + text)[len(self._anchor) :]
-        return self._plain(text)
+        """Ids of a text of the assistant's that follows others: markers are the tokens that they
+        have, and the texts of other control tokens are plain text."""
+        ids, at = [], 0
+        for found in self._written.finditer(text):
+            if found[0] in self.markers:
+                ids += self._following(text[at : found.start()])
+                ids.append(self.markers[found[0]])
+                at = found.end()
+        return ids + self._following(text[at:])
 
     def target(self, text: str) -> list[int]:
         """Ids of a training target: the text and the token that ends a turn."""
         return [*self.text(text), self.end]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of an answer. Tokens that end it, and padding, are cut; all others stay."""
+        return "".join(text for text, _ in self._pieces([id for id in ids if id not in self._cut]))
+
+    def rendered(self, ids: Sequence[int]) -> Rendered:
+        """All that `ids` say, for people: the added tokens among them are told from text."""
+        return Rendered(tuple(self._pieces(ids)), len(ids))
 
     @cached_property
     def invocation(self) -> list[int]:
@@ -81,8 +139,12 @@ class Tokens:
         begins = (at for at in range(ended + 1, len(between)) if between[at] in control)
         start = next(begins, None)
         if start is None:
+            folded = self.template.system_turn == "folded"
             raise EngineError(
-                "The model's chat template does not part the user's turn from the system's.",
+                "The model's chat template has no system turn: instruction and input stand in one "
+                "user turn, and an adapter cannot act from the input on."
+                if folded
+                else "The model's chat template does not part the user's turn from the system's.",
                 where=f"tokenizer {self.tokenizer.name_or_path}",
                 cure='Use "active_from": "start" for the learner, or another model.',
             )
@@ -99,57 +161,128 @@ class Tokens:
             )
         return start
 
-    def decode(self, ids: list[int]) -> str:
-        text = self.tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return str(text)
+    # ------------------------------------------------------------ chats
 
     def _chat(self, prompt: Prompt) -> list[int]:
-        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        whole = "".join(m["content"] for m in messages)
-        if not self._control.search(whole):
-            ids = self.tokenizer.encode(self._render(messages), add_special_tokens=False)
-            return list(ids)
+        messages = prompt.messages
+        if not any(self._forbidden(m).search(m.content) for m in messages):
+            text = self.template.render(messages)
+            return list(self.tokenizer.encode(text, add_special_tokens=False))
         # Stand-ins take the place of control texts until the template's own have been found.
-        names = list(self.control)
+        names = [*self.control, *self.markers]
+        whole = "".join(message.content for message in messages)
         mark = next(c for c in map(chr, range(0xE000, 0xF900)) if c not in whole)
-        for message in messages:
-            message["content"] = self._control.sub(
-                lambda found: f"{mark}{names.index(found.group())}{mark}", message["content"]
-            )
-        rendered = self._render(messages)
-        ids, at = [], 0
-        for found in self._control.finditer(rendered):
-            ids += self._unmarked(rendered[at : found.start()], mark, names)
-            ids.append(self.control[found.group()])
+
+        def stand_in(found: re.Match[str]) -> str:
+            return f"{mark}{names.index(found[0])}{mark}"
+
+        rendered = self.template.render(
+            [replace(m, content=self._forbidden(m).sub(stand_in, m.content)) for m in messages]
+        )
+        ids: list[int] = []
+        for piece in self._parted(rendered):
+            if isinstance(piece, int):
+                ids.append(piece)
+            else:
+                text = re.sub(f"{mark}(\\d+){mark}", lambda found: names[int(found[1])], piece)
+                spaced = not ids or self._space_after_added
+                ids += self._plain(text) if spaced else self._following(text)
+        return ids
+
+    def _forbidden(self, message: Message) -> re.Pattern[str]:
+        """Finds the control tokens that the message must not write."""
+        return self._forbidden_to["assistant" if message.role == "assistant" else "system"]
+
+    def _parted(self, rendered: str) -> Iterator[str | int]:
+        """The ids of the tokens that the template wrote, and the texts between them."""
+        at = 0
+        for found in self._written.finditer(rendered):
+            id = self.control.get(found[0], self.markers.get(found[0], -1))
+            before, token = rendered[at : found.start()], self._added[id]
+            # As tokenizers have it: white space beside some tokens belongs to them.
+            before = before.rstrip() if token.lstrip else before
+            if before:
+                yield before
+            yield id
             at = found.end()
-        return ids + self._unmarked(rendered[at:], mark, names)
+            if token.rstrip:
+                at += len(rendered[at:]) - len(rendered[at:].lstrip())
+        if rendered[at:]:
+            yield rendered[at:]
 
-    def _unmarked(self, text: str, mark: str, names: list[str]) -> list[int]:
-        restored = re.sub(f"{mark}(\\d+){mark}", lambda found: names[int(found.group(1))], text)
-        return self._plain(restored) if restored else []
+    def _frame(self) -> str:
+        """What the template writes around turns, whatever they say."""
+        for turns in (_TURNS, _TURNS[:2]):
+            try:
+                return self.template.render(turns)
+            except EngineError:
+                # Some refuse earlier answers, and are no worse for questions.
+                continue
+        return ""
 
-    def _render(self, messages: list[dict[str, str]]) -> str:
-        try:
-            text = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True
+    # ------------------------------------------------------------ texts
+
+    def _pieces(self, ids: Sequence[int]) -> Iterator[tuple[str, bool]]:
+        """Texts in order, and of each whether it is a control token or a marker."""
+        run: list[int] = []
+        for id in ids:
+            token = self._added.get(id)
+            if token is None:
+                run.append(id)
+                continue
+            if run:
+                yield self._decoded(run), False
+                run = []
+            yield token.content, token.content in self.control or token.content in self.markers
+        if run:
+            yield self._decoded(run), False
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, none of them an added token, white space at its beginning included."""
+        before, whole = (
+            self.tokenizer.decode(
+                some, skip_special_tokens=False, clean_up_tokenization_spaces=False
             )
-        except (TemplateError, ValueError) as error:
-            raise EngineError(
-                f"The model's chat template refuses the prompt: {error}",
-                where=f"tokenizer {self.tokenizer.name_or_path}",
-                cure="Use an instruct model whose template takes system, user and assistant turns.",
-            ) from error
-        return str(text)
+            for some in (self._anchor, [*self._anchor, *ids])
+        )
+        return str(whole)[len(str(before)) :]
+
+    def _following(self, text: str) -> list[int]:
+        """Ids of a text that follows others, all of it plain text."""
+        ids = self._plain("\n" + text) if self._anchor and text else []
+        if ids and ids[: len(self._anchor)] == self._anchor:
+            return ids[len(self._anchor) :]
+        return self._plain(text)
 
     def _plain(self, text: str) -> list[int]:
-        ids = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        return list(ids)
+        """Ids of a text, all of it plain text."""
+        ids, at = [], 0
+        for found in self._found_anyway.finditer(text):
+            # Cut in two, it is found no more.
+            cut = found.start() + 1
+            ids += self._encode(text[at:cut]) if at == 0 else self._following(text[at:cut])
+            at = cut
+        return ids + (self._encode(text[at:]) if at == 0 else self._following(text[at:]))
 
-    def _adds_space(self) -> bool:
-        first = self.tokenizer.convert_ids_to_tokens(self._plain("a"))[0]
-        return str(first).startswith(("▁", "Ġ"))
+    def _encode(self, text: str) -> list[int]:
+        if not text:
+            return []
+        return list(
+            self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        )
+
+    def _first_token(self, text: str) -> str:
+        return str(self.tokenizer.convert_ids_to_tokens(self._encode(text))[0])
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    """Finds any of `texts`, the longest where several begin."""
+    return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)")
+
+
+def _is_sign(token: str) -> bool:
+    """Whether it is neither a word nor white space, which templates write as ordinary text."""
+    return not token.isspace() and not token[:1].isalnum()
 
 
 def _probe(instruction: str, text: str) -> Prompt:

@@ -13,7 +13,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ttsi.errors import EngineError, UsageError
-from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, TrainJob
+from ttsi.types import (
+    JSON,
+    Adapter,
+    Generation,
+    Likelihood,
+    Prompt,
+    Rendered,
+    Request,
+    TrainJob,
+)
 from ttsi_plugins.engines.transformers import TransformersEngine, weights
 from ttsi_plugins.engines.transformers.engine import Runtime as Beside
 
@@ -115,6 +124,12 @@ class Runtime:
             "max_loras": options.max_loras,
             "max_lora_rank": options.max_lora_rank,
         }
+
+    def rendered(self, prompt: Prompt) -> Rendered:
+        return self.beside.rendered(prompt)
+
+    def rendered_text(self, text: str, end: bool) -> Rendered:
+        return self.beside.rendered_text(text, end)
 
     def close(self) -> None:
         with contextlib.ExitStack() as closing:

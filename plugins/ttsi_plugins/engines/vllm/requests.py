@@ -67,9 +67,8 @@ class Writer:
         self._tokens = tokens
         self._grammars = grammars
         self._limit = limit
-        # To xgrammar a control token is the text that it is written with.
-        barred = [id for id in tokens.control.values() if id not in tokens.ends]
-        self._bias = dict.fromkeys(barred, _BARRED)
+        # To xgrammar a control token or marker is the text that it is written with.
+        self._bias = dict.fromkeys(tokens.barred, _BARRED)
 
     def row(self, request: Request) -> Row:
         prompt = self._tokens.prompt(request.prompt)

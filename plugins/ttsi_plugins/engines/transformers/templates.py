@@ -1,0 +1,183 @@
+"""A model's chat template: the date that it prints, and what it does with the turns of a chat.
+
+Templates differ in what they take. Some have no system turn and raise an error for one, or leave it
+out and say nothing; some want a message's content as a list of parts. The template is tried once,
+when the model is loaded, and every prompt is looked through for the turns it was made of: a run
+whose model was never shown its instruction would end as if all were well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, time
+from typing import Any, Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from ttsi.errors import EngineError, UsageError
+from ttsi.types import JSON, Message
+
+SystemTurn = Literal["template", "folded"]
+Content = Literal["text", "parts"]
+
+_CURE = (
+    "Use an instruct model whose chat template writes all turns, or correct chat_template in the "
+    "model's tokenizer files."
+)
+_PARTS = {"system": "the instruction", "user": "the input", "assistant": "an answer"}
+# With line breaks, which do not look like that in a list that is printed as a list.
+_TRIAL = (Message("system", "the trial's\ninstruction"), Message("user", "the trial's\ninput"))
+_DATE_CALL = re.compile(r"""strftime_now\(\s*(?:format\s*=\s*)?(["'])(.*?)\1""")
+# transformers takes nothing that can be called as a template's variable, so the function is written
+# in the template's own language. The line break is part of the last tag to Jinja's trim_blocks.
+_DATE_MACRO = (
+    "{% macro strftime_now(format) %}{{ ttsi_dates[format] if format in ttsi_dates else "
+    "raise_exception('the form of its date is not written out in the template') }}{% endmacro %}\n"
+)
+
+
+def day(given: JSON) -> date:
+    """The date of `model.date`; null is today, in UTC. Raises UsageError for what is no date."""
+    if given is None:
+        return datetime.now(UTC).date()
+    try:
+        return date.fromisoformat(given)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"model.date is {given!r}, which is no date.",
+            where="model.date",
+            cure='Write "YYYY-MM-DD", such as "2025-01-31", or null for the day of the run.',
+        ) from None
+
+
+class Template:
+    """The chat template of `tokenizer`, printing `today` wherever it prints a date.
+
+    `system_turn` is "folded" where the template has none: the instruction then stands before the
+    first user turn's text, a blank line between them. `content` is "parts" where the template takes
+    a message's content as a list of parts only. Raises EngineError for a template with which
+    neither helps.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, today: date) -> None:
+        self._tokenizer = tokenizer
+        self._where = f"tokenizer {tokenizer.name_or_path}"
+        text = self._own_text()
+        midnight = datetime.combine(today, time())
+        formats = {found[2] for found in _DATE_CALL.finditer(text)}
+        # Llama's templates print the variable date_string where one is given.
+        self._variables = {
+            "ttsi_dates": {each: midnight.strftime(each) for each in formats},
+            "date_string": midnight.strftime("%d %b %Y"),
+        }
+        self._text = _DATE_MACRO + text if "strftime_now" in text else text
+        self.system_turn: SystemTurn = "template"
+        self.content: Content = "text"
+        self._choose()
+
+    def describe(self) -> dict[str, JSON]:
+        """What a run says of the template beside its results."""
+        return {"system_turn": self.system_turn, "content": self.content}
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The chat up to the opening of the assistant's turn.
+
+        Raises EngineError where the template refuses it, or leaves out one of its turns.
+        """
+        text = self._write(messages)
+        lacking = _lacking(messages, text)
+        if lacking is not None:
+            at = f"turn {messages.index(lacking) + 1} of {len(messages)}, role {lacking.role}"
+            raise EngineError(
+                f"The model's chat template leaves out {_PARTS[lacking.role]}.",
+                where=f"{self._where}, {at}",
+                cure=_CURE,
+            )
+        return text
+
+    def _own_text(self) -> str:
+        try:
+            return str(self._tokenizer.get_chat_template())
+        except ValueError as error:
+            # There are several by name, and none is for chats.
+            raise EngineError(_first_line(error), where=self._where, cure=_CURE) from error
+
+    def _choose(self) -> None:
+        """Take the first way with the template that shows the whole trial."""
+        ways: list[tuple[Content, SystemTurn]] = [
+            ("text", "template"),
+            ("parts", "template"),
+            ("text", "folded"),
+            ("parts", "folded"),
+        ]
+        for self.content, self.system_turn in ways:
+            try:
+                self.render(_TRIAL)
+            except EngineError:
+                continue
+            return
+        # Of all ways the plainest says best what is wrong.
+        self.content, self.system_turn = "text", "folded"
+        self.render(_TRIAL)
+
+    def _write(self, messages: Sequence[Message]) -> str:
+        turns = _folded(messages) if self.system_turn == "folded" else messages
+        chat: list[dict[str, Any]] = [
+            {
+                "role": turn.role,
+                "content": turn.content
+                if self.content == "text"
+                else [{"type": "text", "text": turn.content}],
+            }
+            for turn in turns
+        ]
+        try:
+            text = self._tokenizer.apply_chat_template(
+                chat,
+                chat_template=self._text,
+                tokenize=False,
+                add_generation_prompt=True,
+                **self._variables,
+            )
+        except Exception as error:  # a template is foreign code: it raises what it likes
+            raise EngineError(
+                f"The model's chat template refuses the prompt: {_first_line(error)}",
+                where=f"{self._where}, roles {', '.join(turn.role for turn in turns)}",
+                cure=_CURE,
+            ) from error
+        return str(text)
+
+
+def _folded(messages: Sequence[Message]) -> list[Message]:
+    """`messages` with what their system turns say before the first user turn's text."""
+    instructions = [m.content for m in messages if m.role == "system" and m.content]
+    turns = [message for message in messages if message.role != "system"]
+    first = next((at for at, turn in enumerate(turns) if turn.role == "user"), None)
+    if not instructions or first is None:
+        return turns or list(messages)
+    turns[first] = replace(turns[first], content="\n\n".join([*instructions, turns[first].content]))
+    return turns
+
+
+def _lacking(messages: Sequence[Message], text: str) -> Message | None:
+    """The first message that `text` does not show as often as `messages` have it."""
+    shown = [_shown(message) for message in messages]
+    for message, content in zip(messages, shown, strict=True):
+        # Templates trim, so the ends of a content are not looked for.
+        if content and text.count(content) < sum(other.count(content) for other in shown):
+            return message
+    return None
+
+
+def _shown(message: Message) -> str:
+    """What a template has to show of a message: thoughts of earlier answers may be left out."""
+    content = message.content
+    if message.role == "assistant":
+        content = re.split(r"</think>|\[/THINK\]", content)[-1]
+    return content.strip()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
