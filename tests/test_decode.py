@@ -135,7 +135,7 @@ def test_logprob_is_the_models_own_whatever_the_sampling() -> None:
         Row(Request(ask("Say yes."), hot, 4), prompt, grammar),
         Row(Request(ask("Say yes."), Sampling.greedy(30), 5), prompt),
     ]
-    runtime.decoder.run(rows, 2, 10**9, lambda count: None)
+    runtime.decoder.run(rows, 2)
     assert [row.finish for row in rows[1:]] == ["stop", "stop"]
     for row in rows:
         ids = row.prompt + row.text + [runtime.tokens.end] * (row.finish == "stop")
@@ -171,7 +171,9 @@ def test_rows_enter_as_others_leave_within_rows_and_bytes(monkeypatch: pytest.Mo
         sizes.clear()
         rows = [runtime._row(request) for request in wanted]
         told: list[int] = []
-        runtime.decoder.run(rows, most, slot_bytes, told.append)
+        monkeypatch.setattr(runtime.decoder.room, "limit", slot_bytes)
+        runtime.decoder.run(rows, most, told.append)
+        assert runtime.decoder.room.limit == slot_bytes
         assert [runtime.tokens.decode(row.text) for row in rows] == alone
         assert max(sizes) == widest
         # A prompt that must be read gives the first token; one that is known takes a step for it.

@@ -70,8 +70,8 @@ def test_the_bound_is_close_for_a_real_model() -> None:
 def check_bound(model: Any, rows: int, width: int) -> tuple[int, int]:
     labels = 10
     taken = kept_for_backward(model, rows, width, labels)
-    bound = rows * width * memory.training_bytes(model.config, 4)
-    bound += rows * labels * memory.target_bytes(model.config)
+    sizes = memory.Sizes.of(model, 0)
+    bound = rows * (width * sizes.trained + labels * sizes.target)
     assert taken <= bound
     return taken, bound
 
@@ -97,7 +97,7 @@ def test_jobs_share_a_pass_only_within_the_budget(monkeypatch: pytest.MonkeyPatc
     sizes: list[int] = []
     fit = training.fit
     monkeypatch.setattr(training, "fit", lambda *given: sizes.append(len(given[2])) or fit(*given))
-    monkeypatch.setattr(runtime, "budget", memory.Budget(1))
+    monkeypatch.setattr(runtime.room, "limit", 1)
     alone = engine.train(jobs)
     assert sizes == [1] * len(jobs)
     for one, other in zip(together, alone, strict=True):

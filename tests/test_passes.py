@@ -12,8 +12,10 @@ from tiny_model import tiny_llama, tiny_qwen2
 from torch import Tensor
 
 from ttsi.errors import EngineError
+from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.passes import Network, Past, Row, Rows, Slots
 from ttsi_plugins.engines.transformers.prefixes import Prefixes
+from ttsi_plugins.engines.transformers.proof import prove
 from ttsi_plugins.engines.transformers.reading import Reader
 from ttsi_plugins.engines.transformers.trie import Trie
 
@@ -142,20 +144,67 @@ def test_steps_with_rows_that_move_and_leave(make: Any) -> None:
 
 def test_attention_of_another_kind_is_refused(make: Any) -> None:
     model = make()
-    network = Network(model)
-    network.prove()
+    network, bank = Network(model), Bank(model, "tiny")
+    prove(network, bank)
     attention = model.model.layers[0].self_attn
     if hasattr(attention, "sliding_window"):
         attention.sliding_window = 8
     else:
         attention.forward = functools.partial(attention.forward, sliding_window=8)
     with pytest.raises(EngineError, match="sliding_window"):
-        network.prove()
+        prove(network, bank)
 
 
 def test_layers_that_mix_tokens_otherwise_are_refused(make: Any) -> None:
     model = make()
     mlp = model.model.layers[0].mlp.forward
     model.model.layers[0].mlp.forward = lambda x: mlp(x) + x.cumsum(1)
-    with pytest.raises(EngineError, match="own forward pass"):
-        Network(model).prove()
+    with pytest.raises(EngineError, match="computes other numbers"):
+        prove(Network(model), Bank(model, "tiny"))
+
+
+def test_a_state_that_fades_and_a_window_of_many_tokens_are_refused(make: Any) -> None:
+    """What a proof of nine tokens did not see: it changes little, or far behind."""
+    for change in (lambda x: x + 0.02 * x.roll(1, 1), lambda x: x + 0.1 * x.roll(30, 1)):
+        model = make()
+        # A random model is nearly linear: as it is, its MLP hardly shows.
+        model.model.layers[0].mlp.down_proj.weight.data.mul_(20)
+        mlp = model.model.layers[0].mlp.forward
+        model.model.layers[0].mlp.forward = lambda x, mlp=mlp, change=change: mlp(change(x))
+        with pytest.raises(EngineError, match="computes other numbers"):
+            prove(Network(model), Bank(model, "tiny"))
+
+
+@pytest.mark.parametrize(
+    "error", [IndexError("5 of 4"), KeyError("layer"), TypeError("x"), OSError]
+)
+def test_whatever_a_model_raises_is_a_refusal(make: Any, error: Any) -> None:
+    model = make()
+
+    def fail(*given: Any, **settings: Any) -> Any:
+        raise error
+
+    network, bank = Network(model), Bank(model, "tiny")
+    model.model.layers[1].mlp.forward = fail
+    with pytest.raises(EngineError, match=type(model).__name__) as caught:
+        prove(network, bank)
+    assert (error if isinstance(error, type) else type(error)).__name__ in caught.value.what
+    assert caught.value.__context__ is None
+
+
+def test_rows_that_depend_on_each_other_under_adapters_are_refused(make: Any) -> None:
+    """A layer that gets its tokens in another order would give a row another's adapter."""
+    model = make()
+    layer = model.model.layers[0].mlp.down_proj
+    whole = type(layer).forward
+    layer.forward = lambda x: whole(layer, x)
+    mlp = model.model.layers[0].mlp
+
+    def turned(x: Tensor) -> Tensor:
+        hidden = mlp.act_fn(mlp.gate_proj(x)) * mlp.up_proj(x)
+        flat = hidden.transpose(0, 1).flatten(0, 1)
+        return mlp.down_proj(flat).view(x.shape[1], x.shape[0], -1).transpose(0, 1)
+
+    mlp.forward = turned
+    with pytest.raises(EngineError, match="under an adapter"):
+        prove(Network(model), Bank(model, "tiny"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -211,6 +212,59 @@ def test_out_of_memory_gets_smaller_waves() -> None:
     assert max(sizes) == 6
     assert not any(record.error for record in records)
     assert without_costs(records) == without_costs(run(ScriptedEngine(), estimator=Never()))
+
+
+class Full(ScriptedEngine):
+    """Writes for at most `most` requests at a time, and never for the samples in `giants`."""
+
+    def __init__(self, most: int, giants: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.most, self.giants = most, giants
+        self.sizes: list[int] = []
+
+    def generate(self, requests: Sequence[Request]) -> Any:
+        self.sizes.append(len(requests))
+        asked = [request.prompt.messages[-1].content for request in requests]
+        giant = any(name in text for name in self.giants for text in asked)
+        if giant or len(requests) > self.most:
+            raise OutOfMemory("too many")
+        return super().generate(requests)
+
+
+def test_the_size_that_fits_is_kept_for_the_waves_after() -> None:
+    engine = Full(2)
+    pipeline = Pipeline(stages(estimator=Never()), engine, seed=0)
+    first = list(pipeline.run_wave(SAMPLES))
+    assert engine.sizes[0] == 6
+    engine.sizes.clear()
+    second = list(pipeline.run_wave(SAMPLES))
+    assert engine.sizes == [2, 2, 2]
+    assert [record.id for record in second] == [sample.id for sample in SAMPLES]
+    assert not any(record.error for record in [*first, *second])
+
+
+def test_a_sample_that_does_not_fit_alone_makes_no_other_wave_smaller() -> None:
+    engine = Full(6, giants=["City3?"])
+    pipeline = Pipeline(stages(estimator=Never()), engine, seed=0)
+    records = list(pipeline.run_wave(SAMPLES))
+    assert [bool(record.error) for record in records] == [False] * 3 + [True] + [False] * 2
+    engine.giants, engine.sizes = (), []
+    list(pipeline.run_wave(SAMPLES))
+    assert engine.sizes == [6]
+
+
+def test_a_failure_is_retried_outside_of_its_handler() -> None:
+    """An exception that is being handled keeps all that the failed call had made."""
+    handled: list[BaseException | None] = []
+
+    class Watching(Full):
+        def generate(self, requests: Sequence[Request]) -> Any:
+            handled.append(sys.exc_info()[1])
+            return super().generate(requests)
+
+    run(Watching(1), estimator=Never())
+    assert len(handled) > len(SAMPLES)
+    assert set(handled) == {None}
 
 
 def test_an_error_that_is_not_a_samples_ends_the_run() -> None:

@@ -18,6 +18,7 @@ A message says what is wrong, where, and the cure.
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -123,3 +124,21 @@ class OutOfMemory(EngineError):
 
 class VerificationError(TtsiError):
     exit_code = 4
+
+
+def release(error: BaseException) -> None:
+    """Drop the tracebacks of `error` and of what led to it, with all that their frames hold.
+
+    An exception keeps the variables of every function that it passed through: after a model call
+    has failed for want of memory, all that it had computed.
+    """
+    told: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and id(each) not in told:
+            told.add(id(each))
+            # Cleared first: where frames and exceptions refer to each other, nothing else ends it.
+            traceback.clear_frames(each.__traceback__)
+            each.__traceback__ = None
+            waiting += [each.__cause__, each.__context__]

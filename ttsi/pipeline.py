@@ -9,14 +9,17 @@ what is `known`. Nothing else carries over from sample to sample: a wave is a ma
 from __future__ import annotations
 
 import math
+import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator as TypingGenerator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from ttsi.errors import EngineError, RunError, TtsiError
+from ttsi.errors import EngineError, OutOfMemory, RunError, TtsiError, release
 from ttsi.metering import MeteredEngine, charging
 from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Scorer, Watcher
 from ttsi.types import (
@@ -106,6 +109,8 @@ class Pipeline:
         self._watcher = watcher
         self._known = known or {}
         self._adapt = adapt
+        # Samples that the engine's memory holds at a time, as far as waves have shown.
+        self._fitting = sys.maxsize
         self._stage = ""
         # By stage and sample, until the sample's record: a stage that fails has spent, too.
         self._spent: dict[str, dict[str, StageCost]] = {stage: {} for stage in STAGES}
@@ -120,25 +125,52 @@ class Pipeline:
         """Yields each sample's record as soon as it is finished.
 
         A failing wave is halved until the failure has one sample to its name; an engine that is out
-        of memory gets smaller waves by the same road.
+        of memory gets smaller waves by the same road. The size that fits then holds for the waves
+        after it, unless a single sample did not fit either: that says nothing about the others.
+        """
+        before = self._fitting
+        waiting = deque([samples])
+        while waiting:
+            wave = waiting.popleft()
+            if len(wave) > self._fitting:
+                waiting.appendleft(wave[self._fitting :])
+                wave = wave[: self._fitting]
+            error, left = yield from self._try(wave)
+            if error is None or not left:
+                continue
+            full = isinstance(error, OutOfMemory)
+            if len(wave) == 1:
+                if full:
+                    self._fitting = before
+                yield self._failed(wave[0], error)
+                continue
+            if full:
+                self._fitting = min(self._fitting, (len(wave) + 1) // 2)
+            middle = max(1, len(left) // 2)
+            waiting.extendleft(part for part in (left[middle:], left[:middle]) if part)
+
+    def _try(
+        self, wave: Sequence[Sample]
+    ) -> TypingGenerator[Record, None, tuple[Exception | None, Sequence[Sample]]]:
+        """Yields the records of `wave`; returns what went wrong, and the samples without a record.
+
+        It returns the error, and what the failed call has computed is let go of, so that whoever
+        tries again has that memory.
         """
         finished: set[str] = set()
         try:
             known = self._known
-            for record in self._wave([Story.of(each, known.get(each.id)) for each in samples]):
+            for record in self._wave([Story.of(each, known.get(each.id)) for each in wave]):
                 finished.add(record.id)
                 yield record
         except Exception as error:
             if isinstance(error, TtsiError) and not isinstance(error, EngineError):
                 raise
-            left = [sample for sample in samples if sample.id not in finished]
-            if len(left) == 1 and len(samples) == 1:
-                yield self._failed(left[0], error)
-                return
-            middle = max(1, len(left) // 2)
-            yield from self.run_wave(left[:middle])
-            if left[middle:]:
-                yield from self.run_wave(left[middle:])
+            release(error)
+            failure = error
+        else:
+            return None, ()
+        return failure, [sample for sample in wave if sample.id not in finished]
 
     def close(self) -> dict[str, JSON]:
         """Proves the reset: every adaptation is gone from the base weights."""

@@ -9,7 +9,8 @@ zero in training.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
@@ -25,9 +26,13 @@ from .stack import Factors, Layer, Stack
 
 
 class Bank:
-    """The adapters of one model. Slot -1 is the base model; others come from `load`."""
+    """The adapters of one model. Slot -1 is the base model; others come from `load`.
 
-    def __init__(self, model: Any, model_id: str) -> None:
+    What answers takes `budget` bytes at most, where callers ask `fitting` how many that are.
+    """
+
+    def __init__(self, model: Any, model_id: str, budget: int = sys.maxsize) -> None:
+        self.budget = budget
         head = model.get_output_embeddings()
         modules = dict(model.named_modules())
         linear = {
@@ -92,36 +97,64 @@ class Bank:
         The least recently used give up their slots, never one of `adapters`. Raises EngineError for
         an adapter that does not fit the model.
         """
-        self.reserve(len({id(adapter) for adapter in adapters}))
         found = [self._find(adapter) for adapter in adapters]
-        pinned = {slot for slot in found if slot is not None}
+        missing = [each for each, row in zip(adapters, found, strict=True) if row is None]
+        if missing:
+            self.reserve(len({id(adapter) for adapter in adapters}), self._rank(missing))
+            # Where that made room anew, nothing is resident any more.
+            found = [row if row in self._held else None for row in found]
+        pinned = {row for row in found if row is not None}
         slots = []
         for adapter, known in zip(adapters, found, strict=True):
-            slot = known or self._find(adapter)
-            if slot is None:
-                stack = self._unpacked(adapter)
-                slot = self._settle(adapter, stack, 0, pinned)
-            pinned.add(slot)
-            self._held[slot] = self._held.pop(slot)
-            slots.append(slot - 1)
+            row = known or self._find(adapter)
+            if row is None:
+                row = self._settle(adapter, self._unpacked(adapter), 0, pinned)
+            pinned.add(row)
+            self._held[row] = self._held.pop(row)
+            slots.append(row - 1)
         return slots
 
     def keep(self, stack: Stack, adapters: Sequence[Adapter]) -> None:
-        """Make `adapters` resident from the first rows of `stack`, where they have been trained."""
+        """Make `adapters` resident from the first rows of `stack`, where they have been trained.
+
+        Those that there is no room for are loaded when they are asked for.
+        """
+        self.reserve_for([stack.rank] * len(adapters))
         pinned: set[int] = set()
-        for row, adapter in enumerate(adapters):
+        for row, adapter in enumerate(adapters[: len(self._store) - 1]):
             pinned.add(self._settle(adapter, stack, row, pinned))
 
+    def fitting(self, adapters: Sequence[Adapter]) -> int:
+        """How many rows of a pass may answer under such adapters, within the budget."""
+        return self._most(self._rank({id(adapter): adapter for adapter in adapters}.values()))
+
     def reserve(self, count: int, rank: int = 1) -> None:
-        """Have room for `count` adapters of up to `rank`."""
-        old = self._store
-        if count < len(old) and rank <= old.rank:
+        """Have room for `count` adapters of up to `rank`. Where that is not so, all are forgotten
+        first: the old room and the new one would not fit beside each other."""
+        rows, rank = max(count + 1, len(self._store)), max(rank, self._store.rank)
+        if rows == len(self._store) and rank == self._store.rank:
             return
-        rows = max(count + 1, len(old))
-        self._store = Stack(self.layers, rows, max(rank, old.rank), self._like)
-        for slot in self._held:
-            self._store.put(slot, old, slot)
-        self._forget_seats()
+        # More rows than are asked for stay only where the rank lets them.
+        rows = max(count, min(rows - 1, self._most(rank))) + 1
+        self.clear()
+        self._store = Stack(self.layers, rows, rank, self._like)
+
+    def reserve_for(self, ranks: Sequence[int]) -> None:
+        """Have room for adapters of these ranks, as many as the budget lets be at hand."""
+        rank = max(ranks, default=1)
+        self.reserve(min(len(ranks), self._most(rank)), rank)
+
+    def bytes(self) -> int:
+        """What adapters take that answer or have answered."""
+        return self._store.flat.nbytes + self._seats.nbytes
+
+    def _rank(self, adapters: Iterable[Adapter]) -> int:
+        return max((self._form(adapter).rank for adapter in adapters), default=1)
+
+    def _most(self, rank: int) -> int:
+        """Adapters at hand, and rows of a pass with a copy each; beside them lies the zero row."""
+        row = self.parameters(max(rank, self._store.rank)) * self._like.itemsize
+        return max(1, (self.budget // max(1, row) - 1) // 2)
 
     def clear(self) -> None:
         """Forget all adapters and free their memory."""
@@ -218,7 +251,8 @@ class Bank:
         if len(steps) == 1 and min(steps) > 0:
             return flat[first : rows[-1] + 1 : min(steps)]
         if len(rows) > len(self._seats):
-            self._seats, self._seated = flat.new_empty(len(rows), flat.shape[1]), []
+            self._forget_seats()
+            self._seats = flat.new_empty(len(rows), flat.shape[1])
         self._seated += [-1] * (len(rows) - len(self._seated))
         for seat, row in enumerate(rows):
             # Rows come and go one by one: most sit where they sat in the pass before.
@@ -261,7 +295,6 @@ class Bank:
 
     def _settle(self, adapter: Adapter, stack: Stack, source: int, pinned: set[int]) -> int:
         """Put a row of `stack` into a row of the store that is free, or was used longest ago."""
-        self.reserve(len(pinned) + 1, stack.rank)
         free = (row for row in range(1, len(self._store)) if row not in self._held)
         oldest = (row for row in self._held if row not in pinned)
         row = next(free, None) or next(oldest)

@@ -18,8 +18,9 @@ from ttsi.types import Adapter, Request
 
 from .bank import Bank
 from .grammar import Matcher, allowed
+from .memory import Room
 from .passes import NO_PAST, Network, Past, Slots
-from .reading import NO_TRIE, Reader, Text, within
+from .reading import NO_TRIE, Reader, Text
 from .sampling import choose, likeliest, penalised
 
 BASE = -1
@@ -75,24 +76,46 @@ class Row:
 
 
 class Decoder:
-    """Runs rows to their ends, at most `max_rows` of them at a time within `slot_bytes`."""
+    """Runs rows to their ends, so many at a time as there is room for.
 
-    def __init__(self, reader: Reader, bank: Bank, ends: Sequence[int]) -> None:
+    `slot_bytes` are for their slots, and for what a step makes of each, `step_bytes`.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        bank: Bank,
+        ends: Sequence[int],
+        slot_bytes: int,
+        step_bytes: int = 0,
+    ) -> None:
         self._reader = reader
         self._network: Network = reader.network
         self._bank = bank
         self._ends = ends
+        self.room = Room(slot_bytes)
+        self._step_bytes = step_bytes
+
+    def run(
+        self, rows: Sequence[Row], max_rows: int, finished: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Decode `rows` in place, `max_rows` at a time at most; `finished(count)` is told as they
+        are."""
+        tokens = max(row.room for row in rows)
+        each = tokens * self._network.token_bytes() + self._step_bytes
+        count = min(max_rows, self.room.limit // each, len(rows))
+        adapters = [row.adapter for row in rows if row.adapter is not None]
+        if adapters:
+            count = min(count, self._bank.fitting(adapters))
+        count = max(1, count)
+        with self.room.taking(count * each):
+            self._run(rows, Slots(self._network, count, tokens), count, finished)
 
     @torch.no_grad()
-    def run(
-        self, rows: Sequence[Row], max_rows: int, slot_bytes: int, finished: Callable[[int], None]
+    def _run(
+        self, rows: Sequence[Row], slots: Slots, count: int, finished: Callable[[int], None]
     ) -> None:
-        """Decode `rows` in place; `finished(count)` is told as they are."""
         waiting = deque(sorted(rows, key=lambda row: (-row.room, row.prompt)))
-        tokens = max(row.room for row in rows)
-        fitting = slot_bytes // (tokens * self._network.token_bytes())
-        count = max(1, min(max_rows, fitting, len(rows)))
-        slots = Slots(self._network, count, tokens)
         active: list[Row] = []
         while waiting or active:
             while waiting and len(active) < count:
@@ -146,7 +169,7 @@ class Decoder:
         for index, row in enumerate(rows):
             past = self._reader.past(row.prompt[: row.start]) if row.start else NO_PAST
             texts[index] = Text(row.prompt[row.start :], past, NO_TRIE)
-        for chunk in within(self._reader.pass_tokens, texts):
+        for chunk in self._reader.chunks(texts):
             some = [rows[index] for index in chunk]
             with self._bank.on(self._slots_of(some)):
                 readings = self._reader.run([texts[index] for index in chunk])

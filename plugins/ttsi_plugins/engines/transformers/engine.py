@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from ttsi.errors import DeviceLost, EngineError, OutOfMemory
+from ttsi.errors import DeviceLost, EngineError, OutOfMemory, TtsiError, release
 from ttsi.types import (
     JSON,
     Adapter,
@@ -23,12 +22,12 @@ from ttsi.types import (
     TrainJob,
 )
 
-from . import lora, training, weights
+from . import lora, proof, support, training, weights
 from .bank import Bank
 from .decode import Decoder, Row
 from .grammar import Grammars
 from .identity import identity
-from .memory import Budget, adapter_bytes, target_bytes, training_bytes
+from .memory import Budget, Room, Sizes, adapter_bytes
 from .passes import NO_PAST, Network
 from .prefixes import Prefixes
 from .reading import Reader
@@ -38,6 +37,7 @@ from .trie import Trie
 if TYPE_CHECKING:
     from . import TransformersEngine
 
+Made = TypeVar("Made")
 Progress = Callable[[int, int], None]
 Draft = tuple[list[int], list[int], int]
 
@@ -60,15 +60,25 @@ class Runtime:
             self.tokens.ends,
             self.tokens.barred,
         )
+        support.check(self.model)
         # Before the budget is made of what is free: the network keeps a copy of the weights.
-        self.network = Network(self.model)
-        self.network.prove()
+        self.network, self.bank = _proven(self.model, str(options.model["id"]))
         self.budget = Budget.of(options.memory_gib, self.model.device)
+        self.sizes = Sizes.of(self.model, self.network.token_bytes())
         self.prefixes = Prefixes(self.budget.prefixes)
-        self.reader = Reader(self.network, self.prefixes, _pass_tokens(self.model.device))
-        self.bank = Bank(self.model, str(options.model["id"]))
-        self.decoder = Decoder(self.reader, self.bank, self.tokens.ends)
-        self.limit = int(getattr(config, "max_position_embeddings", 0) or 2**31)
+        self.reader = Reader(
+            self.network,
+            self.prefixes,
+            min(_pass_tokens(self.model.device), self.budget.passes // self.sizes.passed),
+            self.sizes.logits / self.sizes.passed,
+        )
+        self.bank.budget = self.budget.adapters
+        self.decoder = Decoder(
+            self.reader, self.bank, self.tokens.ends, self.budget.work, self.sizes.step
+        )
+        # Bytes of a group in training.
+        self.room = Room(self.budget.work)
+        self.limit = support.reach(config)
 
     @classmethod
     def load(cls, options: TransformersEngine) -> Runtime:
@@ -92,12 +102,15 @@ class Runtime:
             each.append((ids, candidates))
         contexts = list(wanted)
         tries = [Trie(list(wanted[ids])) for ids in contexts]
-        with self._guarded("scoring candidates"):
+
+        def score() -> None:
             readings = self.reader.read(contexts, tries)
             for done, (index, _, logits) in enumerate(readings, start=1):
                 found = zip(tries[index].candidates, tries[index].logprobs(logits), strict=True)
                 wanted[contexts[index]].update(found)
                 progress(done, len(contexts))
+
+        self._guarded("scoring candidates", score)
         return [
             [Likelihood(wanted[ids][candidate], len(candidate)) for candidate in candidates]
             for ids, candidates in each
@@ -113,8 +126,8 @@ class Runtime:
             progress(done, len(rows))
 
         if rows:
-            with self._guarded("generating"):
-                self.decoder.run(rows, self.options.max_batch, self.budget.work, finished)
+            most = self.options.max_batch
+            self._guarded("generating", lambda: self.decoder.run(rows, most, finished))
         return [self._generation(row) for row in rows]
 
     def train(self, jobs: Sequence[TrainJob], progress: Progress) -> list[Adapter]:
@@ -128,30 +141,39 @@ class Runtime:
             done += count
             progress(done, steps)
 
-        with self._guarded("training"):
-            self.bank.reserve(len(jobs), max((job.recipe.rank for job in jobs), default=1))
-            for group in self._groups(jobs, drafts):
-                # Pasts are read a group at a time: those of a whole wave might not fit.
-                lessons = [self._lesson(jobs[index], drafts[index]) for index in group]
-                adapters = training.fit(self.network, self.bank, lessons, stepped)
+        def learn() -> None:
+            self.bank.reserve_for([job.recipe.rank for job in jobs])
+            token, widths = self._widths(jobs, drafts)
+            for group in training.groups(widths, self.room.limit // token):
+                with self.room.taking(token * len(group) * widths[group[0]]):
+                    # Pasts are read a group at a time: those of a whole wave might not fit.
+                    lessons = [self._lesson(jobs[index], drafts[index]) for index in group]
+                    adapters = training.fit(self.network, self.bank, lessons, stepped)
                 made.update(zip(group, adapters, strict=True))
+
+        if jobs:
+            self._guarded("training", learn)
         return [made[index] for index in range(len(jobs))]
 
-    def _groups(self, jobs: Sequence[TrainJob], drafts: list[list[Draft]]) -> list[list[int]]:
-        """Jobs to be trained together, within the memory for work."""
-        config = self.model.config.get_text_config()
-        token = training_bytes(config, self.model.dtype.itemsize)
+    def _widths(self, jobs: Sequence[TrainJob], drafts: list[list[Draft]]) -> tuple[int, list[int]]:
+        """Bytes of a token in training, and of how many tokens each job is.
+
+        What else there is counts as so many tokens more.
+        """
+        sizes = self.sizes
+        rank = max(job.recipe.rank for job in jobs)
+        # The low-rank parts keep what is between A and B, scaled and not.
+        token = sizes.trained + 8 * rank * len(self.bank.layers)
         widths = []
-        for job, draft in zip(jobs, drafts, strict=True):
+        for draft in drafts:
             read = max((len(ids) - start + len(target) for ids, target, start in draft), default=0)
-            # What else there is counts as so many tokens more.
-            beside = adapter_bytes(self.bank.parameters(job.recipe.rank))
-            beside += max((len(target) for _, target, _ in draft), default=0) * target_bytes(config)
+            beside = adapter_bytes(self.bank.parameters(rank))
+            beside += max((len(target) for _, target, _ in draft), default=0) * sizes.target
             # Attention keeps what came before an activated adapter once more.
             pasts = max((start for _, _, start in draft), default=0)
             beside += pasts * self.network.token_bytes()
-            widths.append(read + beside // token)
-        return training.groups(widths, self.budget.work // token)
+            widths.append(read + -(-beside // token))
+        return token, widths
 
     def forget(self) -> None:
         """Drop what was read and learnt: the next call begins as the first one did."""
@@ -160,8 +182,7 @@ class Runtime:
         _free()
 
     def digest(self) -> str:
-        with _model_errors("hashing the weights"):
-            return weights.digest(self.model)
+        return self._guarded("hashing the weights", lambda: weights.digest(self.model))
 
     def identity(self) -> dict[str, JSON]:
         return dict(self._identity)
@@ -242,14 +263,22 @@ class Runtime:
             finish="stop" if row.finish == "stop" else "length",
         )
 
-    @contextmanager
-    def _guarded(self, doing: str) -> Iterator[None]:
+    def _guarded(self, doing: str, work: Callable[[], Made]) -> Made:
+        """What `work` returns; torch's failures as ttsi's.
+
+        Out of memory: caches are dropped, and from now on half is done at a time of what was.
+        """
         try:
-            with _model_errors(doing):
-                yield
-        except OutOfMemory:
+            return work()
+        except (RuntimeError, MemoryError) as error:
+            release(error)
+            failure = _failure(error, doing)
+        # Raised out here, so that the failed call is no context of it, and its tensors are gone.
+        if isinstance(failure, OutOfMemory):
+            for room in (self.reader.room, self.decoder.room, self.room):
+                room.shrink()
             self.forget()
-            raise
+        raise failure
 
     def _check_length(self, prompt: int, new: int) -> None:
         if prompt + new > self.limit:
@@ -261,34 +290,36 @@ class Runtime:
             )
 
 
-@contextmanager
-def _model_errors(doing: str) -> Iterator[None]:
-    """Torch's failures as ttsi's: out of memory, a device that is lost, or a call that failed."""
+def _proven(model: Any, name: str) -> tuple[Network, Bank]:
+    """The model with the engine's passes and adapters. Raises EngineError where it has others."""
     try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if _is_device_lost(error):
-            raise DeviceLost(
-                f"The device was lost while {doing}: {_first_line(error)}",
-                where="engine transformers",
-                cure="Run the same command: it resumes, on a new context of the device. If it "
-                'stops at the same sample, try "device": "cpu" for the engine.',
-            ) from error
-        if not _is_out_of_memory(error):
-            raise EngineError(
-                f"The model failed while {doing}: {_first_line(error)}",
-                where="engine transformers",
-                cure='Try "device": "cpu" for the engine.',
-            ) from error
-        message = f"Out of memory while {doing}: {_first_line(error)}"
-    else:
-        return
-    # Raised out here, where the failed call's frames, and the tensors they hold, are gone.
-    _free()
-    raise OutOfMemory(
-        message,
+        network, bank = Network(model), Bank(model, name)
+    except Exception as error:
+        why = f"is not built as the engine expects ({type(error).__name__}: {_first_line(error)})"
+        raise support.unsupported(model, why) from None
+    proof.prove(network, bank)
+    return network, bank
+
+
+def _failure(error: RuntimeError | MemoryError, doing: str) -> TtsiError:
+    """What torch says, as ttsi's: out of memory, a device that is lost, or a call that failed."""
+    if _is_device_lost(error):
+        return DeviceLost(
+            f"The device was lost while {doing}: {_first_line(error)}",
+            where="engine transformers",
+            cure="Run the same command: it resumes, on a new context of the device. If it "
+            'stops at the same sample, try "device": "cpu" for the engine.',
+        )
+    if _is_out_of_memory(error):
+        return OutOfMemory(
+            f"Out of memory while {doing}: {_first_line(error)}",
+            where="engine transformers",
+            cure="Lower the engine's memory_gib, or the executor's wave.",
+        )
+    return EngineError(
+        f"The model failed while {doing}: {_first_line(error)}",
         where="engine transformers",
-        cure="Lower the engine's memory_gib, or the executor's wave.",
+        cure='Try "device": "cpu" for the engine.',
     )
 
 

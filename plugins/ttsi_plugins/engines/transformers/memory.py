@@ -1,15 +1,18 @@
 """What the engine may use beyond the weights, and for what.
 
-Decoding and training never happen at once, so each may have the working share. A quarter and a
-fixed sum are set aside for adapters, compiled grammars, single passes and what allocators lose.
+Decoding and training never happen at once, so each may have the working share. A fixed sum and a
+tenth of the rest are set aside for compiled grammars, and for what allocators lose.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 _GIB = 2**30
 # Of what the device has free, where the spec sets no budget: on a CPU others use it too.
@@ -27,16 +30,26 @@ class Budget:
     @property
     def prefixes(self) -> int:
         """For keys and values of texts that may be met again."""
-        return self._divisible // 3
+        return 2 * self._divisible // 10
+
+    @property
+    def adapters(self) -> int:
+        """For the adapters that answer: those at hand, and their copies for the rows of a pass."""
+        return 2 * self._divisible // 10
+
+    @property
+    def passes(self) -> int:
+        """For what a pass over prompts computes, and the logits that are read from it."""
+        return self._divisible // 10
 
     @property
     def work(self) -> int:
         """For the slots of decoding, or the activations and optimiser states of training."""
-        return 2 * self._divisible // 3
+        return 4 * self._divisible // 10
 
     @property
     def _divisible(self) -> int:
-        return max(0, 3 * self.total // 4 - _FIXED)
+        return max(0, self.total - _FIXED)
 
     @classmethod
     def of(cls, memory_gib: float | None, device: torch.device) -> Budget:
@@ -51,23 +64,82 @@ class Budget:
         return cls(min(int(psutil.virtual_memory().available * share), _MOST_ON_CPU))
 
 
-def training_bytes(config: Any, itemsize: int) -> int:
-    """What training keeps for the backward pass, per token: an upper bound for gated layers.
+@dataclass
+class Room:
+    """How much of something may be taken at a time; it shrinks where that did not fit."""
 
-    Of each layer the four wide activations of its MLP, and at most ten of the model's width: the
-    residual stream, its normalised forms, queries, keys and values, and attention's output. The
-    low-rank parts read theirs in float32.
+    limit: int
+    _taking: int = 0
+
+    @contextmanager
+    def taking(self, amount: int) -> Iterator[None]:
+        """While the block runs `amount` is in use; where it fails, that is what failed."""
+        self._taking = amount
+        yield
+        self._taking = 0
+
+    def shrink(self) -> None:
+        """After running out of memory: from now on at most half of what was being taken."""
+        if self._taking:
+            self.limit = max(1, min(self.limit, self._taking // 2))
+            self._taking = 0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the work of one model takes, in bytes: upper bounds, measured from its layers.
+
+    `trained`: what training keeps of a token for the backward pass. `passed`: what a pass without
+    gradients has in memory of a token. `target`: the logits of a token that is learnt, as float32,
+    and their gradient. `logits`: those of a token that is read. `step`: those of a row that is
+    being decoded, with what penalties, grammars and sampling make of them.
     """
-    layer = 10 * config.hidden_size + 4 * config.intermediate_size
-    return int(config.num_hidden_layers * layer * max(itemsize, 4))
+
+    trained: int
+    passed: int
+    target: int
+    logits: int
+    step: int
+
+    @classmethod
+    def of(cls, model: Any, token_bytes: int) -> Sizes:
+        """`token_bytes` are those of a token's keys and values."""
+        config = model.config.get_text_config()
+        size = int(model.dtype.itemsize)
+        inside, outside, widest = _widths(model, config)
+        return cls(
+            # Inputs are kept by the low-rank parts, outputs by what follows, some twice: an
+            # activation function keeps what it was given, and what follows keeps its result. The
+            # low-rank parts read in float32.
+            trained=int((inside + 1.5 * outside) * max(size, 4)),
+            # Keys and values stay, and are copied into a piece; of the rest one layer at a time.
+            passed=2 * token_bytes + (6 * config.hidden_size + 3 * widest) * size,
+            target=3 * 4 * config.vocab_size,
+            logits=2 * size * config.vocab_size,
+            step=16 * config.vocab_size,
+        )
 
 
-def target_bytes(config: Any) -> int:
-    """What the logits of a target's token take: themselves, as float32, and their gradient."""
-    return int(3 * 4 * config.vocab_size)
+def _widths(model: Any, config: Any) -> tuple[int, int, int]:
+    """What a token passes through: inputs and outputs of all layers in sum, and the widest output.
+
+    Experts lie in parameters of three dimensions; a token goes through a few of them.
+    """
+    head = model.get_output_embeddings()
+    shapes = []
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module is not head:
+            shapes.append((module.in_features, module.out_features))
+        for weight in module.parameters(recurse=False):
+            if weight.dim() == 3:
+                experts, *sides = weight.shape
+                used = min(experts, int(getattr(config, "num_experts_per_tok", None) or experts))
+                shapes.append((used * min(sides), used * max(sides)))
+    outside = [out for _, out in shapes]
+    return sum(into for into, _ in shapes), sum(outside), max(outside, default=0)
 
 
 def adapter_bytes(parameters: int) -> int:
-    """What an adapter in training takes, in float32: its weights, twice, for it is resident too;
-    its gradient, twice, for autograd's own; and AdamW's two moments."""
-    return 6 * 4 * parameters
+    """What an adapter in training takes, in float32: its weights, its gradient, twice, for
+    autograd's own, AdamW's two moments, and the gradient in float64 while its norm is taken."""
+    return 7 * 4 * parameters

@@ -17,15 +17,9 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from ttsi.errors import EngineError
-
-from . import products
+from . import products, support
 
 ATTENTION = "ttsi"
-
-_ANOTHER_MODEL = "Use a model whose layers are plain attention, such as Llama or Qwen2."
-# In bfloat16 two ways to compute the same logits are about a hundredth apart.
-_TOLERANCE = 0.05
 
 
 class Plan(Protocol):
@@ -67,32 +61,15 @@ class Network:
         logits: Tensor = out.logits
         return logits
 
-    @torch.no_grad()
-    def prove(self) -> None:
-        """Raises EngineError where the engine's passes are not the model's own forward pass.
-
-        A few tokens are read at once by the model itself, and in two passes and a step by ours.
-        """
-        ids = torch.arange(3, 12, device=self.device)[None]
-        at = torch.arange(ids.shape[1], device=self.device)[None]
+    def own(self, ids: Tensor, read: Tensor) -> Tensor:
+        """Logits [len(read), V] at `read` of the model's own forward pass over `ids` [rows, T]."""
         with self.native() as model:
-            whole = model(input_ids=ids, use_cache=False).logits[0, -1]
-        slots, last = Slots(self, 1, ids.shape[1]), ids.new_zeros(1)
-        try:
-            first = Rows([Row(4)], keep=True)
-            self.run(ids[:, :4], at[:, :4], first, last)
-            past = Past((first.piece(0, 0, 4),))
-            second = Rows([Row(4, past)], keep=True)
-            self.run(ids[:, 4:8], at[:, 4:8], second, last)
-            slots.put(0, past.then(second.piece(0, 0, 4)))
-            ours = self.run(ids[:, 8:], slots.step(1), slots, last)[0]
-        except NotImplementedError as error:
-            what = f"This model's attention has {error}, which the engine does not know."
-            raise EngineError(what, cure=_ANOTHER_MODEL) from error
-        apart = float((ours - whole).float().norm() / whole.float().norm())
-        if not apart < _TOLERANCE:
-            what = "Passes over a cache of keys and values are not this model's own forward pass."
-            raise EngineError(what, where=f"relative difference {apart:.2g}", cure=_ANOTHER_MODEL)
+            self._read = read
+            try:
+                logits: Tensor = model(input_ids=ids, use_cache=False).logits
+            finally:
+                self._read = None
+        return logits
 
     @contextmanager
     def native(self) -> Iterator[Any]:
@@ -301,13 +278,15 @@ def _attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     *,
-    plan: Plan,
+    plan: Plan | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
     """What transformers calls in each layer; its result is [rows, T, heads, D]."""
-    unknown = [name for name in _UNKNOWN if settings.get(name) is not None]
-    if unknown:
-        raise NotImplementedError(", ".join(unknown))
+    if plan is None:
+        raise NotImplementedError("attention that is not told what pass it is in")
+    unknown = {name: settings[name] for name in _UNKNOWN if settings.get(name) is not None}
+    if unknown and not support.boundless(module.config, unknown):
+        raise NotImplementedError(f"attention with {', '.join(unknown)}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out = plan.attend(module.layer_idx, query, key, value, scale)
     return out.transpose(1, 2).contiguous(), None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .memory import Room
 from .passes import Network, Past, Row, Rows
 from .prefixes import Prefixes, common
 from .trie import Trie
@@ -45,12 +46,18 @@ NO_TRIE = Trie([])
 
 
 class Reader:
-    """Reads for the base model; passes have at most `pass_tokens` tokens, padding included."""
+    """Reads for the base model; passes have at most `pass_tokens` tokens, padding included.
 
-    def __init__(self, network: Network, prefixes: Prefixes, pass_tokens: int) -> None:
+    The logits at a token count as so many tokens more.
+    """
+
+    def __init__(
+        self, network: Network, prefixes: Prefixes, pass_tokens: int, logits: float = 0.0
+    ) -> None:
         self.network = network
         self.prefixes = prefixes
-        self.pass_tokens = pass_tokens
+        self.room = Room(pass_tokens)
+        self._logits = logits
 
     def read(
         self, prompts: Sequence[Sequence[int]], tries: Sequence[Trie] | None = None
@@ -71,7 +78,7 @@ class Reader:
                 if common(ids, last) < past.length + _WORTH_WAITING:
                     texts[index] = Text(ids[past.length :], past, tries[index])
                     last = ids
-            for chunk in within(self.pass_tokens, texts):
+            for chunk in self.chunks(texts):
                 group = [texts.pop(index) for index in chunk]
                 for index, text, reading in zip(chunk, group, self.run(group), strict=True):
                     ids, past = prompts[index], text.past
@@ -86,9 +93,33 @@ class Reader:
             ((_, past, _),) = self.read([ids])
         return past
 
-    @torch.no_grad()
+    def chunks(self, texts: dict[int, Text]) -> Iterator[list[int]]:
+        """Keys of `texts` in groups of like length, each for one pass.
+
+        A text that is larger than a pass goes alone.
+        """
+        chunk: list[int] = []
+        for key in sorted(texts, key=lambda key: texts[key].room):
+            joined = [*chunk, key]
+            if chunk and self._size([texts[each] for each in joined]) > self.room.limit:
+                yield chunk
+                joined = [key]
+            chunk = joined
+        if chunk:
+            yield chunk
+
     def run(self, texts: Sequence[Text]) -> list[Reading]:
         """One pass over `texts`, by whatever adapters are on."""
+        with self.room.taking(self._size(texts)):
+            return self._run(texts)
+
+    def _size(self, texts: Sequence[Text]) -> int:
+        """Tokens of a pass over `texts`."""
+        read = sum(1 + len(text.trie.ids) for text in texts)
+        return int(len(texts) * max(text.room for text in texts) + self._logits * read)
+
+    @torch.no_grad()
+    def _run(self, texts: Sequence[Text]) -> list[Reading]:
         rows, width = len(texts), max(text.room for text in texts)
         ids = torch.zeros(rows, width, dtype=torch.long)
         positions = torch.zeros(rows, width, dtype=torch.long)
@@ -111,18 +142,3 @@ class Reader:
             Reading(passed.piece(row, 0, len(text.ids)), each[row])
             for row, text in enumerate(texts)
         ]
-
-
-def within(pass_tokens: int, texts: dict[int, Text]) -> Iterator[list[int]]:
-    """Keys of `texts` in groups of like length, each within `pass_tokens` padded tokens.
-
-    A text that is larger goes alone.
-    """
-    chunk: list[int] = []
-    for key in sorted(texts, key=lambda key: texts[key].room):
-        if chunk and texts[key].room * (len(chunk) + 1) > pass_tokens:
-            yield chunk
-            chunk = []
-        chunk.append(key)
-    if chunk:
-        yield chunk

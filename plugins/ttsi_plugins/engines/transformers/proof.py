@@ -1,0 +1,182 @@
+"""The proof at load that the engine's passes are a model's own forward pass, on every path.
+
+A few tokens are read by the model itself and by the engine: at once, behind what was read before,
+in padded rows, as a tree of candidates, step by step, under adapters, and in training. It is the
+second net: kinds of layers that are known not to run right are refused by name before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ttsi.errors import release
+from ttsi.types import LoraRecipe
+
+from . import support
+from .bank import Bank
+from .passes import Network, Row, Rows, Slots
+from .prefixes import Prefixes
+from .reading import Reader
+from .stack import Factors
+from .training import Pair, losses
+from .trie import Trie
+
+# Tokens that are read: more than the smallest window, where that is no more than this.
+_LEAST, _MOST = 40, 300
+# Two ways to compute the same numbers are this far apart at most, by the bytes of a number.
+_LOGITS = {2: 0.05, 4: 1e-3, 8: 1e-3}
+_GRADIENTS = {2: 0.2, 4: 1e-2, 8: 1e-2}
+
+# What a path is, what it gives [rows, numbers], and what the model's own forward pass gives.
+_Found = Iterator[tuple[str, Tensor, Tensor]]
+
+
+def prove(network: Network, bank: Bank) -> None:
+    """Raises EngineError where an engine's pass is not the model's own, or cannot be made."""
+    size = int(network.model.dtype.itemsize)
+    why = ""
+    try:
+        with torch.no_grad():
+            for found in (_reading(network), _steps(network), _adapted(network, bank)):
+                why = why or _difference(found, _LOGITS[size])
+        with torch.enable_grad():
+            why = why or _difference(_training(network, bank), _GRADIENTS[size])
+    except Exception as error:
+        # Models fail in whatever way: each is one that the engine does not run.
+        said = (str(error).strip().splitlines() or [""])[0]
+        why = f"fails in the engine's passes ({type(error).__name__}: {said})"
+        release(error)
+    if why:
+        raise support.unsupported(network.model, why)
+
+
+def _difference(found: _Found, tolerance: float) -> str:
+    """Which path is not the model's own, and by how much; empty: none."""
+    for path, ours, whole in found:
+        size = (whole - whole.mean(-1, keepdim=True)).double().norm(dim=-1)
+        apart = (ours.double() - whole.double()).norm(dim=-1) / size
+        # So written that what is no number differs.
+        if not bool((apart <= tolerance).all()):
+            return f"computes other numbers {path} (relative difference {float(apart.max()):.2g})"
+    return ""
+
+
+def _reading(network: Network) -> _Found:
+    """Prompts at once, behind what is known of them, with padding, and with candidates."""
+    ids = _ids(network, _length(network) + 2)
+    text, (first, second, third) = ids[:-2], ids[7:10]
+    whole = _own(network, [text], range(0, len(text), 3))
+    at = torch.arange(0, len(text), 3, device=network.device)
+    given = torch.tensor([text], device=network.device)
+    places = torch.arange(len(text), device=network.device)[None]
+    yield "reading a prompt", network.run(given, places, Rows([Row(len(text))]), at), whole
+
+    reader = Reader(network, Prefixes(2**62), 2**62)
+    for known in (len(text) // 3, 2 * len(text) // 3):
+        for _ in reader.read([text[:known]]):
+            pass
+    tries = [Trie([[first, second, 3], [first, third, 3], [third, 3]]), Trie([])]
+    other = text[: len(text) // 2][::-1]
+    found = {index: logits for index, _, logits in reader.read([text, other], tries)}
+    yield "reading a shorter prompt", found[1], _own(network, [other], [len(other) - 1])
+    last, size = len(text) - 1, len(text) + 2
+    branches = [[*text, first, second], [*text, first, third], [*text, third, third]]
+    wanted = [last, last + 1, last + 2, size + last + 2, 2 * size + last + 1]
+    yield "reading candidates", found[0], _own(network, branches, wanted)
+
+
+def _steps(network: Network) -> _Found:
+    """Tokens one by one, behind prompts of other lengths."""
+    ids = _ids(network, _length(network) + 2)
+    texts = [ids[:-2], ids[:11]]
+    slots = Slots(network, 2, len(ids))
+    for index, past, _ in Reader(network, Prefixes(0), 2**62).read(texts):
+        slots.put(index, past)
+    for count in (1, 2):
+        longer = [[*text, *ids[-2:][:count]] for text in texts]
+        given = torch.tensor([[text[-1]] for text in longer], device=network.device)
+        rows = torch.arange(2, device=network.device)
+        ours = network.run(given, slots.step(2), slots, rows)
+        whole = torch.cat([_own(network, [text], [len(text) - 1]) for text in longer])
+        yield "generating", ours, whole
+
+
+def _adapted(network: Network, bank: Bank) -> _Found:
+    """Rows of the base model and of two adapters, each as alone."""
+    ids = _ids(network, 14)
+    factors = _factors(bank)
+    width = torch.arange(len(ids), device=network.device)
+    given = torch.tensor([ids] * 3, device=network.device)
+    with bank.through(factors):
+        plan = Rows([Row(len(ids))] * 3)
+        rows = torch.arange(3 * len(ids), device=network.device)
+        ours = network.run(given, width.expand(3, -1), plan, rows)
+    for row, part in enumerate(ours.split(len(ids))):
+        with bank.through(_alone(factors, row)):
+            whole = _own(network, [ids], range(len(ids)))
+        yield "under an adapter", part, whole
+
+
+def _training(network: Network, bank: Bank) -> _Found:
+    """Gradients of two adapters in the same passes, each as alone."""
+    ids = _ids(network, 12)
+    factors = _factors(bank)
+    pairs = [Pair(ids[:8], ids[8:]), Pair(ids[1:4], ids[4:7]), Pair(ids[:3], ids[4:6])]
+    with bank.through(factors):
+        found = _gradients(torch.stack(losses(network, pairs)).sum(), factors)
+    for row, pair in enumerate(pairs):
+        factor = _alone(factors, row)
+        with bank.through(factor):
+            read = range(len(pair.prompt) - 1, len(pair.line))
+            logits = _own(network, [pair.line], read).double()
+            target = torch.tensor(pair.target, device=network.device)
+            whole = _gradients(nn.functional.cross_entropy(logits, target), factor)
+        yield "training an adapter", found[row : row + 1], whole
+
+
+def _gradients(loss: Tensor, factors: Factors) -> Tensor:
+    """Of each row, one behind the other: [rows, numbers]."""
+    inputs = [part for pair in factors.pairs for part in pair]
+    parts = torch.autograd.grad(loss, inputs, materialize_grads=True)
+    return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+
+def _factors(bank: Bank) -> Factors:
+    """Those of the base model, which are zero, and of two adapters that show."""
+    stack = bank.fresh([(LoraRecipe(rank=1), seed) for seed in range(3)])
+    generator = torch.Generator().manual_seed(0)
+    for _, b in stack.split(stack.flat):
+        b[1:] = torch.randn(b[1:].shape, generator=generator).mul(0.02).to(b)
+    leaves = [
+        (a.detach().requires_grad_(), b.detach().requires_grad_())
+        for a, b in stack.split(stack.flat)
+    ]
+    return Factors(leaves, stack.scales[:, None, None])
+
+
+def _alone(factors: Factors, row: int) -> Factors:
+    pairs = [
+        (a[row : row + 1].detach().requires_grad_(), b[row : row + 1].detach().requires_grad_())
+        for a, b in factors.pairs
+    ]
+    return Factors(pairs, factors.scales[row : row + 1])
+
+
+def _own(network: Network, rows: list[list[int]], read: range | list[int]) -> Tensor:
+    device = network.device
+    return network.own(torch.tensor(rows, device=device), torch.tensor(list(read), device=device))
+
+
+def _length(network: Network) -> int:
+    config = network.model.config.get_text_config()
+    wanted = min(support.windows(config).values(), default=0) + 8
+    return min(max(_LEAST, min(wanted, _MOST)), support.reach(config) - 2)
+
+
+def _ids(network: Network, count: int) -> list[int]:
+    """Tokens that repeat late; the first few of a vocabulary mean something to a model."""
+    size = min(network.model.config.get_text_config().vocab_size - 3, 997)
+    return [3 + (at * at * 7 + 31 * at) % size for at in range(count)]

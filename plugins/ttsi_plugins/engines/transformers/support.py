@@ -1,0 +1,132 @@
+"""Which models the engine does not run right: told by name, from config and modules.
+
+Nothing is run for it. What has no name here is left to the proof by running, in proof.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from ttsi.errors import EngineError
+
+CURE = "Use a model whose layers are full attention, such as Llama, Qwen2 or Qwen3."
+
+# What transformers calls a layer in which every token sees all before it.
+_FULL = {"full_attention", "attention", "full", "global"}
+# Settings of a config that bound how far a token sees, and the kind of layer that they are for.
+_WINDOWS = {
+    "sliding_window": "sliding_attention",
+    "attention_chunk_size": "chunked_attention",
+    "window_size": "local_attention",
+    "attention_window_size": "local_attention",
+    "index_topk": "sparse_attention",
+}
+# Modules that carry something from token to token beside attention.
+_STATEFUL = re.compile(
+    "Mamba|SSM|Recurrent|RgLru|Rglru|Rwkv|RWKV|xLSTM|mLSTM|DeltaNet|DeltaAttention|ShortConv|"
+    "Lightning|LinearAttention"
+)
+
+
+def check(model: Any) -> None:
+    """Raises EngineError, with the kinds of layers, where the engine would run `model` wrongly."""
+    found = list(dict.fromkeys(_kinds(model)))
+    if found:
+        raise unsupported(model, f"has {', '.join(found)}")
+
+
+def unsupported(model: Any, why: str) -> EngineError:
+    config = model.config
+    return EngineError(
+        f"{type(model).__name__} {why}, and the engine does not run that.",
+        where=f"a model of type {config.model_type}" + _place(config),
+        cure=CURE,
+    )
+
+
+def reach(config: Any) -> int:
+    """The longest text that the engine may put to a model.
+
+    With rotary frequencies that change beyond a length, what was read before would not fit what
+    is read after it: the texts end there.
+    """
+    longest = int(getattr(config, "max_position_embeddings", 0) or 2**31)
+    rotary = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    for each in (rotary, *(part for part in rotary.values() if isinstance(part, dict))):
+        if each.get("rope_type", each.get("type")) in ("longrope", "dynamic"):
+            first = each.get("original_max_position_embeddings")
+            first = first or getattr(config, "original_max_position_embeddings", None)
+            longest = min(longest, int(first or longest))
+    return longest
+
+
+def windows(config: Any) -> dict[str, int]:
+    """Settings by which a token sees fewer than all before it, in texts that the model takes."""
+    found = {name: getattr(config, name, None) for name in _WINDOWS}
+    return {
+        name: size
+        for name, size in found.items()
+        if isinstance(size, int) and 0 < size < reach(config)
+    }
+
+
+def boundless(config: Any, settings: Mapping[str, Any]) -> bool:
+    """Whether these settings of attention are nothing but a window as long as any text."""
+    return list(settings) == ["sliding_window"] and settings["sliding_window"] >= reach(config)
+
+
+def _kinds(model: Any) -> Iterator[str]:
+    config = model.config.get_text_config()
+    bounded = windows(config)
+    kinds = _layer_kinds(config)
+    for kind in kinds:
+        named = [name for name, bounds in _WINDOWS.items() if bounds == kind]
+        # A window that is longer than any text bounds nothing.
+        if kind not in _FULL and (not named or any(name in bounded for name in named)):
+            sizes = "".join(f" ({name} {bounded[name]})" for name in named if name in bounded)
+            yield f"layers of kind {kind}{sizes}"
+    if not kinds:
+        for name, size in bounded.items():
+            yield f"layers of kind {_WINDOWS[name]} ({name} {size})"
+    if getattr(config, "kv_lora_rank", None):
+        yield "layers of kind latent attention (MLA), whose keys and values differ in width"
+    if getattr(config, "attn_logit_softcapping", None):
+        yield "attention with softcap (attn_logit_softcapping)"
+    if not model._can_set_attn_implementation():
+        yield "an attention of its own, that cannot be replaced"
+    parts = [part for name, part in model.named_modules() if name]
+    states = sorted((not _named(part), type(part).__name__) for part in parts if _carries(part))
+    if states:
+        yield f"layers with a state or a convolution ({states[0][1]})"
+    if any(hasattr(part, "sinks") for part in parts):
+        yield "attention with sinks"
+    if any(isinstance(part, Conv1D) for part in parts):
+        yield "layers that the engine's adapters do not act on (Conv1D)"
+
+
+def _carries(module: nn.Module) -> bool:
+    """Whether a module carries something from token to token, and is not attention."""
+    return isinstance(module, nn.Conv1d | nn.RNNBase) or _named(module)
+
+
+def _named(module: nn.Module) -> bool:
+    return _STATEFUL.search(type(module).__name__) is not None
+
+
+def _layer_kinds(config: Any) -> list[str]:
+    """The distinct kinds that a config lists, in order."""
+    for name in ("layer_types", "layers_block_type", "attention_layers"):
+        listed = getattr(config, name, None)
+        if isinstance(listed, list | tuple) and all(isinstance(kind, str) for kind in listed):
+            return list(dict.fromkeys(listed))
+    return []
+
+
+def _place(config: Any) -> str:
+    path = getattr(config, "_name_or_path", "")
+    return f", {path}" if path else ""

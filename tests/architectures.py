@@ -1,0 +1,203 @@
+"""Tiny random models of many architectures, as transformers makes them from a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+# By the names that configs have for the same sizes; each takes those that it knows.
+_SIZES: dict[str, Any] = {
+    "vocab_size": 320,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
+def tiny(kind: str, **settings: Any) -> Any:
+    """A random model of type `kind` in evaluation, with sizes for a test."""
+    torch.manual_seed(3)
+    known = AutoConfig.for_model(kind)
+    sizes = {name: size for name, size in _SIZES.items() if hasattr(known, name)}
+    config = AutoConfig.for_model(kind, **{**sizes, **settings})
+    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            # Random models are nearly linear: what attention does must show in the logits.
+            if parameter.dim() > 1 and "embed" not in name:
+                parameter.mul_(4)
+    return model
+
+
+_MOE = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
+_ROTARY = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 128}
+_FACTORS = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+
+# What is run as transformers runs it: type and settings of the config.
+RUNS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "Llama": ("llama", {}),
+    "Qwen2": ("qwen2", {}),
+    "Qwen3": ("qwen3", {"head_dim": 16}),
+    "Mistral": ("mistral", {"sliding_window": None}),
+    "Mistral, a window longer than its texts": ("mistral", {"sliding_window": 256}),
+    "Phi-3": ("phi3", {}),
+    "Phi-3, longrope": (
+        "phi3",
+        {"rope_parameters": {**_ROTARY, **_FACTORS}, "original_max_position_embeddings": 128},
+    ),
+    "Gemma": ("gemma", {"head_dim": 8}),
+    "Gemma 3, a window longer than its texts": ("gemma3_text", {"head_dim": 8}),
+    "OLMo 2": ("olmo2", {}),
+    "OLMo 3, a window longer than its texts": ("olmo3", {}),
+    "Cohere": ("cohere", {}),
+    "Cohere 2, a window longer than its texts": ("cohere2", {}),
+    "Granite": ("granite", {}),
+    "Granite 4 without Mamba": (
+        "granitemoehybrid",
+        {"layer_types": ["attention"] * 2, "num_local_experts": 0, "mamba_n_heads": 8},
+    ),
+    "SmolLM3": ("smollm3", {}),
+    "Starcoder 2": ("starcoder2", {}),
+    "GLM 4": ("glm4", {"head_dim": 8}),
+    "EXAONE 4": ("exaone4", {}),
+    "GPT-NeoX": ("gpt_neox", {}),
+    "Phi": ("phi", {}),
+    "OPT": ("opt", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
+    "Mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
+    "Qwen2-MoE": ("qwen2_moe", {"num_experts": 4, **_MOE, "shared_expert_intermediate_size": 16}),
+    "Qwen3-MoE": ("qwen3_moe", {"num_experts": 4, **_MOE, "head_dim": 8}),
+    "OLMoE": ("olmoe", {"num_experts": 4, "num_experts_per_tok": 2}),
+}
+
+_MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
+_HYBRID = ["linear_attention", "full_attention"]
+_LATENT = {
+    "kv_lora_rank": 8,
+    "q_lora_rank": 8,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 8,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    "num_key_value_heads": 4,
+}
+
+# What is refused, and what its error says: type, settings, words.
+REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
+    "Mistral, sliding window": ("mistral", {"sliding_window": 32}, "sliding_window 32"),
+    "Phi-3, sliding window": ("phi3", {"sliding_window": 32}, "sliding_window 32"),
+    "Qwen2, sliding window": (
+        "qwen2",
+        {"use_sliding_window": True, "sliding_window": 32, "max_window_layers": 1},
+        "sliding_attention",
+    ),
+    "Gemma 2": ("gemma2", {"head_dim": 8}, "softcap"),
+    "Gemma 3": ("gemma3_text", {"head_dim": 8, "sliding_window": 32}, "sliding_attention"),
+    "Cohere 2": ("cohere2", {"sliding_window": 32}, "sliding_attention"),
+    "OLMo 3": ("olmo3", {"sliding_window": 32}, "sliding_attention"),
+    "gpt-oss": ("gpt_oss", {"head_dim": 8, "num_local_experts": 4}, "sinks"),
+    "Llama 4": (
+        "llama4_text",
+        {
+            "attention_chunk_size": 32,
+            "num_local_experts": 4,
+            "head_dim": 8,
+            "intermediate_size_mlp": 48,
+            "num_hidden_layers": 4,
+        },
+        "chunked_attention",
+    ),
+    "DeepSeek V3": ("deepseek_v3", _LATENT, "MLA"),
+    "Mamba": ("mamba", {"state_size": 8}, "Mamba"),
+    "Mamba 2": ("mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1}, "Mamba"),
+    "Jamba": (
+        "jamba",
+        {
+            "attn_layer_period": 2,
+            "attn_layer_offset": 1,
+            "expert_layer_period": 2,
+            "num_experts": 4,
+            "mamba_d_state": 8,
+            "mamba_dt_rank": 4,
+        },
+        "Mamba",
+    ),
+    "Zamba 2": (
+        "zamba2",
+        {
+            "n_mamba_heads": 8,
+            "mamba_headdim": 8,
+            "mamba_d_state": 8,
+            "mamba_ngroups": 1,
+            "layers_block_type": ["mamba", "hybrid"],
+            "num_mem_blocks": 1,
+        },
+        "Mamba",
+    ),
+    "Bamba": ("bamba", {**_MAMBA, "attn_layer_indices": [1]}, "linear_attention"),
+    "Falcon H1": ("falcon_h1", {**_MAMBA, "mamba_d_ssm": 64, "head_dim": 8}, "hybrid"),
+    "Granite 4": (
+        "granitemoehybrid",
+        {**_MAMBA, "layer_types": ["mamba", "attention"], "num_local_experts": 0},
+        "Mamba",
+    ),
+    "LFM2": ("lfm2", {"layer_types": ["conv", "full_attention"]}, "conv"),
+    "Qwen3-Next": (
+        "qwen3_next",
+        {
+            "layer_types": _HYBRID,
+            "head_dim": 8,
+            "num_experts": 4,
+            **_MOE,
+            "linear_num_value_heads": 2,
+            "linear_num_key_heads": 2,
+            "linear_key_head_dim": 8,
+            "linear_value_head_dim": 8,
+            "shared_expert_intermediate_size": 16,
+        },
+        "linear_attention",
+    ),
+    "MiniMax": (
+        "minimax",
+        {"layer_types": _HYBRID, "num_local_experts": 4, "head_dim": 8, "block_size": 16},
+        "linear_attention",
+    ),
+    "RWKV": ("rwkv", {"attention_hidden_size": 32}, "Rwkv"),
+    "StableLM": ("stablelm", {}, "not told what pass it is in"),
+    "Nemotron": ("nemotron", {}, "not told what pass it is in"),
+    "Falcon": ("falcon", {"num_kv_heads": 2}, "attention of its own"),
+    "BLOOM": ("bloom", {"n_layer": 2, "n_head": 4}, "attention of its own"),
+    "MPT": ("mpt", {"d_model": 32, "n_heads": 4, "n_layers": 2}, "attention of its own"),
+    "GPT-2": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}, "Conv1D"),
+    "GPT-J": (
+        "gptj",
+        {"n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4},
+        "attention of its own",
+    ),
+    "BERT": ("bert", {}, "other numbers"),
+    "BART": (
+        "bart",
+        {
+            "d_model": 32,
+            "decoder_layers": 2,
+            "decoder_attention_heads": 4,
+            "decoder_ffn_dim": 48,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 4,
+        },
+        "other numbers",
+    ),
+}

@@ -1,0 +1,131 @@
+"""Each architecture runs as transformers runs it, or is refused by name when it is loaded."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import architectures
+import peft
+import pytest
+import safetensors.torch
+import torch
+from banks import ids
+from torch import Tensor, nn
+
+from ttsi.errors import EngineError
+from ttsi.types import Adapter, LoraRecipe, Message, Prompt, Request, Sampling
+from ttsi_plugins.engines.transformers import engine, lora, support
+from ttsi_plugins.engines.transformers.decode import Decoder, Row
+from ttsi_plugins.engines.transformers.prefixes import Prefixes
+from ttsi_plugins.engines.transformers.reading import Reader
+from ttsi_plugins.engines.transformers.training import Lesson, Pair, fit, learning_rates
+
+# PEFT and transformers warn of their own affairs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+RECIPE = LoraRecipe(rank=2, learning_rate=1e-2, epochs=2)
+PROMPT, TARGET = ids(1, 60), ids(2, 8)
+
+
+@pytest.mark.parametrize("name", architectures.RUNS)
+def test_what_runs_is_transformers_own(name: str, tmp_path: Path) -> None:
+    kind, settings = architectures.RUNS[name]
+    model = architectures.tiny(kind, **settings)
+    support.check(model)
+    plain = copy.deepcopy(model)
+    network, bank = engine._proven(model, "tiny")
+    # Read in small passes, so that what was read before is used.
+    decoder = Decoder(Reader(network, Prefixes(10**8), 16), bank, [-1], 10**9)
+
+    def answers(*adapters: Adapter | None) -> list[list[int]]:
+        prompt = Prompt((Message("user", ""),))
+        asked = [Request(prompt, Sampling.greedy(10), 0, adapter) for adapter in adapters]
+        rows = [Row(request, PROMPT[: 50 + at]) for at, request in enumerate(asked)]
+        decoder.run(rows, 2)
+        return [row.text for row in rows]
+
+    assert answers(None, None) == [greedy(plain, PROMPT[:50]), greedy(plain, PROMPT[:51])]
+    lesson = Lesson("a", [Pair(PROMPT, TARGET)], RECIPE, 1)
+    still = Lesson("b", [Pair(PROMPT, TARGET)], LoraRecipe(rank=2, learning_rate=0.0), 1)
+    adapter, initial = fit(network, bank, [lesson, still])
+    theirs, losses = by_peft(plain, initial, tmp_path)
+    assert adapter.training is not None
+    assert adapter.training.losses == pytest.approx(losses, rel=1e-3)
+    made = safetensors.torch.load(adapter.safetensors)
+    assert made.keys() == theirs.keys()
+    apart = sum(float((made[key] - theirs[key]).norm() ** 2) for key in made) ** 0.5
+    size = sum(float(theirs[key].norm() ** 2) for key in made) ** 0.5
+    assert apart <= 1e-2 * size
+    base, adapted = answers(None, adapter)
+    assert base == greedy(plain, PROMPT[:50])
+    # Under the very same weights, so that rounding in training decides nothing.
+    lora.export(adapter, tmp_path / "made")
+    again = peft.PeftModel.from_pretrained(copy.deepcopy(plain), tmp_path / "made")
+    assert adapted == greedy(again, PROMPT[:51])
+
+
+@torch.no_grad()
+def greedy(model: Any, prompt: list[int]) -> list[int]:
+    """Ten tokens by transformers' own loop."""
+    found = model.generate(
+        input_ids=torch.tensor([prompt]),
+        attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+        do_sample=False,
+        max_new_tokens=10,
+        min_new_tokens=10,
+        eos_token_id=None,
+    )
+    return found[0, len(prompt) :].tolist()
+
+
+def by_peft(plain: Any, initial: Adapter, folder: Path) -> tuple[dict[str, Tensor], list[float]]:
+    """The weights of PEFT's adapter, trained by torch on whole sequences, and its losses."""
+    lora.export(initial, folder / "initial")
+    model = peft.PeftModel.from_pretrained(
+        copy.deepcopy(plain), folder / "initial", is_trainable=True
+    )
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=0.0)
+    losses = []
+    for rate in learning_rates(RECIPE.epochs, RECIPE):
+        logits = model(input_ids=torch.tensor([PROMPT + TARGET[:-1]])).logits[0]
+        loss = nn.functional.cross_entropy(logits[len(PROMPT) - 1 :], torch.tensor(TARGET))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, RECIPE.max_grad_norm)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+        losses.append(float(loss))
+    return peft.get_peft_model_state_dict(model), losses
+
+
+@pytest.mark.parametrize("name", architectures.REFUSED)
+def test_what_does_not_run_is_refused_by_name(name: str) -> None:
+    kind, settings, named = architectures.REFUSED[name]
+    model = architectures.tiny(kind, **settings)
+    refusal = by_name(model)
+    # The second net alone: no crash, and no wrong model that passes.
+    with pytest.raises(EngineError) as caught:
+        engine._proven(model, "tiny")
+    for error in (refusal or caught.value, caught.value):
+        assert type(model).__name__ in error.what
+        assert model.config.model_type in error.where
+        assert error.cure
+    assert named in (refusal or caught.value).what
+
+
+def by_name(model: Any) -> EngineError | None:
+    try:
+        support.check(model)
+    except EngineError as error:
+        return error
+    return None
+
+
+def test_texts_end_where_rotary_frequencies_change() -> None:
+    """Keys that were read with the frequencies of short texts do not fit those of longer ones."""
+    kind, settings = architectures.RUNS["Phi-3, longrope"]
+    assert support.reach(architectures.tiny(kind, **settings).config) == 128
+    assert support.reach(architectures.tiny("llama").config) == 256
