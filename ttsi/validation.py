@@ -14,7 +14,5 @@ def argument_faults(tools: Sequence[Tool], call: ToolCall) -> list[str]:
     tool = next((tool for tool in tools if tool.name == call.name), None)
     if tool is None:
         return [f"{call.name!r} is not an offered tool"]
-    known = tool.parameters.get("properties", {})
-    faults = [f"unknown argument {name!r}" for name in call.arguments if name not in known]
-    checker = Draft202012Validator(dict(tool.parameters))
-    return faults + [error.message for error in checker.iter_errors(dict(call.arguments))]
+    checker = Draft202012Validator(dict(tool.schema))
+    return [error.message for error in checker.iter_errors(dict(call.arguments))]
