@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import torch
 from engines import ask, hammer, shared_engine
+from grammars import wild_text
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -78,34 +79,6 @@ AWKWARD: list[dict[str, Any]] = [
     {"type": "object", "properties": {'say "hi"': {"const": "<|im_end|>"}}, "minProperties": 1},
     {"$defs": {"n": {"type": "boolean"}}, "type": "array", "items": {"$ref": "#/$defs/n"}},
 ]
-
-
-def wild_text(schema: Mapping[str, Any], seed: int, limit: int = 400) -> str | None:
-    """What a model of random taste writes under the grammar; None if it never comes to an end.
-
-    It likes to close what is open, as texts of pure chance are endless.
-    """
-    runtime = shared_engine()._runtime()
-    tokenizer, matcher = runtime.tokens.tokenizer, runtime.grammars.matcher(schema)
-    generator = torch.Generator().manual_seed(seed)
-    taste = closing_taste(tokenizer)
-    ids: list[int] = []
-    for _ in range(limit):
-        logits = torch.randn(len(taste), generator=generator) * 4 + taste
-        token = int(allowed(logits[None], [matcher])[0].argmax())
-        if token in runtime.tokens.ends:
-            return runtime.tokens.decode(ids)
-        matcher.accept(token)
-        ids.append(token)
-    return None
-
-
-def closing_taste(tokenizer: Any) -> torch.Tensor:
-    size = shared_engine()._runtime().model.config.vocab_size
-    taste = torch.zeros(size)
-    for text, likes in {'"': 12, "}": 12, "]": 12, "<|im_end|>": 12}.items():
-        taste[tokenizer.convert_tokens_to_ids(text)] = likes
-    return taste
 
 
 @pytest.mark.parametrize("schema", real_schemas(), ids=range(10))
