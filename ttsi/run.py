@@ -23,6 +23,7 @@ from ttsi.journal import ESTIMATES, SAMPLES, Journal, read, write_atomically
 from ttsi.protocols import Watcher
 from ttsi.spec import Spec, load_document, load_spec, resolved
 from ttsi.types import JSON, Record, Sample
+from ttsi.validation import with_sound_tools
 
 
 class Reporter(Watcher, Protocol):
@@ -198,7 +199,7 @@ class _Cell:
         return {record.id: record for record in found if record is not None}
 
     def _samples(self) -> list[Sample]:
-        samples = list(assemble.benchmark(self.spec).samples())
+        samples = with_sound_tools(assemble.benchmark(self.spec).samples())
         if not samples:
             raise UsageError(
                 f"Benchmark {self.spec.benchmark.name!r} has no samples with these options.",

@@ -1,10 +1,10 @@
-"""Is a call valid for the tools on offer?"""
+"""Is a call valid for the tools on offer, and are these tools that calls can be held to?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from ttsi.types import Tool, ToolCall
+from ttsi.types import Sample, Tool, ToolCall
 
 
 def argument_faults(tools: Sequence[Tool], call: ToolCall) -> list[str]:
@@ -16,3 +16,14 @@ def argument_faults(tools: Sequence[Tool], call: ToolCall) -> list[str]:
         return [f"{call.name!r} is not an offered tool"]
     checker = Draft202012Validator(dict(tool.schema))
     return [error.message for error in checker.iter_errors(dict(call.arguments))]
+
+
+def with_sound_tools(samples: Iterable[Sample]) -> list[Sample]:
+    """The samples, once it is sure that all their tools' parameters can be used.
+
+    Raises PluginError for the first that cannot.
+    """
+    checked = list(samples)
+    for tool in {id(tool): tool for sample in checked for tool in sample.task.tools}.values():
+        _ = tool.schema
+    return checked

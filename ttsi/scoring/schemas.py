@@ -168,13 +168,13 @@ class _Compiler:
         waiting = [(part, frozenset[str]()) for part in reversed(parts)]
         while waiting:
             part, behind = waiting.pop()
+            if part.pointer in behind:
+                raise SchemaFault(part.pointer, "$ref", "refers to itself", "Say what it is.")
             if part.node is True or part in seen:
                 continue
             if part.node is False:
                 raise Conflict(part.pointer, "allows no value")
             self._check(part)
-            if part.pointer in behind:
-                raise SchemaFault(part.pointer, "$ref", "refers to itself", "Say what it is.")
             seen.add(part)
             if part.has("nullable") and part.node["nullable"]:
                 yield part
@@ -254,7 +254,11 @@ class _Compiler:
             except Conflict as one:
                 conflict = one
         if values is not None:
-            bodies = merging.with_values(bodies, values, self._definitions)
+            try:
+                bodies = merging.with_values(bodies, values, self._definitions)
+            except LookupError:
+                what = "stands beside a schema that holds itself"
+                raise SchemaFault(place, "enum", what, "Leave one of them out.") from None
         if not bodies:
             raise conflict or Conflict(place, "allows none of the values of its enum")
         return bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
