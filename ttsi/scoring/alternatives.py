@@ -66,7 +66,12 @@ class _Menu:
         if form.name != self._name:
             return ToolCall(self._call.name, self._call.arguments)
         wrong = self._wrong(form)
-        arguments = {name: v for name, v in form.arguments.items() if name not in wrong}
+        # What the reference does not name is left out: its own branch may have another default.
+        arguments = {
+            name: value
+            for name, value in form.arguments.items()
+            if name in self._allowed and name not in wrong
+        }
         for name in wrong:
             if name in self._call.arguments:
                 arguments[name] = self._call.arguments[name]
