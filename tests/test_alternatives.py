@@ -31,6 +31,23 @@ TOOLS = [
     )
     for name in ("f", "g")
 ]
+TOOLS.append(
+    Tool(
+        "h",
+        "a tool of two shapes",
+        {
+            "type": "object",
+            "properties": {"a": {"type": ["integer", "string"]}},
+            "anyOf": [
+                {
+                    "properties": {"b": {"type": "string"}, "d": {"const": 1, "default": 1}},
+                    "required": ["b"],
+                },
+                {"properties": {"b": {"type": "integer"}, "d": {"type": "string", "default": "x"}}},
+            ],
+        },
+    )
+)
 VALUES: st.SearchStrategy[Any] = st.sampled_from([1, 1.0, "1", "x", "X ", 2, True, None, [1]])
 
 
@@ -40,11 +57,11 @@ def any_ofs(draw: st.DrawFn) -> AnyOf:
     allowed = {name: tuple(draw(st.lists(VALUES, min_size=1, max_size=2))) for name in names}
     optional = tuple(name for name in names if draw(st.booleans()))
     shown = {name: values[0] for name, values in allowed.items() if name not in optional}
-    return AnyOf(draw(st.sampled_from("fg")), shown, allowed, optional)
+    return AnyOf(draw(st.sampled_from("fgh")), shown, allowed, optional)
 
 
 CALLS = st.builds(
-    ToolCall, st.sampled_from("fg"), st.dictionaries(st.sampled_from("abd"), VALUES, max_size=3)
+    ToolCall, st.sampled_from("fgh"), st.dictionaries(st.sampled_from("abd"), VALUES, max_size=3)
 )
 SWITCHES = st.builds(
     Switches,

@@ -41,6 +41,22 @@ BOUNDED: list[dict[str, Any]] = [
     {"type": ["boolean", "null"]},
     {"oneOf": [{"const": 4}, {"type": "null"}]},
     {},
+    {"type": "array", "prefixItems": [{"type": "boolean"}], "items": {"type": "null"}},
+    {"type": "object", "patternProperties": {"^x-[0-9]+$": {}}, "minProperties": 2},
+    {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 1},
+    {"type": "string", "pattern": "^[A-Z]{3}(-[0-9]+)?$", "maxLength": 6},
+    {"type": "integer", "minimum": 1, "maximum": 30, "multipleOf": 7},
+    {
+        "anyOf": [{"$ref": "#/$defs/tree"}, {"type": "null"}],
+        "$defs": {
+            "tree": {
+                "type": "object",
+                "properties": {"parts": {"type": "array", "items": {"$ref": "#/$defs/tree"}}},
+                "required": ["parts"],
+                "additionalProperties": False,
+            }
+        },
+    },
 ]
 
 

@@ -89,6 +89,44 @@ class Untyped(Rows):
         return [with_task(samples[0], tools=(tool,)), *samples[1:]]
 
 
+def offering(samples: list[Sample], **parameters: Any) -> list[Sample]:
+    """The samples, the first with get_weather taking `parameters`."""
+    tool = Tool("get_weather", "", {"type": "object", **parameters})
+    return [with_task(samples[0], tools=(tool,)), *samples[1:]]
+
+
+@fails("tools", "fake/0, tool get_weather: #/properties/city: not is not supported", "benchmarks")
+class Negates(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return offering(samples, properties={"city": {"not": {"const": ""}}})
+
+
+@fails("tools", r"#/properties/city: \$ref 'https://.*' leads out of the schema", "benchmarks")
+class Refers(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return offering(samples, properties={"city": {"$ref": "https://a.example/city.json"}})
+
+
+@fails("tools", "#: oneOf has branches that one value may satisfy at once", "benchmarks")
+class Hesitates(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        branch = {"properties": {"city": {"type": "string"}}}
+        return offering(samples, oneOf=[branch, branch])
+
+
+@fails("tools", "#/properties/city: properties allows no value: its types differ", "benchmarks")
+class Contradicts(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        types = [{"type": "string"}, {"type": "integer"}]
+        return offering(samples, properties={"city": {"allOf": types}})
+
+
+@fails("tools", "#: requird is no keyword that is known.*Did you mean .required.", "benchmarks")
+class Misspells(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return offering(samples, properties={"city": {"type": "string"}}, requird=["city"])
+
+
 @fails("replay", "fake/0: its own reference as the answer is wrong", "benchmarks")
 class Unanswerable(Rows):
     def change(self, samples: list[Sample]) -> list[Sample]:

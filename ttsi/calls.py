@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from ttsi.scoring.parse import parse_calls
+from ttsi.scoring.schemas import embedded
 from ttsi.types import JSON, Tool, ToolCall
 
 
@@ -67,42 +68,25 @@ TOOL_CALL = Wrapper("<tool_call>\n", "\n</tool_call>", listed=False)
 def calls_schema(
     tools: Sequence[Tool], *, least: int = 1, most: int | None = None
 ) -> dict[str, JSON]:
-    """JSON Schema of a list of calls that are valid for `tools`."""
-    choices = [
-        {
-            "type": "object",
-            "properties": {"name": {"const": tool.name}, "arguments": _closed(tool.parameters)},
-            "required": ["name", "arguments"],
-            "additionalProperties": False,
-        }
-        for tool in tools
-    ]
+    """JSON Schema of a list of calls that are valid for `tools`, in plain form.
+
+    Its `$defs`, where a tool's arguments may hold themselves, belong at the root of a document.
+    """
+    definitions: dict[str, Any] = {}
+    choices = []
+    for place, tool in enumerate(tools):
+        arguments, own = embedded(tool.schema, f"{place}.")
+        definitions |= own
+        properties = {"name": {"type": "string", "enum": [tool.name]}, "arguments": arguments}
+        choices.append(
+            {
+                "type": "object",
+                "properties": properties,
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+        )
     schema: dict[str, Any] = {"type": "array", "items": {"anyOf": choices}, "minItems": least}
     if most is not None:
         schema["maxItems"] = most
-    return schema
-
-
-def _closed(parameters: Any) -> dict[str, JSON]:
-    """The parameters' schema without prose, allowing no other argument."""
-    properties = {name: _bare(schema) for name, schema in parameters.get("properties", {}).items()}
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [name for name in parameters.get("required", []) if name in properties],
-        "additionalProperties": False,
-    }
-
-
-_PROSE = {"description", "title", "examples", "default", "$comment"}
-
-
-def _bare(schema: Any) -> Any:
-    if not isinstance(schema, dict):
-        return schema
-    bare: dict[str, Any] = {key: value for key, value in schema.items() if key not in _PROSE}
-    if isinstance(bare.get("properties"), dict):
-        bare["properties"] = {name: _bare(sub) for name, sub in bare["properties"].items()}
-    if isinstance(bare.get("items"), dict):
-        bare["items"] = _bare(bare["items"])
-    return bare
+    return {**schema, "$defs": definitions} if definitions else schema

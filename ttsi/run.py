@@ -39,6 +39,7 @@ from ttsi.protocols import Watcher
 from ttsi.sessions import OF_ESTIMATES, SESSIONS, Session
 from ttsi.spec import Spec, load_document, load_spec, resolved
 from ttsi.types import JSON, Record, Sample, StageCost
+from ttsi.validation import with_sound_tools
 
 _SEED = re.compile(r"seed-(0|[1-9][0-9]*)", re.ASCII)
 
@@ -271,7 +272,7 @@ class _Cell:
         return {record.id: record for record in found if record is not None}
 
     def _samples(self) -> list[Sample]:
-        samples = list(assemble.benchmark(self.spec).samples())
+        samples = with_sound_tools(assemble.benchmark(self.spec).samples())
         if not samples:
             raise UsageError(
                 f"Benchmark {self.spec.benchmark.name!r} has no samples with these options.",

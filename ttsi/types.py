@@ -15,18 +15,36 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from ttsi.digests import bytes_digest, json_digest
+from ttsi.errors import PluginError
 
 JSON: TypeAlias = Any
 """A JSON value: None, bool, int, float, str, list or dict with string keys."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tool:
-    """A function on offer. `parameters` is a JSON Schema of type object."""
+    """A function on offer. `parameters` is a JSON Schema of type object, as the model sees it."""
 
     name: str
     description: str
     parameters: Mapping[str, JSON]
+
+    @cached_property
+    def schema(self) -> Mapping[str, JSON]:
+        """The parameters in plain form: what scoring, G's contract and the grammar go by.
+
+        Raises PluginError where they use what is not supported (docs/benchmarks.md).
+        """
+        from ttsi.scoring.schemas import SchemaFault, plain_parameters
+
+        try:
+            return plain_parameters(self.parameters)
+        except SchemaFault as fault:
+            raise PluginError(
+                f"Parameters of tool {self.name!r} cannot be used: {fault.keyword} {fault.what}.",
+                where=f"tool {self.name!r}, parameters, {fault.pointer}",
+                cure=fault.cure,
+            ) from fault
 
 
 @dataclass(frozen=True, slots=True)

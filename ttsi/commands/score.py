@@ -66,13 +66,14 @@ def run(args: argparse.Namespace) -> int:
     from ttsi.errors import UsageError
     from ttsi.protocols import Benchmark, Scorer
     from ttsi.scoring.predictions import read_predictions, rescore
+    from ttsi.validation import with_sound_tools
 
     kind: Any = registry.load("benchmarks", args.benchmark)
     benchmark: Benchmark = kind(**_options(args.benchmark_option, "benchmarks", args.benchmark))
     preset = registry.scoring_preset(args.benchmark, args.scorer)
     chosen: Any = registry.load("scorers", args.scorer)
     scorer: Scorer = chosen(**{**preset, **_options(args.scorer_option, "scorers", args.scorer)})
-    samples = list(benchmark.samples())
+    samples = with_sound_tools(benchmark.samples())
     offered = {sample.id: sample.task.tool_names for sample in samples}
     answers = read_predictions(Path(args.predictions), offered)
     if args.subset:

@@ -160,23 +160,31 @@ def _candidates(scores: Mapping[str, float]) -> list[tuple[str, float, float]]:
 
 
 def _tool(tool: Tool) -> ToolView:
-    properties = tool.parameters.get("properties", {})
-    required = tool.parameters.get("required", ())
+    """Where the parameters have alternatives: those of all, required if each of them does."""
+    branches: Sequence[Any] = tool.schema.get("anyOf", [tool.schema])
+    properties = {name: each for b in branches for name, each in b.get("properties", {}).items()}
+    written = tool.parameters.get("properties", {})
     return ToolView(
         tool.name,
         tool.description,
         [
-            (name, _type(schema), name in required, str(_of(schema, "description") or ""))
+            (
+                name,
+                _type(schema),
+                all(name in branch.get("required", ()) for branch in branches),
+                str(_of(written.get(name), "description") or ""),
+            )
             for name, schema in properties.items()
         ],
     )
 
 
-def _type(schema: JSON) -> str:
-    kind = _of(schema, "type") or "any"
-    kinds = "|".join(kind) if isinstance(kind, list) else str(kind)
-    options = _of(schema, "enum")
-    return f"{kinds}: {', '.join(text.setting(each) for each in options)}" if options else kinds
+def _type(plain: Mapping[str, JSON]) -> str:
+    if "anyOf" in plain:
+        return "|".join(map(_type, plain["anyOf"]))
+    kind = str(plain.get("type") or plain.get("$ref", "any").rpartition("/")[2])
+    options = plain.get("enum")
+    return f"{kind}: {', '.join(text.setting(each) for each in options)}" if options else kind
 
 
 def _of(schema: JSON, key: str) -> Any:

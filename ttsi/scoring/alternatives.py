@@ -9,9 +9,14 @@ wrong one is about the alternative that it nearly met.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import TypeAlias
 
+from ttsi.scoring.fitting import Schema
 from ttsi.scoring.forms import Form, Former, Key
 from ttsi.types import JSON, AnyOf, ToolCall
+
+_Keys: TypeAlias = tuple[Mapping[str, set[Key | None]], Mapping[str, Key]]
 
 
 def settle(
@@ -34,36 +39,39 @@ def settle(
 
 
 class _Menu:
-    """What a reference call allows: keys by argument, None where it may be left out."""
+    """What a reference call allows: keys by argument, None where it may be left out.
+
+    Where the tool's parameters have alternatives, a value's key depends on which of them the
+    answer takes: the reference is read by the same.
+    """
 
     def __init__(self, former: Former, call: ToolCall) -> None:
         self._call = call
-        blank = former.form(call.name, {})
-        self._name = blank.name
-        self._left_out: Mapping[str, Key] = blank.keys
+        self._former = former
+        self._name = former.form(call.name, {}).name
         self._allowed: dict[str, Sequence[JSON]] = {k: [v] for k, v in call.arguments.items()}
-        optional: Sequence[str] = ()
+        self._optional: Sequence[str] = ()
         if isinstance(call, AnyOf):
             self._allowed |= call.allowed
-            optional = call.optional
-        self._right: dict[str, set[Key | None]] = {
-            name: {former.form(call.name, {name: value}).keys.get(name) for value in values}
-            for name, values in self._allowed.items()
-        }
-        for name in optional:
-            self._right.setdefault(name, set()).add(self._left_out.get(name))
+            self._optional = call.optional
+        self._by_branch: dict[int, _Keys] = {}
 
     def cost(self, form: Form) -> int:
         """How many arguments are wrong; another name is worse than any number of them."""
         if form.name != self._name:
-            return 1 + len(self._right) + len(form.keys)
+            return 1 + len(self._allowed) + len(form.keys)
         return len(self._wrong(form))
 
     def nearest(self, form: Form) -> ToolCall:
         if form.name != self._name:
             return ToolCall(self._call.name, self._call.arguments)
         wrong = self._wrong(form)
-        arguments = {name: v for name, v in form.arguments.items() if name not in wrong}
+        # What the reference does not name is left out: its own branch may have another default.
+        arguments = {
+            name: value
+            for name, value in form.arguments.items()
+            if name in self._allowed and name not in wrong
+        }
         for name in wrong:
             if name in self._call.arguments:
                 arguments[name] = self._call.arguments[name]
@@ -72,8 +80,24 @@ class _Menu:
         return ToolCall(self._call.name, arguments)
 
     def _wrong(self, form: Form) -> list[str]:
-        names = {**self._right, **form.keys}
-        return [name for name in names if form.keys.get(name) not in self._admits(name)]
+        right, left_out = self._keys(form.branch)
+        names = {**right, **form.keys}
+        return [
+            name
+            for name in names
+            if form.keys.get(name) not in (right.get(name) or {left_out.get(name)})
+        ]
 
-    def _admits(self, name: str) -> set[Key | None]:
-        return self._right.get(name) or {self._left_out.get(name)}
+    def _keys(self, branch: Schema) -> _Keys:
+        """The keys that are right, by argument, and those of arguments that are left out."""
+        if id(branch) not in self._by_branch:
+            form = partial(self._former.form, self._call.name, branch=branch)
+            left_out = form({}).keys
+            right: dict[str, set[Key | None]] = {
+                name: {form({name: value}).keys.get(name) for value in values}
+                for name, values in self._allowed.items()
+            }
+            for name in self._optional:
+                right.setdefault(name, set()).add(left_out.get(name))
+            self._by_branch[id(branch)] = right, left_out
+        return self._by_branch[id(branch)]

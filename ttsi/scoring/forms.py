@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from operator import itemgetter
 from typing import TypeAlias
 
 from ttsi.digests import bytes_digest
 from ttsi.scoring import Switches
+from ttsi.scoring.fitting import ANY, Schema
 from ttsi.scoring.marks import rewritten
-from ttsi.scoring.normalise import EXACT_BELOW, normalise_arguments, tidy
+from ttsi.scoring.normalise import EXACT_BELOW, normalised, tidy
 from ttsi.types import JSON, Tool, ToolCall
 
 _REFERENCE = re.compile(r"(?<!\w)API_call_(0|[1-9][0-9]{0,5})(?!\w)")
@@ -32,11 +33,15 @@ Key: TypeAlias = tuple[object, ...]
 
 @dataclass(frozen=True)
 class Form:
-    """A call in normal form: `key` is equal for equal calls, `keys` for equal arguments."""
+    """A call in normal form: `key` is equal for equal calls, `keys` for equal arguments.
+
+    `branch` is the plain schema of the arguments: one of several where the tool has alternatives.
+    """
 
     name: str
     arguments: Mapping[str, JSON]
     keys: Mapping[str, Key]
+    branch: Schema = field(default_factory=dict, repr=False)
 
     @cached_property
     def key(self) -> str:
@@ -49,9 +54,9 @@ class Former:
     """Brings calls of these tools into normal form."""
 
     def __init__(self, tools: Sequence[Tool], switches: Switches) -> None:
-        self._schemas = {tool.name: tool.parameters for tool in reversed(tools)}
+        self._tools = {tool.name: tool for tool in reversed(tools)}
         self._switches = switches
-        self._names = _rewritten_names(self._schemas) if switches.rewritten_names else {}
+        self._names = _rewritten_names(self._tools) if switches.rewritten_names else {}
 
     def forms(self, calls: Sequence[ToolCall]) -> list[Form]:
         """The calls of one list, in which later ones may refer to earlier ones."""
@@ -64,14 +69,25 @@ class Former:
                 earlier.append(form.key)
         return forms
 
-    def form(self, name: str, given: Mapping[str, JSON], earlier: Sequence[str] = ()) -> Form:
-        """One call; `earlier` are the keys of the calls to which it may refer."""
+    def form(
+        self,
+        name: str,
+        given: Mapping[str, JSON],
+        earlier: Sequence[str] = (),
+        *,
+        branch: Schema | None = None,
+    ) -> Form:
+        """One call; `earlier` are the keys of the calls to which it may refer.
+
+        `branch`: the alternative of the tool's schema that counts, where it is known.
+        """
         name = tidy(name) if self._switches.trim else name
         name = self._names.get(name, name)
-        arguments = normalise_arguments(given, self._schemas.get(name, {}), self._switches)
+        schema = self._tools[name].schema if name in self._tools else ANY
+        arguments, branch = normalised(dict(given), schema, self._switches, branch)
         compared = _folded(arguments) if self._switches.fold_text else arguments
         keys = {argument: _key(value, earlier) for argument, value in compared.items()}
-        return Form(name, arguments, keys)
+        return Form(name, arguments, keys, branch)
 
 
 def _rewritten_names(tools: Collection[str]) -> dict[str, str]:

@@ -10,8 +10,10 @@ Applied to reference and prediction alike, so that two calls are equal if their 
 | string | a number, as it was written: 5 becomes "5", 1.10 "1.10" and 1e3 "1e3". Not a boolean |
 | array, object | a string that holds one, in JSON or Python notation |
 
-A list of types and anyOf/oneOf: the first that the value has or can become. Else, and without a
-type, the value stays as it is. Floats of 2**53 and more are never integers: digits may be lost.
+Schemas are plain (schemas.py). Of `anyOf` that branch counts of whose rules the value, in normal
+form, breaks the fewest; of several the first, but a constant goes before what only becomes one.
+Where no type fits, and without a type, the value stays as it is. Floats of 2**53 and more are never
+integers: digits may be lost.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from ttsi.scoring import Switches
+from ttsi.scoring.fitting import ANY, Schema, faults, is_of, same, within
 from ttsi.scoring.literals import Reader
 from ttsi.scoring.numbers import MAX_DIGITS, number_text
 from ttsi.types import JSON
@@ -35,45 +38,36 @@ _BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
 _UNFIT = object()
 """What stands for `the value does not become this type`; None is a value."""
 
-Schema = Mapping[str, Any]
+_WRONG_TYPE = 10**6
+"""Faults of a value of the wrong type: more than any other branch has."""
+
+_MOST_TRIALS = 100_000
+"""So many branches are tried for the arguments of a call; then the first count."""
 
 
 def normalise_arguments(
     arguments: Mapping[str, JSON], parameters: Schema, switches: Switches
 ) -> dict[str, JSON]:
-    """The arguments of a call in normal form, by the tool's `parameters` (a schema of an object).
+    """The arguments of a call in normal form, by the tool's `parameters`, a plain schema.
 
     Idempotent. Undeclared arguments stay, so that matching can find them superfluous.
     """
-    properties = _mapping(parameters.get("properties"))
-    required = parameters.get("required")
-    required = required if isinstance(required, list | tuple) else ()
-    others = _mapping(parameters.get("additionalProperties"))
-    normal: dict[str, JSON] = {}
-    for key, value in arguments.items():
-        schema = _mapping(properties.get(key, others))
-        optional = key in properties and key not in required
-        if switches.fill_defaults and optional and value is None and not _means_null(schema):
-            continue
-        normal[key] = normalise(value, schema, switches)
-    if switches.fill_defaults:
-        for key, declared in properties.items():
-            default = _mapping(declared).get("default")
-            if key not in normal and default is not None:
-                normal[key] = normalise(default, _mapping(declared), switches)
+    normal: dict[str, JSON] = normalise(dict(arguments), parameters, switches)
     return normal
 
 
 def normalise(value: JSON, schema: Schema, switches: Switches) -> JSON:
     """One value in normal form. What no declared type fits stays, but for its strings' form."""
-    if switches.trim and isinstance(value, str):
-        value = tidy(value)
-    if switches.coerce:
-        for branch in _branches(schema):
-            fitted = _coerce(value, branch.get("type"))
-            if fitted is not _UNFIT:
-                return _inside(fitted, branch, switches)
-    return _inside(value, schema, switches)
+    return normalised(value, schema, switches)[0]
+
+
+def normalised(
+    value: JSON, schema: Schema, switches: Switches, branch: Schema | None = None
+) -> tuple[JSON, Schema]:
+    """A value in normal form, and which branch of the schema counts for it: `branch`, if given."""
+    normaliser = _Normaliser(schema.get("$defs", {}), switches)
+    found = normaliser.fitted(value, schema if branch is None else branch)
+    return found.value, found.branch
 
 
 def tidy(text: str) -> str:
@@ -81,16 +75,119 @@ def tidy(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
-def _inside(value: JSON, schema: Schema, switches: Switches) -> JSON:
-    """Normal forms of what a list or an object holds."""
-    if isinstance(value, dict):
-        return normalise_arguments(value, schema, switches)
-    if isinstance(value, list):
-        items = _mapping(schema.get("items"))
-        return [normalise(item, items, switches) for item in value]
-    if switches.trim and isinstance(value, str):
-        return tidy(value)
-    return value
+class _Fitted(NamedTuple):
+    """A value in normal form, how many rules of the schema it breaks, the branch that counts."""
+
+    value: JSON
+    faults: int
+    branch: Schema
+
+
+class _Normaliser:
+    """Normal forms by schemas whose references lead to `definitions`."""
+
+    def __init__(self, definitions: Schema, switches: Switches) -> None:
+        self._definitions = definitions
+        self._switches = switches
+        # What alternatives ask for again, by identity; the values are kept so that they stay alive.
+        self._known: dict[tuple[int, int], tuple[JSON, _Fitted]] = {}
+        self._trials = _MOST_TRIALS
+
+    def fitted(self, value: JSON, schema: Schema) -> _Fitted:
+        if "$ref" in schema:
+            schema = self._definitions[schema["$ref"].removeprefix("#/$defs/")]
+        key = (id(value), id(schema))
+        if key in self._known:
+            return self._known[key][1]
+        if self._switches.trim and isinstance(value, str):
+            value = tidy(value)
+        found = self._nearest(value, schema) if "anyOf" in schema else self._typed(value, schema)
+        if isinstance(value, dict | list):
+            self._known[key] = (value, found)
+        return found
+
+    def _nearest(self, value: JSON, schema: Schema) -> _Fitted:
+        """By the branch with the fewest faults. Its normal form may be nearer to another one."""
+        branches = schema["anyOf"]
+        for branch in branches:
+            if any(same(value, each) for each in branch.get("enum", ())):
+                return self.fitted(value, branch)
+        best, rank = self._best(value, branches)
+        while self._trials > 0:
+            again, better = self._best(best.value, branches)
+            if better >= rank:
+                break
+            best, rank = again, better
+        return best
+
+    def _best(self, value: JSON, branches: Sequence[Schema]) -> tuple[_Fitted, tuple[int, int]]:
+        best, rank = None, (0, 0)
+        for at, branch in enumerate(branches):
+            self._trials -= 1
+            found = self.fitted(value, branch)
+            if best is None or (found.faults, at) < rank:
+                best, rank = found, (found.faults, at)
+            if not best.faults or self._trials <= 0:
+                break
+        assert best is not None
+        return best, rank
+
+    def _typed(self, value: JSON, schema: Schema) -> _Fitted:
+        kind = schema.get("type")
+        if kind is None:
+            return _Fitted(self._inside(value, schema)[0], 0, schema)
+        fitted = _coerce(value, kind) if self._switches.coerce else _as_it_is(value, kind)
+        if fitted is _UNFIT:
+            return _Fitted(self._inside(value, ANY)[0], _WRONG_TYPE, schema)
+        normal, count = self._inside(fitted, schema)
+        return _Fitted(normal, count + faults(normal, schema), schema)
+
+    def _inside(self, value: JSON, schema: Schema) -> tuple[JSON, int]:
+        """The normal form of what a list or an object holds, and its faults."""
+        if isinstance(value, dict):
+            return self._object(value, schema)
+        if isinstance(value, list):
+            each = [self._at(item, schema, at) for at, item in enumerate(value)]
+            return [item for item, _ in each], sum(count for _, count in each)
+        if self._switches.trim and isinstance(value, str):
+            return tidy(value), 0
+        return value, 0
+
+    def _at(self, value: JSON, schema: Schema, key: str | int) -> tuple[JSON, int]:
+        inner = within(schema, key)
+        found = self.fitted(value, ANY if inner is None else inner)
+        return found.value, found.faults + (inner is None)
+
+    def _object(self, given: Mapping[str, JSON], schema: Schema) -> tuple[JSON, int]:
+        properties = schema.get("properties", {})
+        required = schema.get("required", ())
+        fill = self._switches.fill_defaults
+        normal: dict[str, JSON] = {}
+        count = 0
+        for key, value in given.items():
+            optional = key in properties and key not in required
+            if fill and optional and value is None and not self._means_null(properties[key]):
+                continue
+            normal[key], more = self._at(value, schema, key)
+            count += more
+        if fill:
+            for key, declared in properties.items():
+                default = declared.get("default")
+                if key not in normal and default is not None:
+                    normal[key], more = self._at(default, schema, key)
+                    count += more
+        return normal, count
+
+    def _means_null(self, schema: Schema) -> bool:
+        """Whether null says something that leaving the parameter out does not."""
+        if schema.get("default") is None:
+            return False
+        branches = schema.get("anyOf", [schema])
+        return any(branch.get("type") == "null" for branch in branches)
+
+
+def _as_it_is(value: JSON, kind: str) -> JSON:
+    return value if is_of(value, kind) else _UNFIT
 
 
 def _coerce(value: JSON, kind: object) -> JSON:
@@ -143,26 +240,3 @@ def _container(value: JSON, kind: type) -> JSON:
         read = Reader(value).read_all()
         value = read.value if read else None
     return value if isinstance(value, kind) else _UNFIT
-
-
-def _branches(schema: Schema) -> list[Schema]:
-    """The schema's alternatives that declare one type, in order."""
-    kind = schema.get("type")
-    if isinstance(kind, str):
-        return [schema]
-    if isinstance(kind, list | tuple):
-        return [{**schema, "type": one} for one in kind]
-    either = schema.get("anyOf", schema.get("oneOf"))
-    if not isinstance(either, list | tuple):
-        return []
-    return [branch for one in either for branch in _branches(_mapping(one))]
-
-
-def _means_null(schema: Schema) -> bool:
-    """Whether null says something that leaving the parameter out does not."""
-    nullable = any(branch.get("type") == "null" for branch in _branches(schema))
-    return nullable and schema.get("default") is not None
-
-
-def _mapping(value: object) -> Schema:
-    return value if isinstance(value, Mapping) else {}

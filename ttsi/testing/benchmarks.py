@@ -9,7 +9,9 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from ttsi import registry
+from ttsi.errors import PluginError
 from ttsi.scoring.parse import parse_calls
+from ttsi.scoring.schemas import SchemaFault, plain_parameters
 from ttsi.testing.checks import Check, NotApplicable, require
 from ttsi.testing.exercise import exercise
 from ttsi.testing.plain import fingerprint
@@ -75,8 +77,19 @@ def tools_are_sound(subject: Subject) -> None:
                 Draft202012Validator.check_schema(dict(tool.parameters))
             except SchemaError as error:
                 require(False, f"{sample.id}, tool {tool.name}: not JSON Schema: {error.message}")
-            is_object = tool.parameters.get("type") == "object"
-            require(is_object, f"{sample.id}, tool {tool.name}: parameters are not of type object")
+            try:
+                plain_parameters(tool.parameters)
+            except SchemaFault as fault:
+                told = f"{sample.id}, tool {tool.name}: {fault}. {fault.cure}"
+                require(False, told)
+
+
+def _can_be_scored(sample: Sample) -> bool:
+    """Not with parameters that cannot be used, of which the check `tools` tells."""
+    try:
+        return all(tool.schema is not None for tool in sample.task.tools)
+    except PluginError:
+        return False
 
 
 def references_replay(subject: Subject) -> None:
@@ -85,7 +98,7 @@ def references_replay(subject: Subject) -> None:
     scoring = subject.make().scoring
     preset = scoring if isinstance(scoring, Mapping) else {}
     exact = scorer(**{key: value for key, value in preset.items() if key in known})
-    for sample in subject.samples:
+    for sample in filter(_can_be_scored, subject.samples):
         text = json.dumps([call.as_json() for call in sample.reference])
         read = parse_calls(text, sample.task.tool_names)
         given = Completion(text, sample.reference, ParseStatus.OK)

@@ -1,77 +1,147 @@
 """Values that are valid for a JSON Schema, drawn by a seed: what a constrained model would write.
 
-Knows what tool parameters use: const, enum, anyOf and oneOf, type, properties, required, items,
-and the bounds of arrays, strings and numbers.
+Knows what tool parameters may use (ttsi.scoring.schemas).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
+from ttsi.scoring.fitting import fits
+from ttsi.scoring.patterns import Chars, Either, Node, Repeat, Row, read_pattern
+from ttsi.scoring.schemas import plain_schema
+
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath", "islet", "knoll")
 
+_TRIES = 100
+_DEEP = 6
+"""From here on what may be left out is left out, so that what holds itself comes to an end."""
 
-def instance(schema: Mapping[str, Any], draw: Random) -> Any:
+_Schema = Mapping[str, Any]
+
+
+def instance(schema: _Schema, draw: Random) -> Any:
     """A value that satisfies `schema`; optional properties are left out about half the time."""
-    if "const" in schema:
-        return schema["const"]
-    if "enum" in schema:
-        return draw.choice(list(schema["enum"]))
-    for choices in ("anyOf", "oneOf"):
-        if choices in schema:
-            return instance(draw.choice(list(schema[choices])), draw)
-    kind = schema.get("type", "string")
-    if isinstance(kind, list):
-        kind = kind[0]
-    return _WRITERS[kind](schema, draw)
+    plain = plain_schema(schema)
+    definitions = plain.get("$defs", {})
+    writer = _Writer(definitions, draw)
+    for _ in range(_TRIES):
+        value = writer.write(plain)
+        if fits(value, plain, definitions):
+            return value
+    raise ValueError(f"no value was found for the schema {dict(schema)}")
 
 
-def _object(schema: Mapping[str, Any], draw: Random) -> dict[str, Any]:
-    required = set(schema.get("required", ()))
-    return {
-        name: instance(inner, draw)
-        for name, inner in schema.get("properties", {}).items()
-        if name in required or draw.random() < 0.5
-    }
+class _Writer:
+    def __init__(self, definitions: _Schema, draw: Random) -> None:
+        self._definitions = definitions
+        self._draw = draw
+        self._depth = 0
+
+    def write(self, schema: _Schema) -> Any:
+        if "$ref" in schema:
+            return self.write(self._definitions[schema["$ref"].removeprefix("#/$defs/")])
+        if "enum" in schema:
+            return self._draw.choice(schema["enum"])
+        if "anyOf" in schema:
+            return self.write(self._draw.choice(self._branches(schema["anyOf"])))
+        writers: dict[str, Callable[[_Schema], Any]] = {
+            "object": self._object,
+            "array": self._array,
+            "string": self._string,
+            "integer": self._integer,
+            "number": self._number,
+            "boolean": lambda _: self._draw.random() < 0.5,
+            "null": lambda _: None,
+        }
+        self._depth += 1
+        value = writers[schema.get("type", "string")](schema)
+        self._depth -= 1
+        return value
+
+    def _branches(self, branches: list[_Schema]) -> list[_Schema]:
+        ending = [branch for branch in branches if "$ref" not in str(branch)]
+        return ending if ending and self._depth > _DEEP else branches
+
+    def _object(self, schema: _Schema) -> dict[str, Any]:
+        required = schema.get("required", ())
+        rare = 0.5 if self._depth <= _DEEP else 0.0
+        properties = schema.get("properties", {})
+        made = {
+            name: self.write(inner)
+            for name, inner in properties.items()
+            if name in required or self._draw.random() < rare
+        }
+        for name, inner in [*properties.items(), *self._others(schema)]:
+            if len(made) >= schema.get("minProperties", 0):
+                break
+            made.setdefault(name, self.write(inner))
+        return made
+
+    def _others(self, schema: _Schema) -> list[tuple[str, _Schema]]:
+        """Names that are not declared, as many as are needed."""
+        count = 2 * schema.get("minProperties", 0)
+        for pattern, inner in schema.get("patternProperties", {}).items():
+            return [(self._matching(read_pattern(pattern)), inner) for _ in range(count)]
+        others = schema.get("additionalProperties", {})
+        if not isinstance(others, Mapping):
+            return []
+        return [(f"{self._draw.choice(WORDS)}{at}", others) for at in range(count)]
+
+    def _array(self, schema: _Schema) -> list[Any]:
+        prefix, items = schema.get("prefixItems", []), schema.get("items", {})
+        least = schema.get("minItems", 0)
+        most = schema.get("maxItems", max(least, len(prefix), 2))
+        if not isinstance(items, Mapping):
+            most = len(prefix)
+        usual = max(least, len(prefix), 1) + 1
+        count = self._draw.randint(max(least, min(1, most)), min(most, usual))
+        if self._depth > _DEEP:
+            count = least
+        return [self.write(inner) for inner in [*prefix, *[items] * count][:count]]
+
+    def _string(self, schema: _Schema) -> str:
+        if "pattern" in schema:
+            return self._matching(read_pattern(schema["pattern"]))
+        text = f"{self._draw.choice(WORDS)} {self._draw.randrange(10_000)}"
+        least: int = schema.get("minLength", 0)
+        text += " more" * max(0, -(-(least - len(text)) // 5))
+        most: int | None = schema.get("maxLength")
+        return text[:most]
+
+    def _matching(self, node: Node) -> str:
+        """A text that is what a pattern describes."""
+        if isinstance(node, Chars):
+            low, high = self._draw.choice(node.ranges)
+            return chr(self._draw.randint(max(low, 33), high) if high < 127 else max(low, 97))
+        if isinstance(node, Row):
+            return "".join(map(self._matching, node.items))
+        if isinstance(node, Either):
+            return self._matching(self._draw.choice(node.items))
+        assert isinstance(node, Repeat)
+        most = node.least + 2 if node.most is None else min(node.most, node.least + 2)
+        count = self._draw.randint(node.least, most)
+        return "".join(self._matching(node.item) for _ in range(count))
+
+    def _integer(self, schema: _Schema) -> int:
+        return int(self._multiple(schema, 1, int(schema.get("multipleOf", 1)) or 1))
+
+    def _number(self, schema: _Schema) -> float:
+        low, high = _bounds(schema, 0.25)
+        if "multipleOf" in schema:
+            return self._multiple(schema, 0.25, schema["multipleOf"])
+        return min(high, max(low, round(self._draw.uniform(low, high), 2)))
+
+    def _multiple(self, schema: _Schema, margin: float, step: float) -> float:
+        low, high = _bounds(schema, margin)
+        first = math.ceil(low / step)
+        return self._draw.randint(first, max(first, math.floor(high / step))) * step
 
 
-def _array(schema: Mapping[str, Any], draw: Random) -> list[Any]:
-    least = int(schema.get("minItems", 0))
-    most = int(schema.get("maxItems", max(least, 2)))
-    count = draw.randint(max(least, min(1, most)), min(most, max(least, 1) + 1))
-    return [instance(schema.get("items", {}), draw) for _ in range(count)]
-
-
-def _string(schema: Mapping[str, Any], draw: Random) -> str:
-    text = f"{draw.choice(WORDS)} {draw.randrange(10_000)}"
-    text += " more" * max(0, -(-(int(schema.get("minLength", 0)) - len(text)) // 5))
-    return text[: schema.get("maxLength")]
-
-
-def _integer(schema: Mapping[str, Any], draw: Random) -> int:
-    low, high = _bounds(schema, 1)
-    return draw.randint(int(low), int(high))
-
-
-def _number(schema: Mapping[str, Any], draw: Random) -> float:
-    low, high = _bounds(schema, 0.25)
-    return min(high, max(low, round(draw.uniform(low, high), 2)))
-
-
-def _bounds(schema: Mapping[str, Any], step: float) -> tuple[float, float]:
+def _bounds(schema: _Schema, step: float) -> tuple[float, float]:
     low = schema.get("minimum", schema.get("exclusiveMinimum", -step) + step)
     high = schema.get("maximum", schema.get("exclusiveMaximum", low + 99 + step) - step)
     return low, max(low, high)
-
-
-_WRITERS: dict[str, Any] = {
-    "object": _object,
-    "array": _array,
-    "string": _string,
-    "integer": _integer,
-    "number": _number,
-    "boolean": lambda schema, draw: draw.random() < 0.5,
-    "null": lambda schema, draw: None,
-}

@@ -54,15 +54,15 @@ def messages(task: Task, form: PromptForm) -> tuple[Message, ...]:
 
 def example_schema(task: Task, max_calls: int) -> dict[str, Any]:
     """JSON Schema of an output that satisfies all of the contract but the input's being new."""
-    return {
+    output = calls_schema(task.tools, most=max_calls)
+    definitions = output.pop("$defs", None)
+    schema: dict[str, Any] = {
         "type": "object",
-        "properties": {
-            "input": {"type": "string", "minLength": 4},
-            "output": calls_schema(task.tools, most=max_calls),
-        },
+        "properties": {"input": {"type": "string", "minLength": 4}, "output": output},
         "required": ["input", "output"],
         "additionalProperties": False,
     }
+    return {**schema, "$defs": definitions} if definitions else schema
 
 
 def accept(task: Task, k: int, attempt: int, text: str) -> Example | None:

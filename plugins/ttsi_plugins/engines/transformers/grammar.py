@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -12,8 +13,16 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ttsi.errors import EngineError
+from ttsi.scoring.schemas import plain_schema
+from ttsi_plugins.engines.transformers.lowering import lowered
 
 _CACHE_BYTES = 256 * 2**20
+
+
+@lru_cache(maxsize=256)
+def grammar_schema(schema: str) -> str:
+    """The text of a JSON Schema as xgrammar is given it. Raises SchemaFault for what it lacks."""
+    return json.dumps(lowered(plain_schema(json.loads(schema))))
 
 
 class Grammars:
@@ -44,10 +53,8 @@ class Grammars:
 
     def _compile(self, schema: Mapping[str, Any]) -> Any:
         try:
-            return self._compiler.compile_json_schema(
-                json.dumps(schema), any_whitespace=False, strict_mode=True
-            )
-        except RuntimeError as error:
+            return self._compiled(json.dumps(schema))
+        except (RuntimeError, ValueError) as error:
             name = self._guilty(schema)
             raise EngineError(
                 f"No grammar can be made of the schema of {name}: {_reason(error)}",
@@ -59,12 +66,15 @@ class Grammars:
         definitions = {k: schema[k] for k in ("$defs", "definitions") if k in schema}
         for name, branch in _named_branches(schema):
             try:
-                self._compiler.compile_json_schema(
-                    json.dumps({**branch, **definitions}), any_whitespace=False
-                )
-            except RuntimeError:
+                self._compiled(json.dumps({**branch, **definitions}))
+            except (RuntimeError, ValueError):
                 return f"tool {name!r}"
         return repr(schema.get("title", "the answer"))
+
+    def _compiled(self, schema: str) -> Any:
+        return self._compiler.compile_json_schema(
+            grammar_schema(schema), any_whitespace=False, strict_mode=True
+        )
 
 
 class Matcher:
@@ -128,6 +138,8 @@ def _named_branches(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[st
                 yield from _named_branches(branch)
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: Exception) -> str:
     """xgrammar's own words, without its time stamp and source line."""
+    if isinstance(error, ValueError):
+        return str(error)
     return str(error).strip().split("] ", 1)[-1].split(": ", 1)[-1]

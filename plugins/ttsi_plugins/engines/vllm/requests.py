@@ -18,7 +18,7 @@ from vllm.sampling_params import StructuredOutputsParams
 
 from ttsi.errors import EngineError
 from ttsi.types import Generation, Request, Sampling
-from ttsi_plugins.engines.transformers.grammar import Grammars
+from ttsi_plugins.engines.transformers.grammar import Grammars, grammar_schema
 from ttsi_plugins.engines.transformers.tokens import Tokens
 
 # Far below any logit, and a number with which vLLM can still compute.
@@ -111,7 +111,7 @@ class Writer:
         # Compiled here first for its errors: there they would be lines in a log.
         self._grammars.matcher(schema)
         grammar = xgrammar.Grammar.from_json_schema(
-            json.dumps(schema), any_whitespace=False, strict_mode=True
+            grammar_schema(json.dumps(schema)), any_whitespace=False, strict_mode=True
         )
         return str(grammar)
 

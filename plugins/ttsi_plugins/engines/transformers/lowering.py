@@ -1,0 +1,112 @@
+"""Plain schemas (ttsi.scoring.schemas) as xgrammar 0.2 reads them.
+
+What it would read in another way is written so that it cannot: constants that are lists or
+objects, patterns, bounds beyond its integers. What it cannot hold a text to is left out here and
+remains for `ttsi.validation`: uniqueItems; multipleOf, but for small ones of integers without
+bounds or in a narrow range; lengths beside a pattern that is more than one repeated character.
+
+Strings with a pattern or a length have no character that JSON writes with an escape, but for
+quotation marks and backslashes that the pattern lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ttsi.scoring.patterns import Chars, Either, Node, Ranges, Repeat, Row, intersect, lengths
+from ttsi.scoring.patterns import read_pattern as read
+from ttsi.scoring.schemas import each_inner
+
+_PLAIN: Ranges = ((0x20, 0x21), (0x23, 0x5B), (0x5D, 0xD7FF), (0xE000, 0x10FFFF))
+"""The characters that stand in JSON strings as they are."""
+
+_LARGEST = 2**63 - 1
+_LONGEST_STEP = 1024
+_WIDEST = 10_000
+
+
+def lowered(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema for xgrammar. It allows what `plain` forbids only where that is said above."""
+    if "enum" in plain and plain["type"] in ("array", "object"):
+        return {"anyOf": [_constant(value) for value in plain["enum"]]}
+    schema = each_inner(plain, lowered)
+    for keyword in ("default", "uniqueItems"):
+        schema.pop(keyword, None)
+    kind = schema.get("type")
+    if "patternProperties" in schema:
+        inner = schema["patternProperties"]
+        schema["patternProperties"] = {_written(read(name)): inner[name] for name in inner}
+    if kind == "string" and "pattern" in schema:
+        _lower_pattern(schema)
+    if kind in ("integer", "number"):
+        _lower_number(schema)
+    return schema
+
+
+def _constant(value: Any) -> dict[str, Any]:
+    """A schema that only `value` satisfies, with the white space that the grammar writes."""
+    if isinstance(value, list):
+        return {
+            "type": "array",
+            "prefixItems": [_constant(item) for item in value],
+            "items": False,
+            "minItems": len(value),
+        }
+    if isinstance(value, dict):
+        return {
+            "type": "object",
+            "properties": {name: _constant(item) for name, item in value.items()},
+            "required": list(value),
+            "additionalProperties": False,
+        }
+    return {"const": value}
+
+
+def _lower_number(schema: dict[str, Any]) -> None:
+    for keyword in ("minimum", "maximum"):
+        if schema["type"] == "integer" and abs(schema.get(keyword, 0)) > _LARGEST:
+            del schema[keyword]
+    step = schema.get("multipleOf", 1)
+    bounds = [schema[keyword] for keyword in ("minimum", "maximum") if keyword in schema]
+    narrow = not bounds or (len(bounds) == 2 and bounds[1] - bounds[0] <= _WIDEST)
+    if schema["type"] == "number" or step != step // 1 or step > _LONGEST_STEP or not narrow:
+        schema.pop("multipleOf", None)
+
+
+def _lower_pattern(schema: dict[str, Any]) -> None:
+    """The pattern for whole strings, with the lengths in it where it has one repeated character."""
+    node = read(schema["pattern"])
+    least, most = schema.pop("minLength", 0), schema.pop("maxLength", None)
+    while isinstance(node, Row) and len(node.items) == 1:
+        node = node.items[0]
+    if isinstance(node, Repeat) and lengths(node.item) == (1, 1):
+        limits = [each for each in (node.most, most) if each is not None]
+        node = Repeat(node.item, max(node.least, least), min(limits) if limits else None)
+    schema["pattern"] = _written(node)
+
+
+def _written(node: Node) -> str:
+    """A pattern of the JSON text between the quotation marks."""
+    if isinstance(node, Chars):
+        return _characters(node)
+    if isinstance(node, Row):
+        return "".join(map(_written, node.items))
+    if isinstance(node, Either):
+        return "(?:" + "|".join(map(_written, node.items)) + ")"
+    most = "" if node.most is None else node.most
+    return f"(?:{_written(node.item)}){{{node.least},{most}}}"
+
+
+def _characters(node: Chars) -> str:
+    ranges = intersect(node.ranges, _PLAIN)
+    spans = "".join(f"\\u{{{low:x}}}-\\u{{{high:x}}}" for low, high in ranges)
+    choices = [f"[{spans}]"] if ranges else []
+    escaped = [char for char in '"\\' if intersect(node.ranges, ((ord(char),) * 2,))]
+    if node.listed:
+        # The JSON text of either is itself behind a backslash; in a pattern both take one more.
+        choices += ["\\\\" + char.replace("\\", "\\\\") for char in escaped]
+    if not choices:
+        # A control character: nothing that is written here matches.
+        raise ValueError(f"no JSON string has the characters {node.ranges} as they are")
+    return choices[0] if len(choices) == 1 else "(?:" + "|".join(choices) + ")"

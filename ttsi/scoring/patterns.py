@@ -1,0 +1,319 @@
+"""Regular expressions of schemas, read as far as they are regular.
+
+A pattern is searched for in a string, as JSON Schema has it: only `^` and `$` tie it to the ends.
+Read here are literals, classes, groups, alternatives and repetitions. What looks around, refers
+back or is bound to words is refused, because no grammar could hold a model to it.
+
+`\\d`, `\\w` and `\\s` stand for their ASCII characters, which they are to every reader of them.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+Ranges: TypeAlias = tuple[tuple[int, int], ...]
+"""Code points, as sorted ranges that do not touch; both ends belong to them."""
+
+_LAST = 0x10FFFF
+_MOST_STATES = 4000
+
+
+class IrregularPattern(ValueError):
+    """A pattern with something that is not read here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chars:
+    """One character. `listed`: named one by one, so that quotation marks are meant, too."""
+
+    ranges: Ranges
+    listed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    item: Node
+    least: int
+    most: int | None
+
+
+Node: TypeAlias = Chars | Row | Either | Repeat
+
+
+def _union(ranges: Sequence[tuple[int, int]]) -> Ranges:
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+        else:
+            merged.append((low, high))
+    return tuple(merged)
+
+
+def intersect(one: Ranges, other: Ranges) -> Ranges:
+    both = [(max(a, c), min(b, d)) for a, b in one for c, d in other]
+    return _union([(low, high) for low, high in both if low <= high])
+
+
+def _complement(ranges: Ranges, last: int = _LAST) -> Ranges:
+    ends = [-1, *(end for low, high in ranges for end in (low, high)), last + 1]
+    gaps = zip(ends[::2], ends[1::2], strict=True)
+    return tuple((low + 1, high - 1) for low, high in gaps if low + 1 <= high - 1)
+
+
+_CLASSES: dict[str, Ranges] = {
+    "d": ((48, 57),),
+    "w": _union([(48, 57), (65, 90), (95, 95), (97, 122)]),
+    "s": _union([(9, 13), (32, 32)]),
+}
+_CLASSES |= {name.upper(): _complement(ranges, 127) for name, ranges in _CLASSES.items()}
+_CONTROLS = {"n": 10, "r": 13, "t": 9, "f": 12, "v": 11, "0": 0}
+ANY = Chars(_complement(((10, 10),)), listed=False)
+_ANYTHING = Repeat(ANY, 0, None)
+
+
+@lru_cache(maxsize=512)
+def read_pattern(pattern: str) -> Node:
+    """What a whole string is that has a match of `pattern`. Raises IrregularPattern."""
+    try:
+        with warnings.catch_warnings():
+            # It warns of what later versions of Python may read in another way.
+            warnings.simplefilter("ignore")
+            re.compile(pattern)
+    except re.error as error:
+        raise IrregularPattern(f"{pattern!r} is no regular expression: {error}") from error
+    return _Reader(pattern).read()
+
+
+class _Reader:
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._at = 0
+
+    def read(self) -> Node:
+        branches = [self._tied()]
+        while self._take("|"):
+            branches.append(self._tied())
+        if self._at < len(self._pattern):
+            raise self._irregular(self._pattern[self._at])
+        return branches[0] if len(branches) == 1 else Either(tuple(branches))
+
+    def _tied(self) -> Node:
+        """An alternative of the whole pattern, with what may stand before and after it."""
+        before = () if self._take("^") else (_ANYTHING,)
+        items = self._row()
+        after = () if self._take("$") else (_ANYTHING,)
+        return Row((*before, *items, *after))
+
+    def _row(self) -> list[Node]:
+        items: list[Node] = []
+        while self._at < len(self._pattern) and self._pattern[self._at] not in "|)$":
+            items.append(self._repeated(self._atom()))
+        return items
+
+    def _atom(self) -> Node:
+        char = self._next()
+        if char == "(":
+            return self._group()
+        if char == "[":
+            return self._class()
+        if char == ".":
+            return ANY
+        if char == "\\":
+            return Chars(self._escape())
+        if char == "^":
+            raise self._irregular("^")
+        return Chars(((ord(char), ord(char)),))
+
+    def _group(self) -> Node:
+        if self._take("?") and not self._take(":"):
+            raise self._irregular(f"(?{self._pattern[self._at : self._at + 1]}")
+        branches = [Row(tuple(self._row()))]
+        while self._take("|"):
+            branches.append(Row(tuple(self._row())))
+        if not self._take(")"):
+            raise self._irregular("$")
+        return branches[0] if len(branches) == 1 else Either(tuple(branches))
+
+    def _class(self) -> Node:
+        negated = self._take("^")
+        ranges: list[tuple[int, int]] = []
+        named = False
+        first = True
+        while first or not self._take("]"):
+            first = False
+            char = self._next()
+            low = self._escape() if char == "\\" else ((ord(char), ord(char)),)
+            single = len(low) == 1 and low[0][0] == low[0][1]
+            named = named or not single
+            rest = self._pattern[self._at :]
+            if single and rest[:1] == "-" and rest[1:2] not in ("]", ""):
+                self._at += 1
+                char = self._next()
+                high = self._escape() if char == "\\" else ((ord(char), ord(char)),)
+                ranges.append((low[0][0], high[0][0]))
+            else:
+                ranges += low
+        found = _union(ranges)
+        if not negated:
+            return Chars(found)
+        return Chars(_complement(found, 127 if named else _LAST), listed=False)
+
+    def _escape(self) -> Ranges:
+        char = self._next()
+        if char in _CLASSES:
+            return _CLASSES[char]
+        if char in _CONTROLS:
+            return ((_CONTROLS[char],) * 2,)
+        digits = {"x": 2, "u": 4}.get(char, 0)
+        if digits:
+            code = int(self._pattern[self._at : self._at + digits], 16)
+            self._at += digits
+            return ((code, code),)
+        if char.isalnum():
+            raise self._irregular(f"\\{char}")
+        return ((ord(char), ord(char)),)
+
+    def _repeated(self, item: Node) -> Node:
+        counts = {"*": (0, None), "+": (1, None), "?": (0, 1)}
+        sign = self._pattern[self._at : self._at + 1]
+        bounds = re.compile(r"\{(\d*)(,?)(\d*)\}").match(self._pattern, self._at)
+        least, most = 0, None
+        if sign in counts and sign:
+            self._at += 1
+            least, most = counts[sign]
+        elif bounds and (bounds[1] or bounds[3]):
+            self._at = bounds.end()
+            least = int(bounds[1] or 0)
+            most = int(bounds[3]) if bounds[3] else None if bounds[2] else least
+        else:
+            return item
+        if self._take("+"):
+            raise self._irregular(f"{sign}+")
+        self._take("?")
+        return Repeat(item, least, most)
+
+    def _take(self, char: str) -> bool:
+        found = self._pattern.startswith(char, self._at)
+        self._at += found
+        return found
+
+    def _next(self) -> str:
+        self._at += 1
+        return self._pattern[self._at - 1]
+
+    def _irregular(self, what: str) -> IrregularPattern:
+        return IrregularPattern(f"{what} in the pattern {self._pattern!r} cannot be held to")
+
+
+def lengths(node: Node) -> tuple[int, int | None]:
+    """The fewest and the most characters of what `node` matches; None without end."""
+    if isinstance(node, Chars):
+        return 1, 1
+    if isinstance(node, Repeat):
+        least, most = lengths(node.item)
+        ends = None if most is None or node.most is None else most * node.most
+        return least * node.least, 0 if node.most == 0 else ends
+    each = [lengths(item) for item in node.items]
+    fewest = [least for least, _ in each]
+    most_of = [most for _, most in each if most is not None]
+    bounded = len(most_of) == len(each)
+    if isinstance(node, Either):
+        return min(fewest), max(most_of) if bounded else None
+    return sum(fewest), sum(most_of) if bounded else None
+
+
+# ---------------------------------------------------------------- can a string match both?
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some string matches both patterns. True also where it would take long to tell."""
+    try:
+        left, right = _Automaton(read_pattern(one)), _Automaton(read_pattern(other))
+    except OverflowError:
+        return True
+    waiting = [(left.start, right.start)]
+    seen = set(waiting)
+    while waiting:
+        a, b = waiting.pop()
+        if a == left.end and b == right.end:
+            return True
+        if len(seen) > _MOST_STATES:
+            return True
+        for pair in _steps(left, right, a, b):
+            if pair not in seen:
+                seen.add(pair)
+                waiting.append(pair)
+    return False
+
+
+def _steps(left: _Automaton, right: _Automaton, a: int, b: int) -> Iterator[tuple[int, int]]:
+    yield from ((to, b) for to in left.free[a])
+    yield from ((a, to) for to in right.free[b])
+    for ranges, to in left.read[a]:
+        for others, and_to in right.read[b]:
+            if intersect(ranges, others):
+                yield to, and_to
+
+
+class _Automaton:
+    """A pattern as states: from `start` to `end` by free steps and by steps that read."""
+
+    def __init__(self, node: Node) -> None:
+        self.free: list[list[int]] = []
+        self.read: list[list[tuple[Ranges, int]]] = []
+        self.start = self._state()
+        self.end = self._add(node, self.start)
+
+    def _state(self) -> int:
+        if len(self.free) > _MOST_STATES:
+            raise OverflowError
+        self.free.append([])
+        self.read.append([])
+        return len(self.free) - 1
+
+    def _add(self, node: Node, start: int) -> int:
+        if isinstance(node, Chars):
+            end = self._state()
+            self.read[start].append((node.ranges, end))
+            return end
+        if isinstance(node, Row):
+            for item in node.items:
+                start = self._add(item, start)
+            return start
+        if isinstance(node, Either):
+            end = self._state()
+            for item in node.items:
+                self.free[self._add(item, start)].append(end)
+            return end
+        return self._add_repeat(node, start)
+
+    def _add_repeat(self, node: Repeat, start: int) -> int:
+        for _ in range(node.least):
+            start = self._add(node.item, start)
+        if node.most is None:
+            loop = self._state()
+            self.free[start].append(loop)
+            self.free[self._add(node.item, loop)].append(loop)
+            return loop
+        end = self._state()
+        self.free[start].append(end)
+        for _ in range(node.most - node.least):
+            start = self._add(node.item, start)
+            self.free[start].append(end)
+        return end
