@@ -260,7 +260,7 @@ def test_the_confidence_is_the_largest_share_that_scores_alike(texts: list[str],
     engine = ScriptedEngine(script=lambda request: draws[request.seed])
     estimator = SelfConsistency(samples=len(texts), threshold=0.6)
     (estimate,) = estimator.estimate([TASK], engine, seed)
-    answers = [read_completion(each) for each in engine.generate(engine.asked[:])]
+    answers = [read_completion(TASK, each) for each in engine.generate(engine.asked[:])]
     assert estimate.confidence == agreeing(TASK, answers) == agreement(TASK, answers)
     assert estimate.uncertain == (estimate.confidence < 0.6)
     assert estimate.scores == {}
@@ -349,6 +349,6 @@ def test_self_consistency_of_a_real_model() -> None:
         seed = draw_seed(0, task.id, "estimate", draw)
         request: Request = estimator.request(task, None, seed)
         (made,) = engine.generate([request])
-        answers.append(read_completion(made))
+        answers.append(read_completion(task, made))
     assert estimate.confidence == agreeing(task, answers)
     assert 0.25 < estimate.confidence < 1, [answer.text for answer in answers]

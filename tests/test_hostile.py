@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ttsi.scoring import Switches
 from ttsi.scoring.match import score_calls
@@ -20,6 +23,7 @@ from ttsi.types import Completion, ParseStatus, Tool, ToolCall
 VISITS = 8
 """How often a character may be looked at."""
 
+NAMES = ("f", "get_weather", "math.hypot")
 CALL = '{"name": "f", "arguments": {"a": 1}}'
 TAGGED = f"<tool_call>{CALL}</tool_call>"
 
@@ -76,6 +80,43 @@ FAMILIES: dict[str, Callable[[int], str]] = {
     "too deep": lambda n: ("[" * 65 + "]" * 65) * (n // 65 + 1),
     "too deep, never closed": lambda n: ("[" * 65 + '"') * (n // 65 + 1),
     "too deep, then quotes": lambda n: "[" * 65 + '"' * n,
+    "thoughts": lambda n: "<think>" * n,
+    "thoughts closed": lambda n: "<think></think>" * n,
+    "ends of thoughts": lambda n: "</think>" * n,
+    "ends of thoughts in strings": lambda n: '{"name": "</think>' * n,
+    "ends of thoughts in broken calls": lambda n: '{"name": "</think>", x' * n,
+    "ends of thoughts in strings of both kinds": lambda n: "{'name': '</think>{\"name\": \"" * n,
+    "escaped quotes and ends of thoughts": lambda n: "[{'name':x \\\"</think>" * n,
+    "lists and ends of thoughts": lambda n: '["</think>",' * n,
+    "thoughts and calls": lambda n: f"<think>{CALL}</think>{CALL}" * n,
+    "calls, then a thought": lambda n: CALL * n + "<think>",
+    "channels": lambda n: "<|channel|>analysis<|end|>" * n,
+    "python calls": lambda n: "f(a=1)\n" * n,
+    "python calls, opened": lambda n: "f(" * n,
+    "python calls, opened, behind a thought": lambda n: "<think></think>" + "f(a=" * n,
+    "python calls of others": lambda n: "[x(a=1), " * n,
+    "python strings": lambda n: "x</think>[x(a='" * n,
+    "long list of python calls": lambda n: "[" + "f(a=1), " * n + "]",
+    "tuples": lambda n: "f(a=" + "(" * n,
+    "names": lambda n: "f " * n,
+    "names and brackets": lambda n: "f (" * n,
+    "names and white space": lambda n: "f" + " " * n,
+    "namespaces": lambda n: "f." * n + "f(",
+    "names and objects": lambda n: 'f{"a": 1}' * n,
+    "names and open objects": lambda n: "f{" * n,
+    "names and marks": lambda n: "f[ARGS]" * n,
+    "keyed": lambda n: '{"f": {"a": 1}}' * n,
+    "keyed, opened": lambda n: '{"f": ' * n,
+    "actions": lambda n: "Action: f\nAction Input: {}\n" * n,
+    "actions without input": lambda n: "Action:" * n,
+    "actions and white space": lambda n: "Action: f" + "\n" * n,
+    "elements": lambda n: "<function=f>" * n,
+    "parameters": lambda n: "<function=f>" + "<parameter=a>" * n,
+    "many parameters": lambda n: "<function=f>" + "<parameter=a>1</parameter>" * n,
+    "pairs": lambda n: "<tool_call>f" + "<arg_key>a</arg_key><arg_value>1</arg_value>" * n,
+    "mistral": lambda n: "[TOOL_CALLS]f[ARGS]{}" * n,
+    "recipients": lambda n: "to=functions.f" * n,
+    "name in a tag and white space": lambda n: "<tool_call>f" + " " * n,
     "string of arguments": lambda n: json.dumps({"name": "f", "arguments": '{"a": ' * n}),
     "strings of arguments": lambda n: json.dumps([{"name": "f", "arguments": '{"a": 1}'}] * n),
     "spread keys": lambda n: "{" + "".join(f'"{i}":1,' for i in range(n)),
@@ -85,7 +126,7 @@ FAMILIES: dict[str, Callable[[int], str]] = {
 
 def read(text: str) -> Parsed:
     """Parse, and hold the reader to its promises for any text."""
-    scan = Scan(text)
+    scan = Scan(text, NAMES)
     parsed = scan.parse()
     assert isinstance(parsed.status, ParseStatus)
     assert scan.visited <= VISITS * len(text) + 64, (scan.visited, len(text), text[:80])
@@ -104,7 +145,7 @@ def test_every_family_costs_linear_time(family: Callable[[int], str]) -> None:
     n = 2_000
     visits = []
     for text in (family(n), family(4 * n)):
-        scan = Scan(text)
+        scan = Scan(text, NAMES)
         scan.parse()
         assert scan.visited <= VISITS * len(text) + 64
         visits.append(scan.visited / len(text))
@@ -121,7 +162,7 @@ def test_every_family_costs_linear_time(family: Callable[[int], str]) -> None:
         ('"' * 2**20, ParseStatus.NO_CALL),
         ('{"name": "' + '"' * 2**20, ParseStatus.UNPARSABLE),
         ("<tool_call>" * 10**5, ParseStatus.UNPARSABLE),
-        ("<tool_call>" * 10**5 + CALL, ParseStatus.UNPARSABLE),
+        ("<tool_call>" * 10**5 + CALL, ParseStatus.OK),
         ('{"name": "f", "arguments": {"a": ' + "9" * 2**20 + "}}", ParseStatus.UNPARSABLE),
         ('{"name": "f", "arguments": {"a": "' + "x" * 2**20 + '"}}', ParseStatus.OK),
     ],
@@ -129,6 +170,37 @@ def test_every_family_costs_linear_time(family: Callable[[int], str]) -> None:
 )
 def test_large_texts(text: str, status: ParseStatus) -> None:
     assert read(text).status is status
+
+
+MEBIBYTE = 2**20
+UNITS = [
+    "[",
+    "{",
+    "<think>",
+    "<tool_call>",
+    "f(",
+    '"',
+    "'",
+    "\\",
+    "Action:",
+    "</think>",
+    "f",
+    "<",
+    "`",
+    " ",
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_mebibyte_takes_no_time(unit: str) -> None:
+    text = unit * (MEBIBYTE // len(unit))
+    began = time.process_time()
+    for whole in (text, "<tool_call>" + text):
+        scan = Scan(whole, NAMES)
+        assert scan.parse().status is not ParseStatus.OK
+        assert scan.visited <= 2 * len(whole)
+    # Measured: under half a second each on an idle core. A machine of many tenants is slower.
+    assert time.process_time() - began < 10
 
 
 PAYLOADS = [
@@ -221,6 +293,30 @@ PIECES = [
     "𝟜",
     "__import__('os').abort()",
     "API_call_0",
+    "<think>",
+    "</think>",
+    "</think>\n",
+    "[THINK]",
+    "<|channel|>analysis",
+    "<|end|>",
+    "f(",
+    "f(a=1)",
+    "f(a='",
+    "get_weather",
+    "f{",
+    "f[ARGS]",
+    "[TOOL_CALLS]",
+    "<function=f>",
+    "<parameter=a>1</parameter>",
+    "</function>",
+    "\nAction: f\n",
+    "Action Input: ",
+    '{"f": {}}',
+    "to=functions.f",
+    "<|message|>",
+    "<|python_tag|>",
+    "(",
+    ")",
     "[" * 70,
     "]" * 70,
     '{"name": "f", "arguments": ',
@@ -285,4 +381,14 @@ def test_thousands_of_strings_have_a_status_and_a_score(
 
 def test_parsing_is_a_function_of_the_text() -> None:
     for text in soups(300, 7):
-        assert parse_calls(text) == parse_calls(text)
+        assert parse_calls(text, NAMES) == parse_calls(text, NAMES)
+
+
+@given(st.text(st.sampled_from("[]{}()<>\"'\\,:=/|fa1 \n"), max_size=200))
+def test_any_text_of_the_notations_own_characters(text: str) -> None:
+    read(text)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
+def test_any_text_of_the_notations_own_pieces(text: str) -> None:
+    read(text)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi.calls import TOOL_CALL, Wrapper, calls_schema
+from ttsi.scoring.parse import parse_calls
 from ttsi.types import Completion, Likelihood, ParseStatus, Prompt, Request, ToolCall, TrainJob
 from ttsi_fakes import TOOLS, ScriptedEngine, make_sample
 from ttsi_plugins.estimators.constant import Always, Never, Random
@@ -191,13 +192,14 @@ def test_k_examples_have_their_own_draws_and_equal_ones_count_once() -> None:
 
 # ---------------------------------------------------------------- T
 
+WRITTEN = '```json\n[{"name": "f", "arguments": {}}]\n```'
 ANSWER = '```json\n[{"name": "get_time", "arguments": {"city": "X"}}]\n```'
 
 
 @pytest.mark.parametrize(
     ("answer", "calls", "expected"),
     [
-        (ANSWER, 1, '```json\n[{"name": "f", "arguments": {}}]\n```'),
+        (ANSWER, 1, WRITTEN),
         (
             '[{"name": "a", "arguments": {}}]',
             2,
@@ -209,6 +211,8 @@ ANSWER = '```json\n[{"name": "get_time", "arguments": {"city": "X"}}]\n```'
             1,
             '<tool_call>{"name": "f", "arguments": {}}</tool_call>',
         ),
+        (f"<think>Well [1].</think>\n\n{ANSWER}", 1, WRITTEN),
+        (f"Well</think>\n\n{ANSWER}", 1, WRITTEN),
         ('{"name": "a"}\nThis tells you the time in Paris.', 1, '{"name": "f", "arguments": {}}'),
     ],
 )
@@ -222,6 +226,27 @@ def test_a_target_can_keep_the_wrapper_of_the_models_answer(
 
 def test_an_answer_without_calls_has_no_wrapper() -> None:
     assert Wrapper.of("I cannot help.") is None
+    assert Wrapper.of("[]") is None
+    assert Wrapper.of('<think>{"name": "a"}') is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"name": "a"}\n{"name": "b"}',
+        '[{"name": "a"}] or [{"name": "b"}]',
+        '<tool_call>{"name": "a"}</tool_call><tool_call>{"name": "b"}</tool_call>',
+        '<tool_call><function=a>{"b": 1}</function></tool_call>',
+        "<|tool_call_start|>[a(b=1)]<|tool_call_end|>",
+        '[TOOL_CALLS]a[ARGS]{"b": 1}',
+    ],
+)
+def test_several_blocks_and_other_notations_have_no_wrapper_to_imitate(answer: str) -> None:
+    assert parse_calls(answer).calls
+    assert Wrapper.of(answer) is None
+
+
+def test_calls_are_written_in_tags_by_default() -> None:
     expected = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
     assert TOOL_CALL.write([ToolCall("f", {})]) == expected
 
@@ -282,6 +307,33 @@ def test_what_cannot_be_parsed_votes_only_among_its_like() -> None:
     bad = answer("garbage", -0.1, ParseStatus.UNPARSABLE)
     assert vote(TASKS[0], [bad, bad, answer("get_time", -50)]).text == "get_time"
     assert vote(TASKS[0], [bad, bad]).status is ParseStatus.UNPARSABLE
+
+
+def test_abstentions_vote() -> None:
+    refusal = answer("I cannot.", -5, ParseStatus.NO_CALL)
+    declined = Completion("[]", (), ParseStatus.OK, completion_tokens=2, logprob=-5)
+    call = answer("get_time", -0.1)
+    assert vote(TASKS[0], [call, *[refusal] * 4]).status is ParseStatus.NO_CALL
+    assert vote(TASKS[0], [call, call, refusal, declined, refusal]).calls == ()
+    assert vote(TASKS[0], [call, call, refusal]).text == "get_time"
+    bad = answer("garbage", -0.1, ParseStatus.UNPARSABLE)
+    assert vote(TASKS[0], [bad, bad, bad, refusal, call, refusal]).status is ParseStatus.NO_CALL
+
+
+def test_four_refusals_and_a_call_are_answered_by_a_refusal() -> None:
+    call = '[{"name": "get_time", "arguments": {"city": "Rome"}}]'
+    texts = iter([call, "I cannot.", "[]", "No tool does that.", "Sorry."])
+    engine = ScriptedEngine(script=lambda request: next(texts))
+    (said,) = MajorityVote(samples=5).answer(TASKS[:1], [None], engine, 0)
+    assert (said.status, said.calls) == (ParseStatus.NO_CALL, ())
+
+
+def test_answers_in_other_notations_are_read_with_the_names_on_offer() -> None:
+    engine = ScriptedEngine(script=lambda request: "get_time(city='Rome')")
+    wanted = (ToolCall("get_time", {"city": "Rome"}),)
+    for inference in (Direct(), MajorityVote(samples=2)):
+        (said,) = inference.answer(TASKS[:1], [None], engine, 0)
+        assert said.calls == wanted
 
 
 def test_votes_are_over_normalised_calls() -> None:

@@ -26,8 +26,15 @@ READ = {
     "apostrophe in the prose before": ('[ \'tis so: {"name": "f"}', [F]),
     "fence": ('Here:\n```json\n[{"name": "f"}]\n```\nDone.', [F]),
     "fence without language": ('```\n{"name": "f"}\n```', [F]),
-    "first of two fences": ('```json\n[{"name": "f"}]\n```\n```json\n[{"name": "g"}]\n```', [F]),
-    "first of two bare objects": ('{"name": "f"}\n{"name": "g"}', [F]),
+    "two fences": ('```json\n[{"name": "f"}]\n```\n```json\n[{"name": "g"}]\n```', [F, G]),
+    "two bare objects": ('{"name": "f"}\n{"name": "g"}', [F, G]),
+    "objects with a semicolon": ('{"name": "f"}; {"name": "g"}', [F, G]),
+    "a call further on": ('{"name": "f"} Or rather: {"name": "g"}', [F, G]),
+    "a tag further on": ('{"name": "f"}\nSo:\n<tool_call>{"name": "g"}</tool_call>', [F, G]),
+    "no calls, then a call": ('No filter is set ([]), so: {"name": "f"}', [F]),
+    "a call, then no calls": ('{"name": "f"} Filters: [].', [F]),
+    "no calls in a tag, then a call": ('<tool_call>[]</tool_call>{"name": "f"}', [F]),
+    "calls inside a message": ('{"content": null, "tool_calls": [{"name": "f"}]}', [F]),
     "tag": ('<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>', [F1]),
     "two tags": (
         '<tool_call>{"name": "f"}</tool_call>\n<tool_call>{"name": "g"}</tool_call>',
@@ -62,9 +69,8 @@ READ = {
     "arguments first": ('{"arguments": {"a": 1}, "name": "f"}', [F1]),
     "dotted name": ('{"name": "a.b.c"}', [ToolCall("a.b.c", {})]),
     "trailing comma": ('[{"name": "f", "arguments": {"a": 1,},},]', [F1]),
-    "template echoed, then a call": ('{"name": <name>, "arguments": <object>}\n{"name": "f"}', [F]),
     "data, then a call": ('{"city": "Oslo"} so {"name": "f"}', [F]),
-    "bad call, then a call": ('{"name": 5} or rather {"name": "f"}', [F]),
+    "Cohere": ('[{"tool_call_id": "0", "tool_name": "f", "parameters": {"a": 1}}]', [F1]),
 }
 
 UNPARSABLE = {
@@ -80,7 +86,14 @@ UNPARSABLE = {
     "good call in a broken list": '[{"name": "f"}, oops, {"name": "g"}]',
     "good call in a mixed list": '[{"name": "f"}, 3]',
     "list of lists": '[[{"name": "f"}]]',
-    "calls inside another object": '{"tool_calls": [{"name": "f"}]}',
+    "calls inside another object": '{"answers": [{"name": "f"}]}',
+    "template echoed, then a call": '{"name": <name>, "arguments": <object>}\n{"name": "f"}',
+    "bad call, then a call": '{"name": 5} or rather {"name": "f"}',
+    "call, then a bad call": '{"name": "f"}\n{"name": "g", "arguments": 3}',
+    "bad call among calls in tags": '<tool_call>{"name": "f"}</tool_call><tool_call>{}</tool_call>',
+    "bad call inside a message": '{"tool_calls": [{"name": "f"}, 3]}',
+    "cut before the first key": "[{",
+    "cut in the first key": '[{"na',
     "name is no string": '{"name": 5}',
     "name is blank": '{"name": " ", "arguments": {}}',
     "arguments are a list": '{"name": "f", "arguments": [1]}',
@@ -195,7 +208,8 @@ NUMBERS = {
 def test_numbers_keep_sign_and_type(literal: str, number: float) -> None:
     (call,) = parse_calls('{"name": "f", "arguments": {"x": ' + literal + "}}").calls
     assert call.arguments["x"] == number
-    assert type(call.arguments["x"]) is type(number)
+    assert isinstance(call.arguments["x"], type(number))
+    assert json.dumps(call.arguments["x"]) == json.dumps(number)
 
 
 NO_NUMBERS = [

@@ -146,6 +146,73 @@ def test_benchmark_options(
     assert (limited["samples"], limited["correct"]) == (5, 1)
 
 
+UNREADABLE = [
+    '"text": null',
+    '"text": 5',
+    '"text": "[{\\"name\\": \\"f\\", "',
+    '"calls": null',
+    '"calls": "nonsense"',
+    '"calls": [3]',
+    '"calls": {"name": "f"}',
+    '"calls": [{"city": "Oslo"}]',
+    '"calls": [{"name": "f"}, {"name": "f", "arguments": "{\\"a\\": \\"8"}]',
+    '"calls": [{"name": "f", "arguments": {"a": NaN}}]',
+    '"calls": [{"name": "f", "arguments": {"a": [-Infinity]}}]',
+    '"calls": [{"name": "f", "arguments": {"a": 1e999}}]',
+    '"calls": [{"name": "f", "arguments": {"a": 1, "a": 2}}]',
+    '"calls": ' + "9" * 5000,
+    '"calls": ' + "[" * 500 + "]" * 500,
+    '"tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{"}}]',
+    '"message": null',
+    '"message": {}',
+    '"message": {"content": null, "tool_calls": null}',
+    '"message": {"content": "<tool_call>{", "tool_calls": [{"function": {"name": "f"}}]}',
+]
+
+
+@pytest.mark.parametrize("answer", UNREADABLE, ids=lambda text: text[:40])
+def test_one_answer_that_cannot_be_read_is_wrong_and_the_rest_is_scored(
+    answer: str, samples: list[Sample], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [gold(samples[0]), f'{{"id": "{samples[1].id}", {answer}}}', gold(samples[2])]
+    results = score(capsys, write(tmp_path / "p.jsonl", rows), "--benchmark", "quickstart")
+    assert (results["correct"], results["wrong"]) == (2, 1)
+    assert results["reasons"] == {"unparsable": 1}
+
+
+def openai(sample: Sample) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"call_{at}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+        }
+        for at, call in enumerate(sample.reference)
+    ]
+
+
+def test_messages_and_tool_calls_of_openai_are_read(
+    samples: list[Sample], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = [call.as_json() for call in samples[3].reference]
+    rows: list[Any] = [
+        {"id": samples[0].id, "tool_calls": openai(samples[0])},
+        {"id": samples[1].id, "message": {"content": None, "tool_calls": openai(samples[1])}},
+        {"id": samples[2].id, "message": {"content": "Sure:", "tool_calls": openai(samples[2])}},
+        {"id": samples[3].id, "message": {"role": "assistant", "content": json.dumps(said)}},
+        # Calls in the content are calls, too: this makes each twice.
+        {
+            "id": samples[4].id,
+            "message": {
+                "content": json.dumps([call.as_json() for call in samples[4].reference]),
+                "tool_calls": openai(samples[4]),
+            },
+        },
+    ]
+    results = score(capsys, write(tmp_path / "p.jsonl", rows), "--benchmark", "quickstart")
+    assert (results["correct"], results["reasons"]) == (4, {"wrong_count": 1})
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -153,15 +220,10 @@ def test_benchmark_options(
         ("[1]", 'not an object with an "id"'),
         ('{"text": "x"}', 'not an object with an "id"'),
         ('{"id": 1, "text": "x"}', 'not an object with an "id"'),
-        ('{"id": "quickstart/1"}', 'either "text" or "calls"'),
-        ('{"id": "quickstart/1", "text": "", "calls": []}', 'either "text" or "calls"'),
-        ('{"id": "quickstart/1", "text": 5}', '"text" is a string, not int'),
-        ('{"id": "quickstart/1", "calls": {"name": "f"}}', '"calls" is not a list of calls'),
-        ('{"id": "quickstart/1", "calls": [{"city": "Oslo"}]}', '"calls" is not a list of calls'),
-        ('{"id": "quickstart/1", "calls": [{"name": "f", "args": NaN}]}', "NaN is no JSON number"),
+        ('{"id": "quickstart/1"}', "one of text, calls, tool_calls, message"),
+        ('{"id": "quickstart/1", "text": "", "calls": []}', "one of text, calls"),
         ('{"id": "quickstart/1", "calls": [], "id": "x"}', "'id' stands twice"),
         ('{"id": "quickstart/1", "calls": ' + "[" * 10**5, "nested too deep"),
-        ('{"id": "quickstart/1", "calls": ' + "9" * 5000 + "}", "The line is not JSON"),
         ('{"id": "quickstat/1", "text": ""}', 'Did you mean "quickstart/1"?'),
         ('{"id": "sealtool/1", "text": ""}', "has no sample 'sealtool/1'"),
         ('{"id": "quickstart/0", "text": ""}', "predicted twice: here and on line 1"),

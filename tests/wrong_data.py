@@ -15,6 +15,7 @@ from wrong import fails
 from ttsi.testing import FakeBenchmark
 from ttsi.types import (
     Completion,
+    ParseStatus,
     Reason,
     Sample,
     Score,
@@ -127,11 +128,23 @@ class Misspells(Rows):
         return offering(samples, properties={"city": {"type": "string"}}, requird=["city"])
 
 
-@fails("replay", "fake/0: its own reference as the answer is wrong", "benchmarks")
+@fails("replay", "fake/0: its own reference as the answer .as it is. is wrong", "benchmarks")
 class Unanswerable(Rows):
     def change(self, samples: list[Sample]) -> list[Sample]:
         call = ToolCall("get_weather", {"city": math.nan})
         return [replace(samples[0], reference=(call,)), *samples[1:]]
+
+
+@fails("replay", "its own reference as the answer .a list. is wrong", "benchmarks")
+class Deep(Rows):
+    """No value of that depth is read from a text, be it right or not."""
+
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        place: Any = {"name": "x"}
+        for _ in range(70):
+            place = {"name": place}
+        call = ToolCall("book_table", {"guests": 2, "place": place})
+        return [samples[0], replace(samples[1], reference=(call,)), *samples[2:]]
 
 
 @fails("prompt", "fake/0: the system turn is empty", "benchmarks")
@@ -184,6 +197,14 @@ class Scorer:
 class WantsCalls(Scorer):
     def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
         if not reference:
+            return Score(False, Reason.NO_CALL)
+        return super().judge(task, reference, completion)
+
+
+@fails("abstentions", r"prose without a call and \[\] score differently for \[\]", "scorers")
+class WantsBrackets(Scorer):
+    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+        if completion.status is ParseStatus.NO_CALL:
             return Score(False, Reason.NO_CALL)
         return super().judge(task, reference, completion)
 

@@ -12,6 +12,7 @@ from wrong import Sound, fails
 from ttsi.digests import draw_seed
 from ttsi.errors import EngineError
 from ttsi.protocols import Engine
+from ttsi.scoring.parse import parse_calls
 from ttsi.testing.fake_benchmark import example_of
 from ttsi.types import (
     Completion,
@@ -136,6 +137,24 @@ class Tires(Sound):
         return [replace(each, confidence=each.confidence / self.waves) for each in made]
 
 
+@fails("abstentions", "as sure as if all had made the same")
+class AsksCallersOnly(Sound):
+    """The share of the commonest call among the answers that make one."""
+
+    needs: Any = frozenset({"generate"})
+
+    def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> Any:
+        return [self.agreement(task, engine, seed) for task in tasks]
+
+    def agreement(self, task: Task, engine: Engine, seed: int) -> Estimate:
+        seeds = [draw_seed(seed, task.id, "estimate", draw) for draw in range(4)]
+        drawn = engine.generate([Request(Prompt(task.messages), Sampling(), s) for s in seeds])
+        calls = [str(parse_calls(each.text, task.tool_names).calls) for each in drawn]
+        made = [each for each in calls if each != "()"]
+        confidence = max(map(made.count, made)) / len(made) if made else 1.0
+        return Estimate(confidence, confidence < 0.9)
+
+
 # ---------------------------------------------------------------- the other stages
 
 
@@ -205,10 +224,14 @@ class Answerer:
             Request(Prompt(task.messages), Sampling(), draw_seed(seed, task.id, "answer"))
             for task in tasks
         ]
-        made = [
-            Completion(each.text, (), ParseStatus.NO_CALL) for each in engine.generate(requests)
+        drawn = engine.generate(requests)
+        return [
+            self.change(self.read(task, each.text)) for task, each in zip(tasks, drawn, strict=True)
         ]
-        return [self.change(each) for each in made]
+
+    def read(self, task: Task, text: str) -> Completion:
+        parsed = parse_calls(text, task.tool_names)
+        return Completion(text, parsed.calls, parsed.status)
 
     def change(self, made: Completion) -> Completion:
         return made
@@ -217,7 +240,29 @@ class Answerer:
 @fails("results", "there are calls though the status is no_call", "inference")
 class Miscounts(Answerer):
     def change(self, made: Completion) -> Completion:
-        return replace(made, calls=(ToolCall("get_weather", {}),))
+        calls = (ToolCall("get_weather", {}),)
+        return replace(made, calls=calls, status=ParseStatus.NO_CALL)
+
+
+@fails("reading", "was read as no_call .*, not ok", "inference")
+class ReadsJsonOnly(Answerer):
+    """Does not tell the parser which tools are on offer, so that other notations are prose."""
+
+    def read(self, task: Task, text: str) -> Completion:
+        parsed = parse_calls(text)
+        return Completion(text, parsed.calls, parsed.status)
+
+
+@fails("abstentions", "all answers but one made no call", "inference")
+class VotesOfCallersOnly(Answerer):
+    def answer(self, tasks: Any, adaptations: Any, engine: Engine, seed: int) -> Any:
+        return [self.vote(task, engine, seed) for task in tasks]
+
+    def vote(self, task: Task, engine: Engine, seed: int) -> Completion:
+        seeds = [draw_seed(seed, task.id, "answer", draw) for draw in range(5)]
+        drawn = engine.generate([Request(Prompt(task.messages), Sampling(), s) for s in seeds])
+        answers = [self.read(task, each.text) for each in drawn]
+        return max(answers, key=lambda each: each.status is ParseStatus.OK)
 
 
 @fails("needs", "does not list what it asked the engine for: grammar", "inference")

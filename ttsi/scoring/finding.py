@@ -19,7 +19,7 @@ from ttsi.types import JSON, ToolCall
 
 _BRACKETS = re.compile(r"[\[{\s]*")
 _SEPARATORS = re.compile(r"[\s,;]*")
-_PREFIX = re.compile(r"[\w.]*\.\Z")
+_IN_NAME = re.compile(r"[\w.]")
 _LONGEST_PREFIX = 100
 
 
@@ -116,7 +116,7 @@ class Finder:
         """All that stands in a row behind the tag has to be calls."""
         start = at = self._behind(marks.BEFORE_CALL, found.start())
         items: list[Item] = []
-        while not items or self.text[at : at + 1] in ("[", "{"):
+        while not items or self._goes_on(at):
             item = self._in_tag(at)
             if item.kind is not Kind.CALLS:
                 return self._bad(start, max(item.end, found.end()))
@@ -125,6 +125,10 @@ class Finder:
         calls = tuple(call for item in items for call in item.calls)
         plain = len(items) == 1 and items[0].plain
         return Item(Kind.CALLS, start, items[-1].end, calls, plain)
+
+    def _goes_on(self, at: int) -> bool:
+        """Whether another list or object stands in the row."""
+        return self.text[at : at + 1] in ("[", "{") and not marks.TAG.match(self.text, at)
 
     def _in_tag(self, at: int) -> Item:
         """What stands at `at`, where a call has to be: of whatever tool, in whatever notation."""
@@ -176,10 +180,9 @@ class Finder:
         """The name of a tool on offer, followed by what may be its arguments."""
         start, end = found.span()
         followed = found[(found.lastgroup or "").replace("name", "then")]
-        then, name = followed.strip(), self.text[start : end - len(followed)]
-        prefix = _PREFIX.search(self.text, max(0, start - _LONGEST_PREFIX), start)
-        name = (prefix[0] if prefix else "") + name
-        start = prefix.start() if prefix else start
+        then = followed.strip()
+        start = self._with_namespace(start)
+        name = self.text[start : end - len(followed)]
         if then == ">" and self.text[start - 1 : start] == "/":
             return end
         if then == "(":
@@ -190,6 +193,14 @@ class Finder:
         if not then.endswith("{"):
             return self._bad(start, end)
         return self._named_object(name, start, end - 1, direct=followed == "{")
+
+    def _with_namespace(self, start: int) -> int:
+        """Where the dotted name begins whose last part begins at `start`."""
+        begin = start
+        if self.text[start - 1 : start] == ".":
+            while begin > max(0, start - _LONGEST_PREFIX) and _IN_NAME.match(self.text, begin - 1):
+                begin -= 1
+        return begin
 
     def _named_object(self, name: str, start: int, at: int, *, direct: bool) -> Item:
         """The object at `at`, behind a name: its arguments, or a call that was announced."""

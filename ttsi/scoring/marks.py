@@ -58,6 +58,7 @@ CALL_TAGS = (
 _ANY_TAG = "|".join(map(re.escape, CALL_TAGS))
 NAME = r"[^\W\d][\w.\-]*"
 
+TAG = re.compile(_ANY_TAG, re.IGNORECASE)
 BEFORE_CALL = re.compile(rf"(?:\s|```[\w-]*|(?i:{_ANY_TAG}))*")
 """What may stand between a tag that is opened and its call."""
 
@@ -75,9 +76,21 @@ ACTION_INPUT = re.compile(r"\s*(?:\*\*)?Action Input(?:\*\*)?[ \t]*:(?:\*\*)?\s*
 MESSAGE = re.compile(rf"({NAME})[^{{}}]{{0,200}}?<\|message\|>\s*")
 """A recipient, up to its message: gpt-oss's calls."""
 
+
+def _rest(first: str, pattern: str) -> str:
+    """What follows the pattern's first character."""
+    return pattern.removeprefix(re.escape(first))
+
+
 CLOSES_ALONE = re.compile(
     "|".join(thought.closes for thought in THOUGHTS if thought.alone), re.IGNORECASE
 )
+_IN_THOUGHTS = "|".join(
+    f"(?<={re.escape(each.first)})(?:{_rest(each.first, part)})"
+    for each in THOUGHTS
+    for part in (each.opens, each.closes)
+)
+_ANY_THOUGHT = re.compile(f"[<◁H[](?i:{_IN_THOUGHTS})")
 _STEMS = ("think", "thought", "reason", "reflection", "scratch", "channel")
 """One of them is in each mark of a thought."""
 
@@ -103,9 +116,10 @@ def closing(opened: str) -> re.Pattern[str]:
 
 
 def may_hold_thoughts(text: str) -> bool:
-    """False only if no mark of a thought is in the text; far faster than looking for each."""
+    """Whether a mark of a thought is in the text, if only in a string of a call."""
     lowered = text.lower()
-    return any(stem in lowered for stem in _STEMS)
+    # Far faster than looking for each mark.
+    return any(stem in lowered for stem in _STEMS) and bool(_ANY_THOUGHT.search(text))
 
 
 def rewritten(name: str) -> str:
@@ -143,8 +157,8 @@ def _marks() -> Iterator[tuple[str, str, str]]:
     """Kind, first character, and what follows it."""
     for thought in THOUGHTS:
         if thought.alone:
-            yield "close", thought.first, thought.closes.removeprefix(re.escape(thought.first))
-        yield "open", thought.first, thought.opens.removeprefix(re.escape(thought.first))
+            yield "close", thought.first, _rest(thought.first, thought.closes)
+        yield "open", thought.first, _rest(thought.first, thought.opens)
     yield "xml", "<", r"(?:function=|(?:function|invoke|tool)\s+name=[\"'])"
     for tag in CALL_TAGS:
         yield "tag", tag[0], re.escape(tag[1:])

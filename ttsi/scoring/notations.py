@@ -26,6 +26,7 @@ _NAMESPACE = re.compile(r"(?:functions|tools|default_api)\.")
 _PARAMETER = re.compile(r"\s*<parameter(?:=([^<>]{1,200})|\s+name=[\"']([^\"'<>]{1,200})[\"'])\s*>")
 _PAIR = re.compile(r"\s*<arg_key>([^<>]{1,200})</arg_key>\s*<arg_value>")
 _XML_END = re.compile(r"\s*</(?:function|invoke|tool)>")
+_PAIRS_END = re.compile(r"\s*</tool_call>")
 _WHOLE_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _WORDS = {"true", "True", "false", "False", "null", "None"}
 
@@ -114,7 +115,10 @@ class Notations:
     def pairs(self, name: str, at: int) -> tuple[int, ToolCall | None]:
         """The call of `name` whose arguments are pairs of key and value from `at` on."""
         at, arguments = self._elements(_PAIR, "</arg_value>", at)
-        return at, ToolCall(self.offered(name), arguments) if arguments is not None else None
+        end = _PAIRS_END.match(self.text, at)
+        if arguments is None or end is None:
+            return at, None
+        return end.end(), ToolCall(self.offered(name), arguments)
 
     def _elements(
         self, opening: re.Pattern[str], close: str, at: int

@@ -3,7 +3,7 @@
 One JSON object a line, with the sample's `id` and one of
 
 - `text`: what a model wrote;
-- `calls` or `tool_calls`: a list of calls, each `{"name": "f", "arguments": {}}` or as OpenAI has it;
+- `calls` or `tool_calls`: a list of calls, `{"name": "f", "arguments": {}}` or as OpenAI has them;
 - `message`: OpenAI's, with `content` and `tool_calls`; calls in the content count as well.
 
 No calls, `[]`, is no call made. What is no text, no list of calls, or null, is an answer that could

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from collections.abc import Mapping
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from ttsi import registry
+from ttsi.calls import TOOL_CALL, call_json
 from ttsi.errors import PluginError
 from ttsi.scoring.parse import parse_calls
 from ttsi.scoring.schemas import SchemaFault, plain_parameters
@@ -18,6 +20,7 @@ from ttsi.testing.plain import fingerprint
 from ttsi.testing.subject import Subject
 from ttsi.types import Completion, ParseStatus, Sample, Task, Tool, ToolCall
 
+_PYTHON_NAME = re.compile(r"[^\W\d][\w.]*")
 _MOST_OBJECTS = 10_000
 
 
@@ -99,13 +102,37 @@ def references_replay(subject: Subject) -> None:
     preset = scoring if isinstance(scoring, Mapping) else {}
     exact = scorer(**{key: value for key, value in preset.items() if key in known})
     for sample in filter(_can_be_scored, subject.samples):
-        text = json.dumps([call.as_json() for call in sample.reference])
-        read = parse_calls(text, sample.task.tool_names)
-        given = Completion(text, sample.reference, ParseStatus.OK)
-        for answer in (given, Completion(text, read.calls, read.status)):
+        answers = {"as it is": Completion("", sample.reference, ParseStatus.OK)}
+        for form, text in _written(sample).items():
+            read = parse_calls(text, sample.task.tool_names)
+            answers[form] = Completion(text, read.calls, read.status)
+        for form, answer in answers.items():
             score = exact.score(sample.task, sample.reference, answer)
-            told = f"{sample.id}: its own reference as the answer is wrong: {score.detail}"
+            told = f"{sample.id}: its own reference as the answer ({form}) is wrong: {score.detail}"
             require(score.correct, told)
+
+
+def _written(sample: Sample) -> dict[str, str]:
+    """The reference as models write it; in Python's notation where names allow that, and are those
+    of tools on offer."""
+    calls = sample.reference
+    listed = json.dumps([call.as_json() for call in calls])
+    forms = {
+        "a list": listed,
+        "a list in a fence": f"Sure:\n```json\n{listed}\n```",
+        "a list behind a thought": f"<think>I must call a tool.</think>\n\n{listed}",
+        "tags": TOOL_CALL.write(calls) if calls else listed,
+        "objects in a row": "\n".join(map(call_json, calls)),
+    }
+    names = {name for call in calls for name in (call.name, *call.arguments)}
+    offered = {call.name for call in calls} <= set(sample.task.tool_names)
+    if offered and all(map(_PYTHON_NAME.fullmatch, names)):
+        forms["Python calls"] = f"[{', '.join(map(_as_python, calls))}]"
+    return forms
+
+
+def _as_python(call: ToolCall) -> str:
+    return f"{call.name}({', '.join(f'{key}={value!r}' for key, value in call.arguments.items())})"
 
 
 def prompts_have_two_turns(subject: Subject) -> None:

@@ -23,6 +23,10 @@ _ODD: tuple[Any, ...] = (
     None, True, 0, -1, 2.5, 10**30, "", " x ", "007", "true", "it's", "</tool_call>", "é",
     "e\u0301", [], [1, [2]], {}, {"b": 1, "a": {"d": [], "c": None}},
 )  # fmt: skip
+_ABSTAINING = (
+    Completion("[]", (), ParseStatus.OK),
+    Completion("None of the tools can do that.", (), ParseStatus.NO_CALL),
+)
 _CASES = 100
 _SIZE = 100
 _GROWTH = 4
@@ -84,6 +88,16 @@ def verdict(subject: Subject) -> None:
         require(isinstance(score.detail, str), f"the detail is no text: {told}")
 
 
+def abstentions(subject: Subject) -> None:
+    scorer = subject.make()
+    wanted = [ToolCall("get_weather", {"city": "Oslo"})]
+    for reference in ([], wanted):
+        verdicts = [scorer.score(TASK, reference, answer).correct for answer in _ABSTAINING]
+        told = f"prose without a call and [] score differently for {_text(reference)}"
+        require(len(set(verdicts)) == 1, told)
+        require(not reference or not any(verdicts), f"no call is right for {_text(reference)}")
+
+
 def same_verdict_twice(subject: Subject) -> None:
     one, other = verdicts(subject.make()), verdicts(subject.make())
     require(one == other, "two instances score the same answers differently")
@@ -100,7 +114,7 @@ def hostile_text_is_never_executed(subject: Subject) -> None:
         mark = Path(folder) / "owned"
         for payload in payloads(str(mark)):
             for text in carriers(payload):
-                parsed = parse_calls(text)
+                parsed = parse_calls(text, TASK.tool_names)
                 calls = parsed.calls or (ToolCall("get_weather", {"city": payload}),)
                 for status in (parsed.status, ParseStatus.OK):
                     answer = Completion(text, calls if status is ParseStatus.OK else (), status)
@@ -116,7 +130,7 @@ def work_is_linear(subject: Subject) -> None:
         counts = []
         for size in (_SIZE, _GROWTH * _SIZE):
             text = family(size)
-            parsed = parse_calls(text)
+            parsed = parse_calls(text, TASK.tool_names)
             answer = Completion(text, parsed.calls, parsed.status)
             counts.append(lines_executed(scorer.score, TASK, reference, answer))
         told = f"of {name}, {_GROWTH} times the text took {counts[0]} and then {counts[1]} lines"
@@ -162,7 +176,7 @@ def _completions() -> Iterator[tuple[list[ToolCall], Completion]]:
             yield reference, Completion(_text(answer), tuple(answer), ParseStatus.OK)
     for family in FAMILIES.values():
         text = family(20)
-        parsed = parse_calls(text)
+        parsed = parse_calls(text, TASK.tool_names)
         yield (
             [ToolCall("get_weather", {"city": "Oslo"})],
             Completion(text, parsed.calls, parsed.status),
@@ -201,6 +215,11 @@ CHECKS = (
         "verdict",
         "An answer is right, or wrong for a reason; whatever it is, scoring does not raise.",
         verdict,
+    ),
+    Check(
+        "abstentions",
+        "Prose and [] decline alike: to make no call is right where none is wanted.",
+        abstentions,
     ),
     Check(
         "determinism",

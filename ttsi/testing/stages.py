@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from ttsi.errors import EngineError
+from ttsi.testing import answers
 from ttsi.testing.checks import Check, NotApplicable, Violation, require
 from ttsi.testing.exercise import Wave, default_wave, exercise, run_stage, wave_of
 from ttsi.testing.fake_benchmark import FakeBenchmark
@@ -180,4 +181,5 @@ CHECKS = (
         "Nothing carries over from one input to the next: an adaptation is for one alone.",
         reset,
     ),
+    *answers.CHECKS,
 )

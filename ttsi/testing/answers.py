@@ -1,0 +1,137 @@
+"""What is made of answers: how inference reads them, and that whoever votes counts abstentions."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ttsi.scoring.parse import parse_calls
+from ttsi.testing.checks import Check, require
+from ttsi.testing.exercise import default_wave, run_stage
+from ttsi.testing.fake_engine import FakeEngine
+from ttsi.testing.faults import FAULTS_OF
+from ttsi.testing.subject import Subject
+from ttsi.types import Completion, Generation, ParseStatus, Request
+
+_CALL = json.dumps({"name": "get_weather", "arguments": {"city": "Oslo"}})
+_OTHER = json.dumps({"name": "get_weather", "arguments": {"city": "Rome"}})
+_REFUSAL = "None of the tools can do that."
+
+FORMS = (
+    _CALL,
+    f"<tool_call>\n{_CALL}\n</tool_call>",
+    f"<think>Perhaps {_OTHER}?</think>\n\n{_CALL}",
+    f"Perhaps {_OTHER}?\n</think>\n\n{_CALL}",
+    f"<think>{_CALL}",
+    f"{_CALL}\nOr rather:\n{_OTHER}",
+    'get_weather(city="Oslo")',
+    '<function=get_weather>{"city": "Oslo"}</function>',
+    'Action: get_weather\nAction Input: {"city": "Oslo"}',
+    'get_weather("Oslo")',
+    _CALL[:-5],
+    f"No filter ([]): {_CALL}",
+    "[]",
+    _REFUSAL,
+)
+"""Calls of get_weather in several notations, thoughts, hedges, what cannot be read, refusals."""
+
+_LIKELY, _UNLIKELY = -0.01, -50.0
+
+
+class _Draws(FakeEngine):
+    """Answers the n-th request of each question with `draw(n)`; refusals are likelier."""
+
+    def __init__(self, draw: Callable[[int], str]) -> None:
+        super().__init__(script=self._next)
+        self.drawn: Counter[str] = Counter()
+        self._draw = draw
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        return [
+            replace(each, logprob=_LIKELY if each.text == _REFUSAL else _UNLIKELY)
+            for each in super().generate(requests)
+        ]
+
+    def _next(self, request: Request) -> str:
+        asked = request.prompt.messages[-1].content
+        self.drawn[asked] += 1
+        return self._draw(self.drawn[asked] - 1)
+
+
+def answers_are_read_by_the_rule(subject: Subject) -> None:
+    if subject.kind != "inference":
+        return
+    for form in FORMS:
+        made = subject.make()
+        wave = default_wave(made)
+        answers = run_stage(subject.kind, made, wave, _Draws(partial(_same, form)))
+        for task, answer in zip(wave.tasks, answers, strict=False):
+            if FAULTS_OF[subject.kind](made, task, answer):
+                return  # Another check tells of it.
+            read = parse_calls(answer.text, task.tool_names)
+            told = f"{task.id}: {answer.text[:80]!r} was read as {_said(answer)}, not {_said(read)}"
+            require(_said(answer) == _said(read), told)
+
+
+def abstentions_count(subject: Subject) -> None:
+    """Stages that draw one answer, or none, have none to leave out."""
+    if subject.kind == "inference":
+        _abstentions_win_votes(subject)
+    if subject.kind == "estimators":
+        _abstentions_are_dissent(subject)
+
+
+def _abstentions_win_votes(subject: Subject) -> None:
+    made = subject.make()
+    wave = default_wave(made)
+    engine = _Draws(lambda n: _CALL if n == 1 else _REFUSAL)
+    answers = run_stage(subject.kind, made, wave, engine)
+    if not engine.drawn or min(engine.drawn.values()) < 3:
+        return
+    for task, answer in zip(wave.tasks, answers, strict=False):
+        refused = not answer.calls and answer.status is not ParseStatus.UNPARSABLE
+        told = "all answers but one made no call, they are the likelier ones, and it made a call"
+        require(refused, f"{task.id}: {told}")
+
+
+def _abstentions_are_dissent(subject: Subject) -> None:
+    """Only for estimators whose confidence falls where calls differ."""
+
+    def confidences(other: str) -> list[float]:
+        made = subject.make()
+        engine = _Draws(lambda n: other if n % 2 else _CALL)
+        return [each.confidence for each in run_stage(subject.kind, made, wave, engine)]
+
+    wave = default_wave(subject.make())
+    unanimous, divided, abstaining = map(confidences, (_CALL, _OTHER, _REFUSAL))
+    told = "half of the answers made no call, and it is as sure as if all had made the same"
+    for at, name in enumerate(wave.names):
+        if divided[at] < unanimous[at]:
+            require(abstaining[at] < unanimous[at], f"{name}: {told}")
+
+
+def _same(text: str, draw: int) -> str:
+    return text
+
+
+def _said(answer: Completion | Any) -> str:
+    calls = [call.as_json() for call in answer.calls]
+    return f"{answer.status.value} {json.dumps(calls)}"
+
+
+CHECKS = (
+    Check(
+        "reading",
+        "An answer's calls are what its text says by the scoring rule: boards read it again.",
+        answers_are_read_by_the_rule,
+    ),
+    Check(
+        "abstentions",
+        "To make no call is an answer: where several are drawn, it has a vote.",
+        abstentions_count,
+    ),
+)
