@@ -48,7 +48,11 @@ class Identity:
     def stored(self) -> dict[str, JSON]:
         """All of it, once an engine was admitted."""
         if self._stored is None:
-            raise RunError("No engine was admitted to this run.", where=str(self._folder))
+            raise RunError(
+                "The executor ended without an engine that was admitted to this run.",
+                where=str(self._folder),
+                cure="Report it to the executor's author: `ttsi plugins check` finds it.",
+            )
         return self._stored
 
     def check(self) -> None:

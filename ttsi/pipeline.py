@@ -83,7 +83,7 @@ class Pipeline:
 
     `known` holds records, by sample id, whose estimate and base answer are not to be made again.
     With `adapt` False every sample is estimated and answered by the base model, and that is all.
-    `release` takes the engine at the end, and is told whether it is sound.
+    `engine` is loaded. `release` takes the engine at the end, and is told whether it is sound.
     """
 
     def __init__(
@@ -110,7 +110,6 @@ class Pipeline:
         self._stage = ""
         # Charges, by stage and sample, until the sample's record: a wave that fails has paid, too.
         self._owed: dict[str, dict[str, StageCost]] = {stage: {} for stage in STAGES}
-        engine.load()
         self._identity = engine.identity()
         self._digest = self._identity["weights_digest"]
 

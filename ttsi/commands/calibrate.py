@@ -129,8 +129,9 @@ def _journal_in(folder: Path) -> str:
     """The one that knows of adaptations, unless the folder holds estimates alone."""
     from ttsi.journal import ESTIMATES, SAMPLES
 
-    places = [folder, *folder.glob("seed-*")]
-    return SAMPLES if any((place / SAMPLES).is_file() for place in places) else ESTIMATES
+    found = [place / SAMPLES for place in (folder, *folder.glob("seed-*"))]
+    # A run that was killed before its first sample leaves the file empty.
+    return SAMPLES if any(p.is_file() and p.stat().st_size for p in found) else ESTIMATES
 
 
 def _reporter(args: argparse.Namespace) -> Silent:

@@ -131,7 +131,7 @@ class _Driver:
 
     def _room(self) -> int:
         wanted = self.executor
-        return room(wanted.workers, wanted.num_cpus, wanted.num_gpus, self.bad)
+        return room(wanted.workers, wanted.num_cpus, wanted.num_gpus)
 
     def _start(self, number: int, machine: str | None = None) -> None:
         """Another worker: on `machine`, or where Ray finds room."""
