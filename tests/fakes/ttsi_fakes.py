@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -167,6 +168,10 @@ class ScriptedEngine:
         return bytes_digest(self.weights)
 
     def identity(self) -> dict[str, Any]:
+        return dict(self._identity)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
         return {
             "weights_digest": self.digest(),
             "model_revision": None,
