@@ -19,31 +19,53 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
-_START = "start --head --block --port=0 --node-ip-address=127.0.0.1 --num-cpus=4 --num-gpus=0"
-_QUIET = "--include-dashboard=false --include-log-monitor=false --disable-usage-stats"
+_START = "start --block --node-ip-address=127.0.0.1 --num-gpus=0"
+_HEAD = "--head --port=0 --include-dashboard=false --disable-usage-stats"
+_QUIET = "--include-log-monitor=false"
 _MEMORY = f"--object-store-memory={80 * 2**20}"
 
 
 @contextmanager
-def started() -> Iterator[str]:
-    """The address of a cluster with four logical cores, there inside."""
-    words = [*_START.split(), *_QUIET.split(), _MEMORY]
+def started(cpus: int = 4) -> Iterator[str]:
+    """The address of a cluster with so many logical cores, there inside."""
     # Names of sockets have to be short: pytest's own folders are too deep for them.
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with (folder / "said").open("wb") as said:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "ray.scripts.scripts", *words, f"--temp-dir={folder}"],
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **ENVIRONMENT},
-            )
-        try:
-            address = folder / "ray_current_cluster"
+        address = Path(name) / "ray_current_cluster"
+        words = [*_HEAD.split(), f"--num-cpus={cpus}", f"--temp-dir={name}"]
+        with _ray(Path(name), *words) as (process, said):
             while not (address.exists() and address.read_text()):
-                assert process.poll() is None, (folder / "said").read_text()
+                assert process.poll() is None, said.read_text()
                 time.sleep(0.05)
             yield address.read_text().strip()
-        finally:
-            process.terminate()
-            process.wait()
+
+
+@contextmanager
+def joined(cluster: str, cpus: int, **environment: str) -> Iterator[None]:
+    """One more machine in the cluster at this address, as far as Ray can tell."""
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as name:
+        words = [f"--address={cluster}", f"--num-cpus={cpus}"]
+        with _ray(Path(name), *words, **environment) as (process, said):
+            while "Ray runtime started" not in said.read_text():
+                assert process.poll() is None, said.read_text()
+                time.sleep(0.05)
+            yield
+
+
+@contextmanager
+def _ray(
+    folder: Path, *words: str, **environment: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    said = folder / "said"
+    command = [*_START.split(), *words, _QUIET, _MEMORY]
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", *command],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **ENVIRONMENT, **environment},
+        )
+    try:
+        yield process, said
+    finally:
+        process.terminate()
+        process.wait()

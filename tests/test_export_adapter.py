@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from exports import export, record_of, run
 
+from ttsi import provenance
 from ttsi.digests import file_digest
 from ttsi.journal import read
 from ttsi.types import Adapter, Prompt, TrainJob
@@ -272,10 +273,50 @@ def test_a_damaged_record_is_refused_by_name(
     refused(4, said, folder, "rows/1", capsys)
 
 
-def test_another_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("key", ["weights_digest", "tokenizer_digest", "chat_template_digest"])
+def test_another_model_is_refused(
+    key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = run(tmp_path)
-    path = folder / "seed-0" / "results.json"
-    results = json.loads(path.read_text())
-    results["engines"][0]["weights_digest"] = "sha256:0"
-    path.write_text(json.dumps(results))
-    refused(4, "weights", folder, "rows/1", capsys)
+    change_identity(folder, key, "sha256:0")
+    refused(4, f"{key} ", folder, "rows/1", capsys)
+
+
+def change_identity(folder: Path, key: str, value: str) -> None:
+    path = folder / "seed-0" / "identity.json"
+    identity = json.loads(path.read_text())
+    identity["engine"][key] = value
+    path.write_text(json.dumps(identity))
+
+
+def test_on_another_device_it_is_tried(tmp_path: Path) -> None:
+    folder = run(tmp_path)
+    change_identity(folder, "device", "cuda")
+    assert export(folder, "rows/1", tmp_path / "out") == 0
+
+
+def test_the_engine_has_the_date_and_the_commit_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ScriptedEngine.identity
+    commit = "c" * 40
+    monkeypatch.setattr(ScriptedEngine, "identity", lambda e: said(e) | {"model_revision": commit})
+    monkeypatch.setattr(provenance, "today", lambda: "2025-12-31")
+    folder = run(tmp_path)
+    monkeypatch.setattr(provenance, "today", lambda: "2026-01-01")
+    models = []
+    monkeypatch.setattr(ScriptedEngine, "load", lambda engine: models.append(engine.model))
+    assert export(folder, "rows/1", tmp_path / "out") == 0
+    (model,) = models
+    assert (model["date"], model["revision"]) == ("2025-12-31", commit)
+    assert json.loads((tmp_path / "out" / "receipt.json").read_text())["model"] == model
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert config["revision"] == commit
+
+
+def test_a_run_without_identity_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run(tmp_path)
+    (folder / "seed-0" / "identity.json").unlink()
+    refused(5, "no identity.json", folder, "rows/1", capsys)

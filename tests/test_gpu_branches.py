@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ttsi.errors import DeviceLost, EngineError, OutOfMemory
 from ttsi_plugins.engines.transformers import engine, weights
 from ttsi_plugins.engines.transformers.memory import Budget
 
@@ -36,6 +37,41 @@ def test_what_cuda_says_when_it_is_full_is_out_of_memory() -> None:
     assert engine._is_out_of_memory(said)
     assert engine._is_out_of_memory(RuntimeError("CUDA error: out of memory"))
     assert not engine._is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        RuntimeError("CUDA error: device-side assert triggered"),
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("CUDA error: unspecified launch failure"),
+        RuntimeError("HIP error: device-side assert triggered"),
+    ],
+)
+def test_a_device_that_answers_no_call_any_more_is_lost(said: RuntimeError) -> None:
+    with pytest.raises(DeviceLost, match="lost while scoring") as caught:
+        raise_guarded(said)
+    assert "resumes" in caught.value.cure
+    assert not isinstance(caught.value, EngineError)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (torch.AcceleratorError("CUDA error: out of memory"), OutOfMemory),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling gemm"), EngineError),
+        (RuntimeError("The size of tensor a must match"), EngineError),
+    ],
+)
+def test_a_device_that_refused_one_call_is_not(said: RuntimeError, kind: type[EngineError]) -> None:
+    with pytest.raises(EngineError) as caught:
+        raise_guarded(said)
+    assert type(caught.value) is kind
+
+
+def raise_guarded(error: RuntimeError) -> None:
+    with engine._model_errors("scoring"):
+        raise error
 
 
 def test_freed_memory_is_given_back_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

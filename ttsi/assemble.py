@@ -59,13 +59,19 @@ class Engines:
         self._close_idle()
 
     def lend(self, spec: Spec) -> Engine:
-        """An engine for `spec`: one that is idle, or a new one, not loaded yet."""
+        """A loaded engine for `spec`, having nothing in mind: one that is idle, or a new one."""
         found = self._idle.pop(self._key(spec), None)
-        if found is None:
-            # Before another is loaded: there may be no room for two.
-            self._close_idle()
-            found = engine(spec)
-        return found
+        if found is not None:
+            return found
+        # Before another is loaded: there may be no room for two.
+        self._close_idle()
+        made = engine(spec)
+        try:
+            made.load()
+        except BaseException:
+            _close_quietly(made)
+            raise
+        return made
 
     def take_back(self, spec: Spec, engine: Engine, sound: bool) -> None:
         """The runner has done with it; what is not `sound` is closed."""
@@ -90,6 +96,12 @@ class Engines:
         return json_digest([spec.engine.name, effective_options(spec, "engine"), model])
 
 
+def _close_quietly(engine: Engine) -> None:
+    """Whatever state it is in: what went wrong before is what has to be told."""
+    with suppress(Exception):
+        engine.close()
+
+
 @dataclass(frozen=True)
 class Assembly:
     """Makes the pipeline of one seed, in whatever process it is called; `known`, `adapt` as there.
@@ -105,10 +117,10 @@ class Assembly:
     engines: Engines = field(default_factory=lambda: Engines(keep=False))
 
     def __call__(self, watcher: Watcher | None = None) -> Pipeline:
-        parts, made = stages(self.spec), self.engines.lend(self.spec)
-        release = partial(self.engines.take_back, self.spec)
+        parts = stages(self.spec)
+        _check_needs(self.spec, engine(self.spec), parts)
+        made = self.engines.lend(self.spec)
         try:
-            _check_needs(self.spec, made, parts)
             return Pipeline(
                 parts,
                 made,
@@ -117,11 +129,10 @@ class Assembly:
                 watcher=watcher,
                 known=self.known,
                 adapt=self.adapt,
-                release=release,
+                release=partial(self.engines.take_back, self.spec),
             )
         except BaseException:
-            with suppress(Exception):
-                release(made, False)
+            _close_quietly(made)
             raise
 
     def failed(self, sample: Sample, why: str) -> Record:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ttsi import provenance
-from ttsi.errors import StorageError, UsageError, VerificationError
+from ttsi.errors import CorruptAsset, StorageError, UsageError, VerificationError
+from ttsi.identity import model_of
 from ttsi.remaking import Remade, has_adapter, remake
 from ttsi.runs import Run, SeedRun
 from ttsi.suggest import did_you_mean
@@ -35,6 +36,9 @@ def export(
         raise UsageError("The folder is not empty.", where=str(folder), cure=cure)
     found = _seed_run(run, seed)
     record = _adapted(found, sample)
+    if not found.identity:
+        what = "The run has no identity.json: nothing says what made its records."
+        raise CorruptAsset(what, where=str(found.folder), cure="Run its spec again.")
     _check_record(run, found, record)
     remade = remake(run, found, record)
     if not remade.equal and not allow_mismatch:
@@ -49,7 +53,7 @@ def export(
         "equal": remade.equal,
         "beside": list(remade.beside),
         "losses_apart": remade.losses_apart,
-        "model": dict(run.spec["model"]),
+        "model": model_of(run.spec["model"], found.identity),
         "receipt": dict(remade.recorded),
         "environment": provenance.environment({}),
     }

@@ -48,7 +48,11 @@ class Identity:
     def stored(self) -> dict[str, JSON]:
         """All of it, once an engine was admitted."""
         if self._stored is None:
-            raise RunError("No engine was admitted to this run.", where=str(self._folder))
+            raise RunError(
+                "The executor ended without an engine that was admitted to this run.",
+                where=str(self._folder),
+                cure="Report it to the executor's author: `ttsi plugins check` finds it.",
+            )
         return self._stored
 
     def check(self) -> None:
@@ -131,12 +135,16 @@ def settled(spec: Spec, folder: Path, without: Container[int], today: str) -> Sp
     `without` count for nothing.
     """
     before = next(_others(folder, without), None)
-    model = dict(spec.model)
-    model["date"] = model.get("date") or (before["date"] if before else today)
-    commit = before["engine"].get("model_revision") if before else None
-    if commit is not None:
-        model["revision"] = commit
-    return replace(spec, model=model)
+    if before is None:
+        return replace(spec, model={**spec.model, "date": spec.model.get("date") or today})
+    return replace(spec, model=model_of(spec.model, before))
+
+
+def model_of(model: Mapping[str, JSON], identity: Mapping[str, JSON]) -> dict[str, JSON]:
+    """A spec's `model` at the date of a run with this identity, and at its commit if it has one."""
+    settled = {**model, "date": identity["date"]}
+    commit = identity["engine"].get("model_revision")
+    return settled if commit is None else {**settled, "revision": commit}
 
 
 def differences(

@@ -85,7 +85,7 @@ class Pipeline:
 
     `known` holds records, by sample id, whose estimate and base answer are not to be made again.
     With `adapt` False every sample is estimated and answered by the base model, and that is all.
-    `release` takes the engine at the end, and is told whether it is sound.
+    `engine` is loaded. `release` takes the engine at the end, and is told whether it is sound.
     """
 
     def __init__(
@@ -114,7 +114,6 @@ class Pipeline:
         self._stage = ""
         # By stage and sample, until the sample's record: a stage that fails has spent, too.
         self._spent: dict[str, dict[str, StageCost]] = {stage: {} for stage in STAGES}
-        engine.load()
         self._identity = engine.identity()
         self._digest = self._identity["weights_digest"]
 

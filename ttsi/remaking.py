@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ttsi import assemble
+from ttsi import assemble, identity
 from ttsi.errors import EngineError, VerificationError
 from ttsi.protocols import Engine
 from ttsi.runs import Run, SeedRun
 from ttsi.spec import Spec, load_spec
 from ttsi.types import JSON, Adapter, Example, Record, Task
 
+_MAY_DIFFER = ("dtype", "device")
 _ROLES = ("model", "engine", "benchmark", "estimator", "learner", "inference")
 
 
@@ -51,14 +52,15 @@ def remake(run: Run, found: SeedRun, record: Record) -> Remade:
     What has another digest even then is returned as the wave gave it. Raises VerificationError
     where the model's weights are not the run's, and what the engine raises.
     """
-    # The run's model, whatever the environment says of one.
+    # The run's model, whatever the environment says of one; and at the run's date and commit.
     same_model = {"model.id": run.spec["model"]["id"]}
     (spec,) = load_spec({role: run.spec[role] for role in _ROLES}, same_model)
+    spec = replace(spec, model=identity.model_of(spec.model, found.identity))
     bench = _Bench(run, found, spec)
     wave = _wave(run, found, record)
     try:
         bench.engine.load()
-        _check_weights(found, bench.engine)
+        _check_model(found, bench.engine)
         remade = bench.make(record, [record])
         if not remade.equal and len(wave) > 1:
             if _is_activated(record):
@@ -151,12 +153,20 @@ def _is_activated(record: Record) -> bool:
     return bool((record.receipt or {}).get("config", {}).get("alora_invocation_tokens"))
 
 
-def _check_weights(found: SeedRun, engine: Engine) -> None:
-    recorded = {each.get("weights_digest") for each in found.results.get("engines", ())} - {None}
-    digest = engine.digest()
-    if recorded and digest not in recorded:
+def _check_model(found: SeedRun, engine: Engine) -> None:
+    """Raises VerificationError where the engine reads or computes otherwise than the run's did.
+
+    On another device, or in another dtype, it may be tried: the digest says what came of it.
+    """
+    recorded: Mapping[str, JSON] = found.identity["engine"]
+    told = [
+        f"{key} {new}, the run's {old}"
+        for key, old, new in identity.differences(recorded, engine.identity())
+        if key not in _MAY_DIFFER
+    ]
+    if told:
         raise VerificationError(
-            "The model's weights are not those of the run.",
-            where=f"digest {digest}, the run's {recorded.pop()}",
+            "The model's weights, or what goes with them, are not those of the run.",
+            where="; ".join(told),
             cure="Get back the model that the run had, or run its spec again.",
         )

@@ -214,8 +214,10 @@ class _Cell:
         whose.check()
         return whose
 
-    def session(self, name: str, whose: Identity, folder: Path) -> Session:
-        return Session(folder / name, whose, assemble.plugins_used(self.spec))
+    def session(
+        self, name: str, whose: Identity, folder: Path, begun: Callable[[], None] = lambda: None
+    ) -> Session:
+        return Session(folder / name, whose, assemble.plugins_used(self.spec), begun)
 
     def work(
         self,
@@ -343,21 +345,26 @@ class _SeedRun:
     spent: dict[str, Mapping[str, StageCost]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.session = self.cell.session(SESSIONS, self.whose, self.journal.folder)
+        folder = self.journal.folder
+        self.session = self.cell.session(SESSIONS, self.whose, folder, self._begun)
         self.spent = {
             name: self._own_costs(record) for name, record in self.journal.failures().items()
         }
 
     def begin(self) -> None:
         folder, spec = self.journal.folder, self.cell.spec
-        # From here on results.json may be behind the journal, and this seed is unfinished.
-        forget(folder, "manifest.json")
-        self.cell.write_head(folder)
-        self.cell.write_summary()
+        if not (folder / "spec.resolved.json").exists():
+            self.cell.write_head(folder)
         samples = len(self.samples)
         self.cell.every.hooks.run_started(
             {"name": spec.name, "seed": self.seed, "samples": samples, "folder": str(folder)}
         )
+
+    def _begun(self) -> None:
+        # From here on results.json may be behind the journal, and this seed is unfinished.
+        forget(self.journal.folder, "manifest.json")
+        self.cell.write_head(self.journal.folder)
+        self.cell.write_summary()
 
     def advance(self) -> None:
         """Run what is pending; or nothing, where the last session did not prove its engines."""
@@ -376,6 +383,7 @@ class _SeedRun:
         """The files that are made of all records; the manifest last, as the mark of a whole run."""
         folder, spec = self.journal.folder, self.cell.spec
         records = [self.done[sample.id] for sample in self.samples]
+        forget(folder, "manifest.json")
         self.journal.compact(records)
         results = {
             "schema": "ttsi.results/1",

@@ -51,17 +51,26 @@ def evidence(path: Path) -> list[dict[str, JSON]]:
 class Session:
     """This process's session with a folder, as `ttsi.protocols.Session`. A context manager.
 
-    It begins with the first call of `run`, and ends with the context. `samples` counts the records
-    that it came to.
+    It begins when the first worker is admitted, at which `begun` is called, and ends with the
+    context: a worker with another engine leaves the folder as it was. `samples` counts the records
+    that the session came to.
     """
 
-    def __init__(self, path: Path, identity: Identity, plugins: Mapping[str, JSON]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: Identity,
+        plugins: Mapping[str, JSON],
+        begun: Callable[[], None] = lambda: None,
+    ) -> None:
         self._path = path
         self._identity = identity
-        self._plugins = plugins
-        self._before: list[dict[str, JSON]] = []
-        self._entry: dict[str, JSON] | None = None
+        self._about = provenance.environment(plugins)
+        self._begun = begun
+        self._before: list[dict[str, JSON]] | None = None
         self._deliver: Callable[[Record], None] = lambda record: None
+        self._engines: list[dict[str, JSON]] = []
+        self._warnings: list[str] = []
         self.samples = 0
 
     def __enter__(self) -> Self:
@@ -73,14 +82,8 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._entry is None:
-            return
-        self._entry["samples"] = self.samples
-        if error is None:
-            self._entry["finished"] = provenance.now()
-        else:
-            self._entry["engines"] = None
-        self._write()
+        if self._before is not None:
+            self._write(samples=self.samples, ended=error is None)
 
     def run(
         self,
@@ -91,10 +94,6 @@ class Session:
         watcher: Watcher | None = None,
     ) -> None:
         """All of `samples` by `executor`, and what its engines say in the end."""
-        if self._entry is None:
-            self._before = read(self._path)
-            self._entry = self._begun()
-            self._write()
         self._deliver = deliver
         said = executor.run(factory, samples, self, watcher)
         digest = self._identity.stored["engine"]["weights_digest"]
@@ -106,33 +105,38 @@ class Session:
                 where=str(self._path),
                 cure="Run the same command: it resumes, and proves them.",
             )
-        # They are not written before the end: a budget's estimates are only half of a session.
-        self._entry["engines"] = [*(self._entry["engines"] or []), *said]
+        self._engines += said
 
     def admit(self, worker: str, identity: Mapping[str, JSON]) -> None:
         self._identity.admit(worker, identity)
+        if self._before is None:
+            self._begun()
+            self._before = read(self._path)
+            self._write()
 
     def deliver(self, record: Record) -> None:
+        if self._before is None:
+            raise RunError(
+                "The executor delivered the record of a worker that it did not have admitted.",
+                where=record.id,
+                cure="Report it to the executor's author: `ttsi plugins check` finds it.",
+            )
         self._deliver(record)
 
     def warn(self, text: str) -> None:
         console.note(text)
-        if self._entry is not None:
-            self._entry["warnings"].append(text)
+        self._warnings.append(text)
 
-    def _begun(self) -> dict[str, JSON]:
-        about = provenance.environment(self._plugins)
-        return {
-            "started": about.pop("started"),
-            "finished": None,
-            **about,
-            "samples": None,
-            "engines": None,
-            "warnings": [],
+    def _write(self, *, samples: int | None = None, ended: bool = False) -> None:
+        entry = {
+            "started": self._about["started"],
+            "finished": provenance.now() if ended else None,
+            **self._about,
+            "samples": samples,
+            "engines": self._engines if ended else None,
+            "warnings": self._warnings,
         }
-
-    def _write(self) -> None:
-        write_json(self._path, {"sessions": [*self._before, self._entry]})
+        write_json(self._path, {"sessions": [*(self._before or ()), entry]})
 
 
 _PROOF = ("weights_digest", "weights_digest_after")

@@ -11,11 +11,12 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ttsi.digests import bytes_digest, draw_seed, json_digest
-from ttsi.errors import EngineError, MissingAsset
+from ttsi.errors import DeviceLost, EngineError, MissingAsset
 from ttsi.options import option
 from ttsi.types import (
     Adapter,
@@ -38,6 +39,9 @@ CITY = {
 }
 TOOLS = (Tool("get_weather", "Weather now", CITY), Tool("get_time", "Local time", CITY))
 
+
+FAULT = os.environ.get("TTSI_FAKES_FAULT")
+"""What is wrong with all engines of a machine: missing, killed, other or lost."""
 
 WRITING = "what another user could ask"
 """What tells a request for an example from one for an answer."""
@@ -104,9 +108,9 @@ class ScriptedEngine:
         self.closed = False
 
     def load(self) -> None:
-        if self.at_load == "missing":
+        if "missing" in (self.at_load, FAULT):
             raise MissingAsset("There is no such model.", where="scripted", cure="Write one.")
-        if self.at_load == "killed":
+        if "killed" in (self.at_load, FAULT):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def loglikelihoods(
@@ -122,6 +126,8 @@ class ScriptedEngine:
         ]
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        if FAULT == "lost":
+            raise DeviceLost("The device was lost.", where="scripted", cure="Get another.")
         self.asked += [*requests]
         made = []
         for done, request in enumerate(requests, start=1):
@@ -167,13 +173,17 @@ class ScriptedEngine:
         return bytes_digest(self.weights)
 
     def identity(self) -> dict[str, Any]:
+        return dict(self._identity)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
         return {
             "weights_digest": self.digest(),
             "model_revision": None,
             "tokenizer_digest": bytes_digest(b"a scripted tokenizer"),
             "chat_template_digest": None,
             "dtype": "float32",
-            "device": "cpu",
+            "device": "cuda" if FAULT == "other" else "cpu",
         }
 
     def forget(self) -> None: ...

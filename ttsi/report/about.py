@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ttsi.report import text
@@ -37,10 +37,15 @@ def _spec_rows(facts: Facts) -> list[Row]:
     rows += [(key, value, []) for key, value in text.settings(others)]
     rows.append(("data revision", str(first.get("revision", text.NOTHING)), []))
     rows.append(("spec digest", str(first.get("spec_digest", text.NOTHING)), []))
+    whose = facts.run.seeds[0].identity
+    if whose:
+        rows.append(("date", str(whose["date"]), []))
+        rows.append(("identity", "", text.settings(whose["engine"])))
     return rows
 
 
 def _environment_rows(facts: Facts) -> list[Row]:
+    sessions = facts.run.sessions
     found = facts.run.environment
     commit = found.get("commit")
     code = text.NOTHING
@@ -49,7 +54,8 @@ def _environment_rows(facts: Facts) -> list[Row]:
     finished = [seed.results["finished"] for seed in facts.seeds if "finished" in seed.results]
     rows = [
         ("folder", str(facts.run.folder), []),
-        ("started", str(found.get("started", text.NOTHING)), []),
+        ("started", str(sessions[0]["started"]) if sessions else text.NOTHING, []),
+        ("sessions", _told(sessions), [("warning", each) for each in _warnings(sessions)]),
         ("finished", finished[-1] if finished else text.NOTHING, []),
         ("ttsi", str(found.get("ttsi", text.NOTHING)), []),
         ("commit", code, []),
@@ -78,6 +84,18 @@ def _environment_rows(facts: Facts) -> list[Row]:
         }
         rows.append(("engine", "", text.settings(said)))
     return rows
+
+
+def _told(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """How many, and how many of them were killed or ended by an error."""
+    if not sessions:
+        return text.NOTHING
+    broken = sum(session["engines"] is None for session in sessions)
+    return f"{len(sessions)}, of which {broken} did not end" if broken else str(len(sessions))
+
+
+def _warnings(sessions: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [warning for session in sessions for warning in session.get("warnings", ())]
 
 
 def _without(options: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -89,10 +89,9 @@ class _Worker:
 
 @dataclass
 class _Driver:
-    """One run: what waits, who works, and which machines are not used any more.
+    """One run: what waits, who works, and which machines get no more workers.
 
-    `strikes` counts, by machine, workers that died of their model or their device since a record
-    came from there.
+    `strikes` counts, by machine, workers that died of their model since a record came from there.
     """
 
     executor: Ray
@@ -131,7 +130,7 @@ class _Driver:
 
     def _room(self) -> int:
         wanted = self.executor
-        return room(wanted.workers, wanted.num_cpus, wanted.num_gpus, self.bad)
+        return room(wanted.workers, wanted.num_cpus, wanted.num_gpus)
 
     def _start(self, number: int, machine: str | None = None) -> None:
         """Another worker: on `machine`, or where Ray finds room."""
@@ -176,15 +175,13 @@ class _Driver:
             except ray.exceptions.RayError as error:
                 self._bury(worker, error)
             except DeviceLost as error:
-                if worker.chunk is not None:
-                    self._strike(worker)
-                self._bury(worker, error)
+                self._take_back(worker)
+                self._give_up(worker, error)
             except Exception as error:
                 if worker.loaded:
                     raise
                 # This machine lacks something: a package, a model, memory, what the others have.
-                self.bad |= {_machine(worker)} - {""}
-                self._drop(worker, error)
+                self._give_up(worker, error)
 
     def _take(self, worker: _Worker) -> None:
         """The next record of the worker's chunk, or the chunk's end; or that its model is there."""
@@ -205,40 +202,51 @@ class _Driver:
             self.watcher.advance(worker.name, 1)
 
     def _bury(self, worker: _Worker, error: Exception) -> None:
-        """Hand out again what a dead worker had not finished, and put another one in its place."""
+        """Hand out again what a dead worker had not finished, and put another one in its place.
+
+        A machine on which workers die of their model is given up in the end.
+        """
+        machine = _machine(worker)
         if worker.chunk is not None:
             self._plan(worker, -len(worker.chunk.samples))
             self._hand_out_again(worker.chunk, in_short(error))
         else:
-            self._strike(worker)
-        if _cannot_be_made(error) or _machine(worker) in self.bad:
-            self._drop(worker, error)
+            self.strikes[machine] += 1
+        if _cannot_be_made(error) or self.strikes[machine] > self.executor.retries:
+            self._give_up(worker, error)
             return
         self._end(worker)
         console.note(f"{worker.name} died: {in_short(error)}")
         if self.waiting or not any(each.loaded for each in self.workers):
-            self._start(worker.number)
+            self._start(worker.number, self._elsewhere() if self.bad else None)
 
-    def _strike(self, worker: _Worker) -> None:
-        """A machine whose workers die of their model or their device is given up in the end."""
+    def _take_back(self, worker: _Worker) -> None:
+        """What its worker had not finished waits again: a lost device is no fault of a sample."""
+        if worker.chunk is not None:
+            self._plan(worker, -len(worker.chunk.samples))
+            self.waiting.appendleft(worker.chunk)
+
+    def _give_up(self, worker: _Worker, error: Exception) -> None:
+        """Start no more workers on its machine, and one on another if there is room.
+
+        Raises what it died of where that leaves no worker.
+        """
         machine = _machine(worker)
-        self.strikes[machine] += 1
-        if self.strikes[machine] > self.executor.retries:
-            self.bad.add(machine)
-
-    def _drop(self, worker: _Worker, error: Exception) -> None:
-        """Go on without a worker, or with another machine's in its place; without any, end it."""
         self._end(worker)
-        wanted = self.executor
-        taken = Counter(_machine(each) for each in self.workers)
-        instead = None
-        if not _cannot_be_made(error):
-            instead = machine_for_one(wanted.num_cpus, wanted.num_gpus, taken, self.bad)
+        self.bad.add(machine)
+        # One that could not be made anywhere is not tried again.
+        instead = self._elsewhere() if machine else None
         if instead is None and not self.workers:
-            raise _told(error, self.strikes[_machine(worker)]) from error
+            raise _told(error, self.strikes[machine]) from error
         self.session.warn(f"{worker.name} was given up: {in_short(error)}")
         if instead is not None:
             self._start(worker.number, instead)
+
+    def _elsewhere(self) -> str | None:
+        """A machine for one more worker that is not given up; None where none has room."""
+        wanted = self.executor
+        taken = Counter(_machine(each) for each in self.workers)
+        return machine_for_one(wanted.num_cpus, wanted.num_gpus, taken, self.bad)
 
     def _end(self, worker: _Worker) -> None:
         import ray

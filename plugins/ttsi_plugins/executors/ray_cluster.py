@@ -53,14 +53,13 @@ def cluster(address: str | None) -> Iterator[None]:
             ray.shutdown()
 
 
-def room(workers: int, num_cpus: float, num_gpus: float, without: Container[str] = ()) -> int:
+def room(workers: int, num_cpus: float, num_gpus: float) -> int:
     """How many of these workers the machines of the cluster can hold; each is on one machine.
 
-    Machines in `without` do not count. Raises RunError for none: Ray itself would wait for a
-    machine for ever.
+    Raises RunError for none: Ray itself would wait for a machine for ever.
     """
     wanted = _wanted(num_cpus, num_gpus)
-    machines = _machines(without)
+    machines = _machines()
     if not wanted and machines:
         return workers
     rooms = [_rooms(each, wanted) for each in machines.values()]
@@ -95,7 +94,7 @@ def _wanted(num_cpus: float, num_gpus: float) -> dict[str, float]:
     return {name: count for name, count in (("CPU", num_cpus), ("GPU", num_gpus)) if count}
 
 
-def _machines(without: Container[str]) -> dict[str, Mapping[str, float]]:
+def _machines(without: Container[str] = ()) -> dict[str, Mapping[str, float]]:
     """The resources of all machines that are there, by Ray's id."""
     import ray
 

@@ -15,13 +15,16 @@ from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from ttsi.errors import EngineError, RunError
+from ttsi.errors import DeviceLost, EngineError, RunError
 
 from . import adapters
 from .watch import dismiss, watch
 
 if TYPE_CHECKING:
     from . import VllmEngine
+
+_DEATHS = 9
+"""As many as halve a wave of 256 down to the one sample that kills it."""
 
 Asked = tuple[list[int], vllm.SamplingParams]
 """Token ids of a prompt, and what is to be done with it."""
@@ -37,6 +40,7 @@ class Server:
         self.folder = folder
         self.dtype = dtype
         self.options = options
+        self._deaths = 0
         self._watcher: subprocess.Popen[bytes] | None = None
         self._llm: vllm.LLM | None = self._start()
         self.limit = int(self._llm.model_config.max_model_len)
@@ -55,6 +59,7 @@ class Server:
                 progress(before + count, len(asked))
 
             outputs = self._call([asked[at] for at in group], [loras[at] for at in group], finished)
+            self._deaths = 0
             made.update(zip(group, outputs, strict=True))
         return [made[at] for at in range(len(asked))]
 
@@ -122,13 +127,18 @@ class Server:
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
-        """vLLM's failures as ttsi's. After its process's death the next call starts another."""
+        """vLLM's failures as ttsi's. After its process's death the next call starts another.
+
+        Unless it dies of every call: then no smaller wave can help, and the device is lost.
+        """
         try:
             yield
         except EngineDeadError as error:
             self.close()
-            raise EngineError(
-                f"vLLM's process died while {doing}.",
+            self._deaths += 1
+            kind = DeviceLost if self._deaths > _DEATHS else EngineError
+            raise kind(
+                f"vLLM's process died while {doing}, {self._deaths} times in a row.",
                 where="engine vllm; its own messages are above",
                 cure='Lower "max_batch" or "max_loras" of the engine, or the executor\'s wave.',
             ) from error

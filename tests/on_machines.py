@@ -1,0 +1,78 @@
+"""The executor on Ray where one machine of several is not as the others are."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clusters import ENVIRONMENT, joined, started
+from on_ray import engine, on, run, same, spec
+
+from ttsi.errors import DeviceLost, MissingAsset, RunError, TtsiError
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no ray")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """A machine with one logical core, on which all is well."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        with started(cpus=1) as address:
+            yield address
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("missing", "no such model"),
+        ("killed", "died"),
+        ("other", "engine.device was"),
+        ("lost", "device was lost"),
+    ],
+)
+def test_a_bad_machine_costs_no_sample(
+    fault: str, said: str, cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = run(tmp_path / "ray", spec(executor=on(cluster, workers=1), seeds=[1])).folder
+    # What the run is of is known: else the machine that is first would say it.
+    (begun / "seed-1").rename(begun / "seed-0")
+    forget_all_but_identity(begun / "seed-0")
+    with joined(cluster, 2, TTSI_FAKES_FAULT=fault):
+        slow = spec(engine=engine(), executor=on(cluster, workers=3, wave=2, retries=1))
+        there = run(tmp_path / "ray", slow)
+    assert there.folder == begun
+    assert same(there, run(tmp_path / "local", spec()))
+    assert there.errors == 0
+    sessions = json.loads((there.folder / "seed-0" / "sessions.json").read_text())["sessions"]
+    warnings = " ".join(sessions[-1]["warnings"])
+    assert "was given up" in warnings
+    assert said in warnings
+    assert "was given up" in capsys.readouterr().err
+    assert there.seeds[0]["identity"]["engine"]["device"] == "cpu"
+
+
+def forget_all_but_identity(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != "identity.json":
+            path.unlink()
+    path = folder / "identity.json"
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 0'))
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("missing", MissingAsset), ("killed", RunError), ("lost", DeviceLost)]
+)
+def test_where_every_machine_is_bad_the_run_ends(
+    fault: str, kind: type[TtsiError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTSI_FAKES_FAULT", fault)
+    with started(cpus=1) as alone, joined(alone, 2):
+        document = spec(executor=on(alone, workers=3, retries=1))
+        with pytest.raises(kind):
+            run(tmp_path, document)
