@@ -124,6 +124,22 @@ def by_name(model: Any) -> EngineError | None:
     return None
 
 
+@pytest.mark.parametrize("name", ["Llama", "Qwen3", "OPT"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_widths_of_numbers_pass_and_fail_as_well(name: str, dtype: torch.dtype) -> None:
+    kind, settings = architectures.RUNS[name]
+    model = architectures.tiny(kind, **settings).to(dtype)
+    network, bank = engine._proven(model, "tiny")
+    network.close()
+    bank.close()
+    embed = model.get_input_embeddings()
+    whole = embed.forward
+    # A state, as of a recurrent layer, that a pass behind others does not have.
+    embed.forward = lambda given: whole(given).cumsum(1)
+    with pytest.raises(EngineError, match="computes other numbers"):
+        engine._proven(model, "tiny")
+
+
 def test_texts_end_where_rotary_frequencies_change() -> None:
     """Keys that were read with the frequencies of short texts do not fit those of longer ones."""
     kind, settings = architectures.RUNS["Phi-3, longrope"]

@@ -41,8 +41,8 @@ class TransformersEngine(Deferred):
     max_batch: int = option(16, "Rows decoded together.", minimum=1)
     memory_gib: float | None = option(
         None,
-        "Memory to use beyond the weights, for cached prefixes, decoding and training; null: half "
-        "of what a CPU has free and 8 GiB at most, or 85 % of what a GPU has free.",
+        "Memory to use beyond the weights, for cached prefixes, adapters, decoding and training; "
+        "null: half of what a CPU has free and 8 GiB at most, or 85 % of what a GPU has free.",
         exclusiveMinimum=0,
     )
     on_progress: Callable[[int, int], None] | None = None
