@@ -10,6 +10,7 @@ import functools
 import gzip
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import ttsi
 from ttsi import cli
 from ttsi.errors import UsageError
 from ttsi.inputs import read_input, shown, to_utf8
+from ttsi_plugins.engines.transformers.hub import download_command
 
 SPEC = {
     "name": "small",
@@ -346,6 +348,28 @@ def test_the_command_that_saves_as_utf8_works_as_printed(
     (here / name).write_bytes(data)
     subprocess.run(to_utf8(data, Path(name)), shell=True, check=True)
     assert (here / "utf-8.txt").read_text(encoding="utf-8-sig") == "caf\u00e9 \u201c"
+
+
+@pytest.mark.parametrize("name", ["a folder", "-x", "it's"])
+def test_the_option_that_names_a_file_instead_works_as_printed(
+    name: str, here: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / name).mkdir()
+    _, said = run(["report", str(finished), f"-o{name}"], capsys)
+    cure = said.split("cure:")[1].strip()
+    assert run(["report", str(finished), *shlex.split(cure)], capsys)[0] == 0
+    assert (here / name / "report.html").is_file()
+
+
+def test_a_specs_words_are_quoted_in_a_command_to_paste() -> None:
+    command = download_command("owner/name", "main; rm -rf ~ `id` $(id)")
+    assert shlex.split(command) == [
+        "hf",
+        "download",
+        "owner/name",
+        "--revision",
+        "main; rm -rf ~ `id` $(id)",
+    ]
 
 
 def test_a_path_is_shown_without_what_a_terminal_obeys() -> None:

@@ -10,7 +10,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ttsi import __version__, console
 
@@ -57,6 +57,7 @@ environment (the command line wins over it, and it wins over the spec):
   TTSI_DATA_DIR       local copies of benchmark data
   TTSI_CACHE_DIR      where downloads and converted models are kept
   TTSI_OFFLINE        1: never touch a network
+  TTSI_TEACHER_URL, TTSI_TEACHER_KEY   a teacher's endpoint, and the key for it alone
   NO_COLOR            no colour
 
 exit codes:
@@ -72,6 +73,10 @@ class _Parser(argparse.ArgumentParser):
         from ttsi.errors import UsageError
 
         raise UsageError(f"{message[:1].upper()}{message[1:]}.", cure=f"{self.prog} --help")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse's own says nothing where the disk is full.
+        (file or sys.stderr).write(message)
 
 
 class _TopParser(_Parser):

@@ -138,7 +138,7 @@ def _damaged(path: Path, what: str) -> CorruptAsset:
     return CorruptAsset(
         f"The cached file {path.name} {what}.",
         where=str(path),
-        cure=f"rm -r {shlex.quote(str(path.parent))}  (ttsi then converts again)",
+        cure=f"`rm -r {shlex.quote(str(path.parent))}`, and run again: ttsi converts it anew.",
     )
 
 
