@@ -282,8 +282,8 @@ def test_wrong_usage(
 
 
 def test_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for path in (tmp_path / "none.jsonl", tmp_path):
-        assert "There is no file" in fails(capsys, str(path), "--benchmark", "quickstart")
+    for path, says in ((tmp_path / "none.jsonl", "There is no file"), (tmp_path, "is a folder")):
+        assert says in fails(capsys, str(path), "--benchmark", "quickstart")
 
 
 SCORES = st.one_of(

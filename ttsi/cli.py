@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ttsi import __version__, console
 
@@ -59,6 +58,7 @@ environment (the command line wins over it, and it wins over the spec):
   TTSI_DATA_DIR       local copies of benchmark data
   TTSI_CACHE_DIR      where downloads and converted models are kept
   TTSI_OFFLINE        1: never touch a network
+  TTSI_TEACHER_URL, TTSI_TEACHER_KEY   a teacher's endpoint, and the key for it alone
   NO_COLOR            no colour
 
 exit codes:
@@ -75,6 +75,10 @@ class _Parser(argparse.ArgumentParser):
 
         raise UsageError(f"{message[:1].upper()}{message[1:]}.", cure=f"{self.prog} --help")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse's own says nothing where the disk is full.
+        (file or sys.stderr).write(message)
+
 
 class _TopParser(_Parser):
     def format_help(self) -> str:
@@ -85,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code and never raises but for `--help` and `--version`."""
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
+    console.prepare()
     try:
         code = _run(argv)
         sys.stdout.flush()
@@ -93,12 +98,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         console.note("interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader has gone; Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has gone, and needs no message
+        console.give_up()
         return 1
     except Exception as error:  # the border: here every failure becomes a message and an exit code
         return _report(error, debug=debug)
+    finally:
+        console.flush()
     return code
 
 
@@ -106,12 +112,22 @@ def _run(argv: list[str]) -> int:
     parser = _TopParser(prog="ttsi", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"ttsi {__version__}")
     _add_common(parser, default=False)
+    if any("\0" in word for word in argv):
+        from ttsi.errors import UsageError
+
+        raise UsageError(
+            "An argument holds a NUL, which no name can.", cure=f"{parser.prog} --help"
+        )
     verb = next((word for word in argv if not word.startswith("-")), None)
     if verb is None and not {"-h", "--help", "--version"} & set(argv):
-        print(parser.format_help(), file=sys.stderr)
+        console.note(parser.format_help())
         return 2
     of_verb = _add_verb(parser, verb) if verb is not None else parser
-    args, unknown = parser.parse_known_args(argv)
+    try:
+        args, unknown = parser.parse_known_args(argv)
+    except SystemExit:  # after --help and --version, which may have been written to a full disk
+        sys.stdout.flush()
+        raise
     if unknown:
         _refuse(unknown[0], of_verb)
     code: int = args.run(args)
@@ -160,7 +176,7 @@ def _report(error: Exception, *, debug: bool) -> int:
         import traceback
 
         traceback.print_exception(error)
-    known = error if isinstance(error, TtsiError) else _as_storage_error(error)
+    known = error if isinstance(error, TtsiError) else _as_ours(error)
     if known is not None:
         console.error(str(known))
         return known.exit_code
@@ -171,18 +187,27 @@ def _report(error: Exception, *, debug: bool) -> int:
     return 1
 
 
-def _as_storage_error(error: Exception) -> TtsiError | None:
+def _as_ours(error: Exception) -> TtsiError | None:
+    """What the system says of files, as a StorageError with a cure; None for any other error."""
     import errno
 
     from ttsi.errors import StorageError
+    from ttsi.inputs import shown
 
+    if not isinstance(error, OSError):
+        return None
+    another = "Choose another place."
     cures = {
         errno.ENOSPC: "Free some space, or write to another disk.",
         errno.EDQUOT: "Free some of your quota, or write to another disk.",
         errno.EACCES: "Get the right to use it (ls -l shows who has it), or choose another.",
         errno.EROFS: "Choose a place that can be written to.",
+        errno.ELOOP: "The link leads back to itself: choose what it should lead to.",
+        errno.ENAMETOOLONG: "Choose a shorter name.",
+        errno.EISDIR: "Choose a file in that folder, or move the folder away.",
+        errno.ENOTDIR: "Choose a folder, or move the file away that stands in its place.",
+        errno.EMFILE: "Let the process open more files: ulimit -n 4096",
     }
-    if not isinstance(error, OSError) or error.errno not in cures:
-        return None
-    where = str(error.filename) if error.filename is not None else ""
-    return StorageError(f"{error.strerror}.", where=where, cure=cures[error.errno])
+    where = shown(error.filename) if error.filename is not None else ""
+    what = f"{error.strerror or error}."
+    return StorageError(what, where=where, cure=cures.get(error.errno or 0, another))

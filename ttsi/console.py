@@ -2,18 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from io import TextIOWrapper
 from typing import Any, TextIO
+
+
+def prepare() -> None:
+    """Make the standard streams fit to be written to, whatever the caller has made of them.
+
+    Where one is closed, the next file that is opened would take its number, and what a library
+    writes to "stdout" would go into that file: a journal, for instance. What an encoding cannot
+    hold is escaped.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            if not _is_open(number):
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            mode = "w" if number else "r"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def flush() -> None:
+    """Before Python does it at exit, and complains, with an exit code of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            give_up(stream)
+
+
+def give_up(stream: TextIO | None = None) -> None:
+    """Nobody reads this stream (None: both) any more: what is still to be written goes nowhere."""
+    for each in (sys.stdout, sys.stderr) if stream is None else (stream,):
+        with contextlib.suppress(OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, each.fileno())
+            os.close(null)
 
 
 def error(message: str) -> None:
     """One message on stderr, after `error:`."""
-    print(f"{_bold('error:', sys.stderr)} {message}", file=sys.stderr)
+    note(f"{_bold('error:', sys.stderr)} {message}")
 
 
 def note(message: str) -> None:
-    print(message, file=sys.stderr)
+    """A line on stderr; where that cannot be written to, the exit code has to do."""
+    with contextlib.suppress(OSError, ValueError):
+        print(message, file=sys.stderr, flush=True)
 
 
 def say(message: str) -> None:

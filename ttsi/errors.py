@@ -33,16 +33,21 @@ class TtsiError(Exception):
         self.what, self.where, self.cure = what, where, cure
 
     def __str__(self) -> str:
-        lines = [self.what]
+        lines = [_bounded(self.what)]
         if self.where:
-            lines.append(f"  where: {self.where}")
+            lines.append(f"  where: {_bounded(self.where)}")
         if self.cure:
-            lines.append(f"  cure:  {self.cure}")
+            lines.append(f"  cure:  {_bounded(self.cure)}")
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions cross process borders (executors); keyword-only arguments need help to do so.
         return (_rebuild, (type(self), self.what, self.where, self.cure))
+
+
+def _bounded(text: str, most: int = 1500) -> str:
+    """A name may be of any length, and a screen is not."""
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
 
 
 def _rebuild(kind: type[TtsiError], what: str, where: str, cure: str) -> TtsiError:

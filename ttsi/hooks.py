@@ -7,13 +7,12 @@ raises is reported with its plugin's name and never loses a result.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from ttsi import registry
+from ttsi import console, registry
 from ttsi.errors import PluginError
 from ttsi.types import JSON, Record
 
@@ -121,4 +120,4 @@ class Hooks:
 
     def _failed(self, name: str, hook: str, why: str) -> None:
         self.failures.append((name, hook, why))
-        print(f"hook plugin {name}, {hook}: {why}", file=sys.stderr)
+        console.note(f"hook plugin {name}, {hook}: {why}")

@@ -134,7 +134,7 @@ def read(path: Path) -> Iterator[Record]:
                 return
             try:
                 yield from_json(json.loads(line))
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 raise CorruptAsset(
                     f"Line {number} of the journal is damaged ({type(error).__name__}).",
                     where=str(path),

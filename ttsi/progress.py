@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttsi.console import note
 from ttsi.pipeline import STAGES
 from ttsi.spec import Spec
 from ttsi.types import JSON, Record
@@ -136,7 +136,8 @@ class Lines(Silent):
             self._say(f"{done} of {samples} samples finished, about {left:.0f} s to go")
 
     def _say(self, text: str) -> None:
-        print(f"[{time.monotonic() - self._began:6.1f} s] {text}", file=sys.stderr, flush=True)
+        # Where stderr is full or gone, the run goes on: it is not what a run is for.
+        note(f"[{time.monotonic() - self._began:6.1f} s] {text}")
 
 
 class Events(Silent):

@@ -74,7 +74,7 @@ def intact(folder: Path) -> bool:
     try:
         recorded = json.loads((folder / "manifest.json").read_text())["files"]
         return bool(recorded.items() <= manifest(folder)["files"].items())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return False
 
 

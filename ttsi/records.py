@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ttsi.types import (
     JSON,
@@ -19,6 +20,11 @@ from ttsi.types import (
     Task,
     ToolCall,
 )
+
+Made = TypeVar("Made")
+
+_NUMBER = (int, float)
+_PLAIN: dict[str, Any] = {"str": str, "bool": bool, "int": int, "float": _NUMBER}
 
 
 def to_line(record: Record) -> str:
@@ -51,13 +57,15 @@ def from_json(data: dict[str, Any]) -> Record:
 
     Synthetic tasks come back as their input alone: prompts are not stored twice.
     """
-    return Record(
+    costs = _of(dict, data["costs"])
+    return _made(
+        Record,
         id=data["id"],
         digest=data["digest"],
         seed=data["seed"],
-        estimate=Estimate(**data["estimate"]) if data["estimate"] else None,
-        examples=tuple(_example(example) for example in data["examples"]),
-        receipt=data["receipt"],
+        estimate=_estimate(data["estimate"]),
+        examples=tuple(_example(example) for example in _of(list, data["examples"])),
+        receipt=_receipt(data["receipt"]),
         base=_completion(data["base"]),
         base_score=_score(data["base_score"]),
         final=_completion(data["final"]),
@@ -65,8 +73,39 @@ def from_json(data: dict[str, Any]) -> Record:
         adapted=data["adapted"],
         note=data["note"],
         error=data["error"],
-        costs={stage: StageCost(**cost) for stage, cost in data["costs"].items()},
+        costs={stage: _made(StageCost, **cost) for stage, cost in costs.items()},
     )
+
+
+def _made(kind: Callable[..., Made], **values: Any) -> Made:
+    """One of ours, its plain fields of their types: a file may hold anything."""
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if field.name in values:
+            _of(_PLAIN.get(str(field.type), object), values[field.name])
+    return kind(**values)
+
+
+def _of(kind: Any, value: Any) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind in (int, _NUMBER)):
+        raise TypeError(f"{type(value).__name__} where something else belongs")
+    return value
+
+
+def _estimate(data: dict[str, Any] | None) -> Estimate | None:
+    if data is None:
+        return None
+    for score in _of(dict, data["scores"]).values():
+        _of(_NUMBER, score)
+    return _made(Estimate, **data)
+
+
+def _receipt(data: Any) -> dict[str, JSON] | None:
+    if data is None:
+        return None
+    receipt: dict[str, JSON] = _of(dict, data)
+    for key in ("kind", "digest"):
+        _of(str, receipt[key])
+    return receipt
 
 
 def _example_json(example: Example) -> dict[str, JSON]:
@@ -86,24 +125,26 @@ def _completion_json(completion: Completion) -> dict[str, JSON]:
 
 
 def _calls(data: list[dict[str, Any]]) -> tuple[ToolCall, ...]:
-    return tuple(ToolCall(call["name"], call["arguments"]) for call in data)
+    return tuple(
+        _made(ToolCall, name=call["name"], arguments=_of(dict, call["arguments"])) for call in data
+    )
 
 
 def _example(data: dict[str, Any]) -> Example:
-    task = Task(id=data["id"], tools=(), instruction="", input=data["input"])
-    return Example(task, _calls(data["calls"]), data["text"], data["attempts"])
+    task = _made(Task, id=data["id"], tools=(), instruction="", input=data["input"])
+    calls = _calls(_of(list, data["calls"]))
+    return _made(Example, task=task, calls=calls, text=data["text"], attempts=data["attempts"])
 
 
 def _completion(data: dict[str, Any] | None) -> Completion | None:
     if data is None:
         return None
-    return Completion(
-        **{**data, "calls": _calls(data["calls"]), "status": ParseStatus(data["status"])}
-    )
+    calls = _calls(_of(list, data["calls"]))
+    return _made(Completion, **{**data, "calls": calls, "status": ParseStatus(data["status"])})
 
 
 def _score(data: dict[str, Any] | None) -> Score | None:
     if data is None:
         return None
-    reason = Reason(data["reason"]) if data["reason"] else None
-    return Score(data["correct"], reason, data["detail"])
+    reason = Reason(data["reason"]) if data["reason"] is not None else None
+    return _made(Score, correct=data["correct"], reason=reason, detail=data["detail"])

@@ -8,18 +8,20 @@ open_run(folder, ESTIMATES)        ->  the same, of what calibration or a budget
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from ttsi import assemble, journal, metrics
 from ttsi.errors import CorruptAsset, UsageError
 from ttsi.identity import read as read_identity
+from ttsi.inputs import reason
 from ttsi.sessions import OF_ESTIMATES, SESSIONS
 from ttsi.sessions import read as read_sessions
 from ttsi.spec import load_spec
+from ttsi.spec.schema import COMPONENTS
 from ttsi.types import JSON, Record, Sample
 
 
@@ -73,7 +75,8 @@ def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
     if (folder / name).is_file():
         folders = [folder]
     else:
-        folders = sorted((each.parent for each in folder.glob(f"seed-*/{name}")), key=_seed_of)
+        found = (each.parent for each in folder.glob(f"seed-*/{name}") if each.is_file())
+        folders = sorted(found, key=_seed_of)
     if not folders:
         raise UsageError(
             f"There is no run here: neither {name} nor seed-*/{name}.",
@@ -84,7 +87,7 @@ def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
     sessions = read_sessions(first / SESSIONS)
     if name == journal.ESTIMATES:
         sessions = read_sessions(first / OF_ESTIMATES) or sessions
-    spec = _json(first / "spec.resolved.json")
+    spec = _json(first / "spec.resolved.json", _is_resolved)
     seeds = tuple(_open_seed(each, name, spec.get("budget") is not None) for each in folders)
     return Run(folder, spec, sessions, seeds)
 
@@ -95,19 +98,26 @@ def _open_seed(folder: Path, name: str, chosen: bool) -> SeedRun:
     records = {record.id: record for record in journal.read(folder / name)}
     found = tuple(records.values())
     complete = (folder / "manifest.json").is_file() and (folder / "results.json").is_file()
+    results = metrics.summarise(found)
     if complete and name == journal.SAMPLES:
-        results: dict[str, JSON] = _json(folder / "results.json")
-    else:
-        results = metrics.summarise(found)
-        if chosen and name == journal.SAMPLES:
-            results |= {"base": None, "change": None, "estimator": None}
+        results = _json(folder / "results.json", partial(_are_of, results))
+    elif chosen and name == journal.SAMPLES:
+        results |= {"base": None, "change": None, "estimator": None}
     whose = read_identity(folder) or {}
     return SeedRun(folder, _seed_of(folder), found, results, complete, whose)
 
 
+def _are_of(made: Mapping[str, JSON], found: Any) -> bool:
+    """Whether `found` are results, and have what those `made` of the records have."""
+    keys = ("accuracy", "base", "change", "estimator")
+    return _results_schema().is_valid(found) and all(
+        (found[key] is None) == (made[key] is None) for key in keys
+    )
+
+
 def _seed_of(folder: Path) -> int:
     number = folder.resolve().name.removeprefix("seed-")
-    if not number.removeprefix("-").isdigit():
+    if not (number.isascii() and number.removeprefix("-").isdigit()):
         raise UsageError(
             "A seed's folder is named seed-NUMBER.",
             where=str(folder),
@@ -116,12 +126,35 @@ def _seed_of(folder: Path) -> int:
     return int(number)
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, sound: Callable[[Any], bool]) -> Any:
+    """The JSON value of a run's file. CorruptAsset where there is none that is `sound`."""
+    cure = f"Delete {path.name} there and run the spec again: it is made anew, the records stay."
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_bytes())
     except FileNotFoundError:
         what = f"The run has no {path.name}."
         raise CorruptAsset(what, where=str(path.parent), cure="Run its spec again.") from None
-    except ValueError as error:
-        what = f"{path.name} is not JSON: {error}"
-        raise CorruptAsset(what, where=str(path), cure="Run its spec again.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        what = f"{path.name} cannot be read as JSON: {reason(error)}."
+        raise CorruptAsset(what, where=str(path), cure=cure) from error
+    if not sound(found):
+        what = f"{path.name} is not what this version of ttsi writes: it is damaged, or another's."
+        raise CorruptAsset(what, where=str(path), cure=cure)
+    return found
+
+
+def _is_resolved(spec: Any) -> bool:
+    """Whether it has what is read of a resolved spec."""
+    if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
+        return False
+    named = [(spec.get("model"), "id"), *((spec.get(key), "name") for key in COMPONENTS)]
+    whole = all(isinstance(each, dict) and isinstance(each.get(key), str) for each, key in named)
+    return whole and isinstance(spec.get("budget", 0.0), int | float | None)
+
+
+@cache
+def _results_schema() -> Any:
+    from jsonschema import Draft202012Validator
+
+    schema = Path(__file__).parent / "schemas" / "results.schema.json"
+    return Draft202012Validator(json.loads(schema.read_bytes()))

@@ -61,6 +61,7 @@ def add_changes(to: Any, *, example: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ttsi.console import note
     from ttsi.run import evaluate
 
     reporter = _reporter(args)
@@ -74,10 +75,7 @@ def run(args: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt:
         reporter.stop()
-        print(
-            "\nInterrupted. Every finished sample is on disk; the same command resumes.",
-            file=sys.stderr,
-        )
+        note("\nInterrupted. Every finished sample is on disk; the same command resumes.")
         return 130
     finally:
         reporter.stop()
@@ -135,6 +133,7 @@ def _reporter(args: argparse.Namespace) -> Silent:
 def _show(cells: list[CellResult]) -> None:
     from rich.console import Console
 
+    from ttsi.console import note
     from ttsi.summary import show, show_grid
 
     console = Console()
@@ -144,8 +143,7 @@ def _show(cells: list[CellResult]) -> None:
         show(cells[0], console)
     failed = sum(cell.errors for cell in cells)
     if failed:
-        print(
+        note(
             f"{failed} samples ended in an error (samples.jsonl says which and why); "
-            "the same command tries them again.",
-            file=sys.stderr,
+            "the same command tries them again."
         )

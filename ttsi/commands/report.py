@@ -75,11 +75,12 @@ def run(args: argparse.Namespace) -> int:
 def _path(out: str | None, runs: Sequence[str]) -> Path:
     """Beside the seeds' folders by default: these are covered by their manifests."""
     from ttsi.errors import UsageError
+    from ttsi.inputs import quoted
 
     if out is not None:
         if Path(out).is_dir():
             what = "The report is a file, and this is a folder."
-            raise UsageError(what, where=out, cure=f"-o {Path(out) / 'report.html'}")
+            raise UsageError(what, where=out, cure=f"-o {quoted(Path(out) / 'report.html')}")
         return Path(out)
     if len(runs) > 1:
         what = "A report on several runs needs a place of its own."

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ttsi.types import JSON, Score
 
 EPILOG = """\
-PREDICTIONS is a file of JSON lines, one for each sample:
+PREDICTIONS is a file of JSON lines, plain or packed by gzip, one for each sample:
   {"id": "sealtool/17", "text": "<tool_call>..."}                     what a model wrote
   {"id": "sealtool/18", "calls": [{"name": "f", "arguments": {}}]}    calls, parsed already
   {"id": "sealtool/19", "message": {"content": null, "tool_calls": [...]}}    OpenAI's message

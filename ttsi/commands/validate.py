@@ -41,6 +41,7 @@ def _report(path: str) -> dict[str, Any]:
     from pathlib import Path
 
     from ttsi.errors import SpecError, TtsiError
+    from ttsi.inputs import shown
     from ttsi.spec import load_spec
 
     report: dict[str, Any] = {"path": path, "ok": True, "exit_code": 0, "problems": []}
@@ -52,7 +53,11 @@ def _report(path: str) -> dict[str, Any]:
         report["problems"] = [
             {"pointer": p.pointer, "message": p.message, "cure": p.cure} for p in problems or []
         ] or [{"pointer": "", "message": error.what, "cure": error.cure}]
-        report |= {"ok": False, "exit_code": error.exit_code, "text": f"FAULTY  {path}\n{error}"}
+        report |= {
+            "ok": False,
+            "exit_code": error.exit_code,
+            "text": f"FAULTY  {shown(path)}\n{error}",
+        }
         return report
     report |= {"name": specs[0].name, "seeds": list(specs[0].seeds)}
     report["cells"] = [{"values": dict(spec.cell), "digest": spec.digest} for spec in specs]

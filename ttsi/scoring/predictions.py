@@ -16,10 +16,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ttsi.errors import UsageError
+from ttsi.inputs import read_input, shown, to_utf8, unpacked
 from ttsi.protocols import Scorer
 from ttsi.scoring.numbers import read_number
 from ttsi.scoring.parse import calls_of, parse_calls
@@ -48,7 +50,7 @@ def read_predictions(path: Path, offered: Mapping[str, Sequence[str]]) -> dict[s
     answers: dict[str, Completion] = {}
     lines: dict[str, int] = {}
     for number, line in _lines(path):
-        where = f"{path}, line {number}"
+        where = f"{shown(path)}, line {number}"
         row = _row(line, where)
         id = row["id"]
         if id not in offered:
@@ -74,22 +76,21 @@ def rescore(
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines that are not empty; only a line feed ends one, as JSON Lines has it."""
-    try:
-        file = path.open("rb")
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        cure = f"Give a file with lines like {LINE}"
-        raise UsageError(f"There is no file {path}.", cure=cure) from error
-    with file:
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError as error:
-                where = f"{path}, line {number}"
-                cure = f"Save it as UTF-8: iconv -t utf-8 {path}"
-                raise UsageError("The line is not UTF-8.", where=where, cure=cure) from error
-            if text:
-                yield number, text
+    """Numbered lines that are not empty; only a line feed ends one, as JSON Lines has it.
+
+    A file that gzip has packed is read as well.
+    """
+    data = read_input(path, noun="file", cure=f"Give a file with lines like {LINE}")
+    data = unpacked(data, path, noun="file")
+    for number, line in enumerate(BytesIO(data), start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError as error:
+            where = f"{shown(path)}, line {number}"
+            cure = f"Save it as UTF-8: {to_utf8(data, path)}"
+            raise UsageError("The line is not UTF-8.", where=where, cure=cure) from error
+        if text:
+            yield number, text
 
 
 def _row(line: str, where: str) -> dict[str, Any]:

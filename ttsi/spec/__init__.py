@@ -20,7 +20,7 @@ from ttsi import registry
 from ttsi.digests import json_digest
 from ttsi.errors import Problem, SpecError
 from ttsi.spec.checking import Check
-from ttsi.spec.layering import settings
+from ttsi.spec.layering import Setting, not_an_object, settings
 from ttsi.spec.reading import plain, read
 from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS, model_defaults
 from ttsi.types import JSON
@@ -79,8 +79,10 @@ def load_spec(
     """
     document, where, problems = read(source)
     if document is None:
-        raise SpecError(problems, where=where)
-    check = Check(document, settings(overrides))
+        raise SpecError(problems or [not_an_object(document)], where=where)
+    layers = settings(overrides)
+    problems += _no_json(layers)
+    check = Check(document, layers)
     problems += check.problems
     if problems:
         raise SpecError([*problems, *check.broken], where=where)
@@ -90,11 +92,20 @@ def load_spec(
     return [_build(cell.document, cell.values, fallback) for cell in check.cells]
 
 
+def _no_json(layers: Mapping[str, Setting]) -> list[Problem]:
+    """What the command line or the environment sets and JSON cannot say."""
+    return [
+        Problem(f"{place}{problem.pointer}", f"{problem.message} ({setting.source} sets it.)")
+        for place, setting in layers.items()
+        for problem in plain(setting.value)[1]
+    ]
+
+
 def load_document(source: Path | Mapping[str, JSON] | str) -> JSON:
     """The JSON value of a spec as it is written, unchecked. SpecError: it is not JSON."""
     document, where, problems = read(source)
     if document is None:
-        raise SpecError(problems, where=where)
+        raise SpecError(problems or [not_an_object(document)], where=where)
     return document
 
 

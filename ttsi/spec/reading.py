@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ttsi.errors import Problem, UsageError
+from ttsi.errors import Problem
+from ttsi.inputs import read_input, to_utf8
 from ttsi.spec.wording import pointer
 
 _DEEPEST = 32
@@ -36,15 +37,12 @@ def read(source: Path | Mapping[str, Any] | str) -> tuple[Any, str, list[Problem
         document, problems = parse(source)
         return document, "", problems
     path = Path(source)
+    data = read_input(path, noun="spec", cure=_files_beside(path))
     try:
-        document, problems = parse(path.read_text(encoding="utf-8-sig"))
+        document, problems = parse(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        problem = Problem("", f"not UTF-8 text (byte {error.start}).", "Save the file as UTF-8.")
-        return None, str(path), [problem]
-    except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"There is no spec {path}.", cure=_files_beside(path)) from None
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a folder.", cure="Name the spec's file in it.") from None
+        cure = f"Save it as UTF-8: {to_utf8(data, path)}"
+        return None, str(path), [Problem("", f"not UTF-8 text (byte {error.start}).", cure)]
     return document, str(path), problems
 
 
@@ -83,13 +81,17 @@ def _copy(value: Any, path: tuple[str | int, ...], problems: list[Problem]) -> A
         return None
     if isinstance(value, Mapping):
         problems += _faulty_keys(value, path)
-        return {k: _copy(v, (*path, k), problems) for k, v in value.items() if isinstance(k, str)}
+        kept = {k: v for k, v in value.items() if isinstance(k, str) and _is_text(k)}
+        return {k: _copy(v, (*path, k), problems) for k, v in kept.items()}
     if isinstance(value, list | tuple):
         return [_copy(v, (*path, place), problems) for place, v in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         problems.append(Problem(pointer(*path), f"{value} is not a number that JSON knows."))
     elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
         problems.append(Problem(pointer(*path), "a number of too many digits."))
+        return None
+    elif isinstance(value, str) and not _is_text(value):
+        problems.append(Problem(pointer(*path), "holds what no text can: a NUL, or half a letter."))
         return None
     elif not (value is None or isinstance(value, str | bool | int | float)):
         kind = type(value).__name__
@@ -101,8 +103,13 @@ def _copy(value: Any, path: tuple[str | int, ...], problems: list[Problem]) -> A
 def _faulty_keys(value: Mapping[Any, Any], path: tuple[str | int, ...]) -> list[Problem]:
     twice, cure = "this key is written twice.", "Keep one of the two."
     found = [Problem(pointer(*path, key), twice, cure) for key in getattr(value, "repeated", ())]
-    strange = [key for key in value if not isinstance(key, str)]
-    return found + [Problem(pointer(*path), f"the key {key!r} is not a string.") for key in strange]
+    strange = [key for key in value if not (isinstance(key, str) and _is_text(key))]
+    return found + [Problem(pointer(*path), f"the key {key!r} is not a text.") for key in strange]
+
+
+def _is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it, and a file can be named by it."""
+    return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _too_deep(place: str) -> Problem:
@@ -112,4 +119,11 @@ def _too_deep(place: str) -> Problem:
 def _files_beside(path: Path) -> str:
     from ttsi.suggest import did_you_mean
 
-    return did_you_mean(path.name, [p.name for p in path.parent.glob("*.json")], noun="JSON files")
+    try:
+        folder = path if path.is_dir() else path.parent
+        names = sorted(str(each) for each in folder.glob("*.json"))[:1000]
+    except (OSError, ValueError):
+        names = []
+    if not names:
+        return "Name the file of a spec, such as specs/quickstart.json."
+    return did_you_mean(str(path), names, noun="JSON files")

@@ -154,7 +154,7 @@ def _connect(address: str) -> None:
         raise RunError(
             f"There is no Ray cluster to be had: {in_short(error)}",
             where=f"Ray's address {address!r}",
-            cure="Start one with `ray start --head`, or unset RAY_ADDRESS and leave the address out.",
+            cure="Start one with `ray start --head`, or leave address and RAY_ADDRESS out.",
         ) from error
 
 

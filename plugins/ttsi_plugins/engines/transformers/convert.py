@@ -15,11 +15,11 @@ import json
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ttsi.console import note
 from ttsi.data import cache_root
 from ttsi.digests import file_digest
 from ttsi.errors import CorruptAsset, StorageError
@@ -138,7 +138,7 @@ def _damaged(path: Path, what: str) -> CorruptAsset:
     return CorruptAsset(
         f"The cached file {path.name} {what}.",
         where=str(path),
-        cure=f"rm -r {shlex.quote(str(path.parent))}  (ttsi then converts again)",
+        cure=f"`rm -r {shlex.quote(str(path.parent))}`, and run again: ttsi converts it anew.",
     )
 
 
@@ -180,7 +180,7 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print("Another process converts this model; waiting for it.", file=sys.stderr, flush=True)
+        note("Another process converts this model; waiting for it.")
         lock.acquire()
     try:
         yield
@@ -197,7 +197,7 @@ def _progress(source: Path, tensors: int) -> Iterator[Callable[[], None]]:
     console = Console(stderr=True)
     title = f"Converting {source.name} (once)"
     if not console.is_terminal:
-        print(f"{title} ...", file=sys.stderr, flush=True)
+        note(f"{title} ...")
         yield lambda: None
         return
     with Progress(console=console, transient=True) as bar:

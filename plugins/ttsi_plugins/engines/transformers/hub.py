@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,9 @@ def is_hub_id(name: str) -> bool:
 
 
 def download_command(name: str, revision: str) -> str:
-    return f"hf download {name}" + ("" if revision == "main" else f" --revision {revision}")
+    """Both are a spec's, and a person may paste this into a shell."""
+    words = ["hf", "download", name, *([] if revision == "main" else ["--revision", revision])]
+    return shlex.join(words)
 
 
 def snapshot(name: str, revision: str) -> Path:
