@@ -117,7 +117,7 @@ def test_known_bad_rows_exist_and_are_explained() -> None:
 
 def faults(sample: Sample) -> list[str]:
     """What is wrong with the reference once its values are typed as the scorer types them."""
-    schemas = {tool.name: tool.parameters for tool in sample.task.tools}
+    schemas = {tool.name: tool.schema for tool in sample.task.tools}
     found = []
     for call in sample.reference:
         arguments = normalise_arguments(call.arguments, schemas.get(call.name, {}), Switches())

@@ -63,7 +63,7 @@ def test_no_row_asks_what_a_test_row_asks_or_calls_what_one_calls(name: str) -> 
 def test_references_are_calls_of_offered_tools_and_score_one(name: str) -> None:
     scorer = Exact(**BENCHMARKS[name].scoring)
     for sample in TRAIN[name]:
-        schemas = {tool.name: tool.parameters for tool in sample.task.tools}
+        schemas = {tool.name: tool.schema for tool in sample.task.tools}
         assert sample.reference
         for call in sample.reference:
             typed = normalise_arguments(call.arguments, schemas[call.name], Switches())

@@ -33,7 +33,9 @@ def system_turn(instruction: str, tools: Sequence[Tool]) -> str:
 
 def tool_line(tool: Tool) -> str:
     """Compact JSON. That no other arguments are allowed goes without saying: it saves tokens."""
-    parameters = {k: v for k, v in tool.parameters.items() if k != "additionalProperties"}
+    parameters = dict(tool.parameters)
+    if parameters.get("additionalProperties") is False:
+        del parameters["additionalProperties"]
     shown: Mapping[str, JSON] = {
         "name": tool.name,
         "description": tool.description,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from ttsi.errors import PluginError
 from ttsi.report import text
 from ttsi.report.facts import Facts
 from ttsi.report.figures import STAGE_NAMES, reason, stages_in_order
@@ -161,7 +162,8 @@ def _candidates(scores: Mapping[str, float]) -> list[tuple[str, float, float]]:
 
 def _tool(tool: Tool) -> ToolView:
     """Where the parameters have alternatives: those of all, required if each of them does."""
-    branches: Sequence[Any] = tool.schema.get("anyOf", [tool.schema])
+    meant = _meant(tool)
+    branches: Sequence[Any] = meant.get("anyOf", [meant])
     properties = {name: each for b in branches for name, each in b.get("properties", {}).items()}
     written = tool.parameters.get("properties", {})
     return ToolView(
@@ -179,12 +181,22 @@ def _tool(tool: Tool) -> ToolView:
     )
 
 
-def _type(plain: Mapping[str, JSON]) -> str:
-    if "anyOf" in plain:
-        return "|".join(map(_type, plain["anyOf"]))
-    kind = str(plain.get("type") or plain.get("$ref", "any").rpartition("/")[2])
-    options = plain.get("enum")
-    return f"{kind}: {', '.join(text.setting(each) for each in options)}" if options else kind
+def _meant(tool: Tool) -> Mapping[str, JSON]:
+    """The parameters in plain form; as they are written, where a stored run has others."""
+    try:
+        return tool.schema
+    except PluginError:
+        return tool.parameters
+
+
+def _type(schema: JSON) -> str:
+    branches = _of(schema, "anyOf")
+    if branches:
+        return "|".join(map(_type, branches))
+    kind = _of(schema, "type") or str(_of(schema, "$ref") or "any").rpartition("/")[2]
+    kinds = "|".join(kind) if isinstance(kind, list) else str(kind)
+    options = _of(schema, "enum")
+    return f"{kinds}: {', '.join(text.setting(each) for each in options)}" if options else kinds
 
 
 def _of(schema: JSON, key: str) -> Any:
