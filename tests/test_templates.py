@@ -274,8 +274,8 @@ def test_a_list_that_is_printed_as_a_list_is_no_way_to_show_it() -> None:
         ("{{ strftime_now('%d') | int - 1 }}", "2"),
         ("{% set now = strftime_now('%B') %}{{ now[:3] }}", "Feb"),
         ("{% macro head() %}{{ strftime_now('%j') }}{% endmacro %}{{ head() }}", "034"),
-        ("{{ date_string }}", "03 Feb 2031"),
-        ("{{ date_string if date_string is defined else '26 Jul 2024' }}", "03 Feb 2031"),
+        # A date that the template fixes for itself stays, as with transformers.
+        ("{{ date_string if date_string is defined else '26 Jul 2024' }}", "26 Jul 2024"),
     ],
 )
 def test_every_spelling_of_the_date_is_the_run_s(written: str, printed: str) -> None:

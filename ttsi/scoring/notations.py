@@ -43,9 +43,14 @@ class Notations:
         self._shapes = shapes
 
     def offered(self, name: str) -> str:
-        """The name without a namespace that models put before it, if it is offered without."""
+        """The name without a namespace that models put before it, if it is offered without.
+
+        Llama writes `.call` behind it.
+        """
         bare = _NAMESPACE.sub("", name, count=1) if _NAMESPACE.match(name) else name
         known = self._shapes.names
+        if bare not in known and bare.removesuffix(".call") in known:
+            return bare.removesuffix(".call")
         return bare if name not in known and (bare in known or not known) else name
 
     def is_offered(self, name: str) -> bool:

@@ -67,11 +67,7 @@ class Template:
         text = self._own_text()
         midnight = datetime.combine(today, time())
         formats = {found[2] for found in _DATE_CALL.finditer(text)}
-        # Llama's templates print the variable date_string where one is given.
-        self._variables = {
-            "ttsi_dates": {each: midnight.strftime(each) for each in formats},
-            "date_string": midnight.strftime("%d %b %Y"),
-        }
+        self._dates = {each: midnight.strftime(each) for each in formats}
         self._text = _DATE_MACRO + text if "strftime_now" in text else text
         self.system_turn: SystemTurn = "template"
         self.content: Content = "text"
@@ -139,7 +135,7 @@ class Template:
                 chat_template=self._text,
                 tokenize=False,
                 add_generation_prompt=True,
-                **self._variables,
+                ttsi_dates=self._dates,
             )
         except Exception as error:  # a template is foreign code: it raises what it likes
             raise EngineError(
