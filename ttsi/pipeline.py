@@ -22,10 +22,10 @@ from typing import TypeVar
 from ttsi.errors import EngineError, OutOfMemory, RunError, TtsiError, release
 from ttsi.metering import MeteredEngine, charging
 from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Scorer, Watcher
+from ttsi.records import receipt_of
 from ttsi.types import (
     JSON,
     Adaptation,
-    Adapter,
     Completion,
     Estimate,
     Example,
@@ -334,7 +334,7 @@ class Pipeline:
             seed=self._seed,
             estimate=story.estimate,
             examples=tuple(story.examples),
-            receipt=_receipt(story.adaptation, story.examples),
+            receipt=receipt_of(story.adaptation, story.examples),
             base=story.base,
             base_score=base_score,
             final=final,
@@ -384,31 +384,3 @@ def _parallel(
     if len(given) != len(made):
         raise EngineError(f"The {who} returned {len(made)} results for {len(given)} tasks.")
     return zip(given, made, strict=True)
-
-
-def _receipt(
-    adaptation: Adaptation | None, examples: Sequence[Example]
-) -> Mapping[str, JSON] | None:
-    """What verifiers need to know of an adaptation that no longer exists."""
-    if adaptation is None:
-        return None
-    seen = [example.digest for example in examples]
-    receipt: dict[str, JSON] = {"digest": adaptation.digest, "examples": seen}
-    if adaptation.source:
-        receipt["source"] = adaptation.source
-    if not isinstance(adaptation, Adapter):
-        return {"kind": "demonstrations", **receipt}
-    training = adaptation.training
-    if training is not None:
-        receipt |= {
-            "steps": len(training.losses),
-            "seconds": training.seconds,
-            "tokens": training.tokens,
-        }
-    # An adapter that many samples share would be written down, step by step, in each of them.
-    if training is not None and not adaptation.source:
-        receipt |= {
-            "losses": list(training.losses),
-            "learning_rates": list(training.learning_rates),
-        }
-    return {"kind": "lora", "config": dict(adaptation.config), **receipt}
