@@ -90,7 +90,7 @@ class Untyped(Rows):
         return [with_task(samples[0], tools=(tool,)), *samples[1:]]
 
 
-@fails("replay", "fake/0: its own reference as the answer .as it is. is wrong", "benchmarks")
+@fails("replay", "fake/0: its own reference as the answer .a list. is wrong", "benchmarks")
 class Unanswerable(Rows):
     def change(self, samples: list[Sample]) -> list[Sample]:
         call = ToolCall("get_weather", {"city": math.nan})
