@@ -128,7 +128,7 @@ class Misspells(Rows):
         return offering(samples, properties={"city": {"type": "string"}}, requird=["city"])
 
 
-@fails("replay", "fake/0: its own reference as the answer .as it is. is wrong", "benchmarks")
+@fails("replay", "fake/0: its own reference as the answer .a list. is wrong", "benchmarks")
 class Unanswerable(Rows):
     def change(self, samples: list[Sample]) -> list[Sample]:
         call = ToolCall("get_weather", {"city": math.nan})

@@ -101,13 +101,20 @@ def _abstentions_win_votes(subject: Subject) -> None:
 def _abstentions_are_dissent(subject: Subject) -> None:
     """Only for estimators whose confidence falls where calls differ."""
 
-    def confidences(other: str) -> list[float]:
+    def confidences(other: str) -> list[float] | None:
         made = subject.make()
         engine = _Draws(lambda n: other if n % 2 else _CALL)
-        return [each.confidence for each in run_stage(subject.kind, made, wave, engine)]
+        results = run_stage(subject.kind, made, wave, engine)
+        pairs = list(zip(wave.tasks, results, strict=False))
+        sound = len(results) == len(wave.tasks) and not any(
+            FAULTS_OF[subject.kind](made, task, each) for task, each in pairs
+        )
+        return [each.confidence for each in results] if sound else None
 
     wave = default_wave(subject.make())
     unanimous, divided, abstaining = map(confidences, (_CALL, _OTHER, _REFUSAL))
+    if unanimous is None or divided is None or abstaining is None:
+        return  # Another check tells of it.
     told = "half of the answers made no call, and it is as sure as if all had made the same"
     for at, name in enumerate(wave.names):
         if divided[at] < unanimous[at]:
