@@ -4,86 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from _dists import ESTIMATOR, importable, write_dist
+from resumed import OTHER, begun, identity, refused, run, says, spec
 from safetensors.torch import load_file, save_file
 from tiny_model import write_folder
 
 import ttsi
-import ttsi_fakes
-from ttsi import provenance
-from ttsi.errors import CorruptAsset, RunError, SpecError
-from ttsi.hooks import hookimpl
+from ttsi.errors import CorruptAsset, RunError
 from ttsi.journal import read
-from ttsi.run import CellResult, estimates
-from ttsi.spec import load_spec
-from ttsi_fakes import Rows, ScriptedEngine
+from ttsi_fakes import Rows
 from ttsi_plugins.engines.transformers import TransformersEngine, weights
-
-OTHER = "sha256:" + "0" * 64
-
-
-def spec(**changed: Any) -> dict[str, Any]:
-    return {
-        "name": "who",
-        "model": {"id": "scripted"},
-        "engine": "ttsi-fakes/scripted",
-        "benchmark": {"name": "ttsi-fakes/rows", "rows": 4},
-        "estimator": "always",
-        "inference": {"name": "direct", "decoding": "greedy"},
-        "executor": {"name": "local", "wave": 1},
-    } | changed
-
-
-class Interrupts:
-    """Ctrl-C after the first sample."""
-
-    @hookimpl
-    def ttsi_sample_finished(self, record: Any) -> None:
-        raise KeyboardInterrupt
-
-
-def begun(out: Path, document: Mapping[str, Any]) -> Path:
-    """The first seed's folder of a run that was interrupted after one sample."""
-    with pytest.raises(KeyboardInterrupt):
-        ttsi.evaluate(document, out=out, hooks=[Interrupts()])
-    (folder,) = out.glob("*/seed-0")
-    assert len(list(read(folder / "samples.jsonl"))) == 1
-    return folder
-
-
-def run(out: Path, document: Mapping[str, Any] | None = None, **options: Any) -> CellResult:
-    (cell,) = ttsi.evaluate(document or spec(), out=out, **options)
-    return cell
-
-
-def identity(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "identity.json").read_text()))
-
-
-def state(folder: Path) -> dict[str, bytes]:
-    """All files with something in them."""
-    files = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return {name: held for name, held in files.items() if held}
-
-
-def refused(go_on: Callable[[], object], folder: Path, *keys: str) -> str:
-    """That `go_on` is refused for just these keys, and leaves the folder as it was."""
-    before = state(folder)
-    with pytest.raises(RunError) as caught:
-        go_on()
-    lines = caught.value.what.splitlines()[1:]
-    assert sorted(line.split(" was ")[0].strip() for line in lines) == sorted(keys)
-    assert "Get back what it was" in caught.value.cure
-    assert "--fresh" in caught.value.cure
-    assert state(folder) == before
-    return caught.value.what
-
 
 # ---------------------------------------------------------------- a real engine
 
@@ -263,13 +199,6 @@ def test_another_executor_goes_on_with_a_run(tmp_path: Path, acme: Path) -> None
 # ---------------------------------------------------------------- what a scripted engine says
 
 
-def says(monkeypatch: pytest.MonkeyPatch, **other: Any) -> None:
-    plain = ScriptedEngine.identity
-    monkeypatch.setattr(ScriptedEngine, "identity", lambda engine: plain(engine) | other)
-    if "weights_digest" in other:
-        monkeypatch.setattr(ScriptedEngine, "digest", lambda engine: other["weights_digest"])
-
-
 @pytest.mark.parametrize(
     "other",
     [
@@ -321,119 +250,6 @@ def test_a_worker_with_another_engine_is_refused_by_name(
     says(monkeypatch, device="cuda")
     with pytest.raises(RunError, match="this process would add"):
         run(tmp_path)
-
-
-# ---------------------------------------------------------------- estimates
-
-
-def estimated(out: Path) -> CellResult:
-    (cell,) = estimates(spec(estimator="rss_margin"), out=out)
-    return cell
-
-
-def test_estimates_of_another_model_are_not_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = estimated(tmp_path).folder / "seed-0"
-    says(monkeypatch, weights_digest=OTHER)
-    document = spec(estimator="rss_margin")
-    refused(lambda: run(tmp_path, document), folder, "engine.weights_digest")
-    (folder / "estimates.jsonl").write_text(
-        "".join((folder / "estimates.jsonl").read_text().splitlines(keepends=True)[:2])
-    )
-    refused(lambda: estimated(tmp_path), folder, "engine.weights_digest")
-
-
-def test_a_run_of_another_model_is_not_calibrated_further(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = begun(tmp_path, spec(estimator="rss_margin"))
-    says(monkeypatch, weights_digest=OTHER)
-    with pytest.raises(RunError, match=r"engine\.weights_digest was"):
-        estimated(tmp_path)
-    # What the run knows was taken, and is the run's.
-    assert len(list(read(folder / "estimates.jsonl"))) <= 1
-
-
-def test_a_budget_is_not_shared_out_by_estimates_of_another_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stops(request: Any) -> str:
-        if ttsi_fakes.WRITING in request.prompt.messages[-1].content:
-            raise KeyboardInterrupt
-        return ttsi_fakes.default_script(request)
-
-    document = spec(estimator="rss_margin", budget=0.5)
-    defaults = ScriptedEngine.__init__.__defaults__
-    assert defaults is not None
-    with monkeypatch.context() as patch:
-        patch.setattr(ScriptedEngine.__init__, "__defaults__", (*defaults[:-1], stops))
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, document)
-    (folder,) = tmp_path.glob("*/seed-0")
-    assert len(list(read(folder / "estimates.jsonl"))) == 4
-    says(monkeypatch, weights_digest=OTHER)
-    refused(lambda: run(tmp_path, document), folder, "engine.weights_digest")
-
-
-# ---------------------------------------------------------------- date and commit
-
-
-@pytest.fixture
-def models(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
-    """The model objects of all engines that were loaded."""
-    found: list[Mapping[str, Any]] = []
-    monkeypatch.setattr(ScriptedEngine, "load", lambda engine: found.append(engine.model))
-    return found
-
-
-def test_a_run_has_one_date_however_long_it_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: list[Mapping[str, Any]]
-) -> None:
-    monkeypatch.setattr(provenance, "today", lambda: "2026-02-28")
-    folder = begun(tmp_path, spec())
-    assert identity(folder)["date"] == "2026-02-28"
-    monkeypatch.setattr(provenance, "today", lambda: "2026-03-01")
-    cell = run(tmp_path, spec(seeds=[0, 7]))
-    assert cell.folder == folder.parent
-    assert {each["identity"]["date"] for each in cell.seeds.values()} == {"2026-02-28"}
-    estimates(spec(seeds=[8]), out=tmp_path)
-    assert {each["date"] for each in models} == {"2026-02-28"}
-    assert identity(run(tmp_path, fresh=True).folder / "seed-0")["date"] == "2026-02-28"
-    shutil.rmtree(folder.parent / "seed-7")
-    shutil.rmtree(folder.parent / "seed-8")
-    assert identity(run(tmp_path, fresh=True).folder / "seed-0")["date"] == "2026-03-01"
-
-
-def test_a_date_that_the_spec_says_is_part_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: list[Mapping[str, Any]]
-) -> None:
-    monkeypatch.setattr(provenance, "today", lambda: "2026-03-01")
-    plain = run(tmp_path)
-    dated = run(tmp_path, spec(model={"id": "scripted", "date": "2024-02-29"}))
-    assert dated.folder != plain.folder
-    assert dated.seeds[0]["identity"]["date"] == "2024-02-29"
-    assert [each["date"] for each in models] == ["2026-03-01", "2024-02-29"]
-    (left_open,) = load_spec(spec(model={"id": "scripted", "date": None}))
-    assert left_open.digest == plain.spec.digest
-
-
-@pytest.mark.parametrize("date", ["2026-02-30", "today", "2026-1-1", "20260101", 3])
-def test_a_date_that_is_none_is_a_problem_of_the_spec(date: Any) -> None:
-    with pytest.raises(SpecError) as caught:
-        load_spec(spec(model={"id": "scripted", "date": date}))
-    assert [problem.pointer for problem in caught.value.problems] == ["/model/date"]
-
-
-def test_a_run_goes_on_with_the_commit_that_it_was_begun_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: list[Mapping[str, Any]]
-) -> None:
-    """The branch of the spec may have moved since."""
-    says(monkeypatch, model_revision="c" * 40)
-    folder = begun(tmp_path, spec())
-    cell = run(tmp_path, spec(seeds=[0, 1]))
-    assert cell.folder == folder.parent
-    assert [each.get("revision") for each in models] == [None, "c" * 40]
 
 
 def test_a_commit_is_needed_only_once_for_the_digest(model: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_identity import begun, run, spec
+from resumed import begun, run, spec
 
 import ttsi
 from ttsi import assemble, journal

@@ -138,7 +138,7 @@ def test_a_run_by_name_adapts_with_the_adapter_that_did_best(
         # Of two examples: two epochs of the first, then the one held out. Of one: its two epochs.
         assert receipt["steps"] == 1 + len(record.examples)
     assert any(len(record.examples) == 2 for record in adapted)
-    used = json.loads((run / "seed-0" / "env.json").read_text())["plugins"]
+    used = json.loads((run / "seed-0" / "identity.json").read_text())["plugins"]
     assert used["learner"]["name"] == LEARNER
     assert used["estimator"]["distribution"] == "ttsi-several"
 

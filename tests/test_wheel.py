@@ -169,7 +169,7 @@ def test_a_run_its_report_and_its_score_need_no_checkout(
     results = json.loads((folder / "seed-0" / "results.json").read_text())
     assert (results["samples"], results["errors"], results["uncertain"]) == (2, 0, 2)
     assert results["adapted"] > 0
-    about = json.loads((folder / "seed-0" / "env.json").read_text())
+    (about,) = json.loads((folder / "seed-0" / "sessions.json").read_text())["sessions"]
     assert (about["ttsi"], about["commit"]) == (__version__, None)
     done = environment.ttsi("report", str(folder), "-o", "page.html", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -31,7 +31,6 @@ def environment(plugins: Mapping[str, Any]) -> dict[str, JSON]:
         "cores": os.cpu_count(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "plugins": dict(plugins),
-        "started": now(),
     }
 
 

@@ -18,27 +18,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from ttsi import assemble, identity, metrics, provenance, sessions
-from ttsi.budget import UNADAPTED, share_out, unadapted
+from ttsi import assemble, identity, metrics, provenance
+from ttsi.budget import unadapted
 from ttsi.digests import json_digest
-from ttsi.errors import RunError, UsageError
+from ttsi.errors import UsageError
 from ttsi.hooks import Hooks
-from ttsi.identity import IDENTITY, Identity
-from ttsi.journal import (
-    ESTIMATES,
-    SAMPLES,
-    Journal,
-    forget,
-    only_writer,
-    read,
-    write_atomically,
-    write_json,
-)
+from ttsi.identity import Identity
+from ttsi.journal import ESTIMATES, SAMPLES, Journal, only_writer, read, write_json
 from ttsi.pipeline import add_costs
 from ttsi.protocols import Watcher
-from ttsi.sessions import OF_ESTIMATES, SESSIONS, Session
+from ttsi.seed_run import SeedWork, check_whole, forget_estimates, forget_seed
+from ttsi.sessions import OF_ESTIMATES, Session
 from ttsi.spec import Spec, load_document, load_spec, resolved
-from ttsi.types import JSON, Record, Sample, StageCost
+from ttsi.types import JSON, Record, Sample
 from ttsi.validation import with_sound_tools
 
 _SEED = re.compile(r"seed-(0|[1-9][0-9]*)", re.ASCII)
@@ -171,6 +163,14 @@ class _Cell:
     def reporter(self) -> Reporter | None:
         return self.every.reporter
 
+    @property
+    def hooks(self) -> Hooks:
+        return self.every.hooks
+
+    def told(self, record: Record, done: int, samples: int) -> None:
+        if self.reporter:
+            self.reporter.sample_finished(record, done, samples)
+
     @cached_property
     def settled(self) -> Spec:
         """The spec with the model's date and commit that all seeds in the folder have."""
@@ -198,7 +198,7 @@ class _Cell:
                 self.reporter.seed_started(self.spec, seed, len(samples), 0, folder)
             with only_writer(folder):
                 if self.every.fresh:
-                    _forget_estimates(folder)
+                    forget_estimates(folder)
                 whose = self.identity(seed, folder)
                 if not (folder / "spec.resolved.json").exists():
                     self.write_head(folder)
@@ -241,8 +241,7 @@ class _Cell:
                 kept.append(record)
                 done[record.id] = record
                 session.samples += 1
-                if self.reporter:
-                    self.reporter.sample_finished(record, len(done), len(samples))
+                self.told(record, len(done), len(samples))
 
             spent = {name: record.costs for name, record in kept.failures().items()}
             of_run = self._of_run(folder)
@@ -255,7 +254,7 @@ class _Cell:
             if pending:
                 assembly = self.assembly(seed, adapt=False)
                 self.work(session, assembly, pending, deliver)
-        _check_whole(samples, done)
+        check_whole(samples, done)
         return done
 
     def assembly(self, seed: int, **how: Any) -> assemble.Assembly:
@@ -303,14 +302,14 @@ class _Cell:
     def _seed(self, seed: int, samples: list[Sample], folder: Path) -> dict[str, JSON]:
         with only_writer(folder):
             if self.every.fresh:
-                _forget(folder)
+                forget_seed(folder)
             whose = self.identity(seed, folder)
             with Journal(folder) as journal:
                 done = journal.finished(samples)
                 if self.reporter:
                     self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
                 if len(done) < len(samples) or not provenance.intact(folder):
-                    run = _SeedRun(self, seed, samples, journal, done, whose)
+                    run = SeedWork(self, seed, samples, journal, done, whose)
                     run.begin()
                     run.advance()
                     run.finish()
@@ -320,140 +319,7 @@ class _Cell:
         return results
 
 
-def _forget(folder: Path) -> None:
-    """All of a seed: the mark of a whole run first, and last what says what the records are of."""
-    forget(folder, "manifest.json", "results.json", "predictions.jsonl", SAMPLES, SESSIONS)
-    _forget_estimates(folder)
-
-
-def _forget_estimates(folder: Path) -> None:
-    forget(folder, ESTIMATES, OF_ESTIMATES)
-    if next(read(folder / SAMPLES), None) is None:
-        forget(folder, IDENTITY)
-
-
-@dataclass
-class _SeedRun:
-    """What is left of one seed. `done` fills up with a record a sample, errored ones too."""
-
-    cell: _Cell
-    seed: int
-    samples: list[Sample]
-    journal: Journal
-    done: dict[str, Record]
-    whose: Identity
-    spent: dict[str, Mapping[str, StageCost]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        folder = self.journal.folder
-        self.session = self.cell.session(SESSIONS, self.whose, folder, self._begun)
-        self.spent = {
-            name: self._own_costs(record) for name, record in self.journal.failures().items()
-        }
-
-    def begin(self) -> None:
-        folder, spec = self.journal.folder, self.cell.spec
-        if not (folder / "spec.resolved.json").exists():
-            self.cell.write_head(folder)
-        samples = len(self.samples)
-        self.cell.every.hooks.run_started(
-            {"name": spec.name, "seed": self.seed, "samples": samples, "folder": str(folder)}
-        )
-
-    def _begun(self) -> None:
-        # From here on results.json may be behind the journal, and this seed is unfinished.
-        forget(self.journal.folder, "manifest.json")
-        self.cell.write_head(self.journal.folder)
-        self.cell.write_summary()
-
-    def advance(self) -> None:
-        """Run what is pending; or nothing, where the last session did not prove its engines."""
-        with self.session:
-            known = self._known()
-            pending = [sample for sample in self.samples if sample.id not in self.done]
-            if not pending and sessions.evidence(self.journal.folder / SESSIONS):
-                return
-            # Where it is known which samples are uncertain, these make waves of their own.
-            pending.sort(key=lambda sample: sample.id in known and not known[sample.id].uncertain)
-            assembly = self.cell.assembly(self.seed, known=known)
-            self.cell.work(self.session, assembly, pending, self._deliver)
-            _check_whole(self.samples, self.done)
-
-    def finish(self) -> None:
-        """The files that are made of all records; the manifest last, as the mark of a whole run."""
-        folder, spec = self.journal.folder, self.cell.spec
-        records = [self.done[sample.id] for sample in self.samples]
-        forget(folder, "manifest.json")
-        self.journal.compact(records)
-        results = {
-            "schema": "ttsi.results/1",
-            "name": spec.name,
-            "benchmark": spec.benchmark.name,
-            "model": spec.model["id"],
-            "seed": self.seed,
-            "spec_digest": spec.digest,
-            "identity": self.whose.stored,
-            "revision": self.cell.revision,
-            "engines": sessions.evidence(folder / SESSIONS),
-            **metrics.summarise(records),
-            "finished": provenance.now(),
-        }
-        answered = [_prediction(record) for record in records if record.final is not None]
-        write_atomically(folder / "predictions.jsonl", "".join(answered))
-        write_json(folder / "results.json", results)
-        write_json(folder / "manifest.json", provenance.manifest(folder))
-        self.cell.every.hooks.run_finished(results)
-
-    def _known(self) -> dict[str, Record]:
-        """With a budget: estimates and base answers of all samples, and which are uncertain."""
-        budget = self.cell.spec.budget
-        if budget is None:
-            return {}
-        records = self.cell.estimates(self.seed, self.samples, self.journal.folder, self.session)
-        known = share_out(records.values(), budget)
-        for name, record in list(self.done.items()):
-            # A sample that could not be estimated the last time may have changed the choice.
-            if name in known and record.uncertain != known[name].uncertain:
-                self.spent[name] = self._own_costs(record)
-                del self.done[name]
-        for record in records.values():
-            if record.id not in known:
-                self._deliver(record)
-        return known
-
-    def _own_costs(self, record: Record) -> dict[str, StageCost]:
-        """What a record that is made anew has cost, without what `known` brings along again."""
-        if self.cell.spec.budget is None:
-            return dict(record.costs)
-        return {stage: cost for stage, cost in record.costs.items() if stage not in UNADAPTED}
-
-    def _deliver(self, record: Record) -> None:
-        record = replace(record, costs=add_costs(self.spent.get(record.id, {}), record.costs))
-        self.journal.append(record)
-        self.done[record.id] = record
-        self.session.samples += 1
-        self.cell.every.hooks.sample_finished(record)
-        if self.cell.reporter:
-            self.cell.reporter.sample_finished(record, len(self.done), len(self.samples))
-
-
 def _begun(folder: Path) -> dict[int, Path]:
     """By seed: the folders in which a run has begun."""
     found = {path.parent: _SEED.fullmatch(path.parent.name) for path in folder.glob(f"*/{SAMPLES}")}
     return {int(match[1]): place for place, match in found.items() if match}
-
-
-def _check_whole(samples: Sequence[Sample], done: Mapping[str, Record]) -> None:
-    missing = [sample.id for sample in samples if sample.id not in done]
-    if missing:
-        raise RunError(
-            f"The executor ended without {len(missing)} of {len(samples)} samples, "
-            f"first {missing[0]}.",
-            cure="Run the same command: it resumes.",
-        )
-
-
-def _prediction(record: Record) -> str:
-    """One line of predictions.jsonl, which `ttsi score` reads; errored samples have none."""
-    text = record.final.text if record.final else ""
-    return json.dumps({"id": record.id, "text": text}, ensure_ascii=True) + "\n"

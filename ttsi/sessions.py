@@ -65,7 +65,9 @@ class Session:
     ) -> None:
         self._path = path
         self._identity = identity
-        self._about = provenance.environment(plugins)
+        self._plugins = plugins
+        self._started = provenance.now()
+        self._about: dict[str, JSON] = {}
         self._begun = begun
         self._before: list[dict[str, JSON]] | None = None
         self._deliver: Callable[[Record], None] = lambda record: None
@@ -111,6 +113,7 @@ class Session:
         self._identity.admit(worker, identity)
         if self._before is None:
             self._begun()
+            self._about = provenance.environment(self._plugins)
             self._before = read(self._path)
             self._write()
 
@@ -129,7 +132,7 @@ class Session:
 
     def _write(self, *, samples: int | None = None, ended: bool = False) -> None:
         entry = {
-            "started": self._about["started"],
+            "started": self._started,
             "finished": provenance.now() if ended else None,
             **self._about,
             "samples": samples,

@@ -22,7 +22,8 @@ examples:
   ttsi eval specs/sealtool-smollm2.json --model ./my-model --wave 4 --json > events.jsonl
 
 Every finished sample is on disk at once. Stop it as you like: the same command resumes, and only
-what is missing or failed is run.
+what is missing or failed is run. What shapes results is in seed-S/identity.json: a run is not
+resumed with other weights, plugins or data, and the message says what differs.
 """
 
 
