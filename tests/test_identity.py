@@ -265,3 +265,21 @@ def test_a_commit_is_needed_only_once_for_the_digest(model: Path) -> None:
     engine.close()
     assert hashed == [1]
     assert torch.is_inference_mode_enabled() is False
+
+
+def test_a_seed_of_another_model_is_not_added_to_a_run(model: Path, tmp_path: Path) -> None:
+    """results.json of a folder sums up all its seeds, so they have to be of one model."""
+    own = tmp_path / "model"
+    shutil.copytree(model, own)
+    out = tmp_path / "runs"
+    folder = run(out, on_model(own, seeds=[0])).folder
+    change_weights(own)
+    before = (folder / "results.json").read_bytes()
+    with pytest.raises(RunError, match="engine.weights_digest was"):
+        run(out, on_model(own, seeds=[1]))
+    assert (folder / "results.json").read_bytes() == before
+    assert not list(read(folder / "seed-1" / "samples.jsonl"))
+    anew = run(out, on_model(own, seeds=[0, 1]), fresh=True)
+    assert anew.summary["seeds"] == [0, 1]
+    first, second = (identity(anew.folder / f"seed-{seed}") for seed in (0, 1))
+    assert first["engine"] == second["engine"]

@@ -37,12 +37,17 @@ _TOLD = 12
 
 
 class Identity:
-    """The identity of one seed's folder. `known` is the part that can be said without a model."""
+    """The identity of one seed's folder. `known` is the part that can be said without a model.
 
-    def __init__(self, folder: Path, known: Mapping[str, JSON]) -> None:
+    The seeds of a run are summed up together, so a seed that begins has to have the identity of
+    those that lie beside it, but for the seed itself; the numbers in `anew` count for nothing.
+    """
+
+    def __init__(self, folder: Path, known: Mapping[str, JSON], anew: Container[int] = ()) -> None:
         self._folder = folder
         self._known = dict(known)
         self._stored = read(folder)
+        self._anew = anew
 
     @property
     def stored(self) -> dict[str, JSON]:
@@ -73,13 +78,19 @@ class Identity:
         """Make `engine` the run's, or raise RunError where the run has another."""
         told = {**self._known, "engine": dict(engine)}
         if self._stored is None:
+            for other in _others(self._folder.parent, self._anew):
+                self._refuse(differences(other, told, without=(*_SHAPES_NO_RESULT, "seed")), worker)
             write_json(self._folder / IDENTITY, told)
             self._stored = told
         else:
             self._compare(told, worker)
 
     def _compare(self, told: Mapping[str, JSON], who: str) -> None:
-        found = list(differences(self._stored, told))
+        self._refuse(differences(self._stored, told), who)
+
+    def _refuse(self, differing: Iterator[tuple[str, JSON, JSON]], who: str) -> None:
+        """Raises RunError where anything differs."""
+        found = list(differing)
         if not found:
             return
         lines = [

@@ -174,8 +174,12 @@ class _Cell:
     @cached_property
     def settled(self) -> Spec:
         """The spec with the model's date and commit that all seeds in the folder have."""
-        anew = self.spec.seeds if self.every.fresh else ()
-        return identity.settled(self.spec, self.folder, anew, self.every.today)
+        return identity.settled(self.spec, self.folder, self.anew, self.every.today)
+
+    @property
+    def anew(self) -> tuple[int, ...]:
+        """The seeds whose records are to be forgotten."""
+        return self.spec.seeds if self.every.fresh else ()
 
     @cached_property
     def revision(self) -> str:
@@ -210,7 +214,7 @@ class _Cell:
     def identity(self, seed: int, folder: Path) -> Identity:
         """That of a seed's folder, which what lies there already has to fit."""
         date = str(self.settled.model["date"])
-        whose = Identity(folder, identity.known(self.spec, seed, date, self.revision))
+        whose = Identity(folder, identity.known(self.spec, seed, date, self.revision), self.anew)
         whose.check()
         return whose
 
