@@ -335,3 +335,10 @@ def test_a_calls_schema_holds_the_definitions_of_each_tool_apart() -> None:
         assert check([call])
         wrong = {"name": {"f": "g", "g": "f"}[name], "arguments": call["arguments"]}
         assert not check([wrong])
+
+
+def test_items_that_have_to_differ_are_compared_in_linear_time() -> None:
+    plain = plain_schema({"type": "array", "uniqueItems": True})
+    items: list[Any] = [*range(20_000), "1", True, [1], {"a": 1}]
+    for again, valid in ([], True), ([1.0], False), ([[1.0]], False), ([{"a": 1.0}], False):
+        assert fits([*items, *again], plain, {}) == valid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -20,13 +20,19 @@ ANY: Schema = {}
 
 def same(one: JSON, other: JSON) -> bool:
     """Equality of JSON values: 1 is 1.0, and a boolean is no number."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
+    return identity(one) == identity(other)
+
+
+def identity(value: JSON) -> Hashable:
+    """What is equal, as Python compares it, for JSON values that are equal."""
+    if isinstance(value, bool):
+        return ("boolean", value)
+    if isinstance(value, dict):
+        return ("object", frozenset((name, identity(inner)) for name, inner in value.items()))
+    if isinstance(value, list | tuple):
+        return ("list", *map(identity, value))
+    kept: Hashable = value
+    return kept
 
 
 def is_of(value: JSON, kind: str) -> bool:
@@ -55,7 +61,7 @@ def faults(value: JSON, schema: Schema) -> int:
     elif isinstance(value, list):
         count += not _within(len(value), schema.get("minItems"), schema.get("maxItems"))
         if schema.get("uniqueItems"):
-            count += any(same(a, b) for i, a in enumerate(value) for b in value[:i])
+            count += len(set(map(identity, value))) < len(value)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         count += _number_faults(value, schema)
     return count
