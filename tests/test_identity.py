@@ -275,7 +275,7 @@ def test_a_seed_of_another_model_is_not_added_to_a_run(model: Path, tmp_path: Pa
     folder = run(out, on_model(own, seeds=[0])).folder
     change_weights(own)
     before = (folder / "results.json").read_bytes()
-    with pytest.raises(RunError, match="engine.weights_digest was"):
+    with pytest.raises(RunError, match=r"engine\.weights_digest was"):
         run(out, on_model(own, seeds=[1]))
     assert (folder / "results.json").read_bytes() == before
     assert not list(read(folder / "seed-1" / "samples.jsonl"))
