@@ -470,6 +470,7 @@ PROSE = [
     "Reaction: f",
     "A thought: I think, therefore [I am] {here}.",
     "f  (see: a = 1)",
+    "`f`(closed) and **g** (closed)",
 ]
 
 
@@ -484,6 +485,8 @@ def test_prose_that_names_tools_is_no_call(text: str) -> None:
 SPOKEN = {
     "f (a=1)": F1,
     "f ()": ToolCall("f", {}),
+    "`f`(a=1)": F1,
+    "**f**(a=1)": F1,
     "f(a=1,)": F1,
     "f(\n    a=1,\n)": F1,
     "result = await f(a=1)": F1,

@@ -189,7 +189,7 @@ class Finder:
         name = self.text[start : end - len(followed)]
         if then == ">" and self.text[start - 1 : start] == "/":
             return end
-        if then == "(":
+        if then.strip("`*") == "(":
             return self._made(start, *self._notations.python(name, end))
         if then in ("[ARGS]", ">"):
             at = self._reader.skip_space(end)

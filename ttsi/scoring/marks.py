@@ -101,7 +101,7 @@ _THEN = (
     r">",
     r"\.call\(",
     r"\{",
-    rf"[ \t]+\((?=\s*(?:\)|{NAME}\s*=(?!=)))",
+    rf"(?:[ \t]+|[`*]{{1,3}})\((?=\s*(?:\)|{NAME}\s*=(?!=)))",
     r"""(?:\s{0,9}:)?\s{0,9}(?:```\w{0,20}\s{0,9})?\{(?=\s*["'}])""",
 )
 """What makes an attempted call of the name of a tool on offer, if it follows."""
