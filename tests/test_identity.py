@@ -13,9 +13,10 @@ import torch
 from _dists import ESTIMATOR, importable, write_dist
 from resumed import OTHER, begun, identity, refused, run, says, spec
 from safetensors.torch import load_file, save_file
-from tiny_model import write_folder
+from tiny_model import tiny_llama, write_folder, write_gguf
 
 import ttsi
+from ttsi.digests import file_digest
 from ttsi.errors import CorruptAsset, RunError
 from ttsi.journal import read
 from ttsi_fakes import Rows
@@ -136,6 +137,18 @@ def test_the_commit_is_that_of_the_hubs_cache(model: Path, tmp_path: Path) -> No
         engine.close()
     assert [each.pop("model_revision") for each in found] == [commit, None]
     assert found[0] == found[1]
+
+
+def test_a_converted_model_has_the_settings_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The converter's config.json has what the installed transformers writes into one."""
+    monkeypatch.setenv("TTSI_CACHE_DIR", str(tmp_path / "cache"))
+    path = write_gguf(tmp_path / "tiny.gguf", tiny_llama())
+    engine = TransformersEngine({"id": str(path)}, device="cpu", memory_gib=0.25)
+    engine.load()
+    assert engine.identity()["config_digest"] == file_digest(path)
+    engine.close()
 
 
 # ---------------------------------------------------------------- plugins and data

@@ -54,6 +54,13 @@ def converted(source: Path, digest: str, dtype: str) -> Path:
     return folder
 
 
+def source_digest(folder: Path) -> str | None:
+    """The digest of the GGUF file that a folder of `converted` was made of; None for any other."""
+    if folder.parent != cache_root() / "models":
+        return None
+    return str(_manifest(folder)["source"]["digest"])
+
+
 def _is_current(folder: Path) -> bool:
     return folder.exists() and _manifest(folder)["layout"] == _LAYOUT
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ttsi.digests import bytes_digest, json_digest
 from ttsi.types import JSON
 
+from .convert import source_digest
+
 if TYPE_CHECKING:
     from .weights import Loaded
 
@@ -41,7 +43,13 @@ def commit(folder: Path) -> str | None:
 
 
 def _config_digest(folder: Path) -> str:
-    """Of config.json: positions, windows and scales act on results and are in no weight."""
+    """Of config.json: positions, windows and scales act on results and are in no weight.
+
+    Of a GGUF file it is the file's: how its settings are written down depends on transformers.
+    """
+    converted = source_digest(folder)
+    if converted is not None:
+        return converted
     config = json.loads((folder / "config.json").read_bytes())
     return json_digest({k: v for k, v in config.items() if k not in _SHAPES_NO_RESULT})
 
