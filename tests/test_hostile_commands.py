@@ -1,55 +1,26 @@
 """Whatever a command is given: a message with what, where and cure, and an exit code that
 `ttsi --help` tells of; never a traceback, never an "internal error".
-
-What a command reads is tried in this process; what it writes to, in processes of their own.
 """
 
 from __future__ import annotations
 
-import functools
 import gzip
-import json
 import os
 import shlex
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from told import LINE, assert_told, finished, here, run
 
-import ttsi
-from ttsi import cli
 from ttsi.errors import UsageError
 from ttsi.inputs import read_input, shown, to_utf8
 from ttsi_plugins.engines.transformers.hub import download_command
 
-SPEC = {
-    "name": "small",
-    "model": {"id": "scripted"},
-    "engine": "ttsi-fakes/scripted",
-    "benchmark": {"name": "ttsi-fakes/rows", "rows": 4},
-    "estimator": "rss_margin",
-    "inference": {"name": "direct", "decoding": "greedy"},
-}
-LINE = '{"id": "rows/0", "text": "[]"}\n'
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of one seed."""
-    (cell,) = ttsi.evaluate(SPEC, out=tmp_path_factory.mktemp("runs"))
-    return cell.folder
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "spec.json").write_text(json.dumps(SPEC))
-    return tmp_path
+__all__ = ["finished", "here"]
 
 
 def made(name: str, data: bytes) -> Callable[[Path], str]:
@@ -125,28 +96,6 @@ READING = {
 }
 
 
-@functools.cache
-def documented() -> frozenset[int]:
-    told = cli._HELP.split("exit codes:")[1]
-    return frozenset(int(word) for word in told.split() if word.isdigit())
-
-
-def run(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    code = cli.main(argv)
-    captured = capsys.readouterr()
-    return code, captured.out + captured.err
-
-
-def assert_told(code: int, said: str) -> None:
-    assert code in documented()
-    assert "Traceback" not in said
-    assert "internal error" not in said
-    if code:
-        assert "cure" in said, said
-        assert len(said) < 12_000
-        assert "has 0 problems" not in said
-
-
 @pytest.mark.parametrize("given", GIVEN)
 @pytest.mark.parametrize("command", READING)
 def test_what_cannot_be_read_is_told_of(
@@ -183,116 +132,6 @@ def test_what_cannot_be_written_is_told_of(
     words = {"GIVEN": GIVEN[given](here), "RUN": str(finished)}
     code, said = run([words.get(word, word) for word in WRITING[command]], capsys)
     assert_told(code, said)
-
-
-# ---------------------------------------------------------------- a run's folder
-
-FILES = ("spec.resolved.json", "env.json", "results.json", "samples.jsonl", "manifest.json")
-CONTENTS = {
-    "empty": b"",
-    "null": b"null",
-    "list": b"[]",
-    "object": b"{}",
-    "text": b'"x"\n',
-    "number": b"1\n",
-    "bytes": b"\xff\xfe\x00",
-    "too deep": b"[" * 10**5 + b"\n",
-}
-OF_A_RUN = ("report", "compare A", "compare B", "calibrate", "export-adapter", "submit")
-
-
-def copied(finished: Path, here: Path) -> Path:
-    shutil.copytree(finished, here / "run")
-    return here / "run" / "seed-0"
-
-
-def look(
-    command: str, here: Path, finished: Path, capsys: pytest.CaptureFixture[str]
-) -> tuple[int, str]:
-    words = {"GIVEN": str(here / "run"), "RUN": str(finished)}
-    code, said = run([words.get(word, word) for word in READING[command]], capsys)
-    assert_told(code, said)
-    return code, said
-
-
-@pytest.mark.parametrize("content", [*CONTENTS, "missing", "a folder", "a link to itself"])
-@pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("command", OF_A_RUN)
-def test_a_damaged_run_is_told_of(
-    command: str,
-    file: str,
-    content: str,
-    here: Path,
-    finished: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    path = copied(finished, here) / file
-    path.unlink()
-    if content == "a folder":
-        path.mkdir()
-    elif content == "a link to itself":
-        path.symlink_to(path.name)
-    elif content != "missing":
-        path.write_bytes(CONTENTS[content])
-    look(command, here, finished, capsys)
-
-
-@pytest.mark.parametrize("value", [None, 1, "x", [1], {"a": 1}, True])
-@pytest.mark.parametrize("command", ["report", "compare B", "calibrate"])
-def test_a_record_of_other_types_is_told_of(
-    command: str, value: Any, here: Path, finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = copied(finished, here) / "samples.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    for key in rows[1]:
-        odd = rows[1] | {key: value}
-        lines = [json.dumps(row) + "\n" for row in (rows[0], odd, *rows[2:])]
-        path.write_text("".join(lines))
-        look(command, here, finished, capsys)
-    for key in ("estimate", "base", "final", "base_score"):
-        for inner in rows[1][key]:
-            odd = rows[1] | {key: rows[1][key] | {inner: value}}
-            path.write_text("".join(json.dumps(row) + "\n" for row in (rows[0], odd, *rows[2:])))
-            look(command, here, finished, capsys)
-
-
-@pytest.mark.parametrize("value", [None, "x", -1])
-def test_results_of_other_types_are_told_of_and_the_cure_works(
-    value: Any, here: Path, finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = copied(finished, here) / "results.json"
-    results = json.loads(path.read_text())
-    for key in results:
-        path.write_text(json.dumps(results | {key: value}))
-        code, said = look("report", here, finished, capsys)
-        if code:
-            assert "Delete results.json there" in said
-    path.unlink()
-    shutil.move(here / "run", here / "out" / finished.name)
-    assert run(["eval", "spec.json", "--out", "out", "--progress", "none"], capsys)[0] == 0
-    made_anew = json.loads((here / "out" / finished.name / "seed-0" / "results.json").read_text())
-    assert made_anew["accuracy"] == results["accuracy"]
-
-
-@pytest.mark.parametrize("command", OF_A_RUN)
-def test_a_run_that_was_killed_before_its_first_sample_is_told_of(
-    command: str, here: Path, finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seed = copied(finished, here)
-    for name in ("results.json", "manifest.json", "predictions.jsonl"):
-        (seed / name).unlink()
-    (seed / "samples.jsonl").write_bytes(b"")
-    code, _ = look(command, here, finished, capsys)
-    assert (code == 0) == (command == "report")
-
-
-@pytest.mark.parametrize("name", ["seed-x", "seed-\u00b2", "seed-", "seed--"])
-@pytest.mark.parametrize("command", OF_A_RUN)
-def test_a_seeds_folder_of_another_name_is_told_of(
-    command: str, name: str, here: Path, finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copied(finished, here).rename(here / "run" / name)
-    assert look(command, here, finished, capsys)[0] != 0
 
 
 # ---------------------------------------------------------------- what can be read after all
@@ -378,97 +217,3 @@ def test_a_path_is_shown_without_what_a_terminal_obeys() -> None:
     with pytest.raises(UsageError) as caught:
         read_input(Path("\x1b[2J"), noun="file", cure="")
     assert "\x1b" not in str(caught.value)
-
-
-# ---------------------------------------------------------------- where it is written to
-
-TTSI = [sys.executable, "-c", "from ttsi.cli import main; raise SystemExit(main())"]
-SAYING = {
-    "plugins": ["plugins"],
-    "plugins as JSON": ["plugins", "--json"],
-    "schema": ["schema", "spec"],
-    "validate": ["validate", "spec.json"],
-    "score": ["score", "lines", "--benchmark", "ttsi-fakes/rows"],
-    "compare": ["compare", "RUN", "RUN"],
-    "calibrate": ["calibrate", "RUN"],
-    "eval": ["eval", "spec.json", "--out", "out", "--progress", "lines"],
-    "help": ["--help"],
-    "fault": ["validate", "nowhere"],
-    "usage": ["validate"],
-}
-
-
-@pytest.fixture
-def shell(here: Path, finished: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    (here / "lines").write_text(LINE)
-    paths = [str(Path(__file__).parent / "fakes"), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-
-    def started(command: str, redirected: str) -> subprocess.CompletedProcess[str]:
-        words = [str(finished) if word == "RUN" else word for word in SAYING[command]]
-        script = f'"$@" {redirected}'
-        return subprocess.run(
-            ["bash", "-c", script, "bash", *TTSI, *words],
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=300,
-            check=False,
-        )
-
-    return started
-
-
-def assert_clean(done: subprocess.CompletedProcess[str]) -> None:
-    said = done.stdout + done.stderr
-    assert "Traceback" not in said
-    assert "Exception ignored" not in said
-    assert "internal error" not in said
-    assert done.returncode in documented()
-
-
-@pytest.mark.parametrize("command", SAYING)
-def test_a_full_stdout_is_told_of(command: str, shell: Any) -> None:
-    done = shell(command, "> /dev/full")
-    assert_clean(done)
-    if command == "usage":
-        assert done.returncode == 2
-    else:
-        assert done.returncode != 0
-        assert "cure:" in done.stderr or command == "fault"
-
-
-@pytest.mark.parametrize("command", ["plugins", "score", "eval", "fault"])
-@pytest.mark.parametrize("redirected", [">&-", "2>&-", ">&- 2>&-", "<&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_as_dev_null(command: str, redirected: str, shell: Any) -> None:
-    done = shell(command, redirected)
-    assert_clean(done)
-    assert done.returncode == (2 if command == "fault" else 0)
-
-
-def test_what_is_written_to_a_closed_stdout_goes_into_no_journal(shell: Any, here: Path) -> None:
-    assert shell("eval", ">&- 2>&-").returncode == 0
-    (folder,) = (here / "out").glob("small-*/seed-0")
-    for line in (folder / "samples.jsonl").read_text().splitlines():
-        assert json.loads(line)["error"] == ""
-
-
-@pytest.mark.parametrize("command", ["plugins", "plugins as JSON", "schema", "compare"])
-@pytest.mark.parametrize("reader", ["| true", "| head -1 > /dev/null", "2>&1 | true"])
-def test_a_reader_that_goes_away_is_no_fault(command: str, reader: str, shell: Any) -> None:
-    done = shell(command, f"{reader}; exit ${{PIPESTATUS[0]}}")
-    assert_clean(done)
-    assert done.returncode in (0, 1)
-    assert done.stderr == "" or command == "plugins"
-
-
-@pytest.mark.parametrize("command", ["plugins", "fault", "eval"])
-def test_a_full_stderr_leaves_the_exit_code(command: str, shell: Any) -> None:
-    done = shell(command, "2> /dev/full")
-    assert_clean(done)
-    assert done.returncode == (2 if command == "fault" else 0)
-
-
-def test_a_stdout_that_is_not_utf8_gets_escapes(shell: Any, monkeypatch: Any) -> None:
-    done = shell("score", "| cat")
-    assert done.returncode == 0

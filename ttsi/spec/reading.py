@@ -121,9 +121,9 @@ def _files_beside(path: Path) -> str:
 
     try:
         folder = path if path.is_dir() else path.parent
-        names = sorted(str(each) for each in folder.glob("*.json"))[:1000]
+        names = [each.name for each in folder.glob("*.json")]
     except (OSError, ValueError):
         names = []
     if not names:
         return "Name the file of a spec, such as specs/quickstart.json."
-    return did_you_mean(str(path), names, noun="JSON files")
+    return did_you_mean(path.name, names, noun="JSON files")
