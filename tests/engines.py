@@ -5,11 +5,14 @@ The renderer is deliberately not the benchmarks': what is tested here must not d
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ttsi.types import Message, Prompt
 from ttsi_plugins.engines.transformers import TransformersEngine
@@ -24,6 +27,13 @@ def shared_engine() -> TransformersEngine:
     engine = TransformersEngine({"id": "smollm2-135m"}, device="cpu")
     engine.load()
     return engine
+
+
+def may_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After this test the shared engine does as much at a time as before it."""
+    runtime = shared_engine()._runtime()
+    for part in (runtime.reader, runtime.decoder, runtime):
+        monkeypatch.setattr(part, "room", dataclasses.replace(part.room))
 
 
 def data(name: str) -> Path:

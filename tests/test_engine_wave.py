@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from engines import OPENING, ask, shared_engine
+from engines import OPENING, ask, may_run_out, shared_engine
 
 from ttsi.errors import EngineError, MissingAsset, OutOfMemory
 from ttsi.options import options_schema
@@ -124,6 +124,7 @@ def test_what_is_too_long_for_the_model_is_an_error_that_names_the_limit() -> No
 def test_failures_of_torch_become_ours_and_leave_the_engine_whole(
     error: Exception, kind: type[EngineError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    may_run_out(monkeypatch)
     engine = shared_engine()
     model = engine._runtime().model
     job = TrainJob("a", ((ask("Hi"), "Ho"),), LoraRecipe(), 0)

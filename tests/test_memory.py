@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from engines import ask, real_tasks, shared_engine
+from engines import ask, may_run_out, real_tasks, shared_engine
 from tiny_model import tiny_llama, tiny_qwen2
 
 from ttsi.pipeline import Pipeline, Stages
@@ -127,6 +127,7 @@ def records(runtime: Any, wave: list[Task]) -> dict[str, Record]:
 
 @pytest.mark.model
 def test_out_of_memory_halves_the_wave_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_run_out(monkeypatch)
     runtime = shared_engine()._runtime()
     wave = [task(number) for number in range(4)]
     monkeypatch.setattr(SelfGenerator, "generate", lambda self, tasks, *rest: [[] for _ in tasks])
@@ -150,6 +151,7 @@ def test_out_of_memory_halves_the_wave_until_it_fits(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.model
 def test_out_of_memory_leaves_nothing_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_run_out(monkeypatch)
     engine = shared_engine()
     runtime = engine._runtime()
     engine.generate([Request(ask("Hello?"), Sampling.greedy(2), 0)])
