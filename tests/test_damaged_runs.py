@@ -20,7 +20,10 @@ OF_A_RUN = {
     "export-adapter": ["export-adapter", "GIVEN", "rows/1", "adapter"],
     "submit": ["leaderboard", "submit", "GIVEN", "--as", "a/b", "--dry-run"],
 }
-FILES = ("spec.resolved.json", "env.json", "results.json", "samples.jsonl", "manifest.json")
+FILES = (
+    *("spec.resolved.json", "identity.json", "sessions.json", "results.json"),
+    *("samples.jsonl", "manifest.json"),
+)
 CONTENTS = {
     "empty": b"",
     "null": b"null",

@@ -114,7 +114,7 @@ def read(folder: Path) -> dict[str, JSON] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         found = str(error)
     if not isinstance(found, dict) or not isinstance(found.get("engine"), dict):
         raise CorruptAsset(

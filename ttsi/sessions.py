@@ -31,7 +31,7 @@ def read(path: Path) -> list[dict[str, JSON]]:
         found = json.loads(path.read_text(encoding="utf-8"))["sessions"]
     except FileNotFoundError:
         return []
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         found = None
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise CorruptAsset(
