@@ -1,0 +1,42 @@
+"""Answers put to the parser and the scorer as a run does: on real tasks, or on tools f and g."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ttsi import registry
+from ttsi.scoring.parse import parse_calls
+from ttsi.types import Completion, ParseStatus, Sample, Score, ToolCall
+
+CASES = Path(os.environ["TTSI_DATA_DIR"]).parent / "cases"
+
+
+def shared(name: str) -> str:
+    return (CASES / name).read_text(encoding="utf-8")
+
+
+@cache
+def samples(benchmark: str) -> dict[str, Sample]:
+    made: Any = registry.load("benchmarks", benchmark)()
+    return {sample.id: sample for sample in made.samples()}
+
+
+@cache
+def scorer(benchmark: str) -> Any:
+    made: Any = registry.load("scorers", "exact")
+    return made(**registry.scoring_preset(benchmark, "exact"))
+
+
+def verdict(sample: Sample, text: str) -> Score:
+    parsed = parse_calls(text, sample.task.tool_names)
+    answer = Completion(text, parsed.calls, parsed.status)
+    score: Score = scorer(sample.id.split("/")[0]).score(sample.task, sample.reference, answer)
+    return score
+
+
+def read(text: str, *names: str) -> tuple[ParseStatus, list[ToolCall]]:
+    parsed = parse_calls(text, names or ("publish", "f", "g"))
+    return parsed.status, list(parsed.calls)
