@@ -177,7 +177,7 @@ def test_damaged_cache_is_named_and_cured(name: str, tiny_gguf: Path, cache: Pat
     with pytest.raises(CorruptAsset) as caught:
         weights.resolve({"id": str(tiny_gguf)})
     assert caught.value.where == str(folder / name)
-    command = caught.value.cure.partition("  (")[0]
+    command = caught.value.cure.split("`")[1]
     subprocess.run(shlex.split(command), check=True)
     assert weights.resolve({"id": str(tiny_gguf)}) == folder
 

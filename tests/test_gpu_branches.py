@@ -70,8 +70,7 @@ def test_a_device_that_refused_one_call_is_not(said: RuntimeError, kind: type[En
 
 
 def raise_guarded(error: RuntimeError) -> None:
-    with engine._model_errors("scoring"):
-        raise error
+    raise engine._failure(error, "scoring")
 
 
 def test_freed_memory_is_given_back_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

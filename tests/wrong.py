@@ -18,16 +18,22 @@ class Wrong(NamedTuple):
     kind: str
     plugin: type
     message: str
+    also: tuple[str, ...] = ()
 
 
 WRONG: list[Wrong] = []
 
 
-def fails(check: str, message: str, kind: str = "estimators") -> Callable[[type], type]:
-    """The class below it fails just this check of its kind, with this in the message (a regex)."""
+def fails(
+    check: str, message: str, kind: str = "estimators", also: tuple[str, ...] = ()
+) -> Callable[[type], type]:
+    """The class below it fails just this check of its kind, with this in the message (a regex).
+
+    `also`: other checks that the same fault breaks.
+    """
 
     def listed(plugin: type) -> type:
-        WRONG.append(Wrong(check, kind, plugin, message))
+        WRONG.append(Wrong(check, kind, plugin, message, also))
         return plugin
 
     return listed

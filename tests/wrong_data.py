@@ -237,7 +237,7 @@ class Merges(Scorer):
         return super().judge(task, distinct(reference), answer)
 
 
-@fails("verdict", "correct is neither True nor False", "scorers")
+@fails("verdict", "correct is neither True nor False", "scorers", also=("portable",))
 class Graded(Scorer):
     def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
         score = super().judge(task, reference, completion)

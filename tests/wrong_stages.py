@@ -50,7 +50,7 @@ class Sure(Sound):
         return replace(super().judge(task, logprob), confidence=1.5)
 
 
-@fails("results", "uncertain is int, not bool")
+@fails("results", "uncertain is int, not bool", also=("portable",))
 class Counts(Sound):
     def judge(self, task: Task, logprob: float) -> Estimate:
         return replace(super().judge(task, logprob), uncertain=1)  # type: ignore[arg-type]

@@ -240,8 +240,8 @@ def tools_of(grammar: JSON) -> Iterator[str]:
     """Names of the tools that a grammar of calls allows, in order."""
     if isinstance(grammar, Mapping):
         name = grammar.get("properties", {}).get("name", {})
-        if isinstance(name, Mapping) and isinstance(name.get("const"), str):
-            yield name["const"]
+        if isinstance(name, Mapping) and "enum" in name:
+            yield from name["enum"]
             return
     values = grammar.values() if isinstance(grammar, Mapping) else grammar
     for value in values if isinstance(grammar, Mapping | list) else ():

@@ -70,8 +70,11 @@ def _contradictions(seed: Seed) -> Iterator[str]:
 
 
 def _plugins(seed: Seed) -> Iterator[str]:
-    """The plugins by the spec's names; those of ttsi have its version."""
-    for role in COMPONENTS:
+    """The plugins by the spec's names; those of ttsi have its version.
+
+    A run may go on under another executor than the one with which it began.
+    """
+    for role in [role for role in COMPONENTS if role != "executor"]:
         plugin, name = seed.identity["plugins"][role], seed.spec[role]["name"]
         package, slash, _ = name.partition("/")
         builtin = {"name": name, "distribution": "ttsi", "version": seed.identity["ttsi"]}

@@ -176,7 +176,17 @@ class Runtime:
         return token, widths
 
     def forget(self) -> None:
-        """Drop what was read and learnt: the next call begins as the first one did."""
+        """Drop what was read and learnt, sizes that fit too: the next call begins as the first."""
+        for room in self._rooms:
+            room.restore()
+        self._drop()
+
+    @property
+    def _rooms(self) -> tuple[Room, ...]:
+        return (self.reader.room, self.decoder.room, self.room)
+
+    def _drop(self) -> None:
+        """Free what was read and learnt."""
         self.prefixes.clear()
         self.bank.clear()
         _free()
@@ -275,9 +285,9 @@ class Runtime:
             failure = _failure(error, doing)
         # Raised out here, so that the failed call is no context of it, and its tensors are gone.
         if isinstance(failure, OutOfMemory):
-            for room in (self.reader.room, self.decoder.room, self.room):
+            for room in self._rooms:
                 room.shrink()
-            self.forget()
+            self._drop()
         raise failure
 
     def _check_length(self, prompt: int, new: int) -> None:

@@ -71,6 +71,9 @@ class Room:
     limit: int
     _taking: int = 0
 
+    def __post_init__(self) -> None:
+        self._at_first = self.limit
+
     @contextmanager
     def taking(self, amount: int) -> Iterator[None]:
         """While the block runs `amount` is in use; where it fails, that is what failed."""
@@ -83,6 +86,10 @@ class Room:
         if self._taking:
             self.limit = max(1, min(self.limit, self._taking // 2))
             self._taking = 0
+
+    def restore(self) -> None:
+        """As much again as at first."""
+        self.limit, self._taking = self._at_first, 0
 
 
 @dataclass(frozen=True)
