@@ -138,7 +138,7 @@ def test_a_plugin_that_is_wrong_in_one_way_fails_the_one_check(
     assert states(outcomes)["failed"] == {wrong.check, *wrong.also}
     told = {outcome.check.name: outcome.message for outcome in outcomes if not outcome.passed}
     assert re.search(wrong.message, told[wrong.check]), told
-    assert wrong.plugin.__qualname__ in message
+    assert wrong.plugin.__qualname__ in told[wrong.check]
 
 
 def test_what_the_wrong_ones_are_made_of_is_right() -> None:
