@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ttsi.scoring.parse import parse_calls
     from ttsi.spec import Spec, load_spec
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "CellResult": "ttsi.run",
