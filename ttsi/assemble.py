@@ -160,6 +160,12 @@ def training_rows(spec: Spec) -> list[Sample]:
     return [row for row in made.train() if row.task.input not in asked]
 
 
+def learnt_from(spec: Spec) -> str | None:
+    """What labelled rows the learner learns from, with their digest; None where it needs none."""
+    source = getattr(stages(spec).learner, "source", None)
+    return None if source is None else str(source)
+
+
 def plugins_used(spec: Spec) -> dict[str, JSON]:
     """Name, distribution and version of every plugin that shapes this run."""
     used: dict[str, JSON] = {}

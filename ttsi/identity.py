@@ -7,7 +7,7 @@ identity, in identity.json, and whoever goes on with it has to have the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +65,9 @@ class Identity:
 
         Looks at all but the engine, which takes a loaded model.
         """
+        for _, other in _others(self._folder.parent, self._anew):
+            self._compare_with_others({**self._known, "engine": other["engine"]}, "this run")
+            break
         if self._stored is not None:
             self._compare({**self._known, "engine": self._stored["engine"]}, "this run")
         elif any(_has_lines(self._folder / name) for name in (SAMPLES, ESTIMATES)):
@@ -78,33 +81,39 @@ class Identity:
         """Make `engine` the run's, or raise RunError where the run has another."""
         told = {**self._known, "engine": dict(engine)}
         if self._stored is None:
-            for other in _others(self._folder.parent, self._anew):
-                self._refuse(differences(other, told, without=(*_SHAPES_NO_RESULT, "seed")), worker)
+            self._compare_with_others(told, worker)
             write_json(self._folder / IDENTITY, told)
             self._stored = told
         else:
             self._compare(told, worker)
 
     def _compare(self, told: Mapping[str, JSON], who: str) -> None:
-        self._refuse(differences(self._stored, told), who)
+        found = list(differences(self._stored, told))
+        if found:
+            raise _refusal(found, who, self._folder, "")
 
-    def _refuse(self, differing: Iterator[tuple[str, JSON, JSON]], who: str) -> None:
-        """Raises RunError where anything differs."""
-        found = list(differing)
-        if not found:
-            return
-        lines = [
-            f"\n  {key} was {json.dumps(old)}, is {json.dumps(new)}" for key, old, new in found
-        ]
-        more = f"\n  and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
-        raise RunError(
-            f"The results here are of something else than {who} would add to them:"
-            + "".join(lines[:_TOLD])
-            + more,
-            where=str(self._folder / IDENTITY),
-            cure="Get back what it was, and run the same command: it resumes. Or start anew, with "
-            "`ttsi eval --fresh` or in another folder with --out FOLDER.",
-        )
+    def _compare_with_others(self, told: Mapping[str, JSON], who: str) -> None:
+        for folder, other in _others(self._folder.parent, self._anew):
+            found = list(differences(other, told, without=(*_SHAPES_NO_RESULT, "seed")))
+            if found:
+                lying = {each for each, _ in _others(folder.parent, ())} | {self._folder}
+                seeds = ",".join(sorted(each.name.removeprefix("seed-") for each in lying))
+                raise _refusal(found, who, folder, f" --seeds {seeds}")
+
+
+def _refusal(
+    found: Sequence[tuple[str, JSON, JSON]], who: str, folder: Path, seeds: str
+) -> RunError:
+    """`seeds`: the option that names all that have to be made anew, where it is not one alone."""
+    lines = [f"\n  {key} was {json.dumps(old)}, is {json.dumps(new)}" for key, old, new in found]
+    more = f"\n  and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
+    told = "".join(lines[:_TOLD]) + more
+    return RunError(
+        f"The results here are of something else than {who} would add to them:{told}",
+        where=str(folder / IDENTITY),
+        cure="Get back what it was, and run the same command: it resumes. Or start anew, with "
+        f"`ttsi eval --fresh{seeds}` or in another folder with --out FOLDER.",
+    )
 
 
 def read(folder: Path) -> dict[str, JSON] | None:
@@ -116,13 +125,14 @@ def read(folder: Path) -> dict[str, JSON] | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         found = str(error)
-    if not isinstance(found, dict) or not isinstance(found.get("engine"), dict):
+    parts: dict[str, JSON] = found if isinstance(found, dict) else {}
+    if not isinstance(parts.get("engine"), dict) or not isinstance(parts.get("date"), str):
         raise CorruptAsset(
             f"{IDENTITY} is damaged.",
             where=str(path),
             cure="Start anew with `ttsi eval --fresh`, or in another folder with --out FOLDER.",
         )
-    return found
+    return parts
 
 
 def known(spec: Spec, seed: int, date: str, revision: str) -> dict[str, JSON]:
@@ -134,6 +144,7 @@ def known(spec: Spec, seed: int, date: str, revision: str) -> dict[str, JSON]:
         "revision": revision,
         "seed": seed,
         "date": date,
+        "learnt_from": assemble.learnt_from(spec),
         "plugins": assemble.plugins_used(spec),
     }
 
@@ -145,10 +156,9 @@ def settled(spec: Spec, folder: Path, without: Container[int], today: str) -> Sp
     Hub is taken at the commit that these seeds had: a branch may have moved since. Seeds in
     `without` count for nothing.
     """
-    before = next(_others(folder, without), None)
-    if before is None:
-        return replace(spec, model={**spec.model, "date": spec.model.get("date") or today})
-    return replace(spec, model=model_of(spec.model, before))
+    for _, before in _others(folder, without):
+        return replace(spec, model=model_of(spec.model, before))
+    return replace(spec, model={**spec.model, "date": spec.model.get("date") or today})
 
 
 def model_of(model: Mapping[str, JSON], identity: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -170,12 +180,13 @@ def differences(
         yield key, old, new
 
 
-def _others(folder: Path, without: Container[int]) -> Iterator[dict[str, JSON]]:
+def _others(folder: Path, without: Container[int]) -> Iterator[tuple[Path, dict[str, JSON]]]:
+    """The seeds' folders in `folder` that have an identity, and what it is."""
     for path in sorted(folder.glob(f"seed-*/{IDENTITY}")):
         number = path.parent.name.removeprefix("seed-")
         found = read(path.parent) if number.isdigit() and int(number) not in without else None
         if found is not None:
-            yield found
+            yield path.parent, found
 
 
 def _has_lines(path: Path) -> bool:

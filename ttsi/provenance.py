@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,12 +54,15 @@ def commit() -> dict[str, JSON] | None:
     return {"commit": revision, "modified": bool(_git(root, "status", "--porcelain"))}
 
 
-def manifest(folder: Path) -> dict[str, dict[str, JSON]]:
-    """Size and SHA-256 of every finished file in a run's folder."""
+def manifest(folder: Path, without: Container[str] = ()) -> dict[str, dict[str, JSON]]:
+    """Size and SHA-256 of every finished file in a run's folder, but for those in `without`."""
     files = sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and not path.name.startswith(".") and path.name != "manifest.json"
+        if path.is_file()
+        and not path.name.startswith(".")
+        and path.name != "manifest.json"
+        and path.name not in without
     )
     return {
         "files": {

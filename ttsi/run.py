@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,10 +23,11 @@ from ttsi.budget import unadapted
 from ttsi.digests import json_digest
 from ttsi.errors import UsageError
 from ttsi.hooks import Hooks
-from ttsi.identity import Identity
+from ttsi.identity import IDENTITY, Identity
 from ttsi.journal import ESTIMATES, SAMPLES, Journal, only_writer, read, write_json
 from ttsi.pipeline import add_costs
 from ttsi.protocols import Watcher
+from ttsi.runs import results_of
 from ttsi.seed_run import SeedWork, check_whole, forget_estimates, forget_seed
 from ttsi.sessions import OF_ESTIMATES, Session
 from ttsi.spec import Spec, load_document, load_spec, resolved
@@ -109,7 +110,7 @@ def estimates(
     what a run of the same spec has is taken from it. The results are those of the base model.
     """
     with assemble.Engines() as engines:
-        every = _Every(Path(out), reporter, Hooks(), fresh, engines)
+        every = _Every(Path(out), reporter, Hooks(), fresh, engines, estimating=True)
         return [cell.estimate() for cell in _cells(spec, overrides, every)]
 
 
@@ -133,6 +134,7 @@ class _Every:
     hooks: Hooks
     fresh: bool
     engines: assemble.Engines
+    estimating: bool = False
     today: str = field(default_factory=lambda: provenance.today())
 
 
@@ -176,10 +178,16 @@ class _Cell:
         """The spec with the model's date and commit that all seeds in the folder have."""
         return identity.settled(self.spec, self.folder, self.anew, self.every.today)
 
-    @property
+    @cached_property
     def anew(self) -> tuple[int, ...]:
-        """The seeds whose records are to be forgotten."""
-        return self.spec.seeds if self.every.fresh else ()
+        """The seeds whose identity is to be forgotten, with all that is there of them."""
+        if not self.every.fresh:
+            return ()
+        if not self.every.estimating:
+            return self.spec.seeds
+        # Fresh estimates of a run are still those of that run.
+        places = {seed: self.folder / f"seed-{seed}" / SAMPLES for seed in self.spec.seeds}
+        return tuple(seed for seed, path in places.items() if next(read(path), None) is None)
 
     @cached_property
     def revision(self) -> str:
@@ -204,9 +212,8 @@ class _Cell:
                 if self.every.fresh:
                     forget_estimates(folder)
                 whose = self.identity(seed, folder)
-                if not (folder / "spec.resolved.json").exists():
-                    self.write_head(folder)
-                with self.session(OF_ESTIMATES, whose, folder) as session:
+                begun = partial(self.write_head_once, folder)
+                with self.session(OF_ESTIMATES, whose, folder, begun) as session:
                     records = self.estimates(seed, samples, folder, session)
             seeds[seed] = metrics.summarise([records[sample.id] for sample in samples])
         return CellResult(self.spec, self.folder, seeds, self._summary(seeds))
@@ -269,6 +276,10 @@ class _Cell:
         write_json(folder / "spec.json", self.document)
         write_json(folder / "spec.resolved.json", resolved(self.spec))
 
+    def write_head_once(self, folder: Path) -> None:
+        if not (folder / "spec.resolved.json").exists():
+            self.write_head(folder)
+
     def _of_run(self, folder: Path) -> dict[str, Record]:
         """What the seed's own run says of the base model, by id."""
         if self.every.fresh:
@@ -294,11 +305,9 @@ class _Cell:
         """results.json over every seed in the folder; those that are not finished are named."""
         asked = {seed: self.folder / f"seed-{seed}" for seed in self.spec.seeds}
         folders = dict(sorted({**_begun(self.folder), **asked}.items()))
-        whole = {seed: each for seed, each in folders.items() if provenance.intact(each)}
-        results = {
-            seed: json.loads((each / "results.json").read_text()) for seed, each in whole.items()
-        }
-        unfinished: list[JSON] = [seed for seed in folders if seed not in whole]
+        found = {seed: results_of(each) for seed, each in folders.items()}
+        results = {seed: each for seed, each in found.items() if each is not None}
+        unfinished: list[JSON] = [seed for seed in folders if seed not in results]
         summary = {**self._summary(results), "unfinished": unfinished}
         write_json(self.folder / "results.json", summary)
         return summary
@@ -312,7 +321,7 @@ class _Cell:
                 done = journal.finished(samples)
                 if self.reporter:
                     self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
-                if len(done) < len(samples) or not provenance.intact(folder):
+                if len(done) < len(samples) or results_of(folder) is None:
                     run = SeedWork(self, seed, samples, journal, done, whose)
                     run.begin()
                     run.advance()
@@ -324,6 +333,7 @@ class _Cell:
 
 
 def _begun(folder: Path) -> dict[int, Path]:
-    """By seed: the folders in which a run has begun."""
-    found = {path.parent: _SEED.fullmatch(path.parent.name) for path in folder.glob(f"*/{SAMPLES}")}
+    """By seed: the folders in which a run has begun; one that was refused has no identity."""
+    places = [path.parent for path in folder.glob(f"*/{SAMPLES}")]
+    found = {p: _SEED.fullmatch(p.name) for p in places if (p / IDENTITY).is_file()}
     return {int(match[1]): place for place, match in found.items() if match}

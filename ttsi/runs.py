@@ -14,8 +14,9 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from ttsi import assemble, journal, metrics
+from ttsi import assemble, journal, metrics, provenance
 from ttsi.errors import CorruptAsset, UsageError
+from ttsi.identity import IDENTITY
 from ttsi.identity import read as read_identity
 from ttsi.inputs import reason
 from ttsi.sessions import OF_ESTIMATES, SESSIONS
@@ -76,7 +77,9 @@ def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
         folders = [folder]
     else:
         found = (each.parent for each in folder.glob(f"seed-*/{name}") if each.is_file())
-        folders = sorted(found, key=_seed_of)
+        every = sorted(found, key=_seed_of)
+        # A seed that was refused has no identity: it is none of this run's.
+        folders = [each for each in every if (each / IDENTITY).exists()] or every
     if not folders:
         raise UsageError(
             f"There is no run here: neither {name} nor seed-*/{name}.",
@@ -90,6 +93,17 @@ def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
     spec = _json(first / "spec.resolved.json", _is_resolved)
     seeds = tuple(_open_seed(each, name, spec.get("budget") is not None) for each in folders)
     return Run(folder, spec, sessions, seeds)
+
+
+def results_of(folder: Path) -> dict[str, JSON] | None:
+    """The results of a seed's folder in which everything is as the run left it, or None."""
+    if not provenance.intact(folder):
+        return None
+    try:
+        found: dict[str, JSON] = json.loads((folder / "results.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if _results_schema().is_valid(found) else None
 
 
 def _open_seed(folder: Path, name: str, chosen: bool) -> SeedRun:

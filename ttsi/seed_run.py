@@ -90,8 +90,6 @@ class SeedWork:
 
     def begin(self) -> None:
         folder, spec = self.journal.folder, self.cell.spec
-        if not (folder / "spec.resolved.json").exists():
-            self.cell.write_head(folder)
         samples = len(self.samples)
         self.cell.hooks.run_started(
             {"name": spec.name, "seed": self.seed, "samples": samples, "folder": str(folder)}
@@ -108,7 +106,7 @@ class SeedWork:
         with self.session:
             known = self._known()
             pending = [sample for sample in self.samples if sample.id not in self.done]
-            if not pending and sessions.evidence(self.journal.folder / SESSIONS):
+            if not pending and self._proven():
                 return
             # Where it is known which samples are uncertain, these make waves of their own.
             pending.sort(key=lambda sample: sample.id in known and not known[sample.id].uncertain)
@@ -116,11 +114,20 @@ class SeedWork:
             self.cell.work(self.session, assembly, pending, self._deliver)
             check_whole(self.samples, self.done)
 
+    def _proven(self) -> bool:
+        """Whether the last session's engines had the run's weights, before and after."""
+        digest = self.whose.stored["engine"]["weights_digest"]
+        said = sessions.evidence(self.journal.folder / SESSIONS)
+        return bool(said) and all(
+            each.get(key) == digest for each in said for key in sessions.PROOF
+        )
+
     def finish(self) -> None:
         """The files that are made of all records; the manifest last, as the mark of a whole run."""
         folder, spec = self.journal.folder, self.cell.spec
         records = [self.done[sample.id] for sample in self.samples]
         forget(folder, "manifest.json")
+        self.cell.write_head(folder)
         self.journal.compact(records)
         results = {
             "schema": "ttsi.results/1",
@@ -138,7 +145,9 @@ class SeedWork:
         answered = [_prediction(record) for record in records if record.final is not None]
         write_atomically(folder / "predictions.jsonl", "".join(answered))
         write_json(folder / "results.json", results)
-        write_json(folder / "manifest.json", provenance.manifest(folder))
+        # Calibration may go on beside a run that does not rest on its estimates.
+        beside = (ESTIMATES, OF_ESTIMATES) if spec.budget is None else (OF_ESTIMATES,)
+        write_json(folder / "manifest.json", provenance.manifest(folder, beside))
         self.cell.hooks.run_finished(results)
 
     def _known(self) -> dict[str, Record]:

@@ -37,7 +37,8 @@ def read(path: Path) -> list[dict[str, JSON]]:
         raise CorruptAsset(
             f"{path.name} is damaged.",
             where=str(path),
-            cure="Delete it and run the same command: its engine is then proven again.",
+            cure="Delete it and run the same command: its engine is then proven again. Boards want "
+            "a run whose sessions are all there: `ttsi eval --fresh` makes it anew.",
         )
     return found
 
@@ -45,7 +46,8 @@ def read(path: Path) -> list[dict[str, JSON]]:
 def evidence(path: Path) -> list[dict[str, JSON]]:
     """What the engines of the last session said at its end; nothing where it did not get so far."""
     sessions = read(path)
-    return list(sessions[-1].get("engines") or []) if sessions else []
+    engines = sessions[-1].get("engines") if sessions else None
+    return [each for each in engines if isinstance(each, dict)] if isinstance(engines, list) else []
 
 
 class Session:
@@ -99,7 +101,7 @@ class Session:
         self._deliver = deliver
         said = executor.run(factory, samples, self, watcher)
         digest = self._identity.stored["engine"]["weights_digest"]
-        proven = [each.get(key) == digest for each in said for key in _PROOF]
+        proven = [each.get(key) == digest for each in said for key in PROOF]
         if not proven or not all(proven):
             raise RunError(
                 "The executor ended without a proof that the base weights are what they were: "
@@ -142,4 +144,4 @@ class Session:
         write_json(self._path, {"sessions": [*(self._before or ()), entry]})
 
 
-_PROOF = ("weights_digest", "weights_digest_after")
+PROOF = ("weights_digest", "weights_digest_after")
