@@ -210,6 +210,32 @@ def test_a_spec_is_estimated_once(
     assert of_folder["all"] == found["all"]
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_estimates_of_other_weights_are_refused_until_they_are_made_afresh(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    damaged: bool,
+) -> None:
+    argv = ["calibrate", written(tmp_path), "--out", str(tmp_path / "runs"), "--json"]
+    assert main(argv) == 0
+    (path,) = (tmp_path / "runs").glob("*/seed-*/identity.json")
+    if damaged:
+        path.write_text("{")
+    monkeypatch.setattr(ttsi_fakes.ScriptedEngine, "digest", lambda self: "sha256:" + "e" * 64)
+    # Something is left to estimate, or no engine would be loaded.
+    estimated = path.with_name(ESTIMATES)
+    lines = estimated.read_text().splitlines(keepends=True)
+    estimated.write_text("".join(lines[:-1]))
+    capsys.readouterr()
+    assert main(argv) != 0
+    assert "--fresh" in capsys.readouterr().err
+    printed(capsys, *argv[1:], "--fresh")
+    assert json.loads(path.read_text())["engine"]["weights_digest"] == "sha256:" + "e" * 64
+    assert len(estimated.read_text().splitlines()) == len(lines)
+    assert not list((tmp_path / "runs").glob("*/seed-*/samples.jsonl"))
+
+
 def test_a_run_without_base_answers_still_has_a_budget(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,6 +281,7 @@ def test_a_run_without_estimates_has_nothing_to_calibrate(
         (["--thresholds", "2"], "numbers from 0 to 1"),
         (["--budget", "1.5"], "not a share"),
         (["--limit", "3"], "benchmark.limit"),
+        (["--fresh"], "none are made"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

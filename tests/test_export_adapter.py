@@ -88,6 +88,18 @@ def test_a_local_model_is_named_by_its_whole_path(tmp_path: Path) -> None:
     assert config["base_model_name_or_path"] == str(Path.cwd())
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("TTSI_LIMIT", "1"), ("TTSI_SEEDS", "x"), ("TTSI_MODEL", "other"), ("TTSI_WAVE", "x")],
+)
+def test_the_environment_does_not_change_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    folder = run(tmp_path)
+    monkeypatch.setenv(variable, value)
+    assert export(folder, "rows/1", tmp_path / "out") == 0
+
+
 def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = run(tmp_path)
     (tmp_path / "full").mkdir()

@@ -226,6 +226,33 @@ def test_other_failures_hold_nothing_either(engine: TransformersEngine, error: E
     assert living() - before < 3_000
 
 
+def test_what_failed_otherwise_does_not_shrink_when_memory_runs_out_later(
+    engine: TransformersEngine,
+) -> None:
+    """A call in training that memory had no part in, and then one that runs out in scoring."""
+    reset(engine)
+    runtime = engine._runtime()
+    before = (runtime.room.limit, runtime.reader.room.limit)
+    prompt = Prompt((Message("user", "x"),))
+    failures = iter([RuntimeError("shapes cannot be multiplied"), torch.OutOfMemoryError(FULL)])
+
+    def fail(module: Any, given: Any) -> None:
+        raise next(failures)
+
+    hook = runtime.model.model.layers[-1].mlp.down_proj.register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(EngineError, match="while training"):
+            engine.train([TrainJob("t", ((prompt, "y"),), LoraRecipe(rank=1, epochs=1), 0)])
+        with pytest.raises(OutOfMemory, match="while scoring"):
+            engine.loglikelihoods([prompt], [["a"]])
+    finally:
+        hook.remove()
+    now = (runtime.room.limit, runtime.reader.room.limit)
+    assert now[0] == before[0]
+    assert now[1] < before[1]
+    reset(engine)
+
+
 def test_an_error_of_the_engine_has_no_context(engine: TransformersEngine) -> None:
     def full(module: Any, given: Any) -> None:
         raise torch.OutOfMemoryError(FULL)

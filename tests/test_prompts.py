@@ -267,20 +267,6 @@ def test_a_failure_is_told_with_what_came_before(capsys: Any, tmp_path: Path) ->
     assert "It ended in an error: answer: EngineError: injected" in out
 
 
-def test_the_engine_is_closed_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    closed: list[bool] = []
-    scripted = ttsi_fakes.ScriptedEngine
-    monkeypatch.setattr(scripted, "close", lambda self: closed.append(True))
-
-    def fail(self: Any) -> Any:
-        raise RuntimeError("no description")
-
-    monkeypatch.setattr(scripted, "describe", fail)
-    with pytest.raises(RuntimeError):
-        told()
-    assert closed == [True]
-
-
 def test_what_a_terminal_would_hide_is_written_out() -> None:
     assert visible("a\tb\nc é 日") == "a\tb\nc é 日"
     assert visible("\x1b]0;t\x07\r\u202e\u200b⟦") == "\\x1b]0;t\\x07\\r\\u202e\\u200b\\u27e6"

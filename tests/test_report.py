@@ -296,6 +296,27 @@ def test_the_command_says_what_is_amiss(tmp_path: Path, capsys: pytest.CaptureFi
     assert "-o FILE" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"), [("TTSI_LIMIT", "1"), ("TTSI_SEEDS", "x"), ("TTSI_MODEL", "other")]
+)
+@pytest.mark.parametrize(
+    "benchmark", [{"name": "quickstart", "limit": 4}, {"name": "ttsi-fakes/rows", "rows": 4}]
+)
+def test_the_environment_does_not_change_a_run_that_is_there(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    benchmark: dict[str, Any],
+    variable: str,
+    value: str,
+) -> None:
+    run = made(tmp_path, benchmark=benchmark)
+    before = html([run])
+    monkeypatch.setenv(variable, value)
+    again = open_run(run.folder)
+    assert len(again.samples) == 4
+    assert html([again]) == before
+
+
 def test_several_runs_go_where_they_are_told(tmp_path: Path) -> None:
     one, other = cells(tmp_path)
     assert report(one.folder, other.folder, "-o", tmp_path / "both.html", "--limit-samples", 2) == 0

@@ -347,6 +347,27 @@ def test_the_composed_schema_holds_what_is_installed() -> None:
     assert not Draft202012Validator(compose_schema(builtins_only=True)).is_valid(document)
 
 
+def test_without_the_environment_no_variable_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = load_spec(MINIMAL | {"benchmark": "ttsi-fakes/rows"})
+    for variable in ("TTSI_MODEL", "TTSI_LIMIT", "TTSI_SEEDS", "TTSI_WAVE"):
+        monkeypatch.setenv(variable, "x")
+    with pytest.raises(SpecError):
+        load_spec(MINIMAL | {"benchmark": "ttsi-fakes/rows"})
+    assert load_spec(MINIMAL | {"benchmark": "ttsi-fakes/rows"}, environment=False) == plain
+    (other,) = load_spec(MINIMAL, {"benchmark.limit": 3}, environment=False)
+    assert other.benchmark.options == {"limit": 3}
+
+
+@pytest.mark.parametrize("name", ["self", "teacher"])
+@pytest.mark.parametrize("option", ["samples", "attempts", "at_once"])
+def test_a_spec_cannot_ask_without_end(name: str, option: str) -> None:
+    """A stranger's spec decides how much a paid endpoint is asked."""
+    load_spec(MINIMAL | {"generator": {"name": name, option: 64}})
+    with pytest.raises(SpecError) as caught:
+        load_spec(MINIMAL | {"generator": {"name": name, option: 65}})
+    assert pointers(caught.value.problems) == {f"/generator/{option}"}
+
+
 def test_the_checked_in_schema_is_the_composed_one() -> None:
     path = ROOT / "ttsi" / "schemas" / "spec.schema.json"
     schema = json.loads(path.read_text())

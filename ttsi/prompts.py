@@ -101,6 +101,7 @@ def shown(spec: Spec, sample: str | None = None, *, all_stages: bool = False) ->
     # With a budget the whole run decides who is adapted to; here it shall be this sample.
     forced = all_stages or spec.budget is not None
     try:
+        engine.load()
         record, forced = _run(spec, recorder, chosen, seed, forced)
         found = _Tale(engine).tell(recorder.asked)
         about = engine.describe()

@@ -52,9 +52,8 @@ def remake(run: Run, found: SeedRun, record: Record) -> Remade:
     What has another digest even then is returned as the wave gave it. Raises VerificationError
     where the model's weights are not the run's, and what the engine raises.
     """
-    # The run's model, whatever the environment says of one; and at the run's date and commit.
-    same_model = {"model.id": run.spec["model"]["id"]}
-    (spec,) = load_spec({role: run.spec[role] for role in _ROLES}, same_model)
+    (spec,) = load_spec({role: run.spec[role] for role in _ROLES}, environment=False)
+    # At the run's date and commit.
     spec = replace(spec, model=identity.model_of(spec.model, found.identity))
     bench = _Bench(run, found, spec)
     wave = _wave(run, found, record)

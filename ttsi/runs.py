@@ -66,7 +66,7 @@ class Run:
     def samples(self) -> dict[str, Sample]:
         """The benchmark's samples by id, loaded anew. Raises TtsiError where they cannot be."""
         # The rest of an older run's spec may name what is no longer there.
-        (spec,) = load_spec({"benchmark": dict(self.spec["benchmark"])})
+        (spec,) = load_spec({"benchmark": dict(self.spec["benchmark"])}, environment=False)
         return {sample.id: sample for sample in assemble.benchmark(spec).samples()}
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 EPILOG = """\
 From a run's folder (runs/NAME-HASH, or one seed of it) the numbers come from its records, and no
 model is loaded. From a spec, every sample is estimated and answered by the base model once, without
-adapting; that is kept in the run's folder, so the same command again makes nothing anew.
+adapting; that is kept in the run's folder, so the same command again makes nothing anew. With
+--fresh it does, as for other weights or data than those that made the estimates; what a run of the
+spec has left stays, and `ttsi eval --fresh` forgets that.
 
 Accuracy at a threshold is known where every sample uncertain there was adapted. A run at
 threshold 1 adapts them all, so it knows the accuracy at every lower threshold:
@@ -53,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print it all as one JSON object")
     of_spec = parser.add_argument_group("for a spec", "as for `ttsi eval`")
     add_changes(of_spec, example="estimator.context=bare")
+    of_spec.add_argument("--fresh", action="store_true", help="forget the estimates made before")
     parser.set_defaults(run=run)
 
 
@@ -105,10 +108,15 @@ def _runs(args: argparse.Namespace) -> list[Run]:
         if changed:
             what = f"A finished run cannot be changed in {', '.join(sorted(changed))}."
             raise UsageError(what, where=str(path), cure="Name its spec, not its folder.")
+        if args.fresh:
+            what = "--fresh makes estimates anew, and from a run's folder none are made."
+            raise UsageError(what, where=str(path), cure="Name its spec, not its folder.")
         return [open_run(path, _journal_in(path))]
     reporter = _reporter(args)
     try:
-        cells = estimates(path, out=args.out, overrides=changed, reporter=reporter)
+        cells = estimates(
+            path, out=args.out, overrides=changed, reporter=reporter, fresh=args.fresh
+        )
     finally:
         reporter.stop()
     return [_estimated(cell) for cell in cells]

@@ -68,19 +68,23 @@ def digest_of(document: Mapping[str, JSON], version: str) -> str:
 
 
 def load_spec(
-    source: Path | Mapping[str, JSON] | str, overrides: Mapping[str, JSON] | None = None
+    source: Path | Mapping[str, JSON] | str,
+    overrides: Mapping[str, JSON] | None = None,
+    *,
+    environment: bool = True,
 ) -> list[Spec]:
     """Read, check and split a spec: one Spec, or one for each cell of its matrix.
 
     `source` is a path, a mapping, or JSON text that begins with `{`. `overrides` (dotted key ->
-    value) win over the environment, that over the spec, that over defaults.
+    value) win over the environment, that over the spec, that over defaults. Without `environment`
+    no variable counts: a spec that a run left says what was run, whatever is set now.
     SpecError holds every problem; PluginError: all is well but a plugin it names cannot be loaded;
     UsageError: there is no such file.
     """
     document, where, problems = read(source)
     if document is None:
         raise SpecError(problems or [not_an_object(document)], where=where)
-    layers = settings(overrides)
+    layers = settings(overrides, environment=environment)
     problems += _no_json(layers)
     check = Check(document, layers)
     problems += check.problems

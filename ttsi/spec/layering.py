@@ -44,10 +44,15 @@ class Cell:
     places: Mapping[str, str]
 
 
-def settings(overrides: Mapping[str, Any] | None) -> dict[str, Setting]:
-    """Pointer -> setting, the shorter pointers first; keys of `overrides` are dotted."""
+def settings(
+    overrides: Mapping[str, Any] | None, *, environment: bool = True
+) -> dict[str, Setting]:
+    """Pointer -> setting, the shorter pointers first; keys of `overrides` are dotted.
+
+    Without `environment` no variable of it counts.
+    """
     found = {}
-    for variable, place in _ENVIRONMENT.items():
+    for variable, place in _ENVIRONMENT.items() if environment else ():
         text = os.environ.get(variable, "").strip()
         if text:
             found[place] = Setting(_from_text(place, text), variable)

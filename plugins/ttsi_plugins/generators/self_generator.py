@@ -24,12 +24,15 @@ class SelfGenerator:
     """Draws up to `attempts` outputs per example and keeps the first that is valid."""
 
     samples: int = option(1, "K: how many examples to make for an input.", minimum=1, maximum=64)
-    attempts: int = option(5, "How many outputs to draw for an example at most.", minimum=1)
+    attempts: int = option(
+        5, "How many outputs to draw for an example at most.", minimum=1, maximum=64
+    )
     at_once: int = option(
         5,
         "How many attempts are drawn together. Changes the speed and not the result: each has "
         "its own seed and the first valid one in order is kept.",
         minimum=1,
+        maximum=64,
     )
     prompt: PromptForm = option(
         "quoted",

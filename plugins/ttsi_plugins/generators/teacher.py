@@ -57,12 +57,15 @@ class TeacherGenerator:
         pattern="^https?://.",
     )
     samples: int = option(1, "K: how many examples to make for an input.", minimum=1, maximum=64)
-    attempts: int = option(5, "How many outputs to ask for an example at most.", minimum=1)
+    attempts: int = option(
+        5, "How many outputs to ask for an example at most.", minimum=1, maximum=64
+    )
     at_once: int = option(
         1,
         "How many attempts are asked for together. Changes the speed and the cost, and not the "
         "result: the first valid one in order is kept, and all are paid for.",
         minimum=1,
+        maximum=64,
     )
     prompt: PromptForm = option(
         "quoted",

@@ -278,6 +278,8 @@ class Runtime:
 
         Out of memory: caches are dropped, and from now on half is done at a time of what was.
         """
+        for room in self._rooms:
+            room.begin()
         try:
             return work()
         except (RuntimeError, MemoryError) as error:

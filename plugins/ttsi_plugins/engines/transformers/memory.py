@@ -81,6 +81,10 @@ class Room:
         yield
         self._taking = 0
 
+    def begin(self) -> None:
+        """A new call: nothing is being taken, whatever the last one failed of."""
+        self._taking = 0
+
     def shrink(self) -> None:
         """After running out of memory: from now on at most half of what was being taken."""
         if self._taking:
