@@ -310,11 +310,35 @@ def test_what_is_known_of_the_embedded_model_is_so(dtype: str) -> None:
 def test_a_model_of_the_hub_is_named_by_its_commit(mine: Path) -> None:
     folder = _of_own_engine(mine, id="acme/model")
     assert [f for f in _told(folder) if "which commit of 'acme/model'" in f.what]
+    assert "model" not in kinds(folder)
     edit(folder, IDENTITY, put("engine", "model_revision", COMMIT))
     folder = sealed(folder)
     assert _told(folder) == []
     edit(folder, SPEC, put("model", "revision", "d" * 40))
     assert [f for f in _told(sealed(folder)) if "the spec says 'dddd" in f.what]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mine",
+        "./models/mine",
+        "models/mine.gguf",
+        "models/mine.GGUF",
+        "acme/mine.safetensors",
+        "acme/model:q4",
+        "acme/../model",
+        "acme/.model",
+        "acme/-model",
+        "-acme/model",
+        "acme/mod\N{LATIN SMALL LETTER E WITH ACUTE}l",
+    ],
+)
+def test_a_model_that_only_one_machine_has_is_refused(name: str, mine: Path) -> None:
+    (told,) = [f for f in faults(_of_own_engine(mine, id=name)) if f.kind == "model"]
+    assert told.where == SPEC
+    assert "nobody else could run it" in told.what
+    assert "Hub" in told.cure
 
 
 # ---------------------------------------------------------------- sessions
