@@ -28,7 +28,7 @@ _RESTORE = "Restore the file from the run, or submit the run again."
 PUBLISH = "Publish it on the Hub, and run the spec under its id there."
 _AGAIN = "Run the spec again, without files of another run."
 _TOLD = 5
-_OF_A_SEED = ("seed", "date", "plugins.executor.")
+_OF_A_SEED = ("seed", "plugins.executor.")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 KNOWN_WEIGHTS = {
