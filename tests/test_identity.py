@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,24 @@ def test_the_version_of_ttsi_counts(tmp_path: Path) -> None:
     path = folder / "identity.json"
     path.write_text(path.read_text().replace(f'"ttsi": "{ttsi.__version__}"', '"ttsi": "0.0.9"'))
     refused(lambda: run(tmp_path), folder, "ttsi")
+
+
+def test_ttsi_s_own_plugins_have_the_version_of_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that of an editable install's metadata, which may be older."""
+    monkeypatch.setattr(ttsi, "__version__", "9.8.7")
+    document = spec()
+    folder = run(tmp_path, document).folder / "seed-0"
+    said = identity(folder)
+    own = {p["version"] for p in said["plugins"].values() if p["distribution"] == "ttsi"}
+    assert own == {said["ttsi"]} == {"9.8.7"}
+    assert said["plugins"]["engine"]["version"] != "9.8.7"
+
+
+def test_the_package_has_the_version_of_pyproject() -> None:
+    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    assert tomllib.loads(pyproject.read_text())["project"]["version"] == ttsi.__version__
 
 
 def test_records_that_nobody_vouches_for_are_refused(tmp_path: Path) -> None:

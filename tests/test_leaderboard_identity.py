@@ -255,9 +255,26 @@ def test_seeds_of_two_identities_are_no_submission(tmp_path: Path) -> None:
     assert any("engine.tokenizer_digest is " in what and "in seed-3" in what for what in told)
 
 
-def test_seeds_may_have_begun_on_other_days_and_in_other_executors(tmp_path: Path) -> None:
+def test_seeds_of_two_dates_are_no_submission(tmp_path: Path) -> None:
+    """A run settles one for all its seeds, whenever each of them began."""
     folder = submitted(tmp_path, benchmark=ROWS, seeds=[3, 4])
-    edit(folder, "seed-3/identity.json", put("date", "2001-01-01"))
+    edit(folder, "seed-4/identity.json", put("date", "2001-01-01"))
+    (told,) = _told(sealed(folder))
+    assert told.where == "seed-4/identity.json"
+    assert told.what.startswith("date is '2001-01-01'; in seed-3 it is ")
+
+
+def test_a_spec_that_asks_for_a_seed_twice_is_refused(mine: Path) -> None:
+    edit(mine, SPEC, put("seeds", [0, 0, 1]))
+    (told,) = faults(sealed(mine))
+    assert (told.kind, told.where) == ("schema", SPEC)
+    assert "seeds" in told.what
+
+
+def test_seeds_may_have_begun_on_one_date_in_other_executors(tmp_path: Path) -> None:
+    folder = submitted(tmp_path, benchmark=ROWS, seeds=[3, 4])
+    for seed in (3, 4):
+        edit(folder, f"seed-{seed}/identity.json", put("date", "2001-01-01"))
     other = {"name": "local", "distribution": "ttsi", "version": "8"}
     edit(folder, "seed-4/sessions.json", put("sessions", 0, "plugins", "executor", other))
     assert faults(sealed(folder)) == []
@@ -310,11 +327,35 @@ def test_what_is_known_of_the_embedded_model_is_so(dtype: str) -> None:
 def test_a_model_of_the_hub_is_named_by_its_commit(mine: Path) -> None:
     folder = _of_own_engine(mine, id="acme/model")
     assert [f for f in _told(folder) if "which commit of 'acme/model'" in f.what]
+    assert "model" not in kinds(folder)
     edit(folder, IDENTITY, put("engine", "model_revision", COMMIT))
     folder = sealed(folder)
     assert _told(folder) == []
     edit(folder, SPEC, put("model", "revision", "d" * 40))
     assert [f for f in _told(sealed(folder)) if "the spec says 'dddd" in f.what]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mine",
+        "./models/mine",
+        "models/mine.gguf",
+        "models/mine.GGUF",
+        "acme/mine.safetensors",
+        "acme/model:q4",
+        "acme/../model",
+        "acme/.model",
+        "acme/-model",
+        "-acme/model",
+        "acme/mod\N{LATIN SMALL LETTER E WITH ACUTE}l",
+    ],
+)
+def test_a_model_that_only_one_machine_has_is_refused(name: str, mine: Path) -> None:
+    (told,) = [f for f in faults(_of_own_engine(mine, id=name)) if f.kind == "model"]
+    assert told.where == SPEC
+    assert "nobody else could run it" in told.what
+    assert "Hub" in told.cure
 
 
 # ---------------------------------------------------------------- sessions

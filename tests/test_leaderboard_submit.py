@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import reports
 from jsonschema import Draft202012Validator
-from submissions import faults, read, submit_run, submitted
+from submissions import edit, faults, read, submit_run, submitted, write
 
 import ttsi
 import ttsi_fakes
+from ttsi import provenance
 from ttsi.cli import main
 from ttsi.comparison import compare
 from ttsi.errors import UsageError, VerificationError
@@ -222,14 +224,26 @@ def test_a_run_with_the_same_records_goes_in_once(run: Path, tmp_path: Path) -> 
         submit_run(run, tmp_path)
 
 
-def test_a_model_of_this_machine_is_refused(
+@pytest.mark.parametrize("model", ["mine", "./mine", "models/mine.gguf"])
+def test_a_model_of_this_machine_is_refused(model: str, run: Path, tmp_path: Path) -> None:
+    """Also where the file has gone since."""
+    source = tmp_path / run.name
+    shutil.copytree(run, source)
+    for seed in source.glob("seed-*"):
+        own = {"engine": {"name": "transformers"}, "model": {"id": model}}
+        edit(seed, "spec.resolved.json", lambda spec, own=own: spec | own)
+        write(seed / "manifest.json", provenance.manifest(seed))
+    with pytest.raises(UsageError, match="nobody else"):
+        submit_run(source, tmp_path)
+
+
+def test_an_engine_of_a_third_party_may_name_models_as_it_likes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "models" / "mine").mkdir(parents=True)
-    run = reports.made(tmp_path / "runs", benchmark=ROWS, model={"id": "models/mine"})
-    with pytest.raises(UsageError, match="nobody else"):
-        submit_run(run.folder, tmp_path)
+    (tmp_path / "mine").mkdir()
+    run = reports.made(tmp_path / "runs", benchmark=ROWS, model={"id": "mine"})
+    assert submit_run(run.folder, tmp_path).entry["model"] == "mine"
 
 
 def test_a_benchmark_of_a_third_party_needs_a_flag(run: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi.scoring import Switches
-from ttsi.scoring.normalise import normalise, normalise_arguments
+from ttsi.scoring.normalise import normalised
 from ttsi.scoring.schemas import plain_parameters, plain_schema
 
 ALL = Switches()
@@ -106,19 +106,19 @@ STAYS = [
 
 @pytest.mark.parametrize(("kind", "value", "normal"), BECOMES)
 def test_becomes_the_declared_type(kind: str, value: Any, normal: Any) -> None:
-    got = normalise(value, {"type": kind}, ALL)
+    got = normalised(value, {"type": kind}, ALL)[0]
     assert (type(got), got) == (type(normal), normal)
 
 
 @pytest.mark.parametrize(("kind", "value"), STAYS)
 def test_stays_where_something_would_be_lost(kind: str, value: Any) -> None:
-    got = normalise(value, {"type": kind}, ALL)
+    got = normalised(value, {"type": kind}, ALL)[0]
     assert (type(got), got) == (type(value), value)
 
 
 @pytest.mark.parametrize("value", ["5", "true", "[1]", 5, 5.0, True, None, [1], {"a": "1"}])
 def test_without_a_type_values_stay(value: Any) -> None:
-    got = normalise(value, {"description": "anything"}, ALL)
+    got = normalised(value, {"description": "anything"}, ALL)[0]
     assert (type(got), got) == (type(value), value)
 
 
@@ -150,7 +150,7 @@ def test_without_a_type_values_stay(value: Any) -> None:
     ],
 )
 def test_alternatives_are_tried_in_order(schema: dict[str, Any], value: Any, normal: Any) -> None:
-    got = normalise(value, plain_schema(schema), ALL)
+    got = normalised(value, plain_schema(schema), ALL)[0]
     assert (type(got), got) == (type(normal), normal)
 
 
@@ -162,7 +162,7 @@ def test_types_reach_into_lists_and_objects() -> None:
             "properties": {"n": {"type": "integer"}, "unit": {"type": "string", "default": "kg"}},
         },
     }
-    assert normalise("[{'n': '3'}, {'n': 4.0, 'unit': ' g '}]", schema, ALL) == [
+    assert normalised("[{'n': '3'}, {'n': 4.0, 'unit': ' g '}]", schema, ALL)[0] == [
         {"n": 3, "unit": "kg"},
         {"n": 4, "unit": "g"},
     ]
@@ -201,35 +201,35 @@ DEFAULTS = {"days": 3, "limit": 10}
     ],
 )
 def test_defaults_and_null(arguments: dict[str, Any], normal: dict[str, Any]) -> None:
-    assert normalise_arguments(arguments, PLAIN, ALL) == normal
+    assert normalised(arguments, PLAIN, ALL)[0] == normal
 
 
 def test_undeclared_arguments_stay_and_may_have_a_schema() -> None:
     closed = plain_parameters({"type": "object", "additionalProperties": False})
-    assert normalise_arguments({"x": "5"}, closed, ALL) == {"x": "5"}
+    assert normalised({"x": "5"}, closed, ALL)[0] == {"x": "5"}
     typed = plain_parameters({"type": "object", "additionalProperties": {"type": "integer"}})
-    assert normalise_arguments({"x": "5"}, typed, ALL) == {"x": 5}
+    assert normalised({"x": "5"}, typed, ALL)[0] == {"x": 5}
 
 
 def test_each_switch_switches_its_own_rule_off() -> None:
     given = {"city": " Oslo ", "days": "4", "unit": None}
     full = {"city": "Oslo", "days": 4, "limit": 10}
-    assert normalise_arguments(given, PLAIN, ALL) == full
+    assert normalised(given, PLAIN, ALL)[0] == full
     no_fill = replace(ALL, fill_defaults=False)
-    assert normalise_arguments(given, PLAIN, no_fill) == {
+    assert normalised(given, PLAIN, no_fill)[0] == {
         "city": "Oslo",
         "days": 4,
         "unit": None,
     }
     no_coerce = replace(ALL, coerce=False)
-    assert normalise_arguments(given, PLAIN, no_coerce) == {**full, "days": "4"}
+    assert normalised(given, PLAIN, no_coerce)[0] == {**full, "days": "4"}
     no_trim = replace(ALL, trim=False)
-    assert normalise_arguments(given, PLAIN, no_trim) == {**full, "city": " Oslo "}
+    assert normalised(given, PLAIN, no_trim)[0] == {**full, "city": " Oslo "}
 
 
 def test_nothing_given_is_changed() -> None:
     given = {"city": " Oslo ", "tags": [" a ", {"b": " c "}]}
-    normalise_arguments(given, PLAIN, ALL)
+    normalised(given, PLAIN, ALL)
     assert given == {"city": " Oslo ", "tags": [" a ", {"b": " c "}]}
 
 
@@ -267,13 +267,13 @@ SCHEMAS = st.recursive(
 @given(VALUES, SCHEMAS)
 def test_normal_forms_are_their_own_normal_form(value: Any, schema: dict[str, Any]) -> None:
     plain = plain_schema(schema)
-    once = normalise(value, plain, ALL)
-    twice = normalise(once, plain, ALL)
+    once = normalised(value, plain, ALL)[0]
+    twice = normalised(once, plain, ALL)[0]
     assert repr(twice) == repr(once)
 
 
 @given(st.integers(), st.integers())
 def test_distinct_integers_stay_distinct(one: int, other: int) -> None:
     kinds = ("integer", "number")
-    forms = {normalise(str(n), {"type": kind}, ALL) for n in (one, other) for kind in kinds}
+    forms = {normalised(str(n), {"type": kind}, ALL)[0] for n in (one, other) for kind in kinds}
     assert forms == {one, other}

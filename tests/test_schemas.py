@@ -16,7 +16,7 @@ from ttsi.errors import PluginError
 from ttsi.scoring import Switches
 from ttsi.scoring.fitting import fits
 from ttsi.scoring.match import score_calls
-from ttsi.scoring.normalise import normalise
+from ttsi.scoring.normalise import normalised
 from ttsi.scoring.parse import parse_calls
 from ttsi.scoring.schemas import SchemaFault, plain_parameters, plain_schema
 from ttsi.types import AnyOf, Completion, ParseStatus, Tool, ToolCall
@@ -119,9 +119,9 @@ def test_what_is_valid_stays_valid_in_normal_form(schema: Any, values: list[Any]
     plain = plain_or_refused(schema)
     checker = Draft202012Validator(plain)
     for value in values:
-        once = normalise(value, plain, Switches())
+        once = normalised(value, plain, Switches())[0]
         assert checker.is_valid(once) or not checker.is_valid(value), (value, once)
-        assert repr(normalise(once, plain, Switches())) == repr(once)
+        assert repr(normalised(once, plain, Switches())[0]) == repr(once)
 
 
 # ---------------------------------------------------------------- what is refused
@@ -317,7 +317,7 @@ def test_alternatives_within_alternatives_take_no_more_than_their_share_of_time(
     value: Any = 5
     for _ in range(60):
         value = {"k": value}
-    normal = normalise(value, plain, Switches())
+    normal = normalised(value, plain, Switches())[0]
     for _ in range(60):
         normal = normal["k"]
     assert normal == "5"

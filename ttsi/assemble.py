@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
+import ttsi
 from ttsi import registry
 from ttsi.digests import json_digest
 from ttsi.errors import Problem, SpecError
@@ -167,7 +168,11 @@ def learnt_from(spec: Spec) -> str | None:
 
 
 def plugins_used(spec: Spec) -> dict[str, JSON]:
-    """Name, distribution and version of every plugin that shapes this run."""
+    """Name, distribution and version of every plugin that shapes this run.
+
+    Those of ttsi have the version of the code that runs: what is written down about an editable
+    install is that of the day on which it was made.
+    """
     used: dict[str, JSON] = {}
     for role, kind in COMPONENTS.items():
         component: Component = getattr(spec, role)
@@ -175,7 +180,7 @@ def plugins_used(spec: Spec) -> dict[str, JSON]:
         used[role] = {
             "name": plugin.name,
             "distribution": plugin.distribution,
-            "version": plugin.version,
+            "version": ttsi.__version__ if plugin.builtin else plugin.version,
         }
     return used
 

@@ -6,7 +6,7 @@ What stands in one place only cannot be checked: leaderboards/CONTRIBUTING.md sa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 
 from ttsi.identity import IDENTITY, differences
@@ -17,17 +17,19 @@ from ttsi.leaderboard.submission import (
     Seed,
     Submission,
 )
+from ttsi.models import is_hub_id
 from ttsi.registry import normalise
 from ttsi.sessions import SESSIONS
 from ttsi.spec import digest_of
 from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL
+from ttsi.types import JSON
 
 _RESTORE = "Restore the file from the run, or submit the run again."
+PUBLISH = "Publish it on the Hub, and run the spec under its id there."
 _AGAIN = "Run the spec again, without files of another run."
 _TOLD = 5
-_OF_A_SEED = ("seed", "date", "plugins.executor.")
+_OF_A_SEED = ("seed", "plugins.executor.")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 KNOWN_WEIGHTS = {
     "float32": "sha256:74df870ae583aef62a04a9cb52188e3b67da72b4dfef9dcc3fc40fb7eee24da7",
@@ -44,6 +46,8 @@ def identity_faults(submission: Submission) -> Iterator[Fault]:
     """Each seed's identity on its own, and all of them together."""
     first = submission.seeds[0]
     for seed in submission.seeds:
+        if is_local(seed.spec):
+            yield Fault("model", f"{seed.name}/{SPEC}", local(seed.spec), PUBLISH)
         where = f"{seed.name}/{IDENTITY}"
         for what in (*_contradictions(seed), *_plugins(seed), *_model(seed), *_day(seed)):
             yield Fault("identity", where, what, _RESTORE)
@@ -53,6 +57,21 @@ def identity_faults(submission: Submission) -> Iterator[Fault]:
         for key, other, own in list(told)[:_TOLD]:
             what = f"{key} is {shown(own)}; in {first.name} it is {shown(other)}."
             yield Fault("identity", where, what, "Submit runs of different identities one by one.")
+
+
+def is_local(spec: Mapping[str, JSON]) -> bool:
+    """Whether ttsi's own engines would take the model from a file or folder of one machine.
+
+    What a third party's engine makes of an id is not known here.
+    """
+    name = spec["model"]["id"]
+    own = "/" not in spec["engine"]["name"]
+    return own and name != DEFAULT_MODEL and not is_hub_id(name)
+
+
+def local(spec: Mapping[str, JSON]) -> str:
+    """What is wrong with a model that is_local."""
+    return f"The model {shown(spec['model']['id'])} is no id of the Hub: nobody else could run it."
 
 
 def _contradictions(seed: Seed) -> Iterator[str]:
@@ -92,14 +111,14 @@ def _model(seed: Seed) -> Iterator[str]:
     if model["dtype"] not in ("auto", engine["dtype"]):
         yield f"dtype is {shown(engine['dtype'])}; the spec says {shown(model['dtype'])}."
     if "/" in seed.spec["engine"]["name"]:
-        return  # What a third party's engine makes of an id and of weights is not known here.
+        return  # What a third party's engine makes of weights is not known here either.
     commit = engine["model_revision"]
     if model["id"] == DEFAULT_MODEL:
         if engine["weights_digest"] != KNOWN_WEIGHTS.get(engine["dtype"]):
             yield f"the weights are not those of {DEFAULT_MODEL} in {shown(engine['dtype'])}."
         if engine["chat_template_digest"] != KNOWN_TEMPLATE:
             yield f"the chat template is not that of {DEFAULT_MODEL}."
-    elif _HUB_ID.fullmatch(model["id"]):
+    elif is_hub_id(model["id"]):
         if commit is None:
             yield f"has no model_revision: nothing says which commit of {shown(model['id'])} ran."
         elif _COMMIT.fullmatch(model["revision"]) and commit != model["revision"]:

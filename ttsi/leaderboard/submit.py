@@ -18,6 +18,7 @@ from ttsi.errors import StorageError, UsageError, VerificationError
 from ttsi.identity import IDENTITY
 from ttsi.journal import SAMPLES, storage, write_atomically
 from ttsi.leaderboard.check_evidence import no_identity
+from ttsi.leaderboard.check_identity import PUBLISH, is_local, local
 from ttsi.leaderboard.entries import entry_of
 from ttsi.leaderboard.faults import Unsound
 from ttsi.leaderboard.publishing import published, published_sessions
@@ -119,13 +120,9 @@ def _finished(run: Run) -> Run:
 
 
 def _check_model(run: Run) -> None:
-    model = str(run.spec["model"]["id"])
-    if Path(model).expanduser().exists():
-        raise UsageError(
-            f"The model {model!r} is a file of this machine: nobody else could run it.",
-            where=str(run.folder),
-            cure="Publish it on the Hub, and run the spec under its id there.",
-        )
+    """UsageError where verification would refuse the model, before the data is read for it."""
+    if is_local(run.spec):
+        raise UsageError(local(run.spec), where=str(run.folder), cure=PUBLISH)
 
 
 @contextmanager

@@ -130,10 +130,6 @@ class Finder:
         """Whether another list or object stands in the row."""
         return self.text[at : at + 1] in ("[", "{") and not marks.TAG.match(self.text, at)
 
-    def _begins_value(self, at: int) -> bool:
-        """Whether a list or an object begins at `at`, and not a tag such as [TOOL_CALLS]."""
-        return self.text[at : at + 1] in ("[", "{") and not marks.CALL_TAG.match(self.text, at)
-
     def _in_tag(self, at: int) -> Item:
         """What stands at `at`, where a call has to be: of whatever tool, in whatever notation."""
         notations = self._notations

@@ -45,26 +45,14 @@ _MOST_TRIALS = 100_000
 """So many branches are tried for the arguments of a call; then the first count."""
 
 
-def normalise_arguments(
-    arguments: Mapping[str, JSON], parameters: Schema, switches: Switches
-) -> dict[str, JSON]:
-    """The arguments of a call in normal form, by the tool's `parameters`, a plain schema.
-
-    Idempotent. Undeclared arguments stay, so that matching can find them superfluous.
-    """
-    normal: dict[str, JSON] = normalise(dict(arguments), parameters, switches)
-    return normal
-
-
-def normalise(value: JSON, schema: Schema, switches: Switches) -> JSON:
-    """One value in normal form. What no declared type fits stays, but for its strings' form."""
-    return normalised(value, schema, switches)[0]
-
-
 def normalised(
     value: JSON, schema: Schema, switches: Switches, branch: Schema | None = None
 ) -> tuple[JSON, Schema]:
-    """A value in normal form, and which branch of the schema counts for it: `branch`, if given."""
+    """A value in normal form, and which branch of the schema counts for it: `branch`, if given.
+
+    `schema` is plain. Idempotent. What no declared type fits stays, but for its strings' form;
+    undeclared arguments of a call stay, so that matching can find them superfluous.
+    """
     normaliser = _Normaliser(schema.get("$defs", {}), switches)
     found = normaliser.fitted(value, schema if branch is None else branch)
     return found.value, found.branch

@@ -1,8 +1,7 @@
-"""The Hugging Face libraries as guests: Hub ids, offline use, silence, missing packages."""
+"""The Hugging Face libraries as guests: snapshots, offline use, silence, missing packages."""
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,15 +12,9 @@ from typing import Any
 from ttsi.data import offline
 from ttsi.errors import CorruptAsset, MissingAsset, StorageError, TtsiError
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt", "vocab.txt"]
 # Other formats of the same weights: sub-folders (onnx, original) and Mistral's own layout.
 _UNWANTED = ["*/*", "consolidated*.safetensors"]
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether `name` has the form owner/name."""
-    return _HUB_ID.fullmatch(name) is not None
 
 
 def download_command(name: str, revision: str) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttsi.digests import file_digest
 from ttsi.errors import CorruptAsset, MissingAsset, RunError, UsageError
+from ttsi.models import is_hub_id
 from ttsi.suggest import nearest
 from ttsi.types import JSON
 
@@ -71,7 +72,7 @@ def resolve(model: Mapping[str, JSON]) -> Path:
             where=str(path),
             cure='Set "model": {"id"} to a folder with config.json and *.safetensors.',
         )
-    elif hub.is_hub_id(name):
+    elif is_hub_id(name):
         folder = hub.snapshot(name, _revision(model))
     else:
         raise _unknown(name)
@@ -196,7 +197,7 @@ def _revision(model: Mapping[str, JSON]) -> str:
 def _remedy(model: Mapping[str, JSON]) -> str:
     """What to do about a folder that is not as it should be."""
     name = str(model["id"])
-    if hub.is_hub_id(name) and not Path(name).is_dir():
+    if is_hub_id(name) and not Path(name).is_dir():
         return f"With a network: {hub.download_command(name, _revision(model))} --force-download"
     return "Put a whole copy of the model there, with its weights as safetensors."
 
