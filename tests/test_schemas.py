@@ -368,6 +368,7 @@ HUGE = 10**350
         ({"type": "object", "patternProperties": {r"^\d$": {}}}, {"\u0661": 1}, False),
         ({"type": "object", "patternProperties": {r"^(\w+\s?)*$": {}}}, {"a" * 40 + "!": 1}, False),
     ],
+    ids=range(14),
 )
 def test_multiples_and_patterns_are_one_rule(schema: Any, value: Any, right: bool) -> None:
     tool = Tool("f", "", {"type": "object", "properties": {"p": schema}})
