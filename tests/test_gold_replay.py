@@ -15,7 +15,7 @@ import pytest
 
 from ttsi.protocols import Benchmark
 from ttsi.scoring import Switches
-from ttsi.scoring.normalise import normalised
+from ttsi.scoring.normalise import normalise
 from ttsi.scoring.parse import parse_calls
 from ttsi.types import Completion, ParseStatus, Sample, ToolCall
 from ttsi.validation import argument_faults
@@ -120,6 +120,6 @@ def faults(sample: Sample) -> list[str]:
     schemas = {tool.name: tool.schema for tool in sample.task.tools}
     found = []
     for call in sample.reference:
-        arguments = normalised(dict(call.arguments), schemas.get(call.name, {}), Switches())[0]
+        arguments = normalise(dict(call.arguments), schemas.get(call.name, {}), Switches())
         found += argument_faults(sample.task.tools, ToolCall(call.name, arguments))
     return found

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi.scoring import Switches
-from ttsi.scoring.normalise import normalised
+from ttsi.scoring.normalise import normalise
 from ttsi.scoring.schemas import plain_parameters, plain_schema
 
 ALL = Switches()
@@ -106,19 +109,19 @@ STAYS = [
 
 @pytest.mark.parametrize(("kind", "value", "normal"), BECOMES)
 def test_becomes_the_declared_type(kind: str, value: Any, normal: Any) -> None:
-    got = normalised(value, {"type": kind}, ALL)[0]
+    got = normalise(value, {"type": kind}, ALL)
     assert (type(got), got) == (type(normal), normal)
 
 
 @pytest.mark.parametrize(("kind", "value"), STAYS)
 def test_stays_where_something_would_be_lost(kind: str, value: Any) -> None:
-    got = normalised(value, {"type": kind}, ALL)[0]
+    got = normalise(value, {"type": kind}, ALL)
     assert (type(got), got) == (type(value), value)
 
 
 @pytest.mark.parametrize("value", ["5", "true", "[1]", 5, 5.0, True, None, [1], {"a": "1"}])
 def test_without_a_type_values_stay(value: Any) -> None:
-    got = normalised(value, {"description": "anything"}, ALL)[0]
+    got = normalise(value, {"description": "anything"}, ALL)
     assert (type(got), got) == (type(value), value)
 
 
@@ -150,7 +153,7 @@ def test_without_a_type_values_stay(value: Any) -> None:
     ],
 )
 def test_alternatives_are_tried_in_order(schema: dict[str, Any], value: Any, normal: Any) -> None:
-    got = normalised(value, plain_schema(schema), ALL)[0]
+    got = normalise(value, plain_schema(schema), ALL)
     assert (type(got), got) == (type(normal), normal)
 
 
@@ -162,7 +165,7 @@ def test_types_reach_into_lists_and_objects() -> None:
             "properties": {"n": {"type": "integer"}, "unit": {"type": "string", "default": "kg"}},
         },
     }
-    assert normalised("[{'n': '3'}, {'n': 4.0, 'unit': ' g '}]", schema, ALL)[0] == [
+    assert normalise("[{'n': '3'}, {'n': 4.0, 'unit': ' g '}]", schema, ALL) == [
         {"n": 3, "unit": "kg"},
         {"n": 4, "unit": "g"},
     ]
@@ -201,35 +204,35 @@ DEFAULTS = {"days": 3, "limit": 10}
     ],
 )
 def test_defaults_and_null(arguments: dict[str, Any], normal: dict[str, Any]) -> None:
-    assert normalised(arguments, PLAIN, ALL)[0] == normal
+    assert normalise(arguments, PLAIN, ALL) == normal
 
 
 def test_undeclared_arguments_stay_and_may_have_a_schema() -> None:
     closed = plain_parameters({"type": "object", "additionalProperties": False})
-    assert normalised({"x": "5"}, closed, ALL)[0] == {"x": "5"}
+    assert normalise({"x": "5"}, closed, ALL) == {"x": "5"}
     typed = plain_parameters({"type": "object", "additionalProperties": {"type": "integer"}})
-    assert normalised({"x": "5"}, typed, ALL)[0] == {"x": 5}
+    assert normalise({"x": "5"}, typed, ALL) == {"x": 5}
 
 
 def test_each_switch_switches_its_own_rule_off() -> None:
     given = {"city": " Oslo ", "days": "4", "unit": None}
     full = {"city": "Oslo", "days": 4, "limit": 10}
-    assert normalised(given, PLAIN, ALL)[0] == full
+    assert normalise(given, PLAIN, ALL) == full
     no_fill = replace(ALL, fill_defaults=False)
-    assert normalised(given, PLAIN, no_fill)[0] == {
+    assert normalise(given, PLAIN, no_fill) == {
         "city": "Oslo",
         "days": 4,
         "unit": None,
     }
     no_coerce = replace(ALL, coerce=False)
-    assert normalised(given, PLAIN, no_coerce)[0] == {**full, "days": "4"}
+    assert normalise(given, PLAIN, no_coerce) == {**full, "days": "4"}
     no_trim = replace(ALL, trim=False)
-    assert normalised(given, PLAIN, no_trim)[0] == {**full, "city": " Oslo "}
+    assert normalise(given, PLAIN, no_trim) == {**full, "city": " Oslo "}
 
 
 def test_nothing_given_is_changed() -> None:
     given = {"city": " Oslo ", "tags": [" a ", {"b": " c "}]}
-    normalised(given, PLAIN, ALL)
+    normalise(given, PLAIN, ALL)
     assert given == {"city": " Oslo ", "tags": [" a ", {"b": " c "}]}
 
 
@@ -267,13 +270,92 @@ SCHEMAS = st.recursive(
 @given(VALUES, SCHEMAS)
 def test_normal_forms_are_their_own_normal_form(value: Any, schema: dict[str, Any]) -> None:
     plain = plain_schema(schema)
-    once = normalised(value, plain, ALL)[0]
-    twice = normalised(once, plain, ALL)[0]
+    once = normalise(value, plain, ALL)
+    twice = normalise(once, plain, ALL)
     assert repr(twice) == repr(once)
 
 
 @given(st.integers(), st.integers())
 def test_distinct_integers_stay_distinct(one: int, other: int) -> None:
     kinds = ("integer", "number")
-    forms = {normalised(str(n), {"type": kind}, ALL)[0] for n in (one, other) for kind in kinds}
+    forms = {normalise(str(n), {"type": kind}, ALL) for n in (one, other) for kind in kinds}
     assert forms == {one, other}
+
+
+def test_texts_in_texts_nest_no_deeper_than_what_is_read_at_once() -> None:
+    plain = plain_schema(
+        {
+            "$ref": "#/$defs/n",
+            "$defs": {
+                "n": {
+                    "anyOf": [{"type": "array", "items": {"$ref": "#/$defs/n"}}, {"type": "string"}]
+                }
+            },
+        }
+    )
+    text = "x"
+    for _ in range(3):
+        text = "[" * 60 + json.dumps(text) + "]" * 60
+    normal = normalise(text, plain, ALL)
+    assert normalise(normal, plain, ALL) == normal
+    levels = 0
+    while isinstance(normal, list):
+        (normal,) = normal
+        levels += 1
+    assert levels == 60
+    assert isinstance(normal, str)
+    assert normal.startswith("[" * 60)
+    # What fits is opened.
+    assert normalise('["[1]"]', plain, ALL) == [["1"]]
+
+
+def test_null_and_defaults_are_known_behind_references() -> None:
+    plain = plain_parameters(
+        {
+            "type": "object",
+            "properties": {"next": {"$ref": "#/$defs/next"}},
+            "$defs": {
+                "next": {
+                    "anyOf": [
+                        {"type": "object", "properties": {"next": {"$ref": "#/$defs/next"}}},
+                        {"type": "null"},
+                        {"type": "string"},
+                    ],
+                    "default": "end",
+                }
+            },
+        }
+    )
+    assert plain["properties"]["next"].keys() == {"$ref"}
+    assert normalise({"next": None}, plain, ALL) == {"next": None}
+    assert normalise({}, plain, ALL) == {"next": "end"}
+    assert normalise({"next": {"next": None}}, plain, ALL) == {"next": {"next": None}}
+
+
+def test_a_default_that_would_be_filled_in_without_end_is_none() -> None:
+    plain = plain_parameters(
+        {
+            "type": "object",
+            "properties": {"next": {"$ref": "#/$defs/next"}},
+            "$defs": {
+                "next": {
+                    "type": "object",
+                    "properties": {"next": {"$ref": "#/$defs/next"}},
+                    "default": {},
+                }
+            },
+        }
+    )
+    assert normalise({"next": {}}, plain, ALL) == {"next": {}}
+
+
+def test_combining_marks_take_no_time() -> None:
+    text = "a" + "\u0300\u0316" * 100_000
+    started = time.process_time()
+    assert normalise(text, {"type": "string"}, ALL) == text
+    tibetan = "\u0f40" + "\u0f73" * 100_000
+    assert normalise(tibetan, {"type": "string"}, ALL) == tibetan
+    assert time.process_time() - started < 2
+    longest = "a" + "\u0316\u0300" * 15
+    assert normalise(longest, {"type": "string"}, ALL) == unicodedata.normalize("NFC", longest)
+    assert normalise("e\u0301", {"type": "string"}, ALL) == "\u00e9"

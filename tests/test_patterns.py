@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ttsi.scoring.patterns import IrregularPattern, lengths, overlap, read_pattern
+from ttsi.scoring.patterns import IrregularPattern, lengths, occurs, overlap, read_pattern
 
 ATOMS = st.sampled_from(
     ["a", "b", ".", "[ab]", "[^a]", "[a-c1-3]", r"\d", r"\w", r"\.", "(?:ab|c)", "(b|)", r"[\d_]",
@@ -30,6 +31,7 @@ often = settings(max_examples=500, deadline=None, suppress_health_check=list(Hea
 def test_a_pattern_matches_what_python_finds_it_in(pattern: str, text: str) -> None:
     found = re.search(pattern, text) is not None
     assert overlap(pattern, f"^{re.escape(text)}$") == found
+    assert occurs(pattern, text) == found
     least, most = lengths(read_pattern(pattern))
     assert not found or least <= len(text) <= (len(text) if most is None else most)
 
@@ -52,7 +54,7 @@ def test_patterns_that_exclude_each_other(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     "pattern",
     ["(?=a)", "(?!a)", "(?<=a)b", r"\bx", r"(a)\1", "(?i)a", "(?P<n>a)", "a^b", "a$b", "(^a)",
-     r"\Aa", "a++", "[", "a{2,1}"],
+     r"\Aa", "a++", "[", "a{2,1}", "a{99999999999}", "(" * 2000 + ")" * 2000],
 )  # fmt: skip
 def test_what_is_not_regular_is_refused(pattern: str) -> None:
     with pytest.raises(IrregularPattern):
@@ -60,5 +62,32 @@ def test_what_is_not_regular_is_refused(pattern: str) -> None:
 
 
 def test_long_repetitions_take_no_time() -> None:
-    assert overlap("^(a{1,500}){1,500}$", "^(b{1,500}){1,500}$")
+    with pytest.raises(IrregularPattern, match="takes more than 10000 states"):
+        occurs("^(a{1,500}){1,500}$", "a")
+    assert occurs("^(){1000000000}$", "")
     assert lengths(read_pattern("^(a{1,500}){1,500}$")) == (1, 250_000)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        (r"^\d+$", "\u0661\u0662", False),
+        (r"^\d+$", "12\n", False),
+        (r"^\w+$", "\u00e9", False),
+        (r"^\S+$", "Z\u00fcrich", True),
+        (r"^[^\s]+$", "Z\u00fcrich", True),
+        (r"^\W$", "\u00e9", True),
+        ("b", "a\nb\nc", True),
+        ("^a.b$", "a\nb", False),
+        ("^.{1,4096}$", "\U0001f600" * 4096, True),
+    ],
+)
+def test_a_pattern_means_the_same_to_every_reader(pattern: str, text: str, found: bool) -> None:
+    assert occurs(pattern, text) is found
+
+
+def test_no_text_makes_matching_take_long() -> None:
+    started = time.process_time()
+    assert not occurs(r"^(\w+\s?)*$", "a" * 5000 + "!")
+    assert not occurs("^(a|a)*(a|aa)+$", "a" * 5000 + "!")
+    assert time.process_time() - started < 5

@@ -16,7 +16,7 @@ from grammars import accepts, wild_text
 from ttsi.calls import calls_schema
 from ttsi.scoring import Switches
 from ttsi.scoring.match import score_calls
-from ttsi.scoring.normalise import normalised
+from ttsi.scoring.normalise import normalise
 from ttsi.types import Completion, ParseStatus, Tool, ToolCall
 from ttsi.validation import argument_faults
 
@@ -67,10 +67,10 @@ def test_scoring_reads_by_the_same_schema(case: dict[str, Any]) -> None:
         assert scored(tool, other, other)
         assert not scored(tool, first, other)
     for arguments in [*case["good"], *case["bad"], case["alike"]]:
-        once = normalised(arguments, tool.schema, Switches())[0]
-        assert normalised(once, tool.schema, Switches())[0] == once
+        once = normalise(arguments, tool.schema, Switches())
+        assert normalise(once, tool.schema, Switches()) == once
     for arguments in [*case["good"], case["alike"]]:
-        normal = normalised(arguments, tool.schema, Switches())[0]
+        normal = normalise(arguments, tool.schema, Switches())
         assert argument_faults([tool], ToolCall(tool.name, normal)) == []
 
 

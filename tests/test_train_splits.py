@@ -18,7 +18,7 @@ from engines import data
 
 from ttsi.digests import json_digest
 from ttsi.scoring import Switches
-from ttsi.scoring.normalise import normalised
+from ttsi.scoring.normalise import normalise
 from ttsi.types import Completion, ParseStatus, Sample, ToolCall
 from ttsi.validation import argument_faults
 from ttsi_benchmarks import _seal, quickstart
@@ -66,7 +66,7 @@ def test_references_are_calls_of_offered_tools_and_score_one(name: str) -> None:
         schemas = {tool.name: tool.schema for tool in sample.task.tools}
         assert sample.reference
         for call in sample.reference:
-            typed = normalised(dict(call.arguments), schemas[call.name], Switches())[0]
+            typed = normalise(dict(call.arguments), schemas[call.name], Switches())
             assert not list(argument_faults(sample.task.tools, ToolCall(call.name, typed)))
         replayed = Completion("", sample.reference, ParseStatus.OK)
         assert scorer.score(sample.task, sample.reference, replayed).correct

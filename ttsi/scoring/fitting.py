@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Hashable, Iterable, Mapping
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
+from ttsi.scoring.patterns import occurs
 from ttsi.types import JSON
 
 Schema = Mapping[str, Any]
@@ -54,7 +53,7 @@ def faults(value: JSON, schema: Schema) -> int:
         count += not any(same(value, each) for each in schema["enum"])
     if isinstance(value, str):
         count += not _within(len(value), schema.get("minLength"), schema.get("maxLength"))
-        count += "pattern" in schema and not _compiled(schema["pattern"]).search(value)
+        count += "pattern" in schema and not occurs(schema["pattern"], value)
     elif isinstance(value, dict):
         count += not _within(len(value), schema.get("minProperties"), schema.get("maxProperties"))
         count += sum(name not in value for name in schema.get("required", ()))
@@ -80,7 +79,9 @@ def _number_faults(value: float, schema: Schema) -> int:
 
 def is_multiple(value: float, of: float) -> bool:
     """By the numbers as they are written: 0.3 is a multiple of 0.1."""
-    return math.isfinite(value) and (exactly(value) / exactly(of)).denominator == 1
+    # An integer may be too large for a float.
+    finite = isinstance(value, int) or math.isfinite(value)
+    return finite and (exactly(value) / exactly(of)).denominator == 1
 
 
 def exactly(number: float) -> Fraction:
@@ -89,11 +90,6 @@ def exactly(number: float) -> Fraction:
 
 def _within(value: float, least: float | None, most: float | None) -> bool:
     return (least is None or value >= least) and (most is None or value <= most)
-
-
-@lru_cache(maxsize=512)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
 
 
 def fits(value: JSON, schema: Schema, definitions: Schema) -> bool:
@@ -126,7 +122,7 @@ def within(schema: Schema, key: str | int) -> Schema | None:
             found = (
                 each
                 for pattern, each in schema.get("patternProperties", {}).items()
-                if _compiled(pattern).search(key)
+                if occurs(pattern, key)
             )
             inner = next(found, schema.get("additionalProperties", ANY))
     if inner is False:

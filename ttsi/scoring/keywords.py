@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,7 +63,14 @@ def _are_schemas(value: Any) -> bool:
 
 
 def _name_schemas(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(map(_is_schema, value.values()))
+    if not isinstance(value, Mapping) or not are_names(list(value)):
+        return False
+    return all(map(_is_schema, value.values()))
+
+
+def _are_types(value: Any) -> bool:
+    listed = [value] if isinstance(value, str) else value
+    return bool(listed) and are_names(listed) and {*listed} <= {*TYPES}
 
 
 def _is_count(value: Any) -> bool:
@@ -71,10 +78,13 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    # No number beyond what a float holds: an integer of any length compares with one.
+    return -sys.float_info.max <= value <= sys.float_info.max
 
 
-def _are_names(value: Any) -> bool:
+def are_names(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
 
 
@@ -84,10 +94,7 @@ def _is_flag(value: Any) -> bool:
 
 _SHAPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "$ref": (lambda value: isinstance(value, str), "a text"),
-    "type": (
-        lambda value: bool(value) and set([value] if isinstance(value, str) else value) <= {*TYPES},
-        f"one or several of {', '.join(TYPES)}",
-    ),
+    "type": (_are_types, f"one or several of {', '.join(TYPES)}"),
     "enum": (lambda value: isinstance(value, list | tuple) and bool(value), "a list of values"),
     "const": (lambda value: True, "a value"),
     "nullable": (_is_flag, "true or false"),
@@ -100,7 +107,7 @@ _SHAPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         ("unevaluatedProperties", "unevaluatedItems"),
         (lambda value: value is False, "false, which goes without saying"),
     ),
-    **dict.fromkeys(("required",), (_are_names, "a list of names")),
+    **dict.fromkeys(("required",), (are_names, "a list of names")),
     **dict.fromkeys(("uniqueItems",), (_is_flag, "true or false")),
     **dict.fromkeys(("pattern",), (lambda value: isinstance(value, str), "a text")),
     **dict.fromkeys(
@@ -117,6 +124,8 @@ _SHAPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 def keyword_fault(node: Mapping[str, Any]) -> tuple[str, str, str] | None:
     """The first keyword of a subschema that cannot be used, why, and the cure; None if all can."""
     for keyword, value in node.items():
+        if not isinstance(keyword, str):
+            return str(keyword), "is no keyword: it is no text", "Write it as a text."
         if keyword in REFUSED:
             return keyword, "is not supported", REFUSED[keyword]
         if keyword in ANNOTATIONS or keyword.startswith("x-"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import combinations
@@ -11,7 +10,7 @@ from typing import Any
 
 from ttsi.scoring.fitting import exactly, faults, fits, is_of, same, within
 from ttsi.scoring.keywords import ANNOTATIONS, OF_TYPE
-from ttsi.scoring.patterns import IrregularPattern, lengths, overlap, read_pattern
+from ttsi.scoring.patterns import IrregularPattern, lengths, occurs, overlap, read_pattern
 from ttsi.types import JSON
 
 Node = Mapping[str, Any]
@@ -40,17 +39,17 @@ class Conflict(Exception):
 
 def constrains(node: Node, *, but: str) -> bool:
     """Whether a node says anything of values beside what `but` says."""
-    return any(k != but and k not in ANNOTATIONS and not k.startswith("x-") for k in node)
+    return any(k != but and k not in ANNOTATIONS and not str(k).startswith("x-") for k in node)
 
 
 def matches(pattern: str, name: str, pointer: str) -> bool:
     checked_pattern(pattern, pointer, "patternProperties")
-    return re.search(pattern, name) is not None
+    return occurs(pattern, name)
 
 
 def checked_pattern(pattern: str, pointer: str, keyword: str) -> str:
     try:
-        read_pattern(pattern)
+        occurs(pattern, "")
     except IrregularPattern as error:
         cure = "Write it with literals, classes, groups, | and repetitions; ^ and $ at its ends."
         raise SchemaFault(pointer, keyword, str(error), cure) from None
@@ -287,7 +286,7 @@ def _check_patterns(patterns: Plain, properties: Plain, pointer: str) -> None:
     for pattern, schema in patterns.items():
         checked_pattern(pattern, pointer, "patternProperties")
         for name, own in properties.items():
-            if own != schema and re.search(pattern, name):
+            if own != schema and occurs(pattern, name):
                 what = f"has {pattern!r}, which also matches the property {name!r}"
                 raise SchemaFault(pointer, "patternProperties", what, cure)
     for one, other in combinations(patterns, 2):

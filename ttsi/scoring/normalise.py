@@ -26,8 +26,9 @@ from typing import NamedTuple
 
 from ttsi.scoring import Switches
 from ttsi.scoring.fitting import ANY, Schema, faults, is_of, same, within
-from ttsi.scoring.literals import Reader
+from ttsi.scoring.literals import MAX_DEPTH, Reader
 from ttsi.scoring.numbers import MAX_DIGITS, number_text
+from ttsi.scoring.shapes import deeper_than
 from ttsi.types import JSON
 
 EXACT_BELOW = 2**53
@@ -41,26 +42,50 @@ _UNFIT = object()
 _WRONG_TYPE = 10**6
 """Faults of a value of the wrong type: more than any other branch has."""
 
+_MOST_MARKS = 30
+_MARK_PAIRS = "\u0f73\u0f75\u0f81"
+"""Tibetan vowels that NFC takes apart into two combining marks."""
+
 _MOST_TRIALS = 100_000
 """So many branches are tried for the arguments of a call; then the first count."""
+
+
+def normalise(value: JSON, schema: Schema, switches: Switches) -> JSON:
+    """One value in normal form, which is its own. `schema` is plain.
+
+    What no declared type fits stays, but for its strings' form; and undeclared arguments stay, so
+    that matching can find them superfluous.
+    """
+    return normalised(value, schema, switches)[0]
 
 
 def normalised(
     value: JSON, schema: Schema, switches: Switches, branch: Schema | None = None
 ) -> tuple[JSON, Schema]:
-    """A value in normal form, and which branch of the schema counts for it: `branch`, if given.
-
-    `schema` is plain. Idempotent. What no declared type fits stays, but for its strings' form;
-    undeclared arguments of a call stay, so that matching can find them superfluous.
-    """
+    """A value in normal form, and which branch of the schema counts for it: `branch`, if given."""
     normaliser = _Normaliser(schema.get("$defs", {}), switches)
     found = normaliser.fitted(value, schema if branch is None else branch)
     return found.value, found.branch
 
 
 def tidy(text: str) -> str:
-    """NFC, without outer white space; case and punctuation stay."""
-    return unicodedata.normalize("NFC", text.strip())
+    """NFC, without outer white space; case and punctuation stay.
+
+    A text with more than 30 combining marks in a row, the most that Unicode's Stream-Safe format
+    has, is not brought to NFC: no language writes so, and to order the marks would take long.
+    """
+    text = text.strip()
+    return text if _has_long_run(text) else unicodedata.normalize("NFC", text)
+
+
+def _has_long_run(text: str) -> bool:
+    """Whether more than _MOST_MARKS combining marks follow each other."""
+    run = 0
+    for char in "" if text.isascii() else text:
+        run = run + 1 if unicodedata.combining(char) or char in _MARK_PAIRS else 0
+        if run > _MOST_MARKS:
+            return True
+    return False
 
 
 class _Fitted(NamedTuple):
@@ -80,10 +105,10 @@ class _Normaliser:
         # What alternatives ask for again, by identity; the values are kept so that they stay alive.
         self._known: dict[tuple[int, int], tuple[JSON, _Fitted]] = {}
         self._trials = _MOST_TRIALS
+        self._depth = 0
 
     def fitted(self, value: JSON, schema: Schema) -> _Fitted:
-        if "$ref" in schema:
-            schema = self._definitions[schema["$ref"].removeprefix("#/$defs/")]
+        schema = self._resolved(schema)
         key = (id(value), id(schema))
         if key in self._known:
             return self._known[key][1]
@@ -92,6 +117,13 @@ class _Normaliser:
         found = self._nearest(value, schema) if "anyOf" in schema else self._typed(value, schema)
         if isinstance(value, dict | list):
             self._known[key] = (value, found)
+        return found
+
+    def _resolved(self, schema: Schema) -> Schema:
+        """What a reference leads to; any other schema itself."""
+        if "$ref" not in schema:
+            return schema
+        found: Schema = self._definitions[schema["$ref"].removeprefix("#/$defs/")]
         return found
 
     def _nearest(self, value: JSON, schema: Schema) -> _Fitted:
@@ -124,7 +156,10 @@ class _Normaliser:
         kind = schema.get("type")
         if kind is None:
             return _Fitted(self._inside(value, schema)[0], 0, schema)
-        fitted = _coerce(value, kind) if self._switches.coerce else _as_it_is(value, kind)
+        if self._switches.coerce:
+            fitted = _coerce(value, kind, MAX_DEPTH - self._depth)
+        else:
+            fitted = _as_it_is(value, kind)
         if fitted is _UNFIT:
             return _Fitted(self._inside(value, ANY)[0], _WRONG_TYPE, schema)
         normal, count = self._inside(fitted, schema)
@@ -143,7 +178,9 @@ class _Normaliser:
 
     def _at(self, value: JSON, schema: Schema, key: str | int) -> tuple[JSON, int]:
         inner = within(schema, key)
+        self._depth += 1
         found = self.fitted(value, ANY if inner is None else inner)
+        self._depth -= 1
         return found.value, found.faults + (inner is None)
 
     def _object(self, given: Mapping[str, JSON], schema: Schema) -> tuple[JSON, int]:
@@ -160,7 +197,7 @@ class _Normaliser:
             count += more
         if fill:
             for key, declared in properties.items():
-                default = declared.get("default")
+                default = self._default(declared)
                 if key not in normal and default is not None:
                     normal[key], more = self._at(default, schema, key)
                     count += more
@@ -168,18 +205,29 @@ class _Normaliser:
 
     def _means_null(self, schema: Schema) -> bool:
         """Whether null says something that leaving the parameter out does not."""
-        if schema.get("default") is None:
-            return False
-        branches = schema.get("anyOf", [schema])
-        return any(branch.get("type") == "null" for branch in branches)
+        return self._resolved(schema).get("default") is not None and self._takes_null(schema)
+
+    def _takes_null(self, schema: Schema) -> bool:
+        schema = self._resolved(schema)
+        if "anyOf" in schema:
+            return any(map(self._takes_null, schema["anyOf"]))
+        return schema.get("type") == "null"
+
+    def _default(self, schema: Schema) -> JSON:
+        """What stands for a property that is left out; None for nothing.
+
+        A schema within itself would fill in a list or an object without end: there it is nothing.
+        """
+        default = self._resolved(schema).get("default")
+        return None if "$ref" in schema and isinstance(default, dict | list) else default
 
 
 def _as_it_is(value: JSON, kind: str) -> JSON:
     return value if is_of(value, kind) else _UNFIT
 
 
-def _coerce(value: JSON, kind: object) -> JSON:
-    """The value as JSON type `kind`, or _UNFIT."""
+def _coerce(value: JSON, kind: object, levels: int) -> JSON:
+    """The value as JSON type `kind`, or _UNFIT. No text becomes more than `levels` containers."""
     if kind == "string":
         return value if isinstance(value, str) else _text(value)
     if kind == "number":
@@ -192,9 +240,9 @@ def _coerce(value: JSON, kind: object) -> JSON:
     if kind == "null":
         return None if value is None else _UNFIT
     if kind == "array":
-        return _container(value, list)
+        return _container(value, list, levels)
     if kind == "object":
-        return _container(value, dict)
+        return _container(value, dict, levels)
     return _UNFIT
 
 
@@ -223,8 +271,9 @@ def _integer(number: JSON) -> JSON:
     return number if isinstance(number, int) else _UNFIT
 
 
-def _container(value: JSON, kind: type) -> JSON:
+def _container(value: JSON, kind: type, levels: int) -> JSON:
+    """A text of many levels in a text of many would nest deeper than anything read at once."""
     if isinstance(value, str):
-        read = Reader(value).read_all()
-        value = read.value if read else None
+        read = Reader(value).read_all() if levels > 0 else None
+        value = read.value if read and not deeper_than(levels, read.value) else None
     return value if isinstance(value, kind) else _UNFIT

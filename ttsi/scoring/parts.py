@@ -8,6 +8,7 @@ from functools import partial
 from itertools import product
 from typing import Any, TypeAlias
 
+from ttsi.scoring.keywords import are_names
 from ttsi.scoring.merging import SchemaFault, constrains, matches
 
 
@@ -72,7 +73,7 @@ def choice_of(part: Part) -> Choice | None:
 def _required_alone(node: Any) -> bool:
     """Whether a branch says nothing but which properties there have to be."""
     required = node.get("required") if isinstance(node, Mapping) else None
-    return bool(required) and not constrains(node, but="required")
+    return bool(required) and are_names(required) and not constrains(node, but="required")
 
 
 def _one_of_required(branches: Sequence[Part]) -> list[Parts]:
@@ -119,7 +120,7 @@ def target_of(part: Part, document: Mapping[str, Any]) -> Part:
     target = Part("#", document)
     for step in reference.split("/")[1:]:
         name: str | int = _unescaped(step)
-        if isinstance(target.node, list | tuple) and str(name).isdigit():
+        if isinstance(target.node, list | tuple) and str(name).isdecimal():
             name = int(name)
         try:
             target = target.child(name)

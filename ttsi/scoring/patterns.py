@@ -4,14 +4,16 @@ A pattern is searched for in a string, as JSON Schema has it: only `^` and `$` t
 Read here are literals, classes, groups, alternatives and repetitions. What looks around, refers
 back or is bound to words is refused, because no grammar could hold a model to it.
 
-`\\d`, `\\w` and `\\s` stand for their ASCII characters, which they are to every reader of them.
+`\\d`, `\\w` and `\\s` stand for their ASCII characters, `\\D`, `\\W` and `\\S` for all others, and
+`$` for the end of the text: to scoring, the contract and the grammar alike. A pattern is looked for
+by its automaton, which takes time in proportion to the text, whatever the text is.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -20,7 +22,10 @@ Ranges: TypeAlias = tuple[tuple[int, int], ...]
 """Code points, as sorted ranges that do not touch; both ends belong to them."""
 
 _LAST = 0x10FFFF
-_MOST_STATES = 4000
+_MOST_STATES = 10_000
+"""A pattern whose automaton has more is refused: to look for it would take long."""
+
+_MOST_PAIRS = 4000
 
 
 class IrregularPattern(ValueError):
@@ -70,8 +75,8 @@ def intersect(one: Ranges, other: Ranges) -> Ranges:
     return _union([(low, high) for low, high in both if low <= high])
 
 
-def _complement(ranges: Ranges, last: int = _LAST) -> Ranges:
-    ends = [-1, *(end for low, high in ranges for end in (low, high)), last + 1]
+def _complement(ranges: Ranges) -> Ranges:
+    ends = [-1, *(end for low, high in ranges for end in (low, high)), _LAST + 1]
     gaps = zip(ends[::2], ends[1::2], strict=True)
     return tuple((low + 1, high - 1) for low, high in gaps if low + 1 <= high - 1)
 
@@ -81,10 +86,10 @@ _CLASSES: dict[str, Ranges] = {
     "w": _union([(48, 57), (65, 90), (95, 95), (97, 122)]),
     "s": _union([(9, 13), (32, 32)]),
 }
-_CLASSES |= {name.upper(): _complement(ranges, 127) for name, ranges in _CLASSES.items()}
+_CLASSES |= {name.upper(): _complement(ranges) for name, ranges in _CLASSES.items()}
 _CONTROLS = {"n": 10, "r": 13, "t": 9, "f": 12, "v": 11, "0": 0}
 ANY = Chars(_complement(((10, 10),)), listed=False)
-_ANYTHING = Repeat(ANY, 0, None)
+_ANYTHING = Repeat(Chars(((0, _LAST),), listed=False), 0, None)
 
 
 @lru_cache(maxsize=512)
@@ -95,9 +100,11 @@ def read_pattern(pattern: str) -> Node:
             # It warns of what later versions of Python may read in another way.
             warnings.simplefilter("ignore")
             re.compile(pattern)
-    except re.error as error:
+        return _Reader(pattern).read()
+    except (re.error, OverflowError) as error:
         raise IrregularPattern(f"{pattern!r} is no regular expression: {error}") from error
-    return _Reader(pattern).read()
+    except RecursionError:
+        raise IrregularPattern("a pattern with so many groups in each other is not read") from None
 
 
 class _Reader:
@@ -153,14 +160,12 @@ class _Reader:
     def _class(self) -> Node:
         negated = self._take("^")
         ranges: list[tuple[int, int]] = []
-        named = False
         first = True
         while first or not self._take("]"):
             first = False
             char = self._next()
             low = self._escape() if char == "\\" else ((ord(char), ord(char)),)
             single = len(low) == 1 and low[0][0] == low[0][1]
-            named = named or not single
             rest = self._pattern[self._at :]
             if single and rest[:1] == "-" and rest[1:2] not in ("]", ""):
                 self._at += 1
@@ -172,7 +177,7 @@ class _Reader:
         found = _union(ranges)
         if not negated:
             return Chars(found)
-        return Chars(_complement(found, 127 if named else _LAST), listed=False)
+        return Chars(_complement(found), listed=False)
 
     def _escape(self) -> Ranges:
         char = self._next()
@@ -238,22 +243,30 @@ def lengths(node: Node) -> tuple[int, int | None]:
     return sum(fewest), sum(most_of) if bounded else None
 
 
+# ---------------------------------------------------------------- does a string match?
+
+
+def occurs(pattern: str, text: str) -> bool:
+    """Whether `text` has a match of `pattern`. Raises IrregularPattern."""
+    return _automaton(pattern).takes(text)
+
+
 # ---------------------------------------------------------------- can a string match both?
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether some string matches both patterns. True also where it would take long to tell."""
-    try:
-        left, right = _Automaton(read_pattern(one)), _Automaton(read_pattern(other))
-    except OverflowError:
-        return True
+    """Whether some string matches both patterns. True also where it would take long to tell.
+
+    Raises IrregularPattern.
+    """
+    left, right = _automaton(one), _automaton(other)
     waiting = [(left.start, right.start)]
     seen = set(waiting)
     while waiting:
         a, b = waiting.pop()
         if a == left.end and b == right.end:
             return True
-        if len(seen) > _MOST_STATES:
+        if len(seen) > _MOST_PAIRS:
             return True
         for pair in _steps(left, right, a, b):
             if pair not in seen:
@@ -280,6 +293,31 @@ class _Automaton:
         self.start = self._state()
         self.end = self._add(node, self.start)
 
+    def takes(self, text: str) -> bool:
+        """Whether the whole text leads from the start to the end."""
+        states = self._freely([self.start])
+        for code in map(ord, text):
+            states = self._freely(
+                to
+                for state in states
+                for ranges, to in self.read[state]
+                if any(low <= code <= high for low, high in ranges)
+            )
+            if not states:
+                return False
+        return self.end in states
+
+    def _freely(self, states: Iterable[int]) -> set[int]:
+        """These states and all to which free steps lead from them."""
+        waiting = list(states)
+        found: set[int] = set()
+        while waiting:
+            state = waiting.pop()
+            if state not in found:
+                found.add(state)
+                waiting += self.free[state]
+        return found
+
     def _state(self) -> int:
         if len(self.free) > _MOST_STATES:
             raise OverflowError
@@ -304,6 +342,8 @@ class _Automaton:
         return self._add_repeat(node, start)
 
     def _add_repeat(self, node: Repeat, start: int) -> int:
+        if lengths(node)[1] == 0:
+            return start
         for _ in range(node.least):
             start = self._add(node.item, start)
         if node.most is None:
@@ -317,3 +357,13 @@ class _Automaton:
             start = self._add(node.item, start)
             self.free[start].append(end)
         return end
+
+
+@lru_cache(maxsize=512)
+def _automaton(pattern: str) -> _Automaton:
+    try:
+        return _Automaton(read_pattern(pattern))
+    except OverflowError:
+        raise IrregularPattern(
+            f"the pattern {pattern!r} takes more than {_MOST_STATES} states"
+        ) from None

@@ -87,6 +87,8 @@ def embedded(plain: Mapping[str, Any], prefix: str) -> tuple[Plain, Plain]:
 
 class _Compiler:
     def __init__(self, document: Mapping[str, JSON], *, closed_root: bool) -> None:
+        if not isinstance(document, Mapping):
+            raise SchemaFault("#", "", f"is no schema: {document!r}", "Make it an object.")
         self._document = {key: value for key, value in document.items() if key != "$id"}
         self._closed_root = closed_root
         self._open: dict[frozenset[Part], str | None] = {}
@@ -100,6 +102,9 @@ class _Compiler:
             plain = self._schema((root,), closed=self._closed_root)
         except Conflict as conflict:
             raise conflict.fault() from None
+        except RecursionError:
+            what, cure = "nests too many schemas in each other", "Write fewer levels."
+            raise SchemaFault("#", "", what, cure) from None
         if self._definitions:
             if "$ref" in plain:
                 plain = self._definitions[plain["$ref"].removeprefix("#/$defs/")]

@@ -116,7 +116,8 @@ class _Writer:
         """A text that is what a pattern describes."""
         if isinstance(node, Chars):
             low, high = self._draw.choice(node.ranges)
-            return chr(self._draw.randint(max(low, 33), high) if high < 127 else max(low, 97))
+            least = min(max(low, 33), high)
+            return chr(self._draw.randint(least, high) if high < 127 else max(low, 97))
         if isinstance(node, Row):
             return "".join(map(self._matching, node.items))
         if isinstance(node, Either):
