@@ -220,3 +220,24 @@ def test_what_is_attempted_where_nothing_is_wanted_is_wrong() -> None:
             assert not named or not verdict(sample, named).correct
         for text in ("[]", "", "I cannot.", f"{call.name} (which I have) does not do that."):
             assert verdict(sample, text).correct, (sample.id, text)
+
+
+# ---------------------------------------------------------------- rows inside a tag
+
+RIGHT = ToolCall("f", {"a": 1})
+ROWS = [
+    "<function_calls>\nf(a=1)\nbogus(b=2)\n</function_calls>",
+    '[TOOL_CALLS]f[ARGS]{"a":1}bogus[ARGS]{"b":2}',
+    '<tool_call>f{"a":1}\nbogus{"b":2}</tool_call>',
+    "<|tool_call_start|>f(a=1), bogus(b=2)<|tool_call_end|>",
+    '<tool_call>{"name":"f","arguments":{"a":1}}\nbogus(b=2)</tool_call>',
+    '<tool_call>{"name":"f","arguments":{"a":1}}\n<function=bogus>{"b":2}</function></tool_call>',
+    '<tool_call>f(a=1); {"name":"bogus","arguments":{"b":2}}</tool_call>',
+]
+
+
+@pytest.mark.parametrize("text", ROWS)
+def test_every_call_of_a_row_in_a_tag_counts(text: str) -> None:
+    assert read(text) == (ParseStatus.OK, [RIGHT, ToolCall("bogus", {"b": 2})])
+    broken = text.replace("bogus(b=2)", "bogus(2)").replace('{"b":2}', '{"b":')
+    assert read(broken)[0] is ParseStatus.UNPARSABLE, broken

@@ -58,6 +58,12 @@ class Finder:
         self._shapes = Shapes(names)
         self._notations = Notations(self._reader, self._shapes)
         self._places = marks.places(names)
+        self._in_tags = (
+            (marks.XML, self._notations.xml),
+            (marks.NAMED_IN_TAG, self._notations.json_arguments),
+            (marks.PAIRS_IN_TAG, self._notations.pairs),
+            (marks.PYTHON_CALL, self._notations.python),
+        )
         self._read: dict[str, Callable[[re.Match[str]], Item | int]] = {
             "close": lambda found: Item(Kind.CLOSE, *found.span()),
             "open": lambda found: Item(Kind.OPEN, *found.span()),
@@ -127,12 +133,11 @@ class Finder:
         return Item(Kind.CALLS, start, items[-1].end, calls, plain)
 
     def _goes_on(self, at: int) -> bool:
-        """Whether another list or object stands in the row."""
-        return self.text[at : at + 1] in ("[", "{") and not marks.TAG.match(self.text, at)
-
-    def _begins_value(self, at: int) -> bool:
-        """Whether a list or an object begins at `at`, and not a tag such as [TOOL_CALLS]."""
-        return self.text[at : at + 1] in ("[", "{") and not marks.CALL_TAG.match(self.text, at)
+        """Whether another call stands in the row, in whatever notation."""
+        if marks.TAG.match(self.text, at):
+            return False
+        begun = (pattern.match(self.text, at) for pattern, _ in self._in_tags)
+        return self.text[at : at + 1] in ("[", "{") or any(begun)
 
     def _in_tag(self, at: int) -> Item:
         """What stands at `at`, where a call has to be: of whatever tool, in whatever notation."""
@@ -145,12 +150,7 @@ class Finder:
             if isinstance(outcome, Broken):
                 return self._bad(at, outcome.at)
             return self._of_value(outcome)
-        for pattern, read in (
-            (marks.XML, notations.xml),
-            (marks.NAMED_IN_TAG, notations.json_arguments),
-            (marks.PAIRS_IN_TAG, notations.pairs),
-            (marks.PYTHON_CALL, notations.python),
-        ):
+        for pattern, read in self._in_tags:
             if opened := pattern.match(self.text, at):
                 end, call = read(opened[1], opened.end())
                 return self._made(at, end, call)

@@ -56,7 +56,6 @@ CALL_TAGS = (
 """Each promises a call: behind one that is opened a call has to be read."""
 
 _ANY_TAG = "|".join(map(re.escape, CALL_TAGS))
-CALL_TAG = re.compile(f"(?i:{_ANY_TAG})")
 NAME = r"[^\W\d][\w.\-]*"
 
 TAG = re.compile(_ANY_TAG, re.IGNORECASE)
