@@ -51,7 +51,7 @@ CALL_TAGS = (
     *("<toolcall>", "<|tool_call|>", "<|tool_call>", "<|tool_calls|>", "<|tool_call_start|>"),
     *("<|python_tag|>", "[TOOL_CALLS]", "<|START_ACTION|>", "<|action_start|>", "<|plugin|>"),
     *("<|tool_calls_section_begin|>", "<|tool_call_begin|>", "<minimax:tool_call>"),
-    *("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"),
+    *("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "<｜DSML｜function_calls>"),
 )
 """Each promises a call: behind one that is opened a call has to be read."""
 
@@ -62,7 +62,10 @@ TAG = re.compile(_ANY_TAG, re.IGNORECASE)
 BEFORE_CALL = re.compile(rf"(?:\s|```[\w-]*|(?i:{_ANY_TAG}))*")
 """What may stand between a tag that is opened and its call."""
 
-XML = re.compile(rf"<(?:function=|(?:function|invoke|tool)\s+name=[\"'])({NAME})[\"']?\s*>")
+_ELEMENT = (
+    "(?:｜DSML｜)?(?:function=|(?:function|invoke|tool|tool_call|function_call)\\s+name=[\"'])"
+)
+XML = re.compile(rf"<{_ELEMENT}({NAME})[\"']?\s*>")
 PYTHON_LIST = re.compile(rf"\[\s*{NAME}\(")
 PYTHON_CALL = re.compile(rf"({NAME})\(")
 NAMED_IN_TAG = re.compile(
@@ -72,7 +75,20 @@ NAMED_IN_TAG = re.compile(
 )
 PAIRS_IN_TAG = re.compile(rf"({NAME})\s*(?=<arg_key>|</tool_call>)")
 ACTION_NAME = re.compile(rf"[`\"']?({NAME})[`\"']?[ \t]*(?=\n|\Z)")
-ACTION_INPUT = re.compile(r"\s*(?:\*\*)?Action Input(?:\*\*)?[ \t]*:(?:\*\*)?\s*(?:```\w*\s*)?")
+ACTION_INPUT = re.compile(
+    r"\s*>?\s*(?:\*\*)?Action Input(?:\*\*)?[ \t]*\d{0,3}[ \t]*:(?:\*\*)?\s*(?:```\w*\s*)?"
+)
+BEFORE_ACTION = re.compile(r"[\s>*+#-]*(?:\d{1,3}[.)])?[\s>*]*")
+"""What may stand before an Action in its line: the marks of lists and quotations."""
+ACTION_OF = re.compile(rf"[`\"']?({NAME})[`\"']?[ \t]*\[")
+LABEL = re.compile(r"(?i:arguments|parameters|args|input)")
+ESCAPED = re.compile(r'\{\s*\\"(?:\w{1,20}\\"\s{0,9}:\s{0,9}\\")?([^"\\]{1,200})\\"')
+"""An object in a JSON string, without the string's quotes: its first key or value."""
+_COMMENT = r"(?://[^\n]{0,200}\n|\#[^\n]{0,200}\n|/\*[^*]{0,200}\*/)"
+COMMENTED = re.compile(
+    rf"(?:\s{{0,20}}{_COMMENT}){{1,9}}\s{{0,20}}[\"']([^\"'\n]{{1,200}})[\"']\s*:"
+)
+"""Comments, which JSON does not have, and the key behind them."""
 MESSAGE = re.compile(rf"({NAME})[^{{}}]{{0,200}}?<\|message\|>\s*")
 """A recipient, up to its message: gpt-oss's calls."""
 
@@ -98,10 +114,13 @@ _THEN = (
     r"\(",
     r"\[ARGS\]",
     r">",
-    r"\.call\(",
+    r"\.(?:call|a?run|a?invoke|execute)\(",
     r"\{",
-    rf"(?:[ \t]+|[`*]{{1,3}})\((?=\s*(?:\)|{NAME}\s*=(?!=)))",
-    r"""(?:\s{0,9}:)?\s{0,9}(?:```\w{0,20}\s{0,9})?\{(?=\s*["'}])""",
+    rf"(?:\s{{1,9}}|[`*]{{1,3}}\s{{0,9}})\((?=\s*(?:\)|{NAME}\s*=(?!=)))",
+    rf"\\\((?=\s*(?:\\?\)|{NAME}\s*=(?!=)))",
+    r"""[`*]{0,3}(?:\s{0,9}:)?[`*]{0,2}\s{0,9}(?:```\w{0,20}\s{0,9})?\{(?=\s*["'}])""",
+    r"""[`*"]{0,3}\s{1,9}[-*> \t]{0,5}(?i:(?:action |tool )?(?:arguments|parameters|args|input))"""
+    r"""[*`]{0,2}\s{0,9}:[*`]{0,2}\s{0,9}(?:```\w{0,20}\s{0,9})?\{(?=\s*["'}])""",
 )
 """What makes an attempted call of the name of a tool on offer, if it follows."""
 
@@ -145,7 +164,7 @@ def places(names: frozenset[str]) -> re.Pattern[str]:
     for kind, first, pattern in _marks():
         starts.setdefault(first, {}).setdefault(kind, []).append(pattern)
     for name in sorted(names, key=lambda name: (-len(name), name)):
-        starts.setdefault(name[0], {}).setdefault("name", []).append(re.escape(name[1:]))
+        starts.setdefault(name[0], {}).setdefault("name", []).append(_spelt(name[1:]))
     branches = [
         f"(?<={re.escape(first)})(?:{'|'.join(_group(*some, at) for some in kinds.items())})"
         for at, (first, kinds) in enumerate(starts.items())
@@ -159,13 +178,22 @@ def _marks() -> Iterator[tuple[str, str, str]]:
         if thought.alone:
             yield "close", thought.first, _rest(thought.first, thought.closes)
         yield "open", thought.first, _rest(thought.first, thought.opens)
-    yield "xml", "<", r"(?:function=|(?:function|invoke|tool)\s+name=[\"'])"
+    yield "xml", "<", _ELEMENT
     for tag in CALL_TAGS:
         yield "tag", tag[0], re.escape(tag[1:])
-    yield "action", "A", r"ction(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*"
+    yield "action", "A", r"ction(?:\*\*)?[ \t]*\d{0,3}[ \t]*:(?:\*\*)?[ \t]*"
     yield "harmony", "t", r"o=functions\."
+    message = r"[^{}<]{0,40}(?:<\|constrain\|>[^{}<]{0,40})?<\|message\|>"
+    yield "harmony", "t", rf"o=(?={NAME}{message})"
+    yield "encoded", '"', r"""(?=\s*(?:\[\s*)?\{\s*\\")"""
     yield "value", "[", rf"""(?=\s*(?:["'\[{{\]0-9+.\-]|[TFtfnN]\w{{3,4}}\b|{NAME}\())"""
-    yield "value", "{", r"""(?=\s*["'}\w])"""
+    yield "escaped", "{", r"""(?=\s*\\")"""
+    yield "value", "{", r"""(?=\s*["'}\w/#])"""
+
+
+def _spelt(name: str) -> str:
+    """The name, also with the backslashes that Markdown puts before underscores."""
+    return re.escape(name).replace("_", r"\\?_")
 
 
 def _group(kind: str, patterns: list[str], at: int) -> str:
