@@ -348,3 +348,21 @@ def test_a_name_is_read_in_other_spellings() -> None:
     spelt = r"draw\_circle(a=1)"
     assert read(spelt, "draw_circle") == (ParseStatus.OK, [ToolCall("draw_circle", {"a": 1})])
     assert read('{"name": "functions.f"}') == (ParseStatus.OK, [ToolCall("f", {})])
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        "<thinking>hm</think>",
+        "<think>f(b=2)</reasoning>",
+        "<think><reflection>hm</reflection> f(b=2)</thinking>",
+        "<THINK>hm</Thought>",
+    ],
+)
+def test_a_thought_closes_with_another_word_of_its_family(thought: str) -> None:
+    assert read(f"{thought} f(a=1)") == (ParseStatus.OK, [CALL])
+
+
+def test_what_closes_an_inner_thought_does_not_close_the_outer() -> None:
+    text = "<think>hm <reflection>no</reflection> f(a=1)"
+    assert read(text)[0] is ParseStatus.UNPARSABLE

@@ -7,6 +7,7 @@ is not in it is text.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,16 +18,18 @@ class Thought:
     """How a thought begins and ends: regular expressions, each of which begins with `first`.
 
     `alone`: the end also ends a thought whose beginning the model did not write, because it stands
-    in the prompt.
+    in the prompt. `until`: what follows a thought that has no end of its own.
     """
 
     first: str
     opens: str
     closes: str
     alone: bool = True
+    until: str = ""
 
 
 _WORDS = "(?:(?:seed|antml):)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratch_?pad)"
+_WORD_MARK = re.compile(rf"<(/?)({_WORDS})>", re.IGNORECASE)
 
 THOUGHTS = (
     Thought("<", rf"<{_WORDS}>", rf"</{_WORDS}>"),
@@ -37,8 +40,9 @@ THOUGHTS = (
     Thought(
         "<",
         r"<\|channel\|>\s*analysis",
-        r"<\|(?:end|channel\|>\s*(?:final|commentary))",
+        r"<\|end\|>(?:<\|start\|>assistant)?",
         alone=False,
+        until=r"<\|channel\|>\s*(?:final|commentary)",
     ),
     Thought("<", r"<\|channel>thought", r"<channel\|>", alone=False),
     Thought(
@@ -57,6 +61,7 @@ CALL_TAGS = (
 
 _ANY_TAG = "|".join(map(re.escape, CALL_TAGS))
 NAME = r"[^\W\d][\w.\-]*"
+_SHORT_NAME = r"[^\W\d][\w.\-]{0,100}"
 
 TAG = re.compile(_ANY_TAG, re.IGNORECASE)
 BEFORE_CALL = re.compile(rf"(?:\s|```[\w-]*|(?i:{_ANY_TAG}))*")
@@ -125,13 +130,35 @@ _THEN = (
 """What makes an attempted call of the name of a tool on offer, if it follows."""
 
 
-def closing(opened: str) -> re.Pattern[str]:
-    """What closes the thought that the mark `opened` opens."""
+def closed(opened: str, text: str, at: int) -> int | None:
+    """Where the thought ends that the mark `opened` before `at` opens; None if it does not.
+
+    Models open a thought with one word and close it with another: <thinking> with </think>. What
+    closes a thought of another word within it does not close it.
+    """
     for thought in THOUGHTS:
         if re.fullmatch(thought.opens, opened, re.IGNORECASE):
-            word = re.escape(opened[1:]) if thought is THOUGHTS[0] else ""
-            return re.compile(f"</{word}" if word else thought.closes, re.IGNORECASE)
-    raise ValueError(opened)
+            break
+    else:
+        raise ValueError(opened)
+    if thought is THOUGHTS[0]:
+        return _closed_by_word(opened[1:-1].lower(), text, at)
+    ends = f"{thought.closes}|(?={thought.until})" if thought.until else thought.closes
+    found = re.compile(ends, re.IGNORECASE).search(text, at)
+    return found and found.end()
+
+
+def _closed_by_word(word: str, text: str, at: int) -> int | None:
+    inner: Counter[str] = Counter()
+    for found in _WORD_MARK.finditer(text, at):
+        closes, marked = bool(found[1]), found[2].lower()
+        if not closes:
+            inner[marked] += 1
+        elif marked == word or not inner[marked]:
+            return found.end()
+        else:
+            inner[marked] -= 1
+    return None
 
 
 def may_hold_thoughts(text: str) -> bool:
@@ -184,7 +211,7 @@ def _marks() -> Iterator[tuple[str, str, str]]:
     yield "action", "A", r"ction(?:\*\*)?[ \t]*\d{0,3}[ \t]*:(?:\*\*)?[ \t]*"
     yield "harmony", "t", r"o=functions\."
     message = r"[^{}<]{0,40}(?:<\|constrain\|>[^{}<]{0,40})?<\|message\|>"
-    yield "harmony", "t", rf"o=(?={NAME}{message})"
+    yield "harmony", "t", rf"o=(?={_SHORT_NAME}{message})"
     yield "encoded", '"', r"""(?=\s*(?:\[\s*)?\{\s*\\")"""
     yield "value", "[", rf"""(?=\s*(?:["'\[{{\]0-9+.\-]|[TFtfnN]\w{{3,4}}\b|{NAME}\())"""
     yield "escaped", "{", r"""(?=\s*\\")"""

@@ -122,10 +122,10 @@ class Scan:
         while (item := finder.next(at)) is not None:
             at = item.end
             if item.kind is Kind.OPEN:
-                closed = marks.closing(self.text[item.start : at]).search(self.text, at)
+                closed = marks.closed(self.text[item.start : at], self.text, at)
                 if closed is None:
                     return None
-                at = closed.end()
+                at = closed
             within = self._closed_within(item) if item.kind is Kind.BAD else None
             if within is not None or item.kind in (Kind.OPEN, Kind.CLOSE):
                 answer, items, again = within or at, [], within is not None
