@@ -131,7 +131,10 @@ class Shapes:
         if not given and not item.keys() <= {*names, *_BOOKKEEPING}:
             return None
         arguments = self.arguments(item[given[0]]) if given else {}
-        return None if arguments is None else ToolCall(self.offered(name), arguments)
+        if arguments is None:
+            return None
+        # Where it is not known what was offered, `functions.` may be part of the tool's own name.
+        return ToolCall(self.offered(name) if self.names else name, arguments)
 
 
 def deeper_than(levels: int, value: JSON) -> bool:
