@@ -278,3 +278,91 @@ def test_a_rewritten_name_counts_only_where_it_means_one_tool() -> None:
     assert not right("x.y", "x_y")
     assert not right("p.q", "p_q")
     assert not right("a-c", "a_c")
+
+
+# ---------------------------------------------------------------- attempts of many habits
+
+CALL = ToolCall("f", {"a": 1})
+HABITS = [
+    '<|channel|>commentary to=f <|constrain|>json<|message|>{"a":1}',
+    '<｜DSML｜function_calls>\n<｜DSML｜invoke name="f">{"a": 1}</｜DSML｜invoke>\n'
+    "</｜DSML｜function_calls>",
+    json.dumps('{"name": "f", "arguments": {"a": 1}}'),
+    json.dumps('[{"name": "f", "arguments": {"a": 1}}]'),
+    '{"functions.f": {"a": 1}}',
+    '{"name": "functions.f", "arguments": {"a": 1}}',
+    '`f`\n```json\n{"a": 1}\n```',
+    '**f**\n{"a": 1}',
+    "f\n(a=1)",
+    '<tool_call name="f">{"a": 1}</tool_call>',
+    '<function_call name="f">{"a": 1}</function_call>',
+    '1. Action: f\nAction Input: {"a": 1}',
+    '- Action: f\nAction Input: {"a": 1}',
+    '> Action: f\n> Action Input: {"a": 1}',
+    'Action 1: f\nAction Input 1: {"a": 1}',
+    'Tool: f\nArguments: {"a": 1}',
+    '**Function:** `f`\n**Parameters:**\n```json\n{"a": 1}\n```',
+]
+UNREADABLE = [
+    r"{\"name\": \"f\", \"arguments\": {\"a\": 1}}",
+    '{\n// the call\n"name": "f", "arguments": {"a": 1}}',
+    '{/* the call */ "f": {"a": 1}}',
+    "Action: f[Oslo]",
+    "f.run(a=1)",
+    'f.invoke({"a": 1})',
+    '{"tool_calls": ["f"]}',
+    '[["f", {"a": 1}]]',
+    '{"tool_calls": [["functions.f", {"a": 1}]]}',
+    r"f\(a=1\)",
+]
+MENTIONS = [
+    "The tool f does not help here.",
+    "`f` needs a city (which you did not give).",
+    "I have `f`\nand (maybe) more.",
+    "Tool: f\nThis does not help.",
+    "f\n(which needs a city)",
+    'The tools are ["f", "g"], `f`\n\nneeds "a city".',
+    "1. Action: none\n2. f: searches",
+    'He wrote "{\\"city\\": \\"Oslo\\"}" to me.',
+    '{"// f": 1}',
+    "Send it to=Oslo.",
+]
+
+
+@pytest.mark.parametrize("text", HABITS)
+def test_a_call_in_a_habit_of_models_is_read(text: str) -> None:
+    assert read(text) == (ParseStatus.OK, [CALL])
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_an_attempt_in_a_habit_of_models_is_never_no_call(text: str) -> None:
+    assert read(text)[0] is ParseStatus.UNPARSABLE
+
+
+@pytest.mark.parametrize("text", MENTIONS)
+def test_a_name_in_prose_is_no_call(text: str) -> None:
+    assert read(text)[0] is ParseStatus.NO_CALL
+
+
+def test_a_name_is_read_in_other_spellings() -> None:
+    spelt = r"draw\_circle(a=1)"
+    assert read(spelt, "draw_circle") == (ParseStatus.OK, [ToolCall("draw_circle", {"a": 1})])
+    assert read('{"name": "functions.f"}') == (ParseStatus.OK, [ToolCall("f", {})])
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        "<thinking>hm</think>",
+        "<think>f(b=2)</reasoning>",
+        "<think><reflection>hm</reflection> f(b=2)</thinking>",
+        "<THINK>hm</Thought>",
+    ],
+)
+def test_a_thought_closes_with_another_word_of_its_family(thought: str) -> None:
+    assert read(f"{thought} f(a=1)") == (ParseStatus.OK, [CALL])
+
+
+def test_what_closes_an_inner_thought_does_not_close_the_outer() -> None:
+    text = "<think>hm <reflection>no</reflection> f(a=1)"
+    assert read(text)[0] is ParseStatus.UNPARSABLE

@@ -219,15 +219,28 @@ ANSWER = '```json\n[{"name": "get_time", "arguments": {"city": "X"}}]\n```'
 def test_a_target_can_keep_the_wrapper_of_the_models_answer(
     answer: str, calls: int, expected: str
 ) -> None:
-    wrapper = Wrapper.of(answer)
+    wrapper = Wrapper.of(answer, ["a", "b"])
     assert wrapper is not None
     assert wrapper.write([ToolCall("f", {})] * calls) == expected
 
 
+def test_a_wrapper_holds_no_other_call() -> None:
+    answer = 'First b(x=1), then\n{"name": "a"}'
+    assert Wrapper.of(answer, ["a", "b"]) is None
+    assert Wrapper.of(answer, ["a"]) == Wrapper("First b(x=1), then\n", "", listed=False)
+
+
+@pytest.mark.parametrize("channel", ["<|end|><|start|>assistant", "<|end|>", ""])
+def test_a_wrapper_behind_thoughts_begins_with_a_whole_mark(channel: str) -> None:
+    final = "<|channel|>final<|message|>"
+    answer = f'<|channel|>analysis<|message|>x{channel}{final}[{{"name": "a"}}]'
+    assert Wrapper.of(answer, ["a", "b"]) == Wrapper(final, "", listed=True)
+
+
 def test_an_answer_without_calls_has_no_wrapper() -> None:
-    assert Wrapper.of("I cannot help.") is None
-    assert Wrapper.of("[]") is None
-    assert Wrapper.of('<think>{"name": "a"}') is None
+    assert Wrapper.of("I cannot help.", ["a", "b"]) is None
+    assert Wrapper.of("[]", ["a", "b"]) is None
+    assert Wrapper.of('<think>{"name": "a"}', ["a", "b"]) is None
 
 
 @pytest.mark.parametrize(
@@ -243,7 +256,7 @@ def test_an_answer_without_calls_has_no_wrapper() -> None:
 )
 def test_several_blocks_and_other_notations_have_no_wrapper_to_imitate(answer: str) -> None:
     assert parse_calls(answer).calls
-    assert Wrapper.of(answer) is None
+    assert Wrapper.of(answer, ["a", "b"]) is None
 
 
 def test_calls_are_written_in_tags_by_default() -> None:

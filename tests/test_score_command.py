@@ -162,7 +162,11 @@ UNREADABLE = [
     '"calls": [{"name": "f", "arguments": {"a": 1, "a": 2}}]',
     '"calls": ' + "9" * 5000,
     '"calls": ' + "[" * 500 + "]" * 500,
+    '"calls": ' + "[" * 30_000 + "]" * 30_000,
     '"tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{"}}]',
+    '"message": {"content": "", "function_call": {"name": "f", "arguments": "{"}}',
+    '"message": {"function_call": {"name": "f"}, "tool_calls": [{"function": {"name": "f"}}]}',
+    '"message": {"content": [{"type": "text", "text": 3}]}',
     '"message": null',
     '"message": {}',
     '"message": {"content": null, "tool_calls": null}',
@@ -195,11 +199,20 @@ def test_messages_and_tool_calls_of_openai_are_read(
     samples: list[Sample], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = [call.as_json() for call in samples[3].reference]
+    gold5 = [call.as_json() for call in samples[5].reference]
     rows: list[Any] = [
         {"id": samples[0].id, "tool_calls": openai(samples[0])},
         {"id": samples[1].id, "message": {"content": None, "tool_calls": openai(samples[1])}},
         {"id": samples[2].id, "message": {"content": "Sure:", "tool_calls": openai(samples[2])}},
         {"id": samples[3].id, "message": {"role": "assistant", "content": json.dumps(said)}},
+        {
+            "id": samples[5].id,
+            "message": {"content": [{"type": "text", "text": json.dumps(gold5)}]},
+        },
+        {
+            "id": samples[6].id,
+            "message": {"content": None, "function_call": openai(samples[6])[0]["function"]},
+        },
         # Calls in the content are calls, too: this makes each twice.
         {
             "id": samples[4].id,
@@ -210,7 +223,7 @@ def test_messages_and_tool_calls_of_openai_are_read(
         },
     ]
     results = score(capsys, write(tmp_path / "p.jsonl", rows), "--benchmark", "quickstart")
-    assert (results["correct"], results["reasons"]) == (4, {"wrong_count": 1})
+    assert (results["correct"], results["reasons"]) == (6, {"wrong_count": 1})
 
 
 @pytest.mark.parametrize(
@@ -223,7 +236,7 @@ def test_messages_and_tool_calls_of_openai_are_read(
         ('{"id": "quickstart/1"}', "one of text, calls, tool_calls, message"),
         ('{"id": "quickstart/1", "text": "", "calls": []}', "one of text, calls"),
         ('{"id": "quickstart/1", "calls": [], "id": "x"}', "'id' stands twice"),
-        ('{"id": "quickstart/1", "calls": ' + "[" * 10**5, "nested too deep"),
+        ('{"calls": ' + "[" * 10**5, "nested too deep"),
         ('{"id": "quickstat/1", "text": ""}', 'Did you mean "quickstart/1"?'),
         ('{"id": "sealtool/1", "text": ""}', "has no sample 'sealtool/1'"),
         ('{"id": "quickstart/0", "text": ""}', "predicted twice: here and on line 1"),

@@ -7,7 +7,7 @@ written in the wrapper in which the model answered unadapted (`Wrapper.of`).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -29,13 +29,15 @@ class Wrapper:
     listed: bool
 
     @classmethod
-    def of(cls, answer: str) -> Self | None:
+    def of(cls, answer: str, tools: Iterable[str]) -> Self | None:
         """The wrapper of an answer whose calls are one JSON object or one list of them.
+
+        `tools`: the names of those that were on offer, so that no call becomes part of it.
 
         None where there were none, several blocks, or calls in another notation. Thoughts are not
         part of it.
         """
-        parsed = parse_calls(answer)
+        parsed = parse_calls(answer, tools)
         if not parsed.calls or parsed.span is None or not parsed.plain:
             return None
         start, end = parsed.span

@@ -250,7 +250,9 @@ def learning_rates(steps: int, peak: float, warmup_ratio: float) -> list[float]:
 def _demonstrations(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
     base, target = case.record.base, case.option("learner", "target")
     answered = base is not None and target == "as_answered"
-    wrapper = (Wrapper.of(base.text) if base and answered else None) or TOOL_CALL
+    wrapper = (
+        Wrapper.of(base.text, case.sample.task.tool_names) if base and answered else None
+    ) or TOOL_CALL
     turns = [[each.task.input, wrapper.write(each.calls)] for each in case.record.examples]
     if receipt["digest"] != json_digest(turns):
         yield case.fault("receipt", "the demonstrations are not made of the stored examples.")

@@ -58,6 +58,12 @@ class Finder:
         self._shapes = Shapes(names)
         self._notations = Notations(self._reader, self._shapes)
         self._places = marks.places(names)
+        self._in_tags = (
+            (marks.XML, self._notations.xml),
+            (marks.NAMED_IN_TAG, self._notations.json_arguments),
+            (marks.PAIRS_IN_TAG, self._notations.pairs),
+            (marks.PYTHON_CALL, self._notations.python),
+        )
         self._read: dict[str, Callable[[re.Match[str]], Item | int]] = {
             "close": lambda found: Item(Kind.CLOSE, *found.span()),
             "open": lambda found: Item(Kind.OPEN, *found.span()),
@@ -65,6 +71,8 @@ class Finder:
             "tag": self._tag,
             "action": self._action,
             "harmony": self._harmony,
+            "encoded": self._encoded,
+            "escaped": self._escaped,
             "value": self._value,
             "name": self._name,
         }
@@ -101,9 +109,34 @@ class Finder:
         if isinstance(outcome, Value):
             return self._of_value(outcome)
         if not self._is_attempt(outcome):
+            commented = marks.COMMENTED.match(self.text, outcome.at)
+            if commented and (commented[1] in CALL_KEYS or self._shapes.is_offered(commented[1])):
+                return self._bad(start, commented.end())
             return outcome.at
         deep = outcome.too_deep
         return self._bad(start, self._behind(_BRACKETS, outcome.at) if deep else outcome.at)
+
+    def _encoded(self, found: re.Match[str]) -> Item | int:
+        """A JSON string that holds a list or an object."""
+        string = self._reader.read_python(found.start())
+        if string is None or not isinstance(string.value, str):
+            return found.end()
+        inner = Reader(string.value)
+        held = inner.read_all()
+        self._reader.visited += inner.visited
+        if held is None:
+            return found.end()
+        calls = self._shapes.calls(held.value)
+        if calls is not None:
+            return self._made(string.start, string.end, list(calls))
+        attempted = self._shapes.attempts(held.value)
+        return Item(Kind.BAD if attempted else Kind.DATA, string.start, string.end)
+
+    def _escaped(self, found: re.Match[str]) -> Item | int:
+        named = marks.ESCAPED.match(self.text, found.start())
+        if named is None or not self._shapes.is_offered(named[1]):
+            return found.end()
+        return self._bad(found.start(), named.end())
 
     def _xml(self, found: re.Match[str]) -> Item:
         opened = marks.XML.match(self.text, found.start())
@@ -127,8 +160,11 @@ class Finder:
         return Item(Kind.CALLS, start, items[-1].end, calls, plain)
 
     def _goes_on(self, at: int) -> bool:
-        """Whether another list or object stands in the row."""
-        return self.text[at : at + 1] in ("[", "{") and not marks.TAG.match(self.text, at)
+        """Whether another call stands in the row, in whatever notation."""
+        if marks.TAG.match(self.text, at):
+            return False
+        begun = (pattern.match(self.text, at) for pattern, _ in self._in_tags)
+        return self.text[at : at + 1] in ("[", "{") or any(begun)
 
     def _in_tag(self, at: int) -> Item:
         """What stands at `at`, where a call has to be: of whatever tool, in whatever notation."""
@@ -141,12 +177,7 @@ class Finder:
             if isinstance(outcome, Broken):
                 return self._bad(at, outcome.at)
             return self._of_value(outcome)
-        for pattern, read in (
-            (marks.XML, notations.xml),
-            (marks.NAMED_IN_TAG, notations.json_arguments),
-            (marks.PAIRS_IN_TAG, notations.pairs),
-            (marks.PYTHON_CALL, notations.python),
-        ):
+        for pattern, read in self._in_tags:
             if opened := pattern.match(self.text, at):
                 end, call = read(opened[1], opened.end())
                 return self._made(at, end, call)
@@ -156,11 +187,13 @@ class Finder:
         """ReAct's Action, at the beginning of a line, with its Action Input."""
         start = found.end()
         line = self.text[max(0, found.start() - _LONGEST_PREFIX) : found.start()]
-        if line.rpartition("\n")[2].strip(" \t*"):
+        if not marks.BEFORE_ACTION.fullmatch(line.rpartition("\n")[2]):
             return start
         named = marks.ACTION_NAME.match(self.text, start)
         if named is None:
-            return start
+            looked_up = marks.ACTION_OF.match(self.text, start)
+            attempted = looked_up and self._shapes.is_offered(looked_up[1])
+            return self._bad(start, looked_up.end()) if looked_up and attempted else start
         given = marks.ACTION_INPUT.match(self.text, named.end())
         if given is not None:
             end, call = self._notations.json_arguments(named[1], given.end())
@@ -182,17 +215,17 @@ class Finder:
         followed = found[(found.lastgroup or "").replace("name", "then")]
         then = followed.strip()
         start = self._with_namespace(start)
-        name = self.text[start : end - len(followed)]
+        name = self.text[start : end - len(followed)].replace("\\_", "_")
         if then == ">" and self.text[start - 1 : start] == "/":
             return end
-        if then.strip("`*") == "(":
+        if then.strip("`* \t\r\n") == "(":
             return self._made(start, *self._notations.python(name, end))
         if then in ("[ARGS]", ">"):
             at = self._reader.skip_space(end)
             return self._made(start, *self._notations.json_arguments(name, at))
         if not then.endswith("{"):
             return self._bad(start, end)
-        return self._named_object(name, start, end - 1, direct=followed == "{")
+        return self._named_object(name, start, end - 1, followed)
 
     def _with_namespace(self, start: int) -> int:
         """Where the dotted name begins whose last part begins at `start`."""
@@ -202,15 +235,15 @@ class Finder:
                 begin -= 1
         return begin
 
-    def _named_object(self, name: str, start: int, at: int, *, direct: bool) -> Item:
+    def _named_object(self, name: str, start: int, at: int, followed: str) -> Item:
         """The object at `at`, behind a name: its arguments, or a call that was announced."""
         outcome = self._reader.read(at)
         if isinstance(outcome, Broken):
             return self._bad(start, outcome.at)
-        calls = self._shapes.calls(outcome.value) if outcome.sound and not direct else None
+        calls = self._shapes.calls(outcome.value) if outcome.sound and followed != "{" else None
         if calls and all(self._notations.is_offered(call.name) for call in calls):
             return self._of_value(outcome)
-        if not outcome.sound or ":" in self.text[start + len(name) : at]:
+        if not outcome.sound or (":" in followed and not marks.LABEL.search(followed)):
             return self._bad(start, outcome.end)
         call = ToolCall(self._notations.offered(name), outcome.value)
         return self._made(start, outcome.end, call)

@@ -7,6 +7,7 @@ is not in it is text.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,16 +18,18 @@ class Thought:
     """How a thought begins and ends: regular expressions, each of which begins with `first`.
 
     `alone`: the end also ends a thought whose beginning the model did not write, because it stands
-    in the prompt.
+    in the prompt. `until`: what follows a thought that has no end of its own.
     """
 
     first: str
     opens: str
     closes: str
     alone: bool = True
+    until: str = ""
 
 
 _WORDS = "(?:(?:seed|antml):)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratch_?pad)"
+_WORD_MARK = re.compile(rf"<(/?)({_WORDS})>", re.IGNORECASE)
 
 THOUGHTS = (
     Thought("<", rf"<{_WORDS}>", rf"</{_WORDS}>"),
@@ -37,8 +40,9 @@ THOUGHTS = (
     Thought(
         "<",
         r"<\|channel\|>\s*analysis",
-        r"<\|(?:end|channel\|>\s*(?:final|commentary))",
+        r"<\|end\|>(?:<\|start\|>assistant)?",
         alone=False,
+        until=r"<\|channel\|>\s*(?:final|commentary)",
     ),
     Thought("<", r"<\|channel>thought", r"<channel\|>", alone=False),
     Thought(
@@ -51,18 +55,22 @@ CALL_TAGS = (
     *("<toolcall>", "<|tool_call|>", "<|tool_call>", "<|tool_calls|>", "<|tool_call_start|>"),
     *("<|python_tag|>", "[TOOL_CALLS]", "<|START_ACTION|>", "<|action_start|>", "<|plugin|>"),
     *("<|tool_calls_section_begin|>", "<|tool_call_begin|>", "<minimax:tool_call>"),
-    *("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"),
+    *("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "<｜DSML｜function_calls>"),
 )
 """Each promises a call: behind one that is opened a call has to be read."""
 
 _ANY_TAG = "|".join(map(re.escape, CALL_TAGS))
 NAME = r"[^\W\d][\w.\-]*"
+_SHORT_NAME = r"[^\W\d][\w.\-]{0,100}"
 
 TAG = re.compile(_ANY_TAG, re.IGNORECASE)
 BEFORE_CALL = re.compile(rf"(?:\s|```[\w-]*|(?i:{_ANY_TAG}))*")
 """What may stand between a tag that is opened and its call."""
 
-XML = re.compile(rf"<(?:function=|(?:function|invoke|tool)\s+name=[\"'])({NAME})[\"']?\s*>")
+_ELEMENT = (
+    "(?:｜DSML｜)?(?:function=|(?:function|invoke|tool|tool_call|function_call)\\s+name=[\"'])"
+)
+XML = re.compile(rf"<{_ELEMENT}({NAME})[\"']?\s*>")
 PYTHON_LIST = re.compile(rf"\[\s*{NAME}\(")
 PYTHON_CALL = re.compile(rf"({NAME})\(")
 NAMED_IN_TAG = re.compile(
@@ -72,7 +80,20 @@ NAMED_IN_TAG = re.compile(
 )
 PAIRS_IN_TAG = re.compile(rf"({NAME})\s*(?=<arg_key>|</tool_call>)")
 ACTION_NAME = re.compile(rf"[`\"']?({NAME})[`\"']?[ \t]*(?=\n|\Z)")
-ACTION_INPUT = re.compile(r"\s*(?:\*\*)?Action Input(?:\*\*)?[ \t]*:(?:\*\*)?\s*(?:```\w*\s*)?")
+ACTION_INPUT = re.compile(
+    r"\s*>?\s*(?:\*\*)?Action Input(?:\*\*)?[ \t]*\d{0,3}[ \t]*:(?:\*\*)?\s*(?:```\w*\s*)?"
+)
+BEFORE_ACTION = re.compile(r"[\s>*+#-]*(?:\d{1,3}[.)])?[\s>*]*")
+"""What may stand before an Action in its line: the marks of lists and quotations."""
+ACTION_OF = re.compile(rf"[`\"']?({NAME})[`\"']?[ \t]*\[")
+LABEL = re.compile(r"(?i:arguments|parameters|args|input)")
+ESCAPED = re.compile(r'\{\s*\\"(?:\w{1,20}\\"\s{0,9}:\s{0,9}\\")?([^"\\]{1,200})\\"')
+"""An object in a JSON string, without the string's quotes: its first key or value."""
+_COMMENT = r"(?://[^\n]{0,200}\n|\#[^\n]{0,200}\n|/\*[^*]{0,200}\*/)"
+COMMENTED = re.compile(
+    rf"(?:\s{{0,20}}{_COMMENT}){{1,9}}\s{{0,20}}[\"']([^\"'\n]{{1,200}})[\"']\s*:"
+)
+"""Comments, which JSON does not have, and the key behind them."""
 MESSAGE = re.compile(rf"({NAME})[^{{}}]{{0,200}}?<\|message\|>\s*")
 """A recipient, up to its message: gpt-oss's calls."""
 
@@ -98,21 +119,46 @@ _THEN = (
     r"\(",
     r"\[ARGS\]",
     r">",
-    r"\.call\(",
+    r"\.(?:call|a?run|a?invoke|execute)\(",
     r"\{",
-    rf"(?:[ \t]+|[`*]{{1,3}})\((?=\s*(?:\)|{NAME}\s*=(?!=)))",
-    r"""(?:\s{0,9}:)?\s{0,9}(?:```\w{0,20}\s{0,9})?\{(?=\s*["'}])""",
+    rf"(?:\s{{1,9}}|[`*]{{1,3}}\s{{0,9}})\((?=\s*(?:\)|{NAME}\s*=(?!=)))",
+    rf"\\\((?=\s*(?:\\?\)|{NAME}\s*=(?!=)))",
+    r"""[`*]{0,3}(?:\s{0,9}:)?[`*]{0,2}\s{0,9}(?:```\w{0,20}\s{0,9})?\{(?=\s*["'}])""",
+    r"""[`*"]{0,3}\s{1,9}[-*> \t]{0,5}(?i:(?:action |tool )?(?:arguments|parameters|args|input))"""
+    r"""[*`]{0,2}\s{0,9}:[*`]{0,2}\s{0,9}(?:```\w{0,20}\s{0,9})?\{(?=\s*["'}])""",
 )
 """What makes an attempted call of the name of a tool on offer, if it follows."""
 
 
-def closing(opened: str) -> re.Pattern[str]:
-    """What closes the thought that the mark `opened` opens."""
+def closed(opened: str, text: str, at: int) -> int | None:
+    """Where the thought ends that the mark `opened` before `at` opens; None if it does not.
+
+    Models open a thought with one word and close it with another: <thinking> with </think>. What
+    closes a thought of another word within it does not close it.
+    """
     for thought in THOUGHTS:
         if re.fullmatch(thought.opens, opened, re.IGNORECASE):
-            word = re.escape(opened[1:]) if thought is THOUGHTS[0] else ""
-            return re.compile(f"</{word}" if word else thought.closes, re.IGNORECASE)
-    raise ValueError(opened)
+            break
+    else:
+        raise ValueError(opened)
+    if thought is THOUGHTS[0]:
+        return _closed_by_word(opened[1:-1].lower(), text, at)
+    ends = f"{thought.closes}|(?={thought.until})" if thought.until else thought.closes
+    found = re.compile(ends, re.IGNORECASE).search(text, at)
+    return found and found.end()
+
+
+def _closed_by_word(word: str, text: str, at: int) -> int | None:
+    inner: Counter[str] = Counter()
+    for found in _WORD_MARK.finditer(text, at):
+        closes, marked = bool(found[1]), found[2].lower()
+        if not closes:
+            inner[marked] += 1
+        elif marked == word or not inner[marked]:
+            return found.end()
+        else:
+            inner[marked] -= 1
+    return None
 
 
 def may_hold_thoughts(text: str) -> bool:
@@ -145,7 +191,7 @@ def places(names: frozenset[str]) -> re.Pattern[str]:
     for kind, first, pattern in _marks():
         starts.setdefault(first, {}).setdefault(kind, []).append(pattern)
     for name in sorted(names, key=lambda name: (-len(name), name)):
-        starts.setdefault(name[0], {}).setdefault("name", []).append(re.escape(name[1:]))
+        starts.setdefault(name[0], {}).setdefault("name", []).append(_spelt(name[1:]))
     branches = [
         f"(?<={re.escape(first)})(?:{'|'.join(_group(*some, at) for some in kinds.items())})"
         for at, (first, kinds) in enumerate(starts.items())
@@ -159,13 +205,22 @@ def _marks() -> Iterator[tuple[str, str, str]]:
         if thought.alone:
             yield "close", thought.first, _rest(thought.first, thought.closes)
         yield "open", thought.first, _rest(thought.first, thought.opens)
-    yield "xml", "<", r"(?:function=|(?:function|invoke|tool)\s+name=[\"'])"
+    yield "xml", "<", _ELEMENT
     for tag in CALL_TAGS:
         yield "tag", tag[0], re.escape(tag[1:])
-    yield "action", "A", r"ction(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*"
+    yield "action", "A", r"ction(?:\*\*)?[ \t]*\d{0,3}[ \t]*:(?:\*\*)?[ \t]*"
     yield "harmony", "t", r"o=functions\."
+    message = r"[^{}<]{0,40}(?:<\|constrain\|>[^{}<]{0,40})?<\|message\|>"
+    yield "harmony", "t", rf"o=(?={_SHORT_NAME}{message})"
+    yield "encoded", '"', r"""(?=\s*(?:\[\s*)?\{\s*\\")"""
     yield "value", "[", rf"""(?=\s*(?:["'\[{{\]0-9+.\-]|[TFtfnN]\w{{3,4}}\b|{NAME}\())"""
-    yield "value", "{", r"""(?=\s*["'}\w])"""
+    yield "escaped", "{", r"""(?=\s*\\")"""
+    yield "value", "{", r"""(?=\s*["'}\w/#])"""
+
+
+def _spelt(name: str) -> str:
+    """The name, also with the backslashes that Markdown puts before underscores."""
+    return re.escape(name).replace("_", r"\\?_")
 
 
 def _group(kind: str, patterns: list[str], at: int) -> str:

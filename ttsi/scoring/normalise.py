@@ -10,6 +10,9 @@ Applied to reference and prediction alike, so that two calls are equal if their 
 | string | a number, as it was written: 5 becomes "5", 1.10 "1.10" and 1e3 "1e3". Not a boolean |
 | array, object | a string that holds one, in JSON or Python notation |
 
+A value without a type, as XML has it (numbers.Untyped), is its text where a string or no type is
+declared, else what the text is in JSON or Python notation. This is so without `coerce` as well.
+
 Schemas are plain (schemas.py). Of `anyOf` that branch counts of whose rules the value, in normal
 form, breaks the fewest; of several the first, but a constant goes before what only becomes one.
 Where no type fits, and without a type, the value stays as it is. Floats of 2**53 and more are never
@@ -27,7 +30,7 @@ from typing import NamedTuple
 from ttsi.scoring import Switches
 from ttsi.scoring.fitting import ANY, Schema, faults, is_of, same, within
 from ttsi.scoring.literals import MAX_DEPTH, Reader
-from ttsi.scoring.numbers import MAX_DIGITS, number_text
+from ttsi.scoring.numbers import MAX_DIGITS, Untyped, number_text
 from ttsi.scoring.shapes import deeper_than
 from ttsi.types import JSON
 
@@ -112,7 +115,7 @@ class _Normaliser:
         key = (id(value), id(schema))
         if key in self._known:
             return self._known[key][1]
-        if self._switches.trim and isinstance(value, str):
+        if self._switches.trim and isinstance(value, str) and not isinstance(value, Untyped):
             value = tidy(value)
         found = self._nearest(value, schema) if "anyOf" in schema else self._typed(value, schema)
         if isinstance(value, dict | list):
@@ -129,8 +132,10 @@ class _Normaliser:
     def _nearest(self, value: JSON, schema: Schema) -> _Fitted:
         """By the branch with the fewest faults. Its normal form may be nearer to another one."""
         branches = schema["anyOf"]
+        readings = (str(value), value.value) if isinstance(value, Untyped) else (value,)
         for branch in branches:
-            if any(same(value, each) for each in branch.get("enum", ())):
+            constants = branch.get("enum", ())
+            if any(same(reading, each) for each in constants for reading in readings):
                 return self.fitted(value, branch)
         best, rank = self._best(value, branches)
         while self._trials > 0:
@@ -154,6 +159,8 @@ class _Normaliser:
 
     def _typed(self, value: JSON, schema: Schema) -> _Fitted:
         kind = schema.get("type")
+        if isinstance(value, Untyped):
+            value = str(value) if kind in (None, "string") else value.value
         if kind is None:
             return _Fitted(self._inside(value, schema)[0], 0, schema)
         if self._switches.coerce:
@@ -191,7 +198,7 @@ class _Normaliser:
         count = 0
         for key, value in given.items():
             optional = key in properties and key not in required
-            if fill and optional and value is None and not self._means_null(properties[key]):
+            if fill and optional and self._is_left_out(value, properties[key]):
                 continue
             normal[key], more = self._at(value, schema, key)
             count += more
@@ -202,6 +209,14 @@ class _Normaliser:
                     normal[key], more = self._at(default, schema, key)
                     count += more
         return normal, count
+
+    def _is_left_out(self, value: JSON, schema: Schema) -> bool:
+        """Whether an optional parameter's value says no more than leaving it out does."""
+        if isinstance(value, Untyped):
+            branches = self._resolved(schema).get("anyOf", [schema])
+            as_text = any(branch.get("type", "string") == "string" for branch in branches)
+            value = str(value) if as_text else value.value
+        return value is None and not self._means_null(schema)
 
     def _means_null(self, schema: Schema) -> bool:
         """Whether null says something that leaving the parameter out does not."""

@@ -8,8 +8,8 @@
 | pairs in a tag | `<tool_call>f<arg_key>a</arg_key><arg_value>1</arg_value></tool_call>` |
 
 An argument that Python binds by its place is not read: JSON Schema does not say which parameter is
-the first. A value in XML is text; one that is a JSON number, list, object or word is that (a number
-keeps its own text), so that the tool's schema decides between 1 and "1".
+the first. A value in XML is text; where that is a JSON number, list, object or word as well, both
+are kept, so that the tool's schema decides between 1 and "1".
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ import re
 
 from ttsi.scoring.literals import Broken, Reader
 from ttsi.scoring.marks import NAME, PYTHON_CALL
+from ttsi.scoring.numbers import Untyped
 from ttsi.scoring.shapes import Shapes
 from ttsi.types import JSON, ToolCall
 
 _KEYWORD = re.compile(rf"\s*({NAME})\s*=(?!=)\s*")
-_NAMESPACE = re.compile(r"(?:functions|tools|default_api)\.")
-_PARAMETER = re.compile(r"\s*<parameter(?:=([^<>]{1,200})|\s+name=[\"']([^\"'<>]{1,200})[\"'])\s*>")
+_DSML = "｜DSML｜"
+"""What DeepSeek writes at the beginning of its elements' names."""
+_PARAMETER = re.compile(
+    rf"\s*<(?:{_DSML})?parameter(?:=([^<>]{{1,200}})|\s+name=[\"']([^\"'<>]{{1,200}})[\"']"
+    r"(?:\s+string=[\"']\w{1,9}[\"'])?)\s*>"
+)
 _PAIR = re.compile(r"\s*<arg_key>([^<>]{1,200})</arg_key>\s*<arg_value>")
-_XML_END = re.compile(r"\s*</(?:function|invoke|tool)>")
+_XML_END = re.compile(rf"\s*</(?:{_DSML})?(?:function|invoke|tool|tool_call|function_call)>")
 _PAIRS_END = re.compile(r"\s*</tool_call>")
 _WHOLE_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _WORDS = {"true", "True", "false", "False", "null", "None"}
@@ -43,18 +48,10 @@ class Notations:
         self._shapes = shapes
 
     def offered(self, name: str) -> str:
-        """The name without a namespace that models put before it, if it is offered without.
-
-        Llama writes `.call` behind it.
-        """
-        bare = _NAMESPACE.sub("", name, count=1) if _NAMESPACE.match(name) else name
-        known = self._shapes.names
-        if bare not in known and bare.removesuffix(".call") in known:
-            return bare.removesuffix(".call")
-        return bare if name not in known and (bare in known or not known) else name
+        return self._shapes.offered(name)
 
     def is_offered(self, name: str) -> bool:
-        return self.offered(name) in self._shapes.names
+        return self._shapes.is_offered(name)
 
     def python(self, name: str, at: int) -> tuple[int, ToolCall | None]:
         """The call of `name` whose arguments begin at `at`, behind the parenthesis."""
@@ -111,7 +108,8 @@ class Notations:
         inside = self._reader.skip_space(at)
         if self.text[inside : inside + 1] == "{":
             return self.json_arguments(name, inside)
-        at, arguments = self._elements(_PARAMETER, "</parameter>", at)
+        prefix = _DSML if self.text.startswith(f"<{_DSML}", inside) else ""
+        at, arguments = self._elements(_PARAMETER, f"</{prefix}parameter>", at)
         end = _XML_END.match(self.text, at)
         if arguments is None or end is None:
             return at, None
@@ -136,18 +134,19 @@ class Notations:
                 return len(self.text) if end < 0 else end, None
             raw = self.text[opened.end() : end]
             self._reader.visited += end - at
-            arguments[key] = self._typed(raw.removeprefix("\n").removesuffix("\n"))
+            arguments[key] = self._untyped(raw.removeprefix("\n").removesuffix("\n"))
             at = end + len(close)
         return at, arguments
 
-    def _typed(self, raw: str) -> JSON:
+    def _untyped(self, raw: str) -> JSON:
+        """The text, with the value that it may be."""
         text = raw.strip()
         if text[:1] in ("[", "{"):
             inner = Reader(raw)
             read = inner.read_all()
             self._shapes.visited += inner.visited
-            return read.value if read else raw
+            return Untyped(raw, read.value) if read else raw
         if text in _WORDS or _WHOLE_NUMBER.fullmatch(text):
             value = Reader(text).read_python(0)
-            return value.value if value and value.end == len(text) else raw
+            return Untyped(raw, value.value) if value and value.end == len(text) else raw
         return raw

@@ -1,4 +1,4 @@
-"""Numbers that remember how they were written.
+"""Values that remember how they were written: numbers, and text whose type a schema decides.
 
 For a string parameter the text counts: 1.10 is a version, 1e3 a part, 250.00 an amount. So a
 number whose own text is not that of its value carries it. It is otherwise the number that it
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import re
+
+from ttsi.types import JSON
 
 MAX_DIGITS = 400
 """Longer numbers are not read: nothing in a call is that exact."""
@@ -42,6 +44,25 @@ class WrittenFloat(float):
 
     def __getnewargs__(self) -> tuple[float, str]:  # type: ignore[override]
         return float(self), self.literal
+
+
+class Untyped(str):
+    """Text of a notation without types, such as XML, and the `value` that it is in JSON or Python.
+
+    It is the text where the schema declares a string or nothing, else the value. Everywhere but in
+    the normal form it is a string like any other: in records it is the text.
+    """
+
+    __slots__ = ("value",)
+    value: JSON
+
+    def __new__(cls, text: str, value: JSON) -> Untyped:
+        made = super().__new__(cls, text)
+        made.value = value
+        return made
+
+    def __getnewargs__(self) -> tuple[str, JSON]:  # type: ignore[override]
+        return str(self), self.value
 
 
 def read_number(literal: str) -> int | float | None:

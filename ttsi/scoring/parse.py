@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from ttsi.scoring import marks
 from ttsi.scoring.finding import Finder, Item, Kind
 from ttsi.scoring.literals import MAX_DEPTH
+from ttsi.scoring.numbers import Untyped
 from ttsi.scoring.shapes import Shapes, deeper_than
 from ttsi.types import JSON, ParseStatus, ToolCall
 
@@ -57,10 +58,20 @@ def calls_of(value: JSON, tools: Iterable[str] = ()) -> tuple[ToolCall, ...] | N
 
 
 def read_calls(written: JSON, tools: Iterable[str] = ()) -> tuple[ToolCall, ...] | None:
-    """The calls that a JSON value is, or that are in its text; None or none if there are none."""
+    """The calls that a JSON value is, or that are in its text; None or none if there are none.
+
+    A value without a type is what it looks like: no schema decides here.
+    """
     if isinstance(written, str):
-        return parse_calls(written, tools).calls
+        return tuple(map(_as_it_looks, parse_calls(written, tools).calls))
     return calls_of(written, tools)
+
+
+def _as_it_looks(call: ToolCall) -> ToolCall:
+    items = call.arguments.items()
+    return ToolCall(
+        call.name, {key: each.value if isinstance(each, Untyped) else each for key, each in items}
+    )
 
 
 class Scan:
@@ -111,10 +122,10 @@ class Scan:
         while (item := finder.next(at)) is not None:
             at = item.end
             if item.kind is Kind.OPEN:
-                closed = marks.closing(self.text[item.start : at]).search(self.text, at)
+                closed = marks.closed(self.text[item.start : at], self.text, at)
                 if closed is None:
                     return None
-                at = closed.end()
+                at = closed
             within = self._closed_within(item) if item.kind is Kind.BAD else None
             if within is not None or item.kind in (Kind.OPEN, Kind.CLOSE):
                 answer, items, again = within or at, [], within is not None

@@ -4,16 +4,18 @@ One JSON object a line, with the sample's `id` and one of
 
 - `text`: what a model wrote;
 - `calls` or `tool_calls`: a list of calls, `{"name": "f", "arguments": {}}` or as OpenAI has them;
-- `message`: OpenAI's, with `content` and `tool_calls`; calls in the content count as well.
+- `message`: OpenAI's, with `content`, a text or a list of parts, and `tool_calls`, or one
+  `function_call`; calls in the content count as well.
 
-No calls, `[]`, is no call made. What is no text, no list of calls, or null, is an answer that could
-not be read: that answer is unparsable, and the rest is scored. Other keys are ignored, empty lines
-passed over.
+No calls, `[]`, is no call made. What is no text, no list of calls, null, or nested too deep, is an
+answer that could not be read: that answer is unparsable, and the rest is scored. Other keys are
+ignored, empty lines passed over.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
@@ -29,6 +31,10 @@ from ttsi.types import JSON, Completion, ParseStatus, Sample, Score, ToolCall
 
 LINE = '{"id": "...", "text": "..."} or {"id": "...", "calls": [{"name": "...", "arguments": {}}]}'
 _ANSWERS = ("text", "calls", "tool_calls", "message")
+_ID = r'"id"\s*:\s*("(?:[^"\\]|\\.)*")'
+_FIRST_ID = re.compile(rf"\{{\s*{_ID}\s*,")
+_LAST_ID = re.compile(rf",\s*{_ID}\s*\}}\Z")
+_LONGEST_ID = 1000
 _UNREADABLE = Completion("", (), ParseStatus.UNPARSABLE)
 
 
@@ -104,6 +110,8 @@ def _row(line: str, where: str) -> dict[str, Any]:
             parse_int=_number,
         )
     except RecursionError as error:
+        if (id := _legible_id(line)) is not None:
+            return {"id": id, "calls": None}
         raise UsageError("The JSON is nested too deep.", where=where, cure=cure) from error
     except ValueError as error:
         raise UsageError(f"The line is not JSON: {error}.", where=where, cure=cure) from error
@@ -116,6 +124,16 @@ def _row(line: str, where: str) -> dict[str, Any]:
         what = f"A prediction has one of {', '.join(_ANSWERS)}."
         raise UsageError(what, where=where, cure=cure)
     return row
+
+
+def _legible_id(line: str) -> str | None:
+    """The id of a line that is nested too deep, where it stands first or last in the object."""
+    found = _FIRST_ID.match(line) or _LAST_ID.search(line, max(0, len(line) - _LONGEST_ID))
+    try:
+        id = json.loads(found[1]) if found else None
+    except ValueError:
+        return None
+    return id if isinstance(id, str) else None
 
 
 def _completion(row: Mapping[str, JSON], tools: Sequence[str]) -> Completion:
@@ -142,7 +160,11 @@ def _of_message(message: JSON, tools: Sequence[str]) -> Completion:
     """A message's calls, and those in its content; one without either is no answer."""
     if not isinstance(message, dict):
         return _UNREADABLE
-    content, listed = message.get("content"), message.get("tool_calls")
+    content, listed = _content(message.get("content")), message.get("tool_calls")
+    if message.get("function_call") is not None:
+        if listed:
+            return _UNREADABLE
+        listed = [message["function_call"]]
     if not listed:
         return _of_text(content, tools)
     calls, said = _of_calls(listed, tools), _of_text("" if content is None else content, tools)
@@ -150,6 +172,16 @@ def _of_message(message: JSON, tools: Sequence[str]) -> Completion:
         return _UNREADABLE
     both: tuple[ToolCall, ...] = (*said.calls, *calls.calls)
     return Completion(said.text, both, ParseStatus.OK)
+
+
+def _content(content: JSON) -> JSON:
+    """A message's content: of a list of parts the text."""
+    if not isinstance(content, list):
+        return content
+    texts = [part.get("text") if isinstance(part, dict) else part for part in content]
+    kinds = [part.get("type", "text") if isinstance(part, dict) else "text" for part in content]
+    said = [text for text, kind in zip(texts, kinds, strict=True) if "text" in str(kind)]
+    return "".join(map(str, said)) if all(isinstance(text, str) for text in said) else content
 
 
 def _is_sound(value: JSON) -> bool:

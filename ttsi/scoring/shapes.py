@@ -11,6 +11,7 @@ Calls are also {"f": {...}}, where `f` is a tool on offer, and {"tool_calls": [.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from itertools import chain
 
@@ -22,6 +23,7 @@ ARGUMENT_KEYS = ("arguments", "parameters", "args")
 CALL_KEYS = frozenset({*NAME_KEYS, *ARGUMENT_KEYS})
 _BOOKKEEPING = frozenset({"id", "type", "index"})
 _LISTED = "tool_calls"
+_NAMESPACE = re.compile(r"(?:functions|tools|default_api)\.")
 
 
 class Shapes:
@@ -34,6 +36,20 @@ class Shapes:
         self.names = names
         self.visited = 0
 
+    def offered(self, name: str) -> str:
+        """The name without a namespace that models put before it, if it is offered without.
+
+        Llama writes `.call` behind it.
+        """
+        bare = _NAMESPACE.sub("", name, count=1) if _NAMESPACE.match(name) else name
+        if bare not in self.names and bare.removesuffix(".call") in self.names:
+            return bare.removesuffix(".call")
+        known = bare in self.names or not self.names
+        return bare if name not in self.names and known else name
+
+    def is_offered(self, name: str) -> bool:
+        return self.offered(name) in self.names
+
     def calls(self, value: JSON) -> tuple[ToolCall, ...] | None:
         """The calls that a value is: one call or a list of them. None if it is neither."""
         items = value if isinstance(value, list) else [value]
@@ -44,7 +60,7 @@ class Shapes:
         """Whether a value that is no call is an attempt to make one."""
         layer = [value]
         while layer:
-            if any(isinstance(item, dict) and self._is_attempt(item) for item in layer):
+            if any(self._is_attempt(item) for item in layer):
                 return True
             holders = (item.values() if isinstance(item, dict) else item for item in layer)
             layer = [item for item in chain.from_iterable(holders) if isinstance(item, dict | list)]
@@ -61,14 +77,26 @@ class Shapes:
             value = read.value if read else None
         return value if isinstance(value, dict) else None
 
-    def _is_attempt(self, item: dict[str, JSON]) -> bool:
+    def _is_attempt(self, item: JSON) -> bool:
+        if isinstance(item, list):
+            # A name with its arguments: ["f", {}]
+            name, given = item[:2] if len(item) > 1 else (None, None)
+            return isinstance(name, str) and isinstance(given, dict) and self._names(name)
+        if not isinstance(item, dict):
+            return False
         named = [key for key in NAME_KEYS if key in item]
         if named and (not self.names or item.keys() <= {*named, *_BOOKKEEPING}):
             return True
         if named and any(key in item for key in ARGUMENT_KEYS):
             return True
-        values = (value for value in item.values() if isinstance(value, str))
-        return any(name.strip() in self.names for name in (*item, *values))
+        listed = item.get(_LISTED)
+        values = (*item.values(), *(listed if isinstance(listed, list) else ()))
+        words = (value for value in values if isinstance(value, str))
+        return any(self._names(name) for name in (*item, *words))
+
+    def _names(self, text: str) -> bool:
+        """Whether the text is the name of a tool on offer."""
+        return self.is_offered(text.strip())
 
     def _calls(self, item: JSON) -> list[ToolCall] | None:
         if not isinstance(item, dict):
@@ -80,9 +108,13 @@ class Shapes:
             calls = [self._call(each) for each in item[_LISTED] if isinstance(each, dict)]
             known = [call for call in calls if call is not None]
             return known if len(known) == len(item[_LISTED]) else None
-        if item and item.keys() <= set(self.names):
+        if item and all(map(self.is_offered, item)):
             read = {name: self.arguments(value) for name, value in item.items()}
-            known = [ToolCall(name, given) for name, given in read.items() if given is not None]
+            known = [
+                ToolCall(self.offered(name), given)
+                for name, given in read.items()
+                if given is not None
+            ]
             return known if len(known) == len(read) else None
         return None
 
@@ -99,7 +131,10 @@ class Shapes:
         if not given and not item.keys() <= {*names, *_BOOKKEEPING}:
             return None
         arguments = self.arguments(item[given[0]]) if given else {}
-        return None if arguments is None else ToolCall(name, arguments)
+        if arguments is None:
+            return None
+        # Where it is not known what was offered, `functions.` may be part of the tool's own name.
+        return ToolCall(self.offered(name) if self.names else name, arguments)
 
 
 def deeper_than(levels: int, value: JSON) -> bool:

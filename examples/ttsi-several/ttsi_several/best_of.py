@@ -124,8 +124,8 @@ class BestOf:
         self, examples: Sequence[Example], base: Completion | None
     ) -> list[tuple[Prompt, str]]:
         wrapper = TOOL_CALL
-        if self.target == "as_answered" and base is not None:
-            wrapper = Wrapper.of(base.text) or TOOL_CALL
+        if self.target == "as_answered" and base is not None and examples:
+            wrapper = Wrapper.of(base.text, examples[0].task.tool_names) or TOOL_CALL
         return [(Prompt(one.task.messages), wrapper.write(one.calls)) for one in examples]
 
 

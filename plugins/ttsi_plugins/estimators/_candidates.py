@@ -59,7 +59,10 @@ class Candidates:
         drafts = engine.generate(
             [Request(Prompt(task.messages), Sampling.greedy(128), seed=0) for task in tasks]
         )
-        return [(Wrapper.of(draft.text) or TOOL_CALL).opening for draft in drafts]
+        return [
+            (Wrapper.of(draft.text, task.tool_names) or TOOL_CALL).opening
+            for task, draft in zip(tasks, drafts, strict=True)
+        ]
 
     def _value(self, item: Likelihood) -> float:
         return item.logprob / (max(item.tokens, 1) if self.normalise == "mean" else 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from ttsi.calls import TOOL_CALL, Wrapper
@@ -17,10 +17,16 @@ TARGET_HELP = (
 LIST = Wrapper("", "", listed=True)
 
 
-def write_target(target: Target, calls: Sequence[ToolCall], base: Completion | None) -> str:
+def write_target(
+    target: Target,
+    calls: Sequence[ToolCall],
+    base: Completion | None,
+    tools: Iterable[str] = (),
+) -> str:
+    """The output that is trained on. `tools`: the names of those on offer when `base` was made."""
     if target == "list":
         return LIST.write(calls)
     wrapper = TOOL_CALL
     if target == "as_answered" and base is not None:
-        wrapper = Wrapper.of(base.text) or TOOL_CALL
+        wrapper = Wrapper.of(base.text, tools) or TOOL_CALL
     return wrapper.write(calls)

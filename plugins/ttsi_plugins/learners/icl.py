@@ -35,9 +35,12 @@ class InContext:
         return [
             Demonstrations(
                 tuple(
-                    (example.task.input, write_target(self.target, example.calls, answer))
+                    (
+                        example.task.input,
+                        write_target(self.target, example.calls, answer, task.tool_names),
+                    )
                     for example in some
                 )
             )
-            for some, answer in zip(examples, base, strict=True)
+            for task, some, answer in zip(tasks, examples, base, strict=True)
         ]

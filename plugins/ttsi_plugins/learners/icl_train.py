@@ -40,7 +40,10 @@ class InContextTrain(FromRows):
         return [
             Demonstrations(
                 tuple(
-                    (shown(row, task), write_target(self.target, row.calls, answer))
+                    (
+                        shown(row, task),
+                        write_target(self.target, row.calls, answer, task.tool_names),
+                    )
                     for row in self._draw(task, seed)
                 ),
                 source=self.source,

@@ -66,7 +66,10 @@ class LoraSft(Recipe):
         jobs = []
         for task, some, answer in zip(tasks, examples, base, strict=True):
             pairs = tuple(
-                (Prompt(example.task.messages), write_target(self.target, example.calls, answer))
+                (
+                    Prompt(example.task.messages),
+                    write_target(self.target, example.calls, answer, task.tool_names),
+                )
                 for example in some
             )
             jobs.append(TrainJob(task.id, pairs, recipe, draw_seed(seed, task.id, "learn")))
