@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 import reports
-from edits import IDENTITY, OTHER, RESULTS, SAMPLES, SESSIONS, SPEC, put, session
+from edits import IDENTITY, OTHER, RESULTS, SESSIONS, SPEC, put
 from submissions import (
     copied,
     edit,
@@ -20,9 +19,9 @@ from submissions import (
     sealed,
     submit_run,
     submitted,
-    summed_up,
     write,
 )
+from submitted import ROWS, honest, mine, no_base_answer, run
 
 from ttsi import provenance
 from ttsi.digests import bytes_digest
@@ -31,23 +30,8 @@ from ttsi.leaderboard.check_identity import KNOWN_TEMPLATE, KNOWN_WEIGHTS
 from ttsi.leaderboard.entries import entry
 from ttsi.leaderboard.faults import Fault
 
-ROWS = {"name": "ttsi-fakes/rows", "rows": 4}
+__all__ = ["honest", "mine", "run"]
 COMMIT = "c" * 40
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return reports.made(tmp_path_factory.mktemp("runs"), benchmark=ROWS).folder
-
-
-@pytest.fixture(scope="module")
-def honest(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return submit_run(run, tmp_path_factory.mktemp("honest")).folder
-
-
-@pytest.fixture
-def mine(honest: Path, tmp_path: Path) -> Path:
-    return copied(honest, tmp_path)
 
 
 # ---------------------------------------------------------------- what is lacking
@@ -72,12 +56,6 @@ def _edited(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
 
 def _no_baseline(seed: Path) -> None:
     edit(seed, "spec.resolved.json", put("baseline", False))
-
-
-def _no_base_answer(seed: Path) -> None:
-    rows = read(seed / "samples.jsonl")
-    next(row for row in rows if row["adapted"]).update({"base": None, "base_score": None})
-    write(seed / "samples.jsonl", rows)
 
 
 LACKING: dict[str, tuple[Callable[[Path], None], str, str]] = {
@@ -114,7 +92,7 @@ LACKING: dict[str, tuple[Callable[[Path], None], str, str]] = {
     ),
     "no baseline": (_no_baseline, "no-base", "asks for no baseline"),
     "no base answer of a sample": (
-        _no_base_answer,
+        no_base_answer,
         "no-base",
         "1 of 4 samples have no base answer",
     ),
@@ -359,66 +337,3 @@ def test_a_model_that_only_one_machine_has_is_refused(name: str, mine: Path) -> 
 
 
 # ---------------------------------------------------------------- sessions
-
-
-def _resumed(folder: Path, **first: Any) -> Path:
-    """The submission of a run that was killed once."""
-
-    def change(document: Any) -> None:
-        (last,) = document["sessions"]
-        killed = {"finished": None, "engines": None, "samples": None}
-        document["sessions"] = [last | killed | first, last]
-
-    edit(folder, SESSIONS, change)
-    return sealed(folder)
-
-
-def test_a_run_that_was_killed_and_went_on_passes(mine: Path) -> None:
-    folder = _resumed(mine, processor="another")
-    assert faults(folder) == []
-    assert "another" in str(entry(folder)["hardware"])
-
-
-@pytest.mark.parametrize(
-    ("first", "message"),
-    [
-        ({"started": "2999-01-01T00:00:00+00:00"}, "session 1 began at"),
-        ({"finished": "2001-01-01T00:00:00+00:00"}, "session 0 began at"),
-        ({"ttsi": "9.9"}, "session 0 had ttsi '9.9'"),
-        ({"plugins": {}}, ""),
-    ],
-    ids=json.dumps,
-)
-def test_every_session_is_looked_at(first: dict[str, Any], message: str, mine: Path) -> None:
-    told = faults(_resumed(mine, **first))
-    assert [fault for fault in told if fault.where == SESSIONS and message in fault.what]
-
-
-def test_an_earlier_session_on_other_weights_is_told(mine: Path) -> None:
-    engine = {"weights_digest": OTHER, "weights_digest_after": OTHER}
-    assert "engine" in kinds(_resumed(mine, engines=[engine]))
-
-
-def test_a_last_session_that_was_killed_is_no_evidence(mine: Path) -> None:
-    edit(mine, SESSIONS, session("engines", None))
-    assert "no-engine" in kinds(sealed(mine))
-
-
-def test_warnings_which_may_name_machines_are_not_published(
-    run: Path, mine: Path, tmp_path: Path
-) -> None:
-    source = tmp_path / run.name
-    shutil.copytree(run, source)
-    edit(source, SESSIONS, session("warnings", ["the worker on 10.0.0.7 was lost"]))
-    write(source / "seed-0/manifest.json", provenance.manifest(source / "seed-0"))
-    text = (submit_run(source, tmp_path / "to").folder / SESSIONS).read_text()
-    assert "10.0.0.7" not in text
-    edit(mine, SESSIONS, session("warnings", ["the worker on 10.0.0.7 was lost"]))
-    assert "schema" in kinds(sealed(mine))
-
-
-def test_a_summary_that_is_made_again_does_not_hide_a_lack(mine: Path) -> None:
-    _no_base_answer(mine / "seed-0")
-    summed_up(mine)
-    assert read(mine / SAMPLES)
-    assert "no-base" in kinds(sealed(mine))
