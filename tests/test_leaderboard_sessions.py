@@ -88,3 +88,12 @@ def test_a_summary_that_is_made_again_does_not_hide_a_lack(mine: Path) -> None:
     summed_up(mine)
     assert read(mine / SAMPLES)
     assert "no-base" in kinds(sealed(mine))
+
+
+def test_rows_that_the_identity_does_not_name_are_told(mine: Path) -> None:
+    rows = read(mine / SAMPLES)
+    adapted = next(row for row in rows if row["adapted"])
+    adapted["receipt"]["source"] = "file rows.jsonl, 1 row, " + OTHER
+    write(mine / SAMPLES, rows)
+    told = [fault.what for fault in faults(sealed(mine)) if fault.kind == "identity"]
+    assert any("learnt_from is None; receipts say" in what for what in told)

@@ -49,7 +49,13 @@ def identity_faults(submission: Submission) -> Iterator[Fault]:
         if is_local(seed.spec):
             yield Fault("model", f"{seed.name}/{SPEC}", local(seed.spec), PUBLISH)
         where = f"{seed.name}/{IDENTITY}"
-        for what in (*_contradictions(seed), *_plugins(seed), *_model(seed), *_day(seed)):
+        for what in (
+            *_contradictions(seed),
+            *_rows(seed),
+            *_plugins(seed),
+            *_model(seed),
+            *_day(seed),
+        ):
             yield Fault("identity", where, what, _RESTORE)
         for what in _engines(seed):
             yield Fault("engine", where, what, _AGAIN)
@@ -86,6 +92,16 @@ def _contradictions(seed: Seed) -> Iterator[str]:
     ):
         if identity[key] != wanted:
             yield f"{key} is {shown(identity[key])}; {source} is {shown(wanted)}."
+
+
+def _rows(seed: Seed) -> Iterator[str]:
+    """What the receipts say of labelled rows that were learnt from."""
+    said = {(row["receipt"] or {}).get("source", "") for row in seed.rows} - {""}
+    own = seed.identity["learnt_from"]
+    if own is None and "/" in seed.spec["learner"]["name"]:
+        return  # A third party's learner need not tell beforehand.
+    if said - {own}:
+        yield f"learnt_from is {shown(own)}; receipts say {shown(sorted(said)[0])}."
 
 
 def _plugins(seed: Seed) -> Iterator[str]:
