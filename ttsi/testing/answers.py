@@ -43,18 +43,25 @@ _LIKELY, _UNLIKELY = -0.01, -50.0
 
 
 class _Draws(FakeEngine):
-    """Answers the n-th request of each question with `draw(n)`; refusals are likelier."""
+    """Answers the n-th request of each question with `draw(n)`.
 
-    def __init__(self, draw: Callable[[int], str]) -> None:
+    All are equally likely, unless refusals are to be `likelier`.
+    """
+
+    def __init__(self, draw: Callable[[int], str], *, likelier: bool = False) -> None:
         super().__init__(script=self._next)
+        self._likelier = likelier
         self.drawn: Counter[str] = Counter()
         self._draw = draw
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         return [
-            replace(each, logprob=_LIKELY if each.text == _REFUSAL else _UNLIKELY)
+            replace(each, logprob=_LIKELY if self._is_likelier(each.text) else _UNLIKELY)
             for each in super().generate(requests)
         ]
+
+    def _is_likelier(self, text: str) -> bool:
+        return self._likelier and text == _REFUSAL
 
     def _next(self, request: Request) -> str:
         asked = request.prompt.messages[-1].content
@@ -88,7 +95,7 @@ def abstentions_count(subject: Subject) -> None:
 def _abstentions_win_votes(subject: Subject) -> None:
     made = subject.make()
     wave = default_wave(made)
-    engine = _Draws(lambda n: _CALL if n == 1 else _REFUSAL)
+    engine = _Draws(lambda n: _CALL if n == 1 else _REFUSAL, likelier=True)
     answers = run_stage(subject.kind, made, wave, engine)
     if not engine.drawn or min(engine.drawn.values()) < 3:
         return
