@@ -170,6 +170,11 @@ def heal(path: Path) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """All of `text` or nothing: written beside, fsynced, renamed into place."""
+    if path.exists() and not path.is_file():
+        # A device or a pipe is written to: to rename a file over it would destroy it.
+        with storage(path), path.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        return
     partial = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.part")
     with storage(path):
         _sweep(path)
