@@ -65,9 +65,9 @@ class Identity:
 
         Looks at all but the engine, which takes a loaded model.
         """
-        for _, other in _others(self._folder.parent, self._anew):
+        _, other = next(_others(self._folder.parent, self._anew), (None, None))
+        if other is not None:
             self._compare_with_others({**self._known, "engine": other["engine"]}, "this run")
-            break
         if self._stored is not None:
             self._compare({**self._known, "engine": self._stored["engine"]}, "this run")
         elif any(_has_lines(self._folder / name) for name in (SAMPLES, ESTIMATES)):
