@@ -39,13 +39,18 @@ def cluster() -> Iterator[str]:
 def test_a_bad_machine_costs_no_sample(
     fault: str, said: str, cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begun = run(tmp_path / "ray", spec(executor=on(cluster, workers=1), seeds=[1])).folder
+    faults = tmp_path / "faults"
+    faults.write_text("none\n" * 2)  # the machine that is first waits for nothing
+    slow = engine(delay=0.1, faults=str(faults))
+    one = spec(engine=slow, executor=on(cluster, workers=1), seeds=[1])
+    begun = run(tmp_path / "ray", one).folder
+    faults.write_text("")
     # What the run is of is known: else the machine that is first would say it.
     (begun / "seed-1").rename(begun / "seed-0")
     forget_all_but_identity(begun / "seed-0")
     with joined(cluster, 2, TTSI_FAKES_FAULT=fault):
-        slow = spec(engine=engine(), executor=on(cluster, workers=3, wave=2, retries=1))
-        there = run(tmp_path / "ray", slow)
+        three = spec(engine=slow, executor=on(cluster, workers=3, wave=2, retries=1))
+        there = run(tmp_path / "ray", three)
     assert there.folder == begun
     assert same(there, run(tmp_path / "local", spec()))
     assert there.errors == 0

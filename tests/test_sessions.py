@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -190,6 +191,31 @@ class Silent(Local):
         for record in runner.run_wave(samples):
             session.deliver(record)
         return [runner.close()]
+
+
+class DropsInterrupts(Local):
+    """As Python does with one that is raised in a destructor."""
+
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            pass
+        return super().run(factory, samples, session, watcher)
+
+
+def test_a_ctrl_c_that_was_dropped_still_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(assemble, "executor", lambda spec: DropsInterrupts(wave=1))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before
+    (folder,) = tmp_path.glob("*/seed-0")
+    assert len(list(read(folder / "samples.jsonl"))) == 1  # the one in hand is kept
+    assert run(tmp_path).seeds[0]["engines"]
 
 
 class Unproven(Local):

@@ -16,6 +16,7 @@ from typing import Self
 from ttsi import console, provenance
 from ttsi.errors import CorruptAsset, RunError
 from ttsi.identity import Identity
+from ttsi.interrupts import Interrupt
 from ttsi.journal import write_json
 from ttsi.protocols import Executor, RunnerFactory, Watcher
 from ttsi.types import JSON, Record, Sample
@@ -75,6 +76,7 @@ class Session:
         self._deliver: Callable[[Record], None] = lambda record: None
         self._engines: list[dict[str, JSON]] = []
         self._warnings: list[str] = []
+        self._interrupt = Interrupt()
         self.samples = 0
 
     def __enter__(self) -> Self:
@@ -99,7 +101,9 @@ class Session:
     ) -> None:
         """All of `samples` by `executor`, and what its engines say in the end."""
         self._deliver = deliver
-        said = executor.run(factory, samples, self, watcher)
+        with self._interrupt.watched():
+            said = executor.run(factory, samples, self, watcher)
+        self._interrupt.check()
         digest = self._identity.stored["engine"]["weights_digest"]
         proven = [each.get(key) == digest for each in said for key in PROOF]
         if not proven or not all(proven):
@@ -127,6 +131,7 @@ class Session:
                 cure="Report it to the executor's author: `ttsi plugins check` finds it.",
             )
         self._deliver(record)
+        self._interrupt.check()
 
     def warn(self, text: str) -> None:
         console.note(text)

@@ -95,6 +95,9 @@ class ScriptedEngine:
     failing: float = option(0.0, "Share of inputs that fail.", minimum=0, maximum=1)
     fatal: str | None = option(None, "Adapted answers to this text kill the process.")
     marks: str | None = option(None, "A folder for marks of faults: each then happens once.")
+    faults: str | None = option(
+        None, "A file in which bad machines count faults: others wait for two of them."
+    )
     at_load: Literal["missing", "killed"] | None = option(None, "What becomes of the model.")
     script: Callable[[Request], str] = default_script
     capabilities: ClassVar[frozenset[str]] = frozenset(
@@ -108,6 +111,7 @@ class ScriptedEngine:
         self.closed = False
 
     def load(self) -> None:
+        self._count_fault()
         if "missing" in (self.at_load, FAULT):
             raise MissingAsset("There is no such model.", where="scripted", cure="Write one.")
         if "killed" in (self.at_load, FAULT):
@@ -126,6 +130,7 @@ class ScriptedEngine:
         ]
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        self._await_faults()
         if FAULT == "lost":
             raise DeviceLost("The device was lost.", where="scripted", cure="Get another.")
         self.asked += [*requests]
@@ -137,6 +142,18 @@ class ScriptedEngine:
             if self.on_progress:
                 self.on_progress(done, len(requests))
         return made
+
+    def _count_fault(self) -> None:
+        if FAULT is not None and self.faults is not None:
+            with Path(self.faults).open("a") as file:
+                file.write(f"{FAULT}\n")
+
+    def _await_faults(self) -> None:
+        """Let no good machine finish all before the bad ones have had their fault."""
+        if FAULT is not None or self.faults is None:
+            return
+        while Path(self.faults).read_text().count("\n") < 2:
+            time.sleep(0.05)
 
     def _harm(self, request: Request) -> None:
         text = request.prompt.messages[-1].content
