@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -197,10 +198,8 @@ class DropsInterrupts(Local):
     """As Python does with one that is raised in a destructor."""
 
     def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
-        try:
+        with suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-        except KeyboardInterrupt:
-            pass
         return super().run(factory, samples, session, watcher)
 
 
