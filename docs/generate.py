@@ -60,7 +60,7 @@ def pages() -> dict[Path, str]:
 
 def command_reference() -> str:
     """docs/cli.md: what `ttsi --help` and `ttsi VERB --help` print."""
-    from ttsi.cli import VERBS
+    from ttsi.cli.main import VERBS
 
     parts = [
         "# The command line",

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from stored import RESULTS
 
+from ttsi.pages.plots import standalone
 from ttsi.report.facts import Facts
 from ttsi.report.figures import Figure, accuracy, differences, figures
-from ttsi.report.plots import standalone
-from ttsi.runs import open_run
+from ttsi.results.runs import open_run
 
 OF_THE_FIRST = ("reasons", "confidence", "roc", "risk", "sweep", "stages")
 

@@ -9,7 +9,7 @@ from markup import table
 from paper import method_of, settings_of
 from stored import NOT_YET, RESULTS, Stored, read
 
-from ttsi.metrics import across_seeds
+from ttsi.results.metrics import across_seeds
 
 Seeds = Mapping[int, Stored]
 

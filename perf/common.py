@@ -17,7 +17,7 @@ from perf.rates import measure
 from perf.references import Resident
 from perf.result import LEAST_PAIRS, RESULTS, Machine
 from ttsi import registry
-from ttsi.provenance import environment
+from ttsi.records.provenance import environment
 from ttsi.types import Adapter, LoraRecipe, Message, Prompt, Sample, TrainJob
 from ttsi_plugins.engines.transformers import TransformersEngine
 from ttsi_plugins.engines.transformers.prefixes import common

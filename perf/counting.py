@@ -15,7 +15,7 @@ from perf.floor import (
     training_step,
 )
 from perf.variants import Variant, generator
-from ttsi.calls import TOOL_CALL
+from ttsi.answers.calls.writing import TOOL_CALL
 from ttsi.types import LoraRecipe, Prompt, Record, Task, TrainJob
 
 _ADAPTER_ITEM = 4  # adapters are float32 on every device

@@ -27,10 +27,10 @@ from typing import Any
 
 from perf.result import LEAST_PAIRS, RESULTS, Machine, about, versions, write
 from ttsi.errors import EngineError
-from ttsi.journal import Journal
 from ttsi.protocols import Watcher
-from ttsi.provenance import environment
-from ttsi.records import to_line
+from ttsi.records.journal import Journal
+from ttsi.records.lines import to_line
+from ttsi.records.provenance import environment
 from ttsi.types import (
     JSON,
     Completion,

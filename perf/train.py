@@ -35,7 +35,7 @@ from perf.references.resident import Adapted
 from perf.references.trainer import Tuner
 from perf.result import Result, compare, report
 from perf.timing import Side, take_turns
-from ttsi.calls import TOOL_CALL
+from ttsi.answers.calls.writing import TOOL_CALL
 from ttsi.types import LoraRecipe, Message, Prompt, Sample, TrainJob
 
 RECIPES = {"exact": LoraRecipe(), "activated": LoraRecipe(active_from="user_turn")}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ttsi.pipeline import Pipeline, Stages
 from ttsi.protocols import Engine
+from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi_plugins.estimators.rss_margin import RssMargin
 from ttsi_plugins.generators.self_generator import SelfGenerator
 from ttsi_plugins.inference.direct import Direct

@@ -37,7 +37,7 @@ from perf.result import Result, compare, report
 from perf.timing import Side, take_turns
 from perf.variants import SEED, Variant, generator, pipeline
 from ttsi.digests import draw_seed
-from ttsi.pipeline import Pipeline
+from ttsi.solving.pipeline import Pipeline
 from ttsi.types import LoraRecipe, Record, Sample
 from ttsi_plugins.estimators.rss_margin import RssMargin
 

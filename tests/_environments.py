@@ -18,7 +18,7 @@ from {module} import main
 
 sys.exit(main())
 """
-_SCRIPTS = {"ttsi": "ttsi.cli", "pip": "pip._internal.cli.main"}
+_SCRIPTS = {"ttsi": "ttsi.cli.main", "pip": "pip._internal.cli.main"}
 
 
 def make_environment(folder: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi import registry
-from ttsi.scoring.parse import parse_calls
+from ttsi.answers.calls.parse import parse_calls
 from ttsi.types import Completion, ParseStatus, Sample, Score, ToolCall
 
 CASES = Path(os.environ["TTSI_DATA_DIR"]).parent / "cases"

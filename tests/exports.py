@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import ttsi
-from ttsi.cli import main
-from ttsi.journal import read
+from ttsi.cli.main import main
+from ttsi.records.journal import read
 from ttsi.types import Record
 
 

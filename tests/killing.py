@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import ttsi
-from ttsi import provenance
+from ttsi.records import provenance
 
 ROWS = 6
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"budget": 0.5}, {"seeds": [0, 1]})

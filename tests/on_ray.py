@@ -23,12 +23,12 @@ import pytest
 from clusters import ENVIRONMENT, started
 
 import ttsi
-from ttsi.cli import main
+from ttsi.cli.main import main
 from ttsi.errors import MissingAsset, RunError
 from ttsi.hooks import hookimpl
-from ttsi.journal import read
-from ttsi.progress import Silent
-from ttsi.run import CellResult
+from ttsi.records.journal import read
+from ttsi.running.evaluate import CellResult
+from ttsi.running.progress import Silent
 from ttsi.testing import check_plugin, checks_for
 from ttsi.types import Record
 from ttsi_plugins.executors import ray_cluster

@@ -13,7 +13,7 @@ import pytest
 
 import ttsi
 import ttsi_fakes
-from ttsi.runs import Run, open_run
+from ttsi.results.runs import Run, open_run
 from ttsi.types import Completion, ParseStatus, Request, Tool, ToolCall
 
 HOSTILE = (

@@ -12,8 +12,8 @@ import pytest
 import ttsi
 from ttsi.errors import RunError
 from ttsi.hooks import hookimpl
-from ttsi.journal import read
-from ttsi.run import CellResult
+from ttsi.records.journal import read
+from ttsi.running.evaluate import CellResult
 from ttsi_fakes import ScriptedEngine
 
 OTHER = "sha256:" + "0" * 64

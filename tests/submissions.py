@@ -10,23 +10,16 @@ from typing import Any
 
 import reports
 
-from ttsi import metrics, provenance
 from ttsi.digests import bytes_digest
-from ttsi.identity import IDENTITY
-from ttsi.journal import SAMPLES
 from ttsi.leaderboard import verify as verifying
 from ttsi.leaderboard.faults import Fault
-from ttsi.leaderboard.submission import (
-    HEAD,
-    MANIFEST,
-    RESULTS,
-    SPEC,
-    Seed,
-    head_of,
-    place,
-)
+from ttsi.leaderboard.submission import HEAD, MANIFEST, RESULTS, SPEC, Seed, head_of, place
 from ttsi.leaderboard.submit import Submitted, submit
-from ttsi.sessions import SESSIONS
+from ttsi.records import provenance
+from ttsi.records.identity import IDENTITY
+from ttsi.records.journal import SAMPLES
+from ttsi.records.sessions import SESSIONS
+from ttsi.results import metrics
 from ttsi.spec import digest_of
 
 Change = Callable[[Any], Any]
@@ -118,7 +111,7 @@ def sealed(folder: Path, *, alike: bool = True) -> Path:
 
 def summed_up(folder: Path) -> None:
     """The results made anew from whatever the records are now."""
-    from ttsi.records import from_json
+    from ttsi.records.lines import from_json
 
     for own in folder.glob("seed-*"):
         records = [from_json(row) for row in read(own / "samples.jsonl")]

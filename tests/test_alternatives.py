@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.scoring import Switches
-from ttsi.scoring.match import score_calls
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.match import score_calls
 from ttsi.types import AnyOf, Completion, ParseStatus, Reason, Sample, Score, Task, Tool, ToolCall
 
 TOOLS = [

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from answering import CASES, read, samples, shared, verdict
 
-from ttsi.cli import main
-from ttsi.scoring import Switches
-from ttsi.scoring.match import score_calls
-from ttsi.scoring.parse import parse_calls
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.match import score_calls
+from ttsi.answers.calls.parse import parse_calls
+from ttsi.cli.main import main
 from ttsi.types import Completion, ParseStatus, Reason, Sample, Tool, ToolCall
 
 

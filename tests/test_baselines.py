@@ -14,7 +14,7 @@ from engines import shared_engine
 from ttsi.digests import json_digest
 from ttsi.errors import CorruptAsset, MissingAsset, TtsiError, UsageError
 from ttsi.options import options_schema
-from ttsi.pipeline import Pipeline, Stages
+from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.types import (
     Adapter,
     Completion,

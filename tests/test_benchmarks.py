@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from ttsi.data import Asset
+from ttsi.assets import Asset
 from ttsi.errors import UsageError
 from ttsi.options import options_schema
 from ttsi.protocols import Benchmark

@@ -18,10 +18,10 @@ from engines import ROOT
 from grammars import can_write
 from jsonschema import Draft202012Validator
 
-from ttsi.cli import main
+from ttsi.answers.calls.parse import parse_calls
+from ttsi.cli.main import main
 from ttsi.errors import CorruptAsset, MissingAsset
 from ttsi.options import options_schema
-from ttsi.scoring.parse import parse_calls
 from ttsi.types import AnyOf, Completion, ParseStatus, Reason, Sample, Score, ToolCall
 from ttsi_benchmarks import _bfcl_source
 from ttsi_benchmarks._bfcl_rows import to_reference, to_tool

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 import ttsi
 import ttsi_fakes
-from ttsi import journal, metering
-from ttsi.budget import share_out
-from ttsi.commands.calibrate import _journal_in
-from ttsi.journal import ESTIMATES
-from ttsi.pipeline import Pipeline, Stages
-from ttsi.run import CellResult, estimates
-from ttsi.runs import open_run
+from ttsi.cli.calibrate import _journal_in
+from ttsi.records import journal
+from ttsi.records.journal import ESTIMATES
+from ttsi.results.runs import open_run
+from ttsi.running.evaluate import CellResult, estimates
+from ttsi.solving import metering
+from ttsi.solving.budget import share_out
+from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.types import Estimate, Example, Record, StageCost, Task
 from ttsi_plugins.estimators.constant import Always
 from ttsi_plugins.inference.direct import Direct

@@ -10,7 +10,10 @@ import pytest
 
 import ttsi
 import ttsi_fakes
-from ttsi.calibration import (
+from ttsi.cli.main import main
+from ttsi.errors import RunError
+from ttsi.records.journal import ESTIMATES
+from ttsi.results.calibration import (
     Case,
     at_threshold,
     auroc,
@@ -19,11 +22,8 @@ from ttsi.calibration import (
     suggest_by_budget,
     thresholds,
 )
-from ttsi.cli import main
-from ttsi.errors import RunError
-from ttsi.journal import ESTIMATES
-from ttsi.run import CellResult, estimates
-from ttsi.runs import open_run
+from ttsi.results.runs import open_run
+from ttsi.running.evaluate import CellResult, estimates
 
 ROOT = Path(__file__).resolve().parent.parent
 RATES = ("tpr", "fpr", "j", "f1")

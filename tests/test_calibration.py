@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.budget import share_out
-from ttsi.calibration import (
+from ttsi.errors import UsageError
+from ttsi.results.calibration import (
     Case,
     at_threshold,
     auroc,
@@ -25,7 +25,7 @@ from ttsi.calibration import (
     sweep,
     thresholds,
 )
-from ttsi.errors import UsageError
+from ttsi.solving.budget import share_out
 from ttsi.types import Estimate, Reason, Record, Score
 
 levels = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]))

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from _dists import ESTIMATOR, importable, write_dist
 
-from ttsi import __version__, cli
-from ttsi.commands import schema as schema_command
+from ttsi import __version__
+from ttsi.cli import main as cli
+from ttsi.cli import schema as schema_command
 from ttsi.errors import MissingAsset, SpecError, StorageError, VerificationError
 
 SOUND = {

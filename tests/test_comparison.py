@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import ttsi
-from ttsi.cli import main
-from ttsi.comparison import compare
+from ttsi.cli.main import main
 from ttsi.errors import UsageError
-from ttsi.runs import Run, SeedRun, open_run
+from ttsi.results.comparison import compare
+from ttsi.results.runs import Run, SeedRun, open_run
 from ttsi.types import Completion, ParseStatus, Reason, Record, Score, StageCost
 
 
@@ -235,7 +235,7 @@ def test_a_difference_that_changes_with_the_seed_has_a_t_interval(
 ) -> None:
     from rich.console import Console
 
-    from ttsi.commands.compare import show
+    from ttsi.cli.compare import show
 
     a, b = made([True, False, False], [True, False, True]), made([True] * 3, [False, True, True])
     show(compare(a, b), 0, Console(highlight=False, markup=False))
@@ -257,7 +257,7 @@ def test_a_refusal_is_one_message_with_a_cure(
 def test_an_answer_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    from ttsi.commands.compare import show
+    from ttsi.cli.compare import show
 
     hostile = Completion("\x1b]0;title\x07[bold]\u202egnol " + "x" * 200, (), ParseStatus.OK)
     a, b = changed(made([False, True]), final=hostile), made([True, True])

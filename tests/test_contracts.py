@@ -20,7 +20,8 @@ from _dists import ESTIMATOR, importable, write_dist
 from teacher_server import Asked, Reply, TeacherServer, chat, surroundings
 from wrong import WRONG, Sound, Wrong
 
-from ttsi import cli, registry
+from ttsi import registry
+from ttsi.cli import main as cli
 from ttsi.errors import PluginError, UsageError
 from ttsi.testing import FakeBenchmark, FakeEngine, check_class, check_plugin, checks_for, contract
 from ttsi.testing.running import kind_of, run_check, subject_of

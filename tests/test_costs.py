@@ -17,11 +17,11 @@ import pytest
 
 import ttsi
 import ttsi_fakes
-from ttsi import metering
 from ttsi.errors import OutOfMemory
-from ttsi.journal import read
-from ttsi.metrics import summarise
-from ttsi.pipeline import STAGES, Pipeline, Stages, add_costs
+from ttsi.records.journal import read
+from ttsi.results.metrics import summarise
+from ttsi.solving import metering
+from ttsi.solving.pipeline import STAGES, Pipeline, Stages, add_costs
 from ttsi.types import Generation, Record, Request, StageCost, TrainJob
 from ttsi_fakes import ScriptedEngine, make_sample
 from ttsi_plugins.estimators.self_consistency import SelfConsistency
@@ -102,7 +102,7 @@ def failing(part: Any, method: str, fails: Callable[[Sequence[Any]], bool]) -> A
 
 def pipeline(engine: Counted, monkeypatch: pytest.MonkeyPatch, **failures: Any) -> Pipeline:
     clock = SimpleNamespace(perf_counter=lambda: engine.whole.seconds)
-    monkeypatch.setattr("ttsi.pipeline.time", clock)
+    monkeypatch.setattr("ttsi.solving.pipeline.time", clock)
     priced = Priced()
     object.__setattr__(priced, "whole", engine.whole)
     parts = {
@@ -247,7 +247,9 @@ def test_what_errors_cost_is_carried_into_the_record_that_counts(
 
     for name in works:
         monkeypatch.setattr(ScriptedEngine, name, of(name))
-    monkeypatch.setattr("ttsi.pipeline.time", SimpleNamespace(perf_counter=lambda: whole.seconds))
+    monkeypatch.setattr(
+        "ttsi.solving.pipeline.time", SimpleNamespace(perf_counter=lambda: whole.seconds)
+    )
     document = spec(budget=budget) | {"estimator": {"name": "rss_margin", "threshold": 1.0}}
     before = 0.0
     for attempt in range(4):
@@ -272,7 +274,9 @@ def test_a_fresh_run_has_cost_nothing_before(
         whole.seconds += 1
         raise ValueError("no")
 
-    monkeypatch.setattr("ttsi.pipeline.time", SimpleNamespace(perf_counter=lambda: whole.seconds))
+    monkeypatch.setattr(
+        "ttsi.solving.pipeline.time", SimpleNamespace(perf_counter=lambda: whole.seconds)
+    )
     with monkeypatch.context() as patch:
         patch.setattr(ScriptedEngine, "generate", fails)
         (cell,) = ttsi.evaluate(spec(), out=tmp_path)
@@ -284,7 +288,7 @@ def test_a_fresh_run_has_cost_nothing_before(
 
 
 def test_a_workers_death_leaves_the_costs_of_what_was_known(tmp_path: Path) -> None:
-    from ttsi.assemble import Assembly
+    from ttsi.solving.assemble import Assembly
     from ttsi.spec import load_spec
 
     known = Record("rows/1", "", 0, costs={"estimate": StageCost(2.0)})

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import ROOT
 
-from ttsi.data import Asset, cache_root, data_file
+from ttsi.assets import Asset, cache_root, data_file
 from ttsi.errors import CorruptAsset, MissingAsset, StorageError
 from ttsi_benchmarks import apibank, sealtool, toolalpaca
 from ttsi_benchmarks._nexus_source import QUERIES, TOOLS, read_table

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 import ttsi
-from ttsi.journal import read
-from ttsi.run import CellResult
+from ttsi.records.journal import read
+from ttsi.running.evaluate import CellResult
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -152,7 +152,7 @@ def test_a_run_killed_at_a_random_moment_resumes_to_the_same_answers(
 def test_a_missing_model_is_an_error_with_a_cure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ttsi.cli import main
+    from ttsi.cli.main import main
 
     path = tmp_path / "spec.json"
     path.write_text(json.dumps(spec(model={"id": "./no-such-model"})))

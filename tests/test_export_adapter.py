@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from exports import export, record_of, run
 
-from ttsi import provenance
 from ttsi.digests import file_digest
-from ttsi.journal import read
+from ttsi.records import provenance
+from ttsi.records.journal import read
 from ttsi.types import Adapter, Prompt, TrainJob
 from ttsi_fakes import ScriptedEngine
 

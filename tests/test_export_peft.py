@@ -11,7 +11,7 @@ import pytest
 from exports import export, run
 
 from ttsi.digests import file_digest
-from ttsi.journal import read
+from ttsi.records.journal import read
 from ttsi.types import Prompt
 
 REAL: dict[str, dict[str, Any]] = {
@@ -78,7 +78,7 @@ def same_in_peft(folder: Path, real: Path, sample: str, *, activated: bool) -> N
     from engines import shared_engine
     from transformers import AutoModelForCausalLM
 
-    from ttsi.runs import open_run
+    from ttsi.results.runs import open_run
     from ttsi_plugins.engines.transformers import lora
     from ttsi_plugins.engines.transformers.passes import NO_PAST, Row, Rows
 

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from ttsi.calls import calls_schema
+from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.writing import calls_schema
 from ttsi.errors import EngineError, MissingAsset
-from ttsi.pipeline import Pipeline, Stages
-from ttsi.scoring.parse import parse_calls
+from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.testing import FakeBenchmark, FakeEngine
 from ttsi.testing.fake_benchmark import TOOLS
 from ttsi.testing.instances import instance
 from ttsi.testing.state import Shared
 from ttsi.types import Prompt, Record, Request, Sampling
-from ttsi.validation import argument_faults
 from ttsi_plugins.estimators.rss_margin import RssMargin
 from ttsi_plugins.generators._contract import example_schema, messages
 from ttsi_plugins.generators.self_generator import SelfGenerator

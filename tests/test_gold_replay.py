@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.normalise import normalise
+from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.validation import argument_faults
 from ttsi.protocols import Benchmark
-from ttsi.scoring import Switches
-from ttsi.scoring.normalise import normalise
-from ttsi.scoring.parse import parse_calls
 from ttsi.types import Completion, ParseStatus, Sample, ToolCall
-from ttsi.validation import argument_faults
 from ttsi_benchmarks.apibank import ApiBank
 from ttsi_benchmarks.bfcl import Bfcl
 from ttsi_benchmarks.known_bad import known_bad

@@ -15,9 +15,9 @@ from grammars import accepts, wild_text
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from ttsi.answers.calls.validation import argument_faults
 from ttsi.errors import EngineError
 from ttsi.types import Request, Sampling, Tool, ToolCall
-from ttsi.validation import argument_faults
 from ttsi_plugins.engines.transformers.grammar import allowed
 
 pytestmark = pytest.mark.model

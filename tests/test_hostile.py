@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.scoring import Switches
-from ttsi.scoring.match import score_calls
-from ttsi.scoring.parse import Parsed, Scan, parse_calls
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.match import score_calls
+from ttsi.answers.calls.parse import Parsed, Scan, parse_calls
 from ttsi.types import Completion, ParseStatus, Tool, ToolCall
 
 VISITS = 8

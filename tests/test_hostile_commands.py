@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from told import LINE, assert_told, finished, here, run
 
+from ttsi._common.inputs import read_input, shown, to_utf8
 from ttsi.errors import UsageError
-from ttsi.inputs import read_input, shown, to_utf8
 from ttsi_plugins.engines.transformers.hub import download_command
 
 __all__ = ["finished", "here"]

@@ -15,7 +15,7 @@ from told import LINE, documented, finished, here
 
 __all__ = ["finished", "here"]
 
-TTSI = [sys.executable, "-c", "from ttsi.cli import main; raise SystemExit(main())"]
+TTSI = [sys.executable, "-c", "from ttsi.cli.main import main; raise SystemExit(main())"]
 SAYING = {
     "plugins": ["plugins"],
     "plugins as JSON": ["plugins", "--json"],

@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from tiny_model import tiny_llama, write_folder, write_gguf
 
 import ttsi
-import ttsi.run
+import ttsi.running.evaluate
 from ttsi.digests import file_digest
 from ttsi.errors import CorruptAsset, RunError
-from ttsi.journal import read
+from ttsi.records.journal import read
 from ttsi_fakes import Rows
 from ttsi_plugins.engines.transformers import TransformersEngine, weights
 

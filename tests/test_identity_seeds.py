@@ -9,10 +9,10 @@ import pytest
 from resumed import OTHER, begun, identity, refused, run, says, spec
 
 import ttsi
-import ttsi.run
-from ttsi import provenance
+import ttsi.running.evaluate
 from ttsi.errors import CorruptAsset, RunError
-from ttsi.runs import open_run
+from ttsi.records import provenance
+from ttsi.results.runs import open_run
 
 
 def rows_file(path: Path, request: str) -> str:
@@ -73,10 +73,10 @@ def test_what_was_edited_in_a_finished_run_is_not_vouched_for(tmp_path: Path) ->
 
 def test_calibrating_again_leaves_a_run_whole(tmp_path: Path) -> None:
     calibrated = spec(seeds=[0])
-    ttsi.run.estimates(calibrated, out=tmp_path)
+    ttsi.running.evaluate.estimates(calibrated, out=tmp_path)
     folder = run(tmp_path, calibrated).folder / "seed-0"
     (folder / "estimates.jsonl").write_text("")
-    ttsi.run.estimates(calibrated, out=tmp_path)
+    ttsi.running.evaluate.estimates(calibrated, out=tmp_path)
     assert provenance.intact(folder)
 
 

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ttsi._common.files import write_atomically
 from ttsi.errors import CorruptAsset, RunError, StorageError
-from ttsi.journal import Journal, heal, only_writer, read, write_atomically
-from ttsi.records import from_json, to_json, to_line
+from ttsi.records.journal import Journal, heal, only_writer, read
+from ttsi.records.lines import from_json, to_json, to_line
 from ttsi.types import (
     Completion,
     Estimate,
@@ -133,7 +134,7 @@ def test_what_a_killed_writer_left_half_written_is_removed(tmp_path: Path) -> No
         from pathlib import Path
         from ttsi import journal
         Path.replace = lambda *_: os.kill(os.getpid(), 9)
-        journal.write_atomically(Path({str(tmp_path)!r}) / "results.json", "new")
+        files.write_atomically(Path({str(tmp_path)!r}) / "results.json", "new")
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
     (left,) = tmp_path.iterdir()

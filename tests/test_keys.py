@@ -370,7 +370,7 @@ def test_a_key_without_its_endpoint_is_told_of(monkeypatch: pytest.MonkeyPatch) 
 def test_what_the_user_lacks_is_no_fault_of_the_spec(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ttsi.cli import main
+    from ttsi.cli.main import main
 
     path = tmp_path / "spec.json"
     path.write_text(json.dumps(spec(base_url="https://a.example/v1")))

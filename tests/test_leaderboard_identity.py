@@ -23,12 +23,12 @@ from submissions import (
 )
 from submitted import ROWS, honest, mine, no_base_answer, run
 
-from ttsi import provenance
 from ttsi.digests import bytes_digest
 from ttsi.errors import CorruptAsset, VerificationError
 from ttsi.leaderboard.check_identity import KNOWN_TEMPLATE, KNOWN_WEIGHTS
 from ttsi.leaderboard.entries import entry
 from ttsi.leaderboard.faults import Fault
+from ttsi.records import provenance
 
 __all__ = ["honest", "mine", "run"]
 COMMIT = "c" * 40

@@ -21,8 +21,8 @@ from submissions import (
 )
 from submitted import honest, mine, no_base_answer, run
 
-from ttsi import provenance
 from ttsi.leaderboard.entries import entry
+from ttsi.records import provenance
 
 __all__ = ["honest", "mine", "run"]
 

@@ -14,16 +14,16 @@ from submissions import edit, faults, read, submit_run, submitted, write
 
 import ttsi
 import ttsi_fakes
-from ttsi import provenance
-from ttsi.cli import main
-from ttsi.comparison import compare
+from ttsi.cli.main import main
 from ttsi.errors import UsageError, VerificationError
 from ttsi.leaderboard.boards import boards
 from ttsi.leaderboard.comparable import board_options, scorer_options, selection
 from ttsi.leaderboard.entries import entry
 from ttsi.leaderboard.publishing import error_kind
 from ttsi.leaderboard.submission import CONTENT, slug
-from ttsi.runs import open_run
+from ttsi.records import provenance
+from ttsi.results.comparison import compare
+from ttsi.results.runs import open_run
 from ttsi.spec import load_spec, resolved
 from ttsi.types import Request
 

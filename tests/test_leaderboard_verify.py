@@ -24,7 +24,7 @@ from submissions import (
     write,
 )
 
-from ttsi.cli import main
+from ttsi.cli.main import main
 from ttsi.digests import json_digest
 from ttsi.leaderboard.check_method import learning_rates
 from ttsi.leaderboard.submission import HEAD

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ttsi.scoring import Switches
-from ttsi.scoring.match import MAX_DETAIL, canonical_calls, score_calls
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.match import MAX_DETAIL, canonical_calls, score_calls
 from ttsi.types import Completion, ParseStatus, Reason, Score, Tool, ToolCall
 
 TOOL = Tool(

@@ -10,7 +10,7 @@ import torch
 from engines import ask, may_run_out, real_tasks, shared_engine
 from tiny_model import tiny_llama, tiny_qwen2
 
-from ttsi.pipeline import Pipeline, Stages
+from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.types import LoraRecipe, Record, Request, Sample, Sampling, Task, TrainJob
 from ttsi_plugins.engines.transformers import memory, training
 from ttsi_plugins.engines.transformers.bank import Bank, Factors

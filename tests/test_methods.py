@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.calls import TOOL_CALL, Wrapper, calls_schema
-from ttsi.scoring.parse import parse_calls
+from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.writing import TOOL_CALL, Wrapper, calls_schema
 from ttsi.types import Completion, Likelihood, ParseStatus, Prompt, Request, ToolCall, TrainJob
 from ttsi_fakes import TOOLS, ScriptedEngine, make_sample
 from ttsi_plugins.estimators.constant import Always, Never, Random

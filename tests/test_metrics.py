@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi import metrics
+from ttsi.results import metrics
 from ttsi.types import (
     Completion,
     Estimate,

@@ -21,7 +21,8 @@ from _environments import call, make_environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ttsi import cli, types
+from ttsi import types
+from ttsi.cli import main as cli
 from ttsi.errors import UsageError
 from ttsi.registry import KINDS
 from ttsi.scaffold import package

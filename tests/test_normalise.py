@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttsi.scoring import Switches
-from ttsi.scoring.normalise import normalise
-from ttsi.scoring.schemas import plain_parameters, plain_schema
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.normalise import normalise
+from ttsi.parameters.plain import plain_parameters, plain_schema
 
 ALL = Switches()
 

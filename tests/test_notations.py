@@ -9,10 +9,10 @@ import pytest
 from answering import read, samples, verdict
 from notations import NOTATIONS, body
 
-from ttsi.scoring import Switches
-from ttsi.scoring.match import score_calls
-from ttsi.scoring.numbers import Untyped
-from ttsi.scoring.parse import parse_calls
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.match import score_calls
+from ttsi.answers.calls.numbers import Untyped
+from ttsi.answers.calls.parse import parse_calls
 from ttsi.types import JSON, Completion, ParseStatus, Sample, Tool, ToolCall
 
 CODE = ["sealtool", "bfcl"]

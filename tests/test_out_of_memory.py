@@ -16,7 +16,7 @@ from tiny_model import tiny_llama, write_gguf
 from torch.profiler import ProfilerActivity, profile
 
 from ttsi.errors import EngineError, OutOfMemory, release
-from ttsi.pipeline import Pipeline, Stages
+from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.types import (
     Estimate,
     Example,

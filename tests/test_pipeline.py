@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ttsi.errors import EngineError, OutOfMemory, RunError, StorageError
-from ttsi.pipeline import Pipeline, Stages
+from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.types import Estimate, Example, Message, Prompt, Record, Request, Sampling, Task
 from ttsi_fakes import WRITING, ScriptedEngine, default_script, make_sample
 from ttsi_plugins.estimators.constant import Always, Never

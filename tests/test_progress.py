@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import ttsi
-from ttsi.commands.eval import exit_code
-from ttsi.progress import Bars, Events, Lines, Silent
-from ttsi.run import CellResult
+from ttsi.cli.eval import exit_code
+from ttsi.running.evaluate import CellResult
+from ttsi.running.progress import Bars, Events, Lines, Silent
 
 SPEC = {
     "name": "scripted",

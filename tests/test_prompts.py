@@ -10,12 +10,12 @@ import pytest
 from teacher_server import TeacherServer, chat, surroundings
 
 import ttsi_fakes
-from ttsi import cli
-from ttsi.commands.prompts import lines, visible
-from ttsi.prompts import shown, tools_of
+from ttsi.cli import main as cli
+from ttsi.cli.prompts import lines, visible
 from ttsi.report.about import groups
 from ttsi.report.facts import Facts
-from ttsi.runs import open_run
+from ttsi.results.runs import open_run
+from ttsi.solving.prompts import shown, tools_of
 from ttsi.spec import load_spec
 from ttsi.types import Likelihood, Prompt, Rendered
 
@@ -95,8 +95,8 @@ def test_it_is_what_a_run_asks() -> None:
     (spec,) = load_spec(SPEC)
     asked: list[Any] = []
     engine = ttsi_fakes.ScriptedEngine()
-    from ttsi import assemble
-    from ttsi.pipeline import Pipeline
+    from ttsi.solving import assemble
+    from ttsi.solving.pipeline import Pipeline
 
     pipeline = Pipeline(assemble.stages(spec), engine, seed=0)
     list(pipeline.run_wave([ttsi_fakes.make_sample(2)]))

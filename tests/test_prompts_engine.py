@@ -10,9 +10,9 @@ import pytest
 from _specs import clear_environment
 
 import ttsi_fakes
-from ttsi import cli
+from ttsi.cli import main as cli
 from ttsi.errors import MissingAsset
-from ttsi.prompts import shown
+from ttsi.solving.prompts import shown
 from ttsi.spec import load_spec
 
 SPEC = {

@@ -24,14 +24,14 @@ from reports import (
     some_errors,
 )
 
-from ttsi import provenance
-from ttsi.cli import main
+from ttsi.cli.main import main
 from ttsi.errors import StorageError, UsageError
+from ttsi.pages import text as shown
+from ttsi.records import provenance
 from ttsi.report import html, write_report
-from ttsi.report import text as shown
 from ttsi.report.facts import Facts
 from ttsi.report.labels import labels
-from ttsi.runs import Run, open_run
+from ttsi.results.runs import Run, open_run
 from ttsi.spec import load_spec, resolved
 
 ELSEWHERE = re.compile(r"url\(|@import|https?:|//", re.IGNORECASE)

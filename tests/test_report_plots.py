@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports import Page, plain
 
-from ttsi import calibration
-from ttsi.report import text as shown
+from ttsi.pages import text as shown
+from ttsi.pages.plots import Scale, pieces, standalone, stepped, thinned, ticks
 from ttsi.report.charts import Bar, bars, histogram
 from ttsi.report.facts import Facts
 from ttsi.report.figures import figures
-from ttsi.report.plots import Scale, pieces, standalone, stepped, thinned, ticks
+from ttsi.results import calibration
 
 
 @pytest.fixture(scope="module")

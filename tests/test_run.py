@@ -15,10 +15,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import ttsi
-from ttsi.cli import main
+from ttsi.cli.main import main
 from ttsi.errors import SpecError, TtsiError
 from ttsi.hooks import hookimpl
-from ttsi.run import CellResult
+from ttsi.running.evaluate import CellResult
 
 TESTS = Path(__file__).parent
 SCHEMAS = Path(ttsi.__file__).parent / "schemas"

@@ -11,10 +11,10 @@ import pytest
 from resumed import OTHER, begun, identity, refused, run, says, spec
 
 import ttsi_fakes
-from ttsi import provenance
 from ttsi.errors import RunError, SpecError
-from ttsi.journal import read
-from ttsi.run import CellResult, estimates
+from ttsi.records import provenance
+from ttsi.records.journal import read
+from ttsi.running.evaluate import CellResult, estimates
 from ttsi.spec import load_spec
 from ttsi_fakes import ScriptedEngine
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from ttsi.calls import calls_schema
-from ttsi.scoring import Switches
-from ttsi.scoring.fitting import fits
-from ttsi.scoring.match import score_calls
-from ttsi.scoring.schemas import SchemaFault, plain_parameters, plain_schema
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.match import score_calls
+from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.writing import calls_schema
+from ttsi.parameters.fitting import fits
+from ttsi.parameters.plain import SchemaFault, plain_parameters, plain_schema
 from ttsi.types import Completion, ParseStatus, Tool, ToolCall
-from ttsi.validation import argument_faults
 
 
 def test_a_calls_schema_holds_the_definitions_of_each_tool_apart() -> None:

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.match import score_calls
+from ttsi.answers.calls.normalise import normalised
+from ttsi.answers.calls.parse import parse_calls
 from ttsi.errors import PluginError
-from ttsi.scoring import Switches
-from ttsi.scoring.fitting import fits
-from ttsi.scoring.match import score_calls
-from ttsi.scoring.normalise import normalised
-from ttsi.scoring.parse import parse_calls
-from ttsi.scoring.schemas import SchemaFault, plain_parameters, plain_schema
+from ttsi.parameters.fitting import fits
+from ttsi.parameters.plain import SchemaFault, plain_parameters, plain_schema
 from ttsi.types import AnyOf, Completion, ParseStatus, Tool, ToolCall
 
 # ---------------------------------------------------------------- JSON Schema as the oracle

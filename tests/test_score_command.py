@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from ttsi import registry
-from ttsi.cli import main
-from ttsi.commands.score import tally
+from ttsi.cli.main import main
+from ttsi.cli.score import tally
 from ttsi.types import Reason, Sample, Score
 
 
@@ -321,7 +321,7 @@ def test_numbers_add_up(scores: dict[str, Score | None]) -> None:
 def test_no_heavy_package_is_imported(samples: list[Sample], tmp_path: Path) -> None:
     file = write(tmp_path / "p.jsonl", [gold(samples[0])])
     program = (
-        "import sys; from ttsi.cli import main; "
+        "import sys; from ttsi.cli.main import main; "
         f"code = main(['score', {file!r}, '--benchmark', 'quickstart', '--json']); "
         "heavy = {'torch', 'transformers', 'peft', 'xgrammar', 'vllm', 'openai', 'ray'}; "
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr); sys.exit(code)"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi import registry
+from ttsi.answers.calls.parse import parse_calls
 from ttsi.protocols import Scorer
-from ttsi.scoring.parse import parse_calls
 from ttsi.types import Completion, ParseStatus, Sample, Task, Tool, ToolCall
 
 SCORERS = sorted(registry.discover("scorers"))

@@ -15,9 +15,9 @@ import pytest
 from engines import data
 from grammars import can_write
 
+from ttsi.answers.calls.validation import argument_faults
 from ttsi.digests import json_digest
 from ttsi.types import Completion, ParseStatus, Sample, ToolCall
-from ttsi.validation import argument_faults
 from ttsi_benchmarks import sealtool_full
 from ttsi_benchmarks.sealtool_full import SealToolFull
 from ttsi_plugins.inference.direct import Direct

@@ -18,11 +18,12 @@ import pytest
 from resumed import begun, run, spec
 
 import ttsi
-from ttsi import assemble, journal
 from ttsi.errors import CorruptAsset, DeviceLost, RunError
-from ttsi.journal import read
-from ttsi.run import estimates
-from ttsi.runs import open_run
+from ttsi.records import journal
+from ttsi.records.journal import read
+from ttsi.results.runs import open_run
+from ttsi.running.evaluate import estimates
+from ttsi.solving import assemble
 from ttsi.spec import load_spec
 from ttsi.testing import FakeEngine
 from ttsi_fakes import ScriptedEngine

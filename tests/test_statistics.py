@@ -20,9 +20,9 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
-from ttsi import calibration, comparison, metrics
-from ttsi.calibration import Case
-from ttsi.runs import Run, SeedRun
+from ttsi.results import calibration, comparison, metrics
+from ttsi.results.calibration import Case
+from ttsi.results.runs import Run, SeedRun
 from ttsi.types import Record, Score
 
 SEEDS = range(12)

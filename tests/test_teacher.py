@@ -15,7 +15,7 @@ from teacher_server import KEY, KEY_ENV, Asked, Reply, TeacherServer, chat, surr
 import ttsi
 from ttsi.digests import draw_seed
 from ttsi.errors import MissingAsset, StorageError, UsageError
-from ttsi.metering import charging
+from ttsi.solving.metering import charging
 from ttsi.types import Example, StageCost, Task, ToolCall
 from ttsi_fakes import ScriptedEngine, make_sample
 from ttsi_plugins.generators._contract import example_schema, messages

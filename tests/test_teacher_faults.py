@@ -29,7 +29,7 @@ from teacher_server import (
 )
 
 from ttsi.errors import EngineError, RunError, TtsiError
-from ttsi.pipeline import Pipeline, Stages
+from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.types import Example, Record
 from ttsi_fakes import ScriptedEngine, make_sample
 from ttsi_plugins.estimators.constant import Always

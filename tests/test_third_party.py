@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from wheels import ROOT, Environment, build
 
-from ttsi.journal import read
+from ttsi.records.journal import read
 
 PACKAGE = ROOT / "examples" / "ttsi-several"
 ESTIMATOR, LEARNER = "ttsi-several/semantic_entropy", "ttsi-several/best_of"

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from grammars import accepts, wild_text
 
-from ttsi.calls import calls_schema
-from ttsi.scoring import Switches
-from ttsi.scoring.match import score_calls
-from ttsi.scoring.normalise import normalise
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.match import score_calls
+from ttsi.answers.calls.normalise import normalise
+from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.writing import calls_schema
 from ttsi.types import Completion, ParseStatus, Tool, ToolCall
-from ttsi.validation import argument_faults
 
 KINDS = (
     "refs", "all_of", "root_choice", "constants", "prefix_items", "pattern_properties",

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from engines import data
 
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.normalise import normalise
+from ttsi.answers.calls.validation import argument_faults
 from ttsi.digests import json_digest
-from ttsi.scoring import Switches
-from ttsi.scoring.normalise import normalise
 from ttsi.types import Completion, ParseStatus, Sample, ToolCall
-from ttsi.validation import argument_faults
 from ttsi_benchmarks import _seal, quickstart
 from ttsi_benchmarks._hammer import declared_required, to_tool
 from ttsi_benchmarks.quickstart import Quickstart

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import ttsi
-from ttsi import cli
+from ttsi.cli import main as cli
 
 SPEC = {
     "name": "small",

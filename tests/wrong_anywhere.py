@@ -18,10 +18,7 @@ from wrong import Sound, fails
 
 from ttsi.options import option
 from ttsi.protocols import Engine
-from ttsi.types import (
-    Estimate,
-    Task,
-)
+from ttsi.types import Estimate, Task
 
 # ---------------------------------------------------------------- options and protocol
 

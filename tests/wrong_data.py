@@ -13,16 +13,7 @@ from typing import Any, ClassVar
 from wrong import fails
 
 from ttsi.testing import FakeBenchmark
-from ttsi.types import (
-    Completion,
-    ParseStatus,
-    Reason,
-    Sample,
-    Score,
-    Task,
-    Tool,
-    ToolCall,
-)
+from ttsi.types import Completion, ParseStatus, Reason, Sample, Score, Task, Tool, ToolCall
 from ttsi_plugins.scorers.exact import Exact
 
 # ---------------------------------------------------------------- benchmarks

@@ -9,10 +9,10 @@ from typing import Any
 
 from wrong import Sound, fails
 
+from ttsi.answers.calls.parse import parse_calls
 from ttsi.digests import draw_seed
 from ttsi.errors import EngineError
 from ttsi.protocols import Engine
-from ttsi.scoring.parse import parse_calls
 from ttsi.testing.fake_benchmark import example_of
 from ttsi.types import (
     Completion,

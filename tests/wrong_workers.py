@@ -12,15 +12,7 @@ from wrong import fails
 
 from ttsi.errors import RunError
 from ttsi.testing import FakeEngine
-from ttsi.types import (
-    Adapter,
-    Generation,
-    Likelihood,
-    Prompt,
-    Record,
-    Request,
-    TrainJob,
-)
+from ttsi.types import Adapter, Generation, Likelihood, Prompt, Record, Request, TrainJob
 from ttsi_plugins.executors.local import Local
 
 # ---------------------------------------------------------------- engines

@@ -10,22 +10,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttsi.answers.calls.parse import parse_calls
     from ttsi.errors import TtsiError
     from ttsi.options import option
-    from ttsi.run import CellResult, evaluate
-    from ttsi.scoring.parse import parse_calls
+    from ttsi.running.evaluate import CellResult, evaluate
     from ttsi.spec import Spec, load_spec
 
-__version__ = "0.2.0"
+from ttsi._common.version import __version__
 
 _HOME = {
-    "CellResult": "ttsi.run",
+    "CellResult": "ttsi.running.evaluate",
     "Spec": "ttsi.spec",
     "TtsiError": "ttsi.errors",
-    "evaluate": "ttsi.run",
+    "evaluate": "ttsi.running.evaluate",
     "load_spec": "ttsi.spec",
     "option": "ttsi.options",
-    "parse_calls": "ttsi.scoring.parse",
+    "parse_calls": "ttsi.answers.calls.parse",
 }
 
 __all__ = [

@@ -2,6 +2,6 @@
 
 import sys
 
-from ttsi.cli import main
+from ttsi.cli.main import main
 
 sys.exit(main())

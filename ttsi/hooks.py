@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from ttsi import console, registry
+from ttsi import registry
+from ttsi._common import console
 from ttsi.errors import PluginError
 from ttsi.types import JSON, Record
 
 if TYPE_CHECKING:
-    from ttsi.runs import Run
+    from ttsi.results.runs import Run
 
 hookspec = pluggy.HookspecMarker("ttsi")
 hookimpl = pluggy.HookimplMarker("ttsi")

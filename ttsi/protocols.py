@@ -62,7 +62,7 @@ class Engine(Protocol):
     **options) with the spec's `model` object, in which `date` is the run's; cheap until `load`.
 
     `digest` hashes the weights as they are now. `identity` says what was loaded, in the keys
-    `ttsi.identity.ENGINE`; it may be worked out once, and its `weights_digest` is what `digest`
+    `ttsi.ENGINE_IDENTITY`; it may be worked out once, and its `weights_digest` is what `digest`
     was after `load`. `forget` drops all that calls have left behind: the next call answers as the
     first one after `load`.
     """

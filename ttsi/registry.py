@@ -127,7 +127,7 @@ def normalise(distribution: str) -> str:
 
 def _claims(kind: str, *, switched_off_too: bool = False) -> dict[str, tuple[Plugin, ...]]:
     if kind not in _GROUPS.values():
-        from ttsi.suggest import did_you_mean
+        from ttsi._common.suggest import did_you_mean
 
         raise UsageError(
             f'There is no kind of plugin "{kind}".', cure=did_you_mean(kind, KINDS, noun="kinds")
@@ -210,7 +210,7 @@ def _cure_of_absence(kind: str, name: str) -> str:
 
     A spec is often a stranger's, so that installing is left to the reader's trust.
     """
-    from ttsi.suggest import did_you_mean
+    from ttsi._common.suggest import did_you_mean
 
     names = did_you_mean(name, _claims(kind))
     prefix, slash, _ = name.partition("/")

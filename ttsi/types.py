@@ -12,13 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
+from ttsi._common.jsons import JSON as JSON
 from ttsi.digests import bytes_digest, json_digest
 from ttsi.errors import PluginError
-
-JSON: TypeAlias = Any
-"""A JSON value: None, bool, int, float, str, list or dict with string keys."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Tool:
 
         Raises PluginError where they use what is not supported (docs/benchmarks.md).
         """
-        from ttsi.scoring.schemas import SchemaFault, plain_parameters
+        from ttsi.parameters.plain import SchemaFault, plain_parameters
 
         try:
             return plain_parameters(self.parameters)
@@ -345,7 +343,7 @@ class StageCost:
 
     Attempts that failed count, too: those of a wave that was halved, and those before a resume. Of
     an engine's call that raised, the seconds are known and the tokens are not. What a plugin spent
-    outside the engine (`ttsi.metering.charge`) is the sample's own: its tokens are in the sums,
+    outside the engine (`ttsi.charge`) is the sample's own: its tokens are in the sums,
     `usd` is what they cost.
     """
 

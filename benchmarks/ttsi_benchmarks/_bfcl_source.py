@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ttsi.data import Asset, local_copy
+from ttsi.assets import Asset, local_copy
 from ttsi.digests import file_digest
 from ttsi.errors import CorruptAsset, MissingAsset
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ttsi.data import Asset, data_file, github_asset
+from ttsi.assets import Asset, data_file, github_asset
 from ttsi.digests import json_digest
 from ttsi.types import JSON, Sample, Tool, ToolCall
 from ttsi_benchmarks._notation import object_schema, type_schema, with_hints

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ttsi.data import Asset, cache_root, local_copy, offline
+from ttsi.assets import Asset, cache_root, local_copy, offline
 from ttsi.errors import CorruptAsset, MissingAsset
 
 HUB_ID = "Nexusflow/NexusRaven_API_evaluation"

@@ -74,7 +74,7 @@ def test_specs_on_the_pages_validate() -> None:
 
 
 def test_commands_on_the_pages_are_ones() -> None:
-    from ttsi.cli import VERBS
+    from ttsi.cli.main import VERBS
 
     lines = [line.strip() for _, text in fences("bash") for line in text.splitlines()]
     calls = [shlex.split(line, comments=True) for line in lines if line.startswith("ttsi ")]

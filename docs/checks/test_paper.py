@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ttsi.errors import MissingAsset, UsageError
-from ttsi.runs import Run, SeedRun
+from ttsi.results.runs import Run, SeedRun
 from ttsi.spec import load_spec, resolved
 from ttsi.types import Example, Record, Task
 

@@ -13,9 +13,9 @@ import psutil
 import pytest
 import torch
 
-from ttsi.assemble import check
 from ttsi.errors import MissingAsset, RunError, SpecError
 from ttsi.protocols import Engine
+from ttsi.solving.assemble import check
 from ttsi.spec import load_spec
 from ttsi_plugins.engines.vllm import VllmEngine, memory
 

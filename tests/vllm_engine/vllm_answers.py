@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from cases import forced, greedy, margin, prompt, seal_tasks, trained
 
-from ttsi.calls import calls_schema
+from ttsi.answers.calls.writing import calls_schema
 from ttsi.types import Adapter, Generation, Request, Sampling, Task
 from ttsi_plugins.engines.transformers import TransformersEngine
 from ttsi_plugins.engines.vllm import VllmEngine

@@ -9,9 +9,9 @@ from cases import greedy
 from vllm.lora.request import LoRARequest
 
 import ttsi
-from ttsi.cli import main
-from ttsi.journal import read
-from ttsi.runs import open_run
+from ttsi.cli.main import main
+from ttsi.records.journal import read
+from ttsi.results.runs import open_run
 from ttsi.types import Generation, Request
 from ttsi_plugins.engines.transformers import TransformersEngine, lora
 from ttsi_plugins.engines.vllm import VllmEngine

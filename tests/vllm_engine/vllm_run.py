@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 from conftest import MODEL, SHARE
 
-from ttsi.journal import read
+from ttsi.records.journal import read
 
 PATIENCE = 300.0
 

@@ -11,9 +11,9 @@ import pytest
 from model_server import served
 from teacher_server import surroundings, teacher
 
-from ttsi.metering import charging
+from ttsi.answers.calls.validation import argument_faults
+from ttsi.solving.metering import charging
 from ttsi.types import StageCost
-from ttsi.validation import argument_faults
 from ttsi_benchmarks.quickstart import Quickstart
 from ttsi_fakes import ScriptedEngine
 from ttsi_plugins.engines.transformers import weights

@@ -9,17 +9,12 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 
-from ttsi.identity import IDENTITY, differences
+from ttsi.assets import is_hub_id
 from ttsi.leaderboard.faults import Fault, shown
-from ttsi.leaderboard.submission import (
-    RESULTS,
-    SPEC,
-    Seed,
-    Submission,
-)
-from ttsi.models import is_hub_id
+from ttsi.leaderboard.submission import RESULTS, SPEC, Seed, Submission
+from ttsi.records.identity import IDENTITY, differences
+from ttsi.records.sessions import SESSIONS
 from ttsi.registry import normalise
-from ttsi.sessions import SESSIONS
 from ttsi.spec import digest_of
 from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL
 from ttsi.types import JSON

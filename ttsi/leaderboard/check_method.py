@@ -10,18 +10,18 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ttsi.budget import share_out
-from ttsi.calls import TOOL_CALL, Wrapper
+from ttsi.answers.calls.objects import find_object
+from ttsi.answers.calls.parse import read_calls
+from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.writing import TOOL_CALL, Wrapper
 from ttsi.digests import draw_seed, json_digest
-from ttsi.journal import SAMPLES
 from ttsi.leaderboard.check_records import Case
 from ttsi.leaderboard.faults import Fault, shown
 from ttsi.leaderboard.publishing import is_withheld, repeats
 from ttsi.leaderboard.submission import Seed
-from ttsi.scoring.objects import find_object
-from ttsi.scoring.parse import read_calls
+from ttsi.records.journal import SAMPLES
+from ttsi.solving.budget import share_out
 from ttsi.types import Example
-from ttsi.validation import argument_faults
 
 _WITH_THRESHOLD = ("rss_margin", "entropy", "mutual_information", "perplexity", "self_consistency")
 _OF_NAMES = ("rss_margin", "entropy", "mutual_information")

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttsi.journal import SAMPLES
+from ttsi.answers.calls.parse import parse_calls
 from ttsi.leaderboard.faults import Fault, shown
 from ttsi.leaderboard.publishing import error_kind
 from ttsi.leaderboard.sources import Sources
 from ttsi.leaderboard.submission import Seed
-from ttsi.pipeline import STAGES
 from ttsi.protocols import Scorer
-from ttsi.scoring.parse import parse_calls
+from ttsi.records.journal import SAMPLES
+from ttsi.solving.pipeline import STAGES
 from ttsi.types import Completion, Record, Sample, Score
 
 _RESTORE = "Restore the line from the run, or submit the run again."

@@ -6,19 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ttsi import metrics
-from ttsi.identity import IDENTITY
 from ttsi.leaderboard.faults import Fault, shown
 from ttsi.leaderboard.publishing import private
 from ttsi.leaderboard.sources import method_faults
-from ttsi.leaderboard.submission import (
-    HEAD,
-    RESULTS,
-    SPEC,
-    Seed,
-    Submission,
-)
-from ttsi.sessions import SESSIONS
+from ttsi.leaderboard.submission import HEAD, RESULTS, SPEC, Seed, Submission
+from ttsi.records.identity import IDENTITY
+from ttsi.records.sessions import SESSIONS
+from ttsi.results import metrics
 from ttsi.spec import digest_of
 from ttsi.types import JSON
 

@@ -7,11 +7,11 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from ttsi.identity import differences
 from ttsi.leaderboard.check_evidence import FINISH
 from ttsi.leaderboard.faults import Fault, shown
 from ttsi.leaderboard.submission import RESULTS, Seed
-from ttsi.sessions import SESSIONS
+from ttsi.records.identity import differences
+from ttsi.records.sessions import SESSIONS
 
 _RESTORE = "Restore the file from the run, or submit the run again."
 

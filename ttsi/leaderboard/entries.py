@@ -7,19 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from ttsi import metrics
-from ttsi.comparison import bootstrap, sign_flip
 from ttsi.errors import VerificationError
 from ttsi.leaderboard.comparable import board_options, scorer_options, selection
 from ttsi.leaderboard.publishing import is_withheld
-from ttsi.leaderboard.submission import (
-    CONTENT,
-    HEAD,
-    MANIFEST,
-    Seed,
-    Submission,
-    read,
-)
+from ttsi.leaderboard.submission import CONTENT, HEAD, MANIFEST, Seed, Submission, read
+from ttsi.results import metrics
+from ttsi.results.comparison import bootstrap, sign_flip
 from ttsi.spec.schema import COMPONENTS
 from ttsi.types import JSON, Score, StageCost
 

@@ -9,7 +9,7 @@ from typing import Any
 from ttsi.errors import UsageError
 from ttsi.leaderboard.boards import Board, titles
 from ttsi.leaderboard.view import PARTIAL, link
-from ttsi.report import text
+from ttsi.pages import text
 
 BEGIN = "<!-- boards: written by `ttsi leaderboard render` -->"
 END = "<!-- end of boards -->"

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from ttsi._common.files import storage, write_atomically
 from ttsi.errors import UsageError, VerificationError
-from ttsi.journal import storage, write_atomically
 from ttsi.leaderboard.boards import Board, Entry, boards
 from ttsi.leaderboard.entries import entry
 from ttsi.leaderboard.readme import with_tables
@@ -53,7 +53,7 @@ def submissions(leaderboards: Path) -> list[Path]:
 
 def publish(leaderboards: Path, entries: Iterable[Entry]) -> list[Path]:
     """`render`, of entries that have been read."""
-    from ttsi.report.shell import fill
+    from ttsi.pages.shell import fill
 
     found = boards(entries)
     readme = leaderboards / README

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ttsi.answers.calls.literals import MAX_DEPTH
 from ttsi.leaderboard.faults import Fault, Unsound, shown
-from ttsi.scoring.literals import MAX_DEPTH
 from ttsi.types import JSON
 
 MIB = 2**20

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import ttsi
 from ttsi import registry
+from ttsi._common.version import __version__
 from ttsi.errors import MissingAsset, TtsiError
 from ttsi.leaderboard.comparable import SCORER, scorer_options, scoring_rule
 from ttsi.leaderboard.faults import UNAVAILABLE, Fault, Unsound, shown
@@ -63,7 +63,7 @@ def method_faults(spec: Mapping[str, Any], version: str, where: str) -> Iterator
         if name not in registry.discover(kind):
             what = f"names the {role} {shown(name)}, which is no plugin of ttsi's."
             yield Fault("spec", where, what, "`ttsi plugins` lists what there is.")
-        elif version == ttsi.__version__:
+        elif version == __version__:
             yield from _option_faults(spec, role, where)
 
 

@@ -20,19 +20,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from ttsi.digests import bytes_digest
-from ttsi.identity import IDENTITY
-from ttsi.journal import SAMPLES
 from ttsi.leaderboard import safe
-from ttsi.leaderboard.check_evidence import (
-    base_lacks,
-    identity_lacks,
-    no_identity,
-    results_lack,
-)
+from ttsi.leaderboard.check_evidence import base_lacks, identity_lacks, no_identity, results_lack
 from ttsi.leaderboard.faults import Fault, Unsound, shown
 from ttsi.leaderboard.shapes import shape_faults
-from ttsi.records import from_json
-from ttsi.sessions import SESSIONS
+from ttsi.records.identity import IDENTITY
+from ttsi.records.journal import SAMPLES
+from ttsi.records.lines import from_json
+from ttsi.records.sessions import SESSIONS
 from ttsi.types import JSON, Record
 
 SCHEMA = "ttsi.submission/1"

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ttsi import provenance
+from ttsi._common.files import storage, write_atomically
 from ttsi.digests import bytes_digest
 from ttsi.errors import StorageError, UsageError, VerificationError
-from ttsi.identity import IDENTITY
-from ttsi.journal import SAMPLES, storage, write_atomically
 from ttsi.leaderboard.check_evidence import no_identity
 from ttsi.leaderboard.check_identity import PUBLISH, is_local, local
 from ttsi.leaderboard.entries import entry_of
@@ -37,8 +35,11 @@ from ttsi.leaderboard.submission import (
     read,
 )
 from ttsi.leaderboard.verify import Verdict, verify_one
-from ttsi.runs import Run, open_run
-from ttsi.sessions import SESSIONS
+from ttsi.records import provenance
+from ttsi.records.identity import IDENTITY
+from ttsi.records.journal import SAMPLES
+from ttsi.records.sessions import SESSIONS
+from ttsi.results.runs import Run, open_run
 from ttsi.types import JSON
 
 

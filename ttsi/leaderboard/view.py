@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ttsi.leaderboard.boards import Board, titles
-from ttsi.report import text
-from ttsi.report.plots import Scale, ticks
+from ttsi.pages import text
+from ttsi.pages.plots import Scale, ticks
 
 PARTIAL = "Not ranked, since they answered a part of the samples, which may be the easier one"
 

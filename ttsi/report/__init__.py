@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ttsi._common.files import write_atomically
 from ttsi.errors import StorageError, UsageError
-from ttsi.journal import write_atomically
-from ttsi.runs import Run
+from ttsi.results.runs import Run
 
 MOST_SAMPLES = 500
 
@@ -51,7 +51,7 @@ def html(
     limit_samples: int = MOST_SAMPLES,
 ) -> str:
     """The page of `write_report` as text."""
+    from ttsi.pages.shell import TEMPLATES, fill
     from ttsi.report.page import page
-    from ttsi.report.shell import TEMPLATES, fill
 
     return fill(TEMPLATES, page(runs, sections=sections, limit=limit_samples))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ttsi.report import text
+from ttsi.pages import text
 from ttsi.report.facts import Facts
 from ttsi.spec.schema import COMPONENTS
 

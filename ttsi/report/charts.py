@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ttsi.report import text
-from ttsi.report.plots import (
+from ttsi.pages import text
+from ttsi.pages.plots import (
     LINE,
     WIDTH,
     Canvas,

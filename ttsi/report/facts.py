@@ -9,10 +9,10 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from ttsi import calibration, comparison, metrics
-from ttsi.calibration import Case
 from ttsi.errors import TtsiError
-from ttsi.runs import Run, SeedRun
+from ttsi.results import calibration, comparison, metrics
+from ttsi.results.calibration import Case
+from ttsi.results.runs import Run, SeedRun
 from ttsi.types import Record, Sample, Score
 
 

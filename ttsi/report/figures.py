@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttsi import calibration
-from ttsi.pipeline import STAGES
-from ttsi.report import text
+from ttsi.pages import text
+from ttsi.pages.plots import stepped
 from ttsi.report.charts import Bar, Curve, Group, Mark, Spot, bars, curves, histogram, intervals
 from ttsi.report.facts import Facts, Measure
-from ttsi.report.plots import stepped
+from ttsi.results import calibration
+from ttsi.solving.pipeline import STAGES
 
 STAGE_NAMES = {
     "estimate": "H: estimate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ttsi.report import text
+from ttsi.pages import text
 from ttsi.report.facts import Facts, Measure
 
 _ALPHA = 0.05

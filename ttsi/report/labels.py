@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ttsi.report import text
-from ttsi.runs import Run
+from ttsi.pages import text
+from ttsi.results.runs import Run
 
 _MOST = 4
 

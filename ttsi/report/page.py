@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ttsi.report import about, figures, headline, samples, text
+from ttsi.pages import text
+from ttsi.report import about, figures, headline, samples
 from ttsi.report.facts import Facts, Measure
 from ttsi.report.labels import labels
-from ttsi.runs import Run
+from ttsi.results.runs import Run
 from ttsi.types import Record
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ttsi.errors import PluginError
-from ttsi.report import text
+from ttsi.pages import text
 from ttsi.report.facts import Facts
 from ttsi.report.figures import STAGE_NAMES, reason, stages_in_order
 from ttsi.types import JSON, Completion, Example, Record, Sample, Score, Tool, ToolCall

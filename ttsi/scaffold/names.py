@@ -8,9 +8,9 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from ttsi._common.suggest import did_you_mean
 from ttsi.errors import UsageError
 from ttsi.registry import KINDS, normalise
-from ttsi.suggest import did_you_mean
 
 LONGEST_DISTRIBUTION = 40
 LONGEST_ENTRY = 30

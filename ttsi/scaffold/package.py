@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ttsi import __version__
+from ttsi._common.version import __version__
 from ttsi.errors import UsageError
 from ttsi.scaffold.kinds import STARTS, spec
 from ttsi.scaffold.names import Names

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ttsi
 from ttsi import registry
+from ttsi._common.version import __version__
 from ttsi.digests import json_digest
 from ttsi.errors import Problem, SpecError
 from ttsi.spec.checking import Check
@@ -58,7 +58,7 @@ class Spec:
     @property
     def digest(self) -> str:
         """Digest over all that shapes results: not the name, seeds or executor, but our version."""
-        return digest_of(resolved(self), ttsi.__version__)
+        return digest_of(resolved(self), __version__)
 
 
 def digest_of(document: Mapping[str, JSON], version: str) -> str:

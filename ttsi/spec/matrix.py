@@ -17,10 +17,10 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from ttsi._common.suggest import did_you_mean
 from ttsi.errors import Problem
 from ttsi.spec.schema import COMPONENTS, NAME, NAME_IN_WORDS
 from ttsi.spec.wording import pointer, shown, tokens_of, value_in_words
-from ttsi.suggest import did_you_mean
 
 # Seeds and executor shape no result, so cells that differ in them would be one and the same run.
 _MAY_VARY = ("model", "baseline", "budget", *(key for key in COMPONENTS if key != "executor"))

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ttsi._common.inputs import read_input, to_utf8
 from ttsi.errors import Problem
-from ttsi.inputs import read_input, to_utf8
 from ttsi.spec.wording import pointer
 
 _DEEPEST = 32
@@ -117,7 +117,7 @@ def _too_deep(place: str) -> Problem:
 
 
 def _files_beside(path: Path) -> str:
-    from ttsi.suggest import did_you_mean
+    from ttsi._common.suggest import did_you_mean
 
     try:
         folder = path if path.is_dir() else path.parent

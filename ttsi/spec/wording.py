@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ttsi._common.suggest import did_you_mean, nearest
 from ttsi.errors import Problem
-from ttsi.suggest import did_you_mean, nearest
 
 _TYPE_WORDS = {
     "string": "a string",

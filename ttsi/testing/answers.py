@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ttsi.scoring.parse import parse_calls
+from ttsi.answers.calls.parse import parse_calls
 from ttsi.testing.checks import Check, require
 from ttsi.testing.exercise import default_wave, run_stage
 from ttsi.testing.fake_engine import FakeEngine

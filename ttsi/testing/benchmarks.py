@@ -10,11 +10,12 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from ttsi import registry
-from ttsi.calls import TOOL_CALL, call_json
+from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.writing import TOOL_CALL, call_json
 from ttsi.errors import PluginError
-from ttsi.scoring.parse import parse_calls
-from ttsi.scoring.schemas import SchemaFault, plain_parameters
+from ttsi.parameters.plain import SchemaFault, plain_parameters
 from ttsi.testing.checks import Check, NotApplicable, require
+from ttsi.testing.child import elsewhere
 from ttsi.testing.exercise import exercise
 from ttsi.testing.plain import fingerprint
 from ttsi.testing.subject import Subject
@@ -59,7 +60,7 @@ def data_are_stable(subject: Subject) -> None:
     require(
         one == other, f"loaded twice, samples differ: {', '.join(changed[:3]) or 'their number'}"
     )
-    made = subject.elsewhere["made"]
+    made = elsewhere(subject)["made"]
     told = "another process loads other samples: is a set or hash() in the way?"
     require(made is None or made == fingerprint(one), told)
 

@@ -14,6 +14,8 @@ from operator import attrgetter
 from typing import Any
 
 from ttsi.testing.checks import Violation
+from ttsi.testing.exercise import REPEATABLE, exercise
+from ttsi.testing.plain import fingerprint
 from ttsi.testing.subject import Subject
 
 HEAVY = (
@@ -22,6 +24,11 @@ HEAVY = (
     "transformers", "vllm", "xgrammar",
 )  # fmt: skip
 """What no plugin's module may import: it is read whenever a spec that names it is validated."""
+
+
+def elsewhere(subject: Subject) -> dict[str, Any]:
+    """What a fresh interpreter finds out about it: `ask`, once."""
+    return subject.once("elsewhere", lambda: ask(subject))
 
 
 def ask(subject: Subject) -> dict[str, Any]:
@@ -66,9 +73,6 @@ def main() -> None:
 
 
 def _made(subject: Subject) -> str | None:
-    from ttsi.testing.exercise import REPEATABLE, exercise
-    from ttsi.testing.plain import fingerprint
-
     if subject.kind not in REPEATABLE:
         return None
     try:

@@ -12,6 +12,7 @@ from typing import Any
 from ttsi import protocols
 from ttsi.options import options_schema
 from ttsi.testing.checks import Check, NotApplicable, require
+from ttsi.testing.child import elsewhere
 from ttsi.testing.exercise import exercise
 from ttsi.testing.journaled import journaled
 from ttsi.testing.plain import plain, shown
@@ -20,7 +21,7 @@ from ttsi.testing.subject import ALL_NEEDS, STAGES, Subject
 
 
 def import_cost(subject: Subject) -> None:
-    heavy = subject.elsewhere["heavy"]
+    heavy = elsewhere(subject)["heavy"]
     require(not heavy, f"importing its module imports {', '.join(heavy)}; import it in a method")
 
 
@@ -107,7 +108,7 @@ def instances_are_independent(subject: Subject) -> None:
 
 
 def global_state_is_left_alone(subject: Subject) -> None:
-    changed = subject.elsewhere["changed"]
+    changed = elsewhere(subject)["changed"]
     require(not changed, f"importing its module changed {'; '.join(changed)}")
     outside = Shared()
     # What its first call imports may change things: that is the imported packages' doing.

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from ttsi.errors import EngineError, MissingAsset, TtsiError
-from ttsi.identity import ENGINE, differences
+from ttsi.records.identity import ENGINE, differences
 from ttsi.testing.checks import Check, NotApplicable, require
 from ttsi.testing.subject import ALL_NEEDS, Subject
 from ttsi.types import (
@@ -47,6 +47,17 @@ _GRAMMAR = {
     "required": ["colour", "count"],
     "additionalProperties": False,
 }
+
+
+def loaded(subject: Subject) -> Bench:
+    """One instance, its model loaded, that the checks of an engine share."""
+
+    def load() -> Bench:
+        engine = subject.make()
+        engine.load()
+        return Bench(engine)
+
+    return subject.once("bench", load)
 
 
 class Bench:
@@ -122,7 +133,7 @@ def jobs(**changed: Any) -> list[TrainJob]:
 
 
 def announced_methods_work(subject: Subject) -> None:
-    bench = subject.bench
+    bench = loaded(subject)
     if "loglikelihood" in bench.can:
         _check_likelihoods(bench.engine.loglikelihoods(_PROMPTS, [_NAMES, _NAMES[:1]]))
     if "generate" in bench.can:
@@ -140,7 +151,7 @@ def announced_methods_work(subject: Subject) -> None:
 
 
 def others_are_refused(subject: Subject) -> None:
-    engine = subject.bench.engine
+    engine = loaded(subject).engine
     lacking = ALL_NEEDS - engine.capabilities
     if not lacking:
         raise NotApplicable("it announces all capabilities")
@@ -156,7 +167,7 @@ def others_are_refused(subject: Subject) -> None:
 
 
 def determinism(subject: Subject) -> None:
-    bench = subject.bench
+    bench = loaded(subject)
     _same(bench.settled, bench.answers(), "asked twice")
     if "train" in bench.can:
         one, other = (bench.engine.train(jobs()[:1])[0] for _ in range(2))
@@ -165,13 +176,13 @@ def determinism(subject: Subject) -> None:
 
 
 def wave_invariance(subject: Subject) -> None:
-    bench = subject.bench
+    bench = loaded(subject)
     _same(bench.settled, bench.answers(alone=True), "all together and one at a time")
     _same(bench.settled, bench.answers(turned=True), "in order and in reverse")
 
 
 def adapters_leave_no_trace(subject: Subject) -> None:
-    bench = subject.bench
+    bench = loaded(subject)
     if not {"train", "adapters", "generate"} <= bench.can:
         raise NotApplicable("it does not train adapters and generate under them")
     bench.engine.generate(bench.requests(adapted=True))
@@ -181,7 +192,7 @@ def adapters_leave_no_trace(subject: Subject) -> None:
 
 
 def identity_is_what_was_loaded(subject: Subject) -> None:
-    bench = subject.bench
+    bench = loaded(subject)
     said = bench.identity
     lacking = [key for key in ENGINE if not isinstance(said, Mapping) or key not in said]
     require(not lacking, f"identity() has no {', '.join(lacking)}")
@@ -241,11 +252,11 @@ def errors_are_of_the_right_type(subject: Subject) -> None:
         require(False, f"a model that is not there raised {told}, not MissingAsset")
     else:
         require(False, "a model that is not there was loaded")
-    if "generate" not in subject.bench.can:
+    if "generate" not in loaded(subject).can:
         return
     endless = Request(_PROMPTS[0], Sampling.greedy(10**9), 0)
     try:
-        subject.bench.engine.generate([endless])
+        loaded(subject).engine.generate([endless])
     except EngineError:
         return
     except Exception as error:  # as above
@@ -257,8 +268,8 @@ def close_can_be_repeated(subject: Subject) -> None:
     engine = subject.make()
     engine.close()
     engine.close()
-    subject.bench.engine.close()
-    subject.bench.engine.close()
+    loaded(subject).engine.close()
+    loaded(subject).engine.close()
 
 
 # ---------------------------------------------------------------- what is looked at

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttsi.protocols import Engine
+from ttsi.testing.engines import loaded
 from ttsi.testing.fake_benchmark import FakeBenchmark, example_of
 from ttsi.testing.fake_engine import FakeEngine
 from ttsi.testing.subject import STAGES, Subject
@@ -90,7 +91,7 @@ def run_stage(kind: str, made: Any, wave: Wave, engine: Engine, seed: int = SEED
 def exercise(subject: Subject, made: Any = None) -> Any:
     """What `made`, or a new instance, returns; of kinds with several methods, from all of them."""
     if subject.kind == "engines":
-        return subject.bench.work()
+        return loaded(subject).work()
     made = subject.make() if made is None else made
     if subject.kind in STAGES:
         return run_stage(subject.kind, made, default_wave(made), FakeEngine())

@@ -13,16 +13,7 @@ from ttsi.digests import bytes_digest, json_digest
 from ttsi.errors import EngineError, MissingAsset
 from ttsi.testing.instances import WORDS, instance
 from ttsi.testing.subject import ALL_NEEDS
-from ttsi.types import (
-    JSON,
-    Adapter,
-    Generation,
-    Likelihood,
-    Prompt,
-    Request,
-    Training,
-    TrainJob,
-)
+from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, Training, TrainJob
 
 FAKE_MODEL = {"id": "fake"}
 _INVOCATION = "alora_invocation_tokens"

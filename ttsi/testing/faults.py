@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ttsi.answers.calls.validation import argument_faults
 from ttsi.types import (
     Adapter,
     Completion,
@@ -16,7 +17,6 @@ from ttsi.types import (
     Task,
     ToolCall,
 )
-from ttsi.validation import argument_faults
 
 
 def _estimate(made: Any, task: Task, result: Any) -> str:

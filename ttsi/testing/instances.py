@@ -1,6 +1,6 @@
 """Values that are valid for a JSON Schema, drawn by a seed: what a constrained model would write.
 
-Knows what tool parameters may use (ttsi.scoring.schemas).
+Knows what tool parameters may use (ttsi.parameters.plain).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
-from ttsi.scoring.fitting import fits
-from ttsi.scoring.patterns import Chars, Either, Node, Repeat, Row, read_pattern
-from ttsi.scoring.schemas import plain_schema
+from ttsi.parameters.fitting import fits
+from ttsi.parameters.patterns import Chars, Either, Node, Repeat, Row, read_pattern
+from ttsi.parameters.plain import plain_schema
 
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath", "islet", "knoll")
 

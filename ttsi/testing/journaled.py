@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from ttsi.records import from_json, to_line
+from ttsi.records.lines import from_json, to_line
 from ttsi.types import Adapter, Demonstrations, Record
 
 

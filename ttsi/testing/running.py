@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import Any
 
 from ttsi import registry
+from ttsi._common.suggest import did_you_mean
 from ttsi.errors import MissingAsset, UsageError
-from ttsi.suggest import did_you_mean
 from ttsi.testing.checks import Check, NotApplicable, Outcome, Violation
 from ttsi.testing.state import Shared
 from ttsi.testing.subject import STAGES, Subject

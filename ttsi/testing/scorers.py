@@ -8,8 +8,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from ttsi.scoring.parse import parse_calls
+from ttsi.answers.calls.parse import parse_calls
 from ttsi.testing.checks import Check, NotApplicable, require
+from ttsi.testing.child import elsewhere
 from ttsi.testing.fake_benchmark import TOOLS, FakeBenchmark
 from ttsi.testing.hostile import FAMILIES, carriers, payloads
 from ttsi.testing.instances import instance
@@ -103,7 +104,7 @@ def same_verdict_twice(subject: Subject) -> None:
     require(one == other, "two instances score the same answers differently")
     from ttsi.testing.plain import fingerprint
 
-    made = subject.elsewhere["made"]
+    made = elsewhere(subject)["made"]
     told = "another process scores the same answers differently"
     require(made is None or made == fingerprint(one), told)
 

@@ -8,6 +8,7 @@ from typing import Any
 from ttsi.errors import EngineError
 from ttsi.testing import answers
 from ttsi.testing.checks import Check, NotApplicable, Violation, require
+from ttsi.testing.child import elsewhere
 from ttsi.testing.exercise import Wave, default_wave, exercise, run_stage, wave_of
 from ttsi.testing.fake_benchmark import FakeBenchmark
 from ttsi.testing.fake_engine import FakeEngine
@@ -57,7 +58,7 @@ def determinism(subject: Subject) -> None:
     one, other = _run(subject, wave), _run(subject, wave)
     found = first_difference(wave.names, one, other)
     require(found is None, f"the same seed gave different results for {found}")
-    made = subject.elsewhere["made"]
+    made = elsewhere(subject)["made"]
     if made is not None:
         told = "another process with the same seed gave different results"
         require(made == fingerprint(exercise(subject)), f"{told}; hash() of a str is not the same")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from ttsi.spec.schema import DEFAULT_MODEL
 from ttsi.testing.checks import NotApplicable
 from ttsi.types import Sample
 
-if TYPE_CHECKING:
-    from ttsi.testing.engines import Bench
+Made = TypeVar("Made")
 
 STAGES = ("estimators", "generators", "learners", "inference")
 
@@ -29,6 +28,7 @@ class Subject:
     name: str
     plugin: type
     options: Mapping[str, Any] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def origin(self) -> str:
@@ -65,22 +65,13 @@ class Subject:
         return schema
 
     @cached_property
-    def bench(self) -> Bench:
-        """Of an engine: one instance, its model loaded, that the checks share."""
-        from ttsi.testing.engines import Bench
-
-        engine = self.make()
-        engine.load()
-        return Bench(engine)
-
-    @cached_property
     def samples(self) -> list[Sample]:
         """Of a benchmark: its samples, loaded once."""
         return list(self.make().samples())
 
-    @cached_property
-    def elsewhere(self) -> dict[str, Any]:
-        """What a fresh interpreter finds out about it; see child.py."""
-        from ttsi.testing.child import ask
-
-        return ask(self)
+    def once(self, name: str, find: Callable[[], Made]) -> Made:
+        """What `find` finds out, which is expensive: asked for by `name` again, it is at hand."""
+        if name not in self.found:
+            self.found[name] = find()
+        found: Made = self.found[name]
+        return found

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
-from ttsi.calls import TOOL_CALL, Wrapper
+from ttsi.answers.calls.writing import TOOL_CALL, Wrapper
 from ttsi.digests import draw_seed
 from ttsi.errors import EngineError
 from ttsi.options import option

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ttsi.calls import calls_schema
+from ttsi.answers.calls.match import canonical_calls
+from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.writing import calls_schema
 from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
-from ttsi.scoring.match import canonical_calls
-from ttsi.scoring.parse import parse_calls
 from ttsi.types import Estimate, Generation, ParseStatus, Prompt, Request, Sampling, Task
 
 NO_CALL = "no call"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ttsi.calls import TOOL_CALL, Wrapper
+from ttsi.answers.calls.writing import TOOL_CALL, Wrapper
 from ttsi.options import option
 from ttsi.protocols import Engine
 from ttsi.types import Likelihood, Prompt, Request, Sampling, Task

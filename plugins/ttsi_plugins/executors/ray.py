@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ttsi import console
+from ttsi._common import console
 from ttsi.errors import DeviceLost, MissingAsset, RunError
 from ttsi.options import option
 from ttsi.protocols import RunnerFactory, Session, Watcher

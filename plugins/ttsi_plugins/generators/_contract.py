@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
-from ttsi.calls import calls_schema
-from ttsi.scoring.objects import find_object
-from ttsi.scoring.parse import read_calls
+from ttsi.answers.calls.objects import find_object
+from ttsi.answers.calls.parse import read_calls
+from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.writing import calls_schema
 from ttsi.types import Example, Message, Task
-from ttsi.validation import argument_faults
 
 PromptForm: TypeAlias = Literal["quoted", "seed_first"]
 

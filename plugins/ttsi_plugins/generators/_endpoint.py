@@ -18,7 +18,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from ttsi.data import offline
+from ttsi.assets import offline
 from ttsi.digests import json_digest
 from ttsi.errors import EngineError, MissingAsset, RunError, TtsiError
 from ttsi_plugins.generators._answers import Answer, Answers

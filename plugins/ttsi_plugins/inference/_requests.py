@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ttsi.calls import calls_schema
+from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.writing import calls_schema
 from ttsi.options import option
-from ttsi.scoring.parse import parse_calls
 from ttsi.types import (
     Adaptation,
     Adapter,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from ttsi.answers.calls.match import canonical_calls
 from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
-from ttsi.scoring.match import canonical_calls
 from ttsi.types import Adaptation, Completion, Generation, ParseStatus, Task
 from ttsi_plugins.inference._requests import Decoding, read_completion
 

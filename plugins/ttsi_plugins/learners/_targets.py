@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
-from ttsi.calls import TOOL_CALL, Wrapper
+from ttsi.answers.calls.writing import TOOL_CALL, Wrapper
 from ttsi.types import Completion, ToolCall
 
 Target: TypeAlias = Literal["tool_call", "as_answered", "list"]

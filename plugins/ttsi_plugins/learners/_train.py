@@ -16,10 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+from ttsi.answers.calls.parse import read_calls
 from ttsi.digests import json_digest
 from ttsi.errors import CorruptAsset, MissingAsset, UsageError
 from ttsi.options import option
-from ttsi.scoring.parse import read_calls
 from ttsi.types import Message, Sample, ToolCall
 
 SHAPE = 'one JSON object a line: {"instruction": "...", "input": "...", "output": [calls]}'

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.match import score_calls
 from ttsi.options import option
-from ttsi.scoring import Switches
-from ttsi.scoring.match import score_calls
 from ttsi.types import Completion, Score, Task, ToolCall
 
 

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ttsi.console import note
-from ttsi.data import cache_root
+from ttsi._common.console import note
+from ttsi.assets import cache_root
 from ttsi.digests import file_digest
 from ttsi.errors import CorruptAsset, StorageError
 from ttsi.types import JSON

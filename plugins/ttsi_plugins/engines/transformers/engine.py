@@ -11,16 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from ttsi.errors import DeviceLost, EngineError, OutOfMemory, TtsiError, release
-from ttsi.types import (
-    JSON,
-    Adapter,
-    Generation,
-    Likelihood,
-    Prompt,
-    Rendered,
-    Request,
-    TrainJob,
-)
+from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Rendered, Request, TrainJob
 
 from . import lora, proof, support, training, weights
 from .bank import Bank

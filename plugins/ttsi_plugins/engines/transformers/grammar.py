@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ttsi.errors import EngineError
-from ttsi.scoring.schemas import plain_schema
+from ttsi.parameters.plain import plain_schema
 from ttsi_plugins.engines.transformers.lowering import lowered
 
 _CACHE_BYTES = 256 * 2**20

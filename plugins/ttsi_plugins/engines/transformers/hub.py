@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ttsi.data import offline
+from ttsi.assets import offline
 from ttsi.errors import CorruptAsset, MissingAsset, StorageError, TtsiError
 
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt", "vocab.txt"]

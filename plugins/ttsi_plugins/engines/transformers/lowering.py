@@ -1,8 +1,8 @@
-"""Plain schemas (ttsi.scoring.schemas) as xgrammar 0.2 reads them.
+"""Plain schemas (ttsi.parameters.plain) as xgrammar 0.2 reads them.
 
 What it would read in another way is written so that it cannot: constants that are lists or
 objects, patterns, bounds beyond its integers. What it cannot hold a text to is left out here and
-remains for `ttsi.validation`: uniqueItems; multipleOf, but for small ones of integers without
+remains for the check of parameters: uniqueItems; multipleOf, but for small ones of integers without
 bounds or in a narrow range; lengths beside a pattern that is more than one repeated character.
 
 Strings with a pattern or a length have no character that JSON writes with an escape, but for
@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ttsi.scoring.patterns import Chars, Either, Node, Ranges, Repeat, Row, intersect, lengths
-from ttsi.scoring.patterns import read_pattern as read
-from ttsi.scoring.schemas import each_inner
+from ttsi.parameters.patterns import Chars, Either, Node, Ranges, Repeat, Row, intersect, lengths
+from ttsi.parameters.patterns import read_pattern as read
+from ttsi.parameters.plain import each_inner
 
 _PLAIN: Ranges = ((0x20, 0x21), (0x23, 0x5B), (0x5D, 0xD7FF), (0xE000, 0x10FFFF))
 """The characters that stand in JSON strings as they are."""

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttsi._common.suggest import nearest
+from ttsi.assets import is_hub_id
 from ttsi.digests import file_digest
 from ttsi.errors import CorruptAsset, MissingAsset, RunError, UsageError
-from ttsi.models import is_hub_id
-from ttsi.suggest import nearest
 from ttsi.types import JSON
 
 from . import hub

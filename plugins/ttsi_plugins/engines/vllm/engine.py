@@ -13,16 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ttsi.errors import EngineError, UsageError
-from ttsi.types import (
-    JSON,
-    Adapter,
-    Generation,
-    Likelihood,
-    Prompt,
-    Rendered,
-    Request,
-    TrainJob,
-)
+from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Rendered, Request, TrainJob
 from ttsi_plugins.engines.transformers import TransformersEngine, weights
 from ttsi_plugins.engines.transformers.engine import Runtime as Beside
 

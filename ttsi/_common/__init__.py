@@ -1,0 +1,1 @@
+"""What every package uses and nobody outside needs: messages, files, suggestions, input."""

@@ -1,0 +1,80 @@
+"""Files that are whole or not there, and disk trouble as an error with a cure."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ttsi.errors import StorageError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """All of `text` or nothing: written beside, fsynced, renamed into place."""
+    if path.exists() and not path.is_file():
+        # A device or a pipe is written to: to rename a file over it would destroy it.
+        with storage(path), path.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        return
+    partial = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.part")
+    with storage(path):
+        _sweep(path)
+        try:
+            with partial.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value`, indented, in place of what is at `path`."""
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of `path` that were killed on this machine have left."""
+    begin, end = f".{path.name}.{platform.node()}-", ".part"
+    for name in os.listdir(path.parent):
+        writer = name.removeprefix(begin).removesuffix(end)
+        if name == f"{begin}{writer}{end}" and writer.isdigit() and _is_dead(int(writer)):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _is_dead(process: int) -> bool:
+    if os.name == "nt":  # there the same call ends the process
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@contextmanager
+def storage(place: Path) -> Iterator[None]:
+    """Disk trouble as a StorageError with a cure."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            what, cure = (
+                "The disk is full.",
+                "Free some space and run the same command: it resumes.",
+            )
+        else:
+            reason = error.strerror or str(error)
+            what = f"Cannot write there: {reason[:1].lower()}{reason[1:]}."
+            cure = "Choose a folder that can be written with --out FOLDER."
+        raise StorageError(what, where=str(place), cure=cure) from error

@@ -1,0 +1,6 @@
+"""What JSON holds, for type annotations."""
+
+from typing import Any, TypeAlias
+
+JSON: TypeAlias = Any
+"""A JSON value: None, bool, int, float, str, list or dict with string keys."""

@@ -1,0 +1,114 @@
+"""Calls against the reference (DESIGN section 8, rules 5 to 8).
+
+Being equal in normal form is an equivalence relation, so comparing multisets of normal forms *is* a
+maximum matching of parallel calls, in linear time. A reference with alternatives is settled first:
+of what it allows it takes the form that is nearest to the answer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.alternatives import settle
+from ttsi.answers.calls.normal_forms import Form, Former
+from ttsi.types import Completion, ParseStatus, Reason, Score, Tool, ToolCall
+
+MAX_DETAIL = 200
+_PAIRED = 32
+"""Of so many unmatched calls a side the closest pair is sought, to be told to people."""
+
+FORGIVING = Switches()
+
+
+def score_calls(
+    tools: Sequence[Tool], reference: Sequence[ToolCall], completion: Completion, switches: Switches
+) -> Score:
+    """Right if the calls are those of the reference; else the first reason of
+
+    unparsable, no_call, wrong_count, wrong_name, missing_argument, extra_argument, wrong_value.
+    """
+    if completion.status is ParseStatus.UNPARSABLE:
+        return Score(False, Reason.UNPARSABLE, "what looks like a call cannot be read")
+    calls = completion.calls if completion.status is ParseStatus.OK else ()
+    if not calls and not reference:
+        return Score(True)
+    if not calls:
+        return Score(False, Reason.NO_CALL, f"expected calls: {len(reference)}, got none")
+    if len(calls) != len(reference):
+        detail = f"expected calls: {len(reference)}, got: {len(calls)}"
+        return Score(False, Reason.WRONG_COUNT, detail)
+    former = Former(tools, switches)
+    got = former.forms(calls)
+    settled = settle(former, reference, got, ordered=switches.ordered)
+    expected = former.forms(settled)
+    in_order = list if switches.ordered else sorted
+    if in_order(form.key for form in expected) == in_order(form.key for form in got):
+        return Score(True)
+    if switches.ordered:
+        return _diagnose([(e, g) for e, g in zip(expected, got, strict=True) if e.key != g.key])
+    return _diagnose(_unmatched_pairs(expected, got))
+
+
+def canonical_calls(
+    tools: Sequence[Tool], calls: Sequence[ToolCall], switches: Switches = FORGIVING
+) -> str:
+    """A text that is equal for calls that score alike: what votes are counted by."""
+    keys = [form.key for form in Former(tools, switches).forms(calls)]
+    return " ".join(keys if switches.ordered else sorted(keys))
+
+
+def _unmatched_pairs(expected: Sequence[Form], got: Sequence[Form]) -> list[tuple[Form, Form]]:
+    """Pairs of calls that no maximum matching matches: of one name, or else one pair of unlike."""
+    missing, surplus = _minus(expected, got), _minus(got, expected)
+    absent = Counter(e.name for e in missing) - Counter(g.name for g in surplus)
+    uncalled = Counter(g.name for g in surplus) - Counter(e.name for e in missing)
+    if absent:
+        e = next(e for e in missing if e.name in absent)
+        return [(e, next(g for g in surplus if g.name in uncalled))]
+    return [(e, g) for e in missing[:_PAIRED] for g in surplus[:_PAIRED] if e.name == g.name]
+
+
+def _minus(forms: Sequence[Form], others: Sequence[Form]) -> list[Form]:
+    """The forms that are left when `others` are taken away, by name: so calls of one name meet."""
+    left = Counter(form.key for form in others)
+    rest = []
+    for form in forms:
+        if left[form.key]:
+            left[form.key] -= 1
+        else:
+            rest.append(form)
+    return sorted(rest, key=lambda form: form.name)
+
+
+def _diagnose(pairs: Sequence[tuple[Form, Form]]) -> Score:
+    """The first reason why these calls do not match, told of the closest pair."""
+    for expected, got in pairs:
+        if expected.name != got.name:
+            return _wrong(Reason.WRONG_NAME, f"expected {expected.name!r}, got {got.name!r}")
+    expected, got = min(pairs, key=lambda pair: len(_differing(*pair)))
+    differing = _differing(expected, got)
+    for key in differing:
+        if key not in got.keys:
+            return _wrong(Reason.MISSING_ARGUMENT, f"argument {key!r} is missing")
+    for key in differing:
+        if key not in expected.keys:
+            detail = f"argument {key!r} is not expected: {got.arguments[key]!r}"
+            return _wrong(Reason.EXTRA_ARGUMENT, detail)
+    key = differing[0]
+    wanted, given = repr(expected.arguments[key]), repr(got.arguments[key])
+    if wanted == given:
+        return _wrong(Reason.WRONG_VALUE, f"argument {key!r}: {given} refers to another call")
+    return _wrong(Reason.WRONG_VALUE, f"argument {key!r}: expected {wanted}, got {given}")
+
+
+def _differing(expected: Form, got: Form) -> list[str]:
+    names = {**expected.keys, **got.keys}
+    return [name for name in names if expected.keys.get(name) != got.keys.get(name)]
+
+
+def _wrong(reason: Reason, detail: str) -> Score:
+    # repr() has escaped what no terminal or UTF-8 file could take.
+    short = detail if len(detail) <= MAX_DETAIL else detail[: MAX_DETAIL - 3] + "..."
+    return Score(False, reason, short)

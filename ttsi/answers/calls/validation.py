@@ -1,0 +1,77 @@
+"""Is a call valid for the tools on offer, and are these tools that calls can be held to?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from ttsi.parameters.fitting import is_multiple, is_of
+from ttsi.parameters.patterns import occurs
+from ttsi.types import JSON, Sample, Tool, ToolCall
+
+
+def argument_faults(tools: Sequence[Tool], call: ToolCall) -> list[str]:
+    """What is wrong with `call`: a tool not offered, an argument unknown, missing or ill-typed."""
+    tool = next((tool for tool in tools if tool.name == call.name), None)
+    if tool is None:
+        return [f"{call.name!r} is not an offered tool"]
+    checker = _validator()(dict(tool.schema))
+    return [error.message for error in checker.iter_errors(dict(call.arguments))]
+
+
+@cache
+def _validator() -> Any:
+    """JSON Schema's validator, with the multiples and patterns that scoring goes by.
+
+    Its own divide floats, fail for large numbers, and may take for ever to find a pattern.
+    """
+    from jsonschema import Draft202012Validator, ValidationError
+    from jsonschema.validators import extend
+
+    def multiple_of(_: Any, step: float, value: JSON, __: Any) -> Iterator[ValidationError]:
+        if is_of(value, "number") and not is_multiple(value, step):
+            yield ValidationError(f"{value!r} is not a multiple of {step!r}")
+
+    def pattern(_: Any, wanted: str, value: JSON, __: Any) -> Iterator[ValidationError]:
+        if isinstance(value, str) and not occurs(wanted, value):
+            yield ValidationError(f"{value!r} does not match {wanted!r}")
+
+    def patterns(
+        validator: Any, schemas: Mapping[str, JSON], value: JSON, _: Any
+    ) -> Iterator[ValidationError]:
+        for name, item in value.items() if isinstance(value, dict) else ():
+            for wanted in (each for each in schemas if occurs(each, name)):
+                yield from validator.descend(item, schemas[wanted], path=name, schema_path=wanted)
+
+    others_of = Draft202012Validator.VALIDATORS["additionalProperties"]
+
+    def others(
+        validator: Any, allowed: JSON, value: JSON, schema: Mapping[str, JSON]
+    ) -> Iterator[ValidationError]:
+        if isinstance(value, dict):
+            known = schema.get("patternProperties", ())
+            left = {k: v for k, v in value.items() if not any(occurs(each, k) for each in known)}
+            plain = {k: v for k, v in schema.items() if k != "patternProperties"}
+            yield from others_of(validator, allowed, left, plain)
+
+    return extend(
+        Draft202012Validator,
+        {
+            "multipleOf": multiple_of,
+            "pattern": pattern,
+            "patternProperties": patterns,
+            "additionalProperties": others,
+        },
+    )
+
+
+def with_sound_tools(samples: Iterable[Sample]) -> list[Sample]:
+    """The samples, once it is sure that all their tools' parameters can be used.
+
+    Raises PluginError for the first that cannot.
+    """
+    checked = list(samples)
+    for tool in {id(tool): tool for sample in checked for tool in sample.task.tools}.values():
+        _ = tool.schema
+    return checked

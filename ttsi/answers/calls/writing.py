@@ -1,0 +1,94 @@
+"""Tool calls as text: written for training, opened for scoring, constrained in decoding.
+
+A small model keeps the wrapper it knows. So besides the plain `<tool_call>` wrapper a call can be
+written in the wrapper in which the model answered unadapted (`Wrapper.of`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ttsi.answers.calls.parse import parse_calls
+from ttsi.parameters.plain import embedded
+from ttsi.types import JSON, Tool, ToolCall
+
+
+def call_json(call: ToolCall) -> str:
+    return json.dumps(call.as_json(), ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapper:
+    """What stands around the JSON of calls: `before` + a list (or one bare object) + `after`."""
+
+    before: str
+    after: str
+    listed: bool
+
+    @classmethod
+    def of(cls, answer: str, tools: Iterable[str]) -> Self | None:
+        """The wrapper of an answer whose calls are one JSON object or one list of them.
+
+        `tools`: the names of those that were on offer, so that no call becomes part of it.
+
+        None where there were none, several blocks, or calls in another notation. Thoughts are not
+        part of it.
+        """
+        parsed = parse_calls(answer, tools)
+        if not parsed.calls or parsed.span is None or not parsed.plain:
+            return None
+        start, end = parsed.span
+        listed = answer[start] == "["
+        # What follows the calls may be prose about this very task: only a closing mark is kept.
+        after = answer[end:].lstrip("\n").split("\n", 1)[0]
+        closing = answer[end : answer.find(after, end) + len(after)] if after else ""
+        before = answer[parsed.answer : start]
+        return cls(
+            before.lstrip() if parsed.answer else before,
+            closing if len(after) <= 16 else "",
+            listed,
+        )
+
+    def write(self, calls: Sequence[ToolCall]) -> str:
+        bodies = [call_json(call) for call in calls]
+        if self.listed:
+            return self.before + "[" + ", ".join(bodies) + "]" + self.after
+        return "\n".join(self.before + body + self.after for body in bodies)
+
+    @property
+    def opening(self) -> str:
+        """The text up to the first call's name: where candidates are scored."""
+        return self.before + ("[" if self.listed else "") + '{"name": "'
+
+
+TOOL_CALL = Wrapper("<tool_call>\n", "\n</tool_call>", listed=False)
+
+
+def calls_schema(
+    tools: Sequence[Tool], *, least: int = 1, most: int | None = None
+) -> dict[str, JSON]:
+    """JSON Schema of a list of calls that are valid for `tools`, in plain form.
+
+    Its `$defs`, where a tool's arguments may hold themselves, belong at the root of a document.
+    """
+    definitions: dict[str, Any] = {}
+    choices = []
+    for place, tool in enumerate(tools):
+        arguments, own = embedded(tool.schema, f"{place}.")
+        definitions |= own
+        properties = {"name": {"type": "string", "enum": [tool.name]}, "arguments": arguments}
+        choices.append(
+            {
+                "type": "object",
+                "properties": properties,
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+        )
+    schema: dict[str, Any] = {"type": "array", "items": {"anyOf": choices}, "minItems": least}
+    if most is not None:
+        schema["maxItems"] = most
+    return {**schema, "$defs": definitions} if definitions else schema

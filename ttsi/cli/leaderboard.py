@@ -1,0 +1,185 @@
+"""`ttsi leaderboard submit | verify | render`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttsi._common import console
+
+if TYPE_CHECKING:
+    from ttsi.leaderboard.submit import Submitted
+    from ttsi.leaderboard.verify import Verdict
+
+EPILOG = """\
+  submit RUN --to leaderboards --as ORG/METHOD    a finished run becomes a submission
+  verify PATH...                                  is every submission there what it claims?
+  render                                          boards, tables and page from the submissions
+
+A submission lies in leaderboards/submissions/BENCHMARK/ORG__METHOD__MODEL/HASH/. Nothing in one is
+ever executed; what is asked and what is right come from the benchmarks that are installed here.
+
+examples:
+  ttsi leaderboard submit runs/tt-si-sealtool-HASH --as acme/tt-si --dry-run
+  ttsi leaderboard verify leaderboards/submissions
+  ttsi leaderboard render
+"""
+
+SUBMIT = """\
+What goes in: of each seed spec.resolved.json, identity.json, results.json, and sessions.json and
+samples.jsonl without what must not be published (references, errors' messages, examples that repeat
+the benchmark). All is verified before it is put in place. A run that does not prove its weights, or
+has no base answers, is refused. leaderboards/CONTRIBUTING.md tells more.
+"""
+
+VERIFY = """\
+Answers are parsed and scored again, metrics made again from the records, digests, receipts, schemas
+and the run's identity checked. Exit code: 0 all as they claim, or none there; 4 any is not; 5 data
+or a plugin is missing here.
+"""
+
+_THIRD_PARTY = "let benchmarks and scorers of installed third-party packages be loaded"
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "leaderboard",
+        help="submit runs, verify submissions, render boards",
+        description="Leaderboards that strangers can submit to and check.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    submit = _action(actions, "submit", "a finished run becomes a submission", SUBMIT, _submit)
+    submit.add_argument("run_folder", metavar="RUN", help="what `ttsi eval` left: runs/NAME-HASH")
+    _add_to(submit)
+    submit.add_argument(
+        "--as", dest="who", required=True, metavar="ORG/METHOD", help="who submits, and what"
+    )
+    submit.add_argument("--dry-run", action="store_true", help="make and verify it, and write none")
+    submit.add_argument("--third-party", action="store_true", help=_THIRD_PARTY)
+    submit.add_argument("--json", action="store_true", help="print what was made as JSON")
+    verify = _action(actions, "verify", "is every submission what it claims?", VERIFY, _verify)
+    verify.add_argument(
+        "paths", nargs="+", metavar="PATH", help="a submission, or a folder above some"
+    )
+    verify.add_argument("--third-party", action="store_true", help=_THIRD_PARTY)
+    verify.add_argument("--json", action="store_true", help="print all findings as JSON")
+    render = _action(actions, "render", "boards, tables and page anew", "", _render)
+    _add_to(render)
+
+
+def _action(actions: Any, name: str, text: str, epilog: str, run: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name,
+        help=text,
+        description=f"{text[:1].upper()}{text[1:]}",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for flags, does in (
+        (("--debug",), "show tracebacks"),
+        (("-q", "--quiet"), "say only what is asked for"),
+    ):
+        parser.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=does)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_to(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--to", default="leaderboards", metavar="FOLDER", help="default: leaderboards"
+    )
+
+
+def _submit(args: argparse.Namespace) -> int:
+    from ttsi.leaderboard.submit import submit
+
+    made = submit(
+        Path(args.run_folder),
+        Path(args.to),
+        args.who,
+        third_party=args.third_party,
+        dry_run=args.dry_run,
+    )
+    if args.json:
+        console.print_json(
+            {"folder": made.folder.as_posix(), "files": made.files, "entry": made.entry}
+        )
+    else:
+        for line in _told(made, dry_run=args.dry_run):
+            console.say(line)
+    return 0
+
+
+def _told(made: Submitted, *, dry_run: bool) -> Iterator[str]:
+    from ttsi.leaderboard.comparable import is_ranked
+
+    entry: Any = made.entry
+    yield f"{'verified, not written:' if dry_run else 'verified and written:'} {made.folder}"
+    for name, size in made.files.items():
+        yield f"  {size:>9,}  {name}"
+    accuracy = entry["accuracy"]
+    yield (
+        f"{entry['benchmark']}: {_counts(entry['seeds'], entry['samples'])} "
+        f"({entry['selection']}), accuracy {100 * accuracy['mean']:.1f} % "
+        f"[{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
+    )
+    if not is_ranked(entry):
+        yield "not ranked: it answered a part of the samples; run without a limit for a rank"
+    if entry["errors"]:
+        yield f"{entry['errors']} samples ended in an error; they count as not correct"
+    for note in entry["notes"]:
+        yield f"note: {note}"
+    if not dry_run:
+        yield "next: `ttsi leaderboard render`, then commit both"
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from ttsi.leaderboard.verify import verify
+
+    verdicts = []
+    for verdict in verify(map(Path, args.paths), third_party=args.third_party):
+        verdicts.append(verdict)
+        if not args.json and not (verdict.ok and args.quiet):
+            console.say(_line(verdict))
+    codes = {verdict.exit_code for verdict in verdicts}
+    code = next((each for each in (4, 5) if each in codes), 0)
+    if args.json:
+        console.print_json({"ok": code == 0, "submissions": [each.as_json() for each in verdicts]})
+    elif not args.quiet:
+        console.note(_summary(verdicts))
+    return code
+
+
+def _line(verdict: Verdict) -> str:
+    path = ascii(verdict.path.as_posix())[1:-1]
+    if verdict.ok and verdict.submission is not None:
+        head = verdict.submission.head
+        return f"ok      {path}  {_counts(len(verdict.submission.seeds), head['samples'])}"
+    return "\n".join([f"FAULTY  {path}", *(f"  {fault}" for fault in verdict.faults)])
+
+
+def _counts(seeds: int, samples: int) -> str:
+    return f"{seeds} seed{'s' if seeds > 1 else ''} x {samples} samples"
+
+
+def _summary(verdicts: Iterable[Verdict]) -> str:
+    given = list(verdicts)
+    faulty = sum(not verdict.ok for verdict in given)
+    if not given:
+        return "no submission there: nothing to verify"
+    whole = f"{len(given)} looked at, {len(given) - faulty} verified"
+    return f"{whole}, {faulty} faulty" if faulty else whole
+
+
+def _render(args: argparse.Namespace) -> int:
+    from ttsi.leaderboard.render import render
+
+    for path in render(Path(args.to)):
+        if not args.quiet:
+            console.say(str(path))
+    return 0

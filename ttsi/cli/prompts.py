@@ -1,0 +1,236 @@
+"""`ttsi prompts`: what the model is shown of one sample, at every stage."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+EPILOG = """\
+H, G and T and the answers run as in a run, on one sample, and nothing is kept. What is printed is
+what the engine tokenised: after the chat template, and with the tokens counted.
+
+  │ begins each line of a prompt, so that line breaks can be told from what is around them
+  ⟦ ⟧ stand around control tokens, such as those that begin and end turns, and around tokens of
+      calls and thoughts; a control token's text without them is plain text
+  \\x1b and the like are characters that a terminal would not show
+
+A prompt is printed once, where it is asked for the first time, and called by its number after that.
+Of an engine that cannot say what its model reads, the messages are shown.
+
+A sample of which the model is certain goes no further than its answer, and so do its prompts.
+--all-stages adapts to it all the same. Of a spec with a matrix, the first cell is shown; with a
+budget, which the whole run shares out, every sample is adapted to. A teacher is asked, and paid, as
+in a run; its answers are kept, and the run takes them from there.
+
+examples:
+  ttsi prompts specs/quickstart.json
+  ttsi prompts specs/quickstart.json --sample quickstart/3 --all-stages
+  ttsi prompts specs/sealtool-smollm2.json --set learner=icl --set model.date=2025-01-31
+  ttsi prompts specs/quickstart.json --json > prompts.json
+"""
+
+_GUTTER = "  │ "
+_PAIRS_SHOWN = 3
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "prompts",
+        help="what the model is shown of one sample, at every stage",
+        description="Run the spec's method on one sample and print exactly what the model is "
+        "shown: by H, for the answers, by G, and in T's training pairs.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("spec", metavar="SPEC", help="a JSON spec (see `ttsi schema spec`)")
+    parser.add_argument("--sample", metavar="ID", help="a sample's id (default: the first sample)")
+    parser.add_argument("--model", metavar="ID", help="another model: Hub id, folder, .gguf")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="change any key of the spec, such as generator.prompt=seed_first",
+    )
+    parser.add_argument(
+        "--all-stages", action="store_true", help="adapt to the sample even if it is certain"
+    )
+    parser.add_argument("--json", action="store_true", help="print it all as one JSON object")
+    parser.set_defaults(run=run, limit=None, wave=None, seeds=None)
+
+
+def run(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ttsi._common import console
+    from ttsi.cli.eval import overrides
+    from ttsi.solving.prompts import shown
+    from ttsi.spec import load_spec
+
+    spec, *others = load_spec(Path(args.spec), overrides(args))
+    found = shown(spec, args.sample, all_stages=args.all_stages)
+    if args.json:
+        console.print_json(found)
+    else:
+        if others and not args.quiet:
+            console.note(f"The spec has {len(others) + 1} cells: the first is shown.")
+        for line in lines(found):
+            console.say(line)
+    return 1 if found["error"] else 0
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """What `ttsi.solving.prompts.shown` found, for people."""
+    from ttsi.running.progress import LABELS
+    from ttsi.running.summary import template_remarks
+
+    yield f"{found['name']}, sample {found['sample']}, seed {found['seed']}, {found['model']}"
+    if found["confidence"] is not None:
+        sure = "uncertain" if found["uncertain"] else "certain"
+        yield f"H is {sure}: confidence {found['confidence']:.3f}"
+    yield from template_remarks(found["engine"])
+    if not found["rendered"]:
+        yield "This engine does not say what its model reads: messages are shown as they are asked."
+    seen: set[int] = set()
+    for stage in found["stages"]:
+        yield ""
+        yield LABELS.get(stage["stage"], stage["stage"]).strip()
+        for call, times in _alike(stage["calls"]):
+            yield from _call(call, times, found["prompts"], seen)
+    yield ""
+    yield from _ending(found)
+
+
+def _ending(found: dict[str, Any]) -> Iterator[str]:
+    if found["error"]:
+        yield f"It ended in an error: {found['error']}"
+    elif found["note"]:
+        yield f"No adaptation: {found['note']}."
+    elif found["forced"]:
+        yield "The model is certain: a run would have stopped at its answer."
+    elif not found["adapted"]:
+        yield "The model is certain, so nothing is adapted. --all-stages goes on all the same."
+    else:
+        yield "The sample was adapted to, as in a run."
+
+
+def _alike(calls: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Calls in order, those that ask the same together: the first, and all of them."""
+    together: dict[str, list[dict[str, Any]]] = {}
+    for call in calls:
+        asked = {k: v for k, v in call.items() if k not in ("answer", "seed")}
+        together.setdefault(repr(asked), []).append(call)
+    groups = [(some[0], some) for some in together.values()]
+    pairs = [group for group in groups if group[0]["kind"] == "train"]
+    left_out = len(pairs) - _PAIRS_SHOWN
+    if left_out <= 0:
+        return groups
+    kept = [group for group in groups if group not in pairs[_PAIRS_SHOWN:]]
+    return [*kept, ({"kind": "more", "pairs": left_out}, [])]
+
+
+def _call(
+    call: dict[str, Any], same: list[dict[str, Any]], chats: list[dict[str, Any]], seen: set[int]
+) -> Iterator[str]:
+    if call["kind"] == "more":
+        yield f"  and {call['pairs']} more pairs to train on (--json has all)"
+        return
+    number = call["prompt"]
+    chat = chats[number - 1]
+    again = number in seen
+    yield f"  prompt {number}{_tokens(chat)}{', shown above' if again else ''}"
+    if not again:
+        seen.add(number)
+        yield from _chat(chat)
+    if "opening" in call:
+        yield f"  opening of the answer{_tokens(call['opening'])}"
+        yield from _text(call["opening"])
+    yield from _rest(call, same)
+
+
+def _rest(call: dict[str, Any], same: list[dict[str, Any]]) -> Iterator[str]:
+    """What was asked after the prompt, and what came of it."""
+    if call["kind"] == "outside":
+        yield "  asked of a model outside the engine, as messages"
+    if call["kind"] == "score":
+        yield "  continuations, with their log-likelihoods"
+        for each in call["continuations"]:
+            (text,) = list(_text(each)) or [_GUTTER]
+            yield f"{text}   {each['logprob']:.3f}{_tokens(each)}"
+    if call["kind"] == "train":
+        yield f"  target{_tokens(call['target'])}, trained from {_place(call['active_from'])}"
+        yield from _text(call["target"])
+    if call["kind"] == "generate":
+        under = ", under the adapter" if call["adapter"] else ""
+        yield f"  drawn: {_drawing(call['sampling'])}{_grammar(call['grammar'])}{under}"
+        for at, one in enumerate(same, start=1):
+            which = f" {at} of {len(same)}" if len(same) > 1 else ""
+            cut = ", cut at its length" if one["answer"]["finish"] == "length" else ""
+            yield f"  answer{which}{_tokens(one['answer'])}{cut}"
+            yield from _lined(visible(one["answer"]["text"]))
+
+
+def _place(active_from: str) -> str:
+    return "its user turn on" if active_from == "user_turn" else "its start on"
+
+
+def _tokens(part: dict[str, Any]) -> str:
+    count = part.get("tokens")
+    return "" if count is None else f", {count} token{'s' if count != 1 else ''}"
+
+
+def _drawing(sampling: dict[str, Any]) -> str:
+    most = f"{sampling['max_tokens']} tokens at most"
+    if not sampling["temperature"]:
+        return f"greedy, {most}"
+    return (
+        f"temperature {sampling['temperature']:g}, top-p {sampling['top_p']:g}, top-k "
+        f"{sampling['top_k']}, penalty {sampling['repetition_penalty']:g}, {most}"
+    )
+
+
+def _grammar(grammar: dict[str, Any] | None) -> str:
+    from ttsi.solving.prompts import tools_of
+
+    if grammar is None:
+        return ""
+    tools = list(dict.fromkeys(tools_of(grammar)))
+    kind = grammar.get("title") or grammar.get("type") or "value"
+    of_tools = f" with calls of {', '.join(tools)}" if tools else ""
+    return f"; held to a grammar: JSON {kind}{visible(of_tools)}"
+
+
+def _chat(chat: dict[str, Any]) -> Iterator[str]:
+    if "pieces" in chat:
+        yield from _text(chat)
+        return
+    for message in chat["messages"]:
+        yield f"  {message['role']}:"
+        yield from _lined(visible(message["content"]))
+
+
+def _text(part: dict[str, Any]) -> Iterator[str]:
+    """A text with its control tokens marked, where they are known."""
+    pieces = part.get("pieces", [{"text": part.get("text", ""), "control": False}])
+    marked = (
+        f"⟦{visible(each['text'])}⟧" if each["control"] else visible(each["text"])
+        for each in pieces
+    )
+    yield from _lined("".join(marked))
+
+
+def _lined(text: str) -> Iterator[str]:
+    for line in text.split("\n"):
+        yield _GUTTER + line
+
+
+def visible(text: str) -> str:
+    """`text` with what a terminal would hide or obey, and our own marks, written out."""
+    return "".join(
+        each
+        if each in "\n\t" or (each.isprintable() and each not in "⟦⟧")
+        else each.encode("unicode_escape").decode()
+        for each in text
+    )

@@ -1,0 +1,103 @@
+"""`ttsi report`: runs as one HTML file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ttsi.results.runs import Run
+
+EPILOG = """\
+RUN is a folder that `ttsi eval` wrote: runs/NAME-HASH with all its seeds, or one seed of it. Runs
+that are not finished are shown as far as they are. Several runs are compared first, then shown one
+by one.
+
+The file needs no network and no other file. Requests and references are read from the benchmark; a
+report is made without them where that cannot be loaded.
+
+examples:
+  ttsi report runs/quickstart-d34db33f00
+  ttsi report runs/quickstart-d34db33f00 --open
+  ttsi report runs/base-7c0de51a92 runs/tt-si-1f3b6e88d0 -o both.html
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "report",
+        help="runs as one HTML page that needs no network",
+        description="Write one self-contained HTML page on one run or more: accuracy with "
+        "intervals, flips, the estimator's curves, cost, and every sample to browse.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a run")
+    parser.add_argument(
+        "-o", "--out", metavar="FILE", help="write here (default for one run: RUN/report.html)"
+    )
+    parser.add_argument(
+        "--limit-samples",
+        type=int,
+        default=500,
+        metavar="N",
+        help="this many samples of each run to browse (default: 500); flips and errors first",
+    )
+    parser.add_argument("--open", action="store_true", help="open it in the browser")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ttsi._common import console
+    from ttsi.errors import UsageError
+    from ttsi.report import write_report
+    from ttsi.results.runs import open_run
+
+    if args.limit_samples < 0:
+        raise UsageError(
+            "--limit-samples cannot be negative.", cure="--limit-samples 0 shows none."
+        )
+    path = _path(args.out, args.runs)
+    runs = [open_run(folder) for folder in args.runs]
+    write_report(runs, path, sections=_sections(runs), limit_samples=args.limit_samples)
+    if not args.quiet:
+        console.say(str(path))
+    if args.open:
+        import webbrowser
+
+        webbrowser.open(path.resolve().as_uri())
+    return 0
+
+
+def _path(out: str | None, runs: Sequence[str]) -> Path:
+    """Beside the seeds' folders by default: these are covered by their manifests."""
+    from ttsi._common.inputs import quoted
+    from ttsi.errors import UsageError
+
+    if out is not None:
+        if Path(out).is_dir():
+            what = "The report is a file, and this is a folder."
+            raise UsageError(what, where=out, cure=f"-o {quoted(Path(out) / 'report.html')}")
+        return Path(out)
+    if len(runs) > 1:
+        what = "A report on several runs needs a place of its own."
+        raise UsageError(what, cure="Add -o FILE, such as -o report.html.")
+    folder = Path(runs[0])
+    if (folder / "samples.jsonl").is_file():
+        folder = folder.resolve().parent
+    return folder / "report.html"
+
+
+def _sections(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """What plugins add; with several runs their titles say which run they are of."""
+    from ttsi.hooks import Hooks
+
+    hooks = Hooks()
+    return [
+        (f"{title} ({run.folder.name})" if len(runs) > 1 else title, html)
+        for run in runs
+        for title, html in hooks.report_sections(run)
+    ]

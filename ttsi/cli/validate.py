@@ -1,0 +1,98 @@
+"""`ttsi validate SPEC...`: are these specs sound, and what would they run?"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from ttsi._common import console
+
+if TYPE_CHECKING:
+    from ttsi.spec import Spec
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    parser = subparsers.add_parser(
+        "validate",
+        help="check specs and tell all their problems at once",
+        description="Check specs and tell all their problems at once, loading no model and no "
+        "data. Exit code: 0 all sound, 2 a spec has problems, 5 a plugin it names does not load.",
+    )
+    parser.add_argument("specs", nargs="+", metavar="SPEC", help="a spec file")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    reports = [_report(path) for path in args.specs]
+    if args.json:
+        for report in reports:
+            del report["text"]
+        console.print_json({"specs": reports})
+    else:
+        for report in reports:
+            if not (report["ok"] and args.quiet):
+                console.say(report["text"])
+    codes = {report["exit_code"] for report in reports}
+    return next((code for code in (2, 5) if code in codes), max(codes))
+
+
+def _report(path: str) -> dict[str, Any]:
+    from pathlib import Path
+
+    from ttsi._common.inputs import shown
+    from ttsi.errors import SpecError, TtsiError
+    from ttsi.spec import load_spec
+
+    report: dict[str, Any] = {"path": path, "ok": True, "exit_code": 0, "problems": []}
+    try:
+        specs = load_spec(Path(path))
+        _check_together(specs)
+    except TtsiError as error:
+        problems = getattr(error, "problems", None) if isinstance(error, SpecError) else None
+        report["problems"] = [
+            {"pointer": p.pointer, "message": p.message, "cure": p.cure} for p in problems or []
+        ] or [{"pointer": "", "message": error.what, "cure": error.cure}]
+        report |= {
+            "ok": False,
+            "exit_code": error.exit_code,
+            "text": f"FAULTY  {shown(path)}\n{error}",
+        }
+        return report
+    report |= {"name": specs[0].name, "seeds": list(specs[0].seeds)}
+    report["cells"] = [{"values": dict(spec.cell), "digest": spec.digest} for spec in specs]
+    return report | {"text": _summary(path, specs)}
+
+
+def _check_together(specs: list[Spec]) -> None:
+    """Raises SpecError with every problem of any cell, each once."""
+    from ttsi.errors import MissingAsset, Problem, SpecError
+    from ttsi.solving import assemble
+
+    problems: dict[Problem, None] = {}
+    for spec in specs:
+        try:
+            assemble.check(spec)
+        except SpecError as error:
+            problems |= dict.fromkeys(error.problems)
+        except MissingAsset:
+            # A key or a package that this machine lacks is no fault of the spec.
+            continue
+    if problems:
+        raise SpecError(list(problems))
+
+
+def _summary(path: str, specs: list[Spec]) -> str:
+    from ttsi.spec.schema import COMPONENTS
+
+    first = specs[0]
+    cells = f"{len(specs)} cells x " if len(specs) > 1 else ""
+    seeds = f"{len(first.seeds)} seed{'s' if len(first.seeds) > 1 else ''}"
+    lines = [f"OK  {path}: {first.name}, {cells}{seeds}", f"  model      {first.model['id']}"]
+    for key in COMPONENTS:
+        component = getattr(first, key)
+        options = ", ".join(f"{k}={v!r}" for k, v in component.options.items())
+        lines.append(f"  {key:<10} {component.name}" + (f"  {options}" if options else ""))
+    if len(specs) > 1:
+        lines.append(f"  matrix     {', '.join(first.cell)} (the first cell is shown)")
+    return "\n".join(lines)

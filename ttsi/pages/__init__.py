@@ -1,0 +1,1 @@
+"""What reports and boards share: the page's frame, texts, and plots."""

@@ -1,0 +1,333 @@
+"""What several subschemas say together of values of one type; for schemas.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from itertools import combinations
+from typing import Any
+
+from ttsi._common.jsons import JSON
+from ttsi.parameters.fitting import exactly, faults, fits, is_of, same, within
+from ttsi.parameters.keywords import ANNOTATIONS, OF_TYPE
+from ttsi.parameters.patterns import IrregularPattern, lengths, occurs, overlap, read_pattern
+
+Node = Mapping[str, Any]
+Plain = dict[str, JSON]
+
+
+class SchemaFault(ValueError):
+    """A schema that cannot be brought into plain form: where, which keyword, why, and the cure."""
+
+    def __init__(self, pointer: str, keyword: str, what: str, cure: str) -> None:
+        super().__init__(f"{pointer}: {keyword} {what}" if keyword else f"{pointer}: {what}")
+        self.pointer, self.keyword, self.what, self.cure = pointer, keyword, what, cure
+
+
+class Conflict(Exception):
+    """Subschemas that no value satisfies together. A branch of a choice is left out for it."""
+
+    def __init__(self, pointer: str, what: str) -> None:
+        super().__init__(pointer, what)
+        self.pointer, self.what = pointer, what
+
+    def fault(self, keyword: str = "") -> SchemaFault:
+        cure = "Mend what contradicts it: allOf and what stands beside $ref or a choice hold, too."
+        return SchemaFault(self.pointer, keyword, self.what, cure)
+
+
+def constrains(node: Node, *, but: str) -> bool:
+    """Whether a node says anything of values beside what `but` says."""
+    return any(k != but and k not in ANNOTATIONS and not str(k).startswith("x-") for k in node)
+
+
+def matches(pattern: str, name: str, pointer: str) -> bool:
+    checked_pattern(pattern, pointer, "patternProperties")
+    return occurs(pattern, name)
+
+
+def checked_pattern(pattern: str, pointer: str, keyword: str) -> str:
+    try:
+        occurs(pattern, "")
+    except IrregularPattern as error:
+        cure = "Write it with literals, classes, groups, | and repetitions; ^ and $ at its ends."
+        raise SchemaFault(pointer, keyword, str(error), cure) from None
+    return pattern
+
+
+# ---------------------------------------------------------------- types and constants
+
+
+def common_values(nodes: Sequence[Node], pointer: str) -> list[JSON] | None:
+    """What const and enum leave; None where there are none."""
+    lists = [[node["const"]] for node in nodes if "const" in node]
+    lists += [list(node["enum"]) for node in nodes if "enum" in node]
+    if not lists:
+        return None
+    common: list[JSON] = []
+    for value in lists[0]:
+        everywhere = all(any(same(value, each) for each in other) for other in lists[1:])
+        if everywhere and not any(same(value, each) for each in common):
+            common.append(value)
+    if not common:
+        raise Conflict(pointer, "allows no value: its constants differ")
+    return common
+
+
+def common_types(nodes: Sequence[Node], values: list[JSON] | None, pointer: str) -> list[str]:
+    """The types that values may have, in the order in which they are listed; none: any."""
+    lists = [node["type"] for node in nodes if "type" in node]
+    if not lists:
+        if values is not None:
+            return _types_of(values)
+        return [kind for kind, own in OF_TYPE.items() if any(own & node.keys() for node in nodes)]
+    common = list(dict.fromkeys(_listed(lists[0])))
+    for other in map(_listed, lists[1:]):
+        met = (_common_type(kind, other) for kind in common)
+        common = list(dict.fromkeys(kind for kind in met if kind))
+    if not common:
+        raise Conflict(pointer, "allows no value: its types differ")
+    return common
+
+
+def _listed(kinds: str | Sequence[str]) -> list[str]:
+    return [kinds] if isinstance(kinds, str) else list(kinds)
+
+
+def _common_type(kind: str, others: Sequence[str]) -> str | None:
+    if kind in others or (kind == "integer" and "number" in others):
+        return kind
+    return "integer" if kind == "number" and "integer" in others else None
+
+
+def _types_of(values: Sequence[JSON]) -> list[str]:
+    whole = all(is_of(value, "integer") for value in values if is_of(value, "number"))
+    kinds = ("string", "integer" if whole else "number", "boolean", "null", "array", "object")
+    return list(dict.fromkeys(next(k for k in kinds if is_of(value, k)) for value in values))
+
+
+def with_values(bodies: Sequence[Plain], values: list[JSON], definitions: Plain) -> list[Plain]:
+    """The schemas of each type with those of the constants that they allow."""
+    left = list(values)
+    found = []
+    for body in bodies:
+        own = [value for value in left if fits(value, body, definitions)]
+        left = [value for value in left if not any(value is each for each in own)]
+        if not own:
+            continue
+        kind = body["type"]
+        if kind == "null" or (kind == "boolean" and len(own) == 2):
+            found.append({"type": kind})
+        elif kind in ("array", "object"):
+            found.append({**body, "enum": own})
+        else:
+            found.append({"type": kind, "enum": own})
+    return found
+
+
+# ---------------------------------------------------------------- bounds
+
+
+def counts(nodes: Sequence[Node], low: str, high: str, pointer: str) -> dict[str, int]:
+    """The tightest of the bounds `low` and `high`."""
+    least = [int(node[low]) for node in nodes if low in node]
+    most = [int(node[high]) for node in nodes if high in node]
+    if least and most and max(least) > min(most):
+        raise Conflict(pointer, f"allows no value: {low} is more than {high}")
+    bounds: dict[str, int] = {}
+    if any(least):
+        bounds[low] = max(least)
+    if most:
+        bounds[high] = min(most)
+    return bounds
+
+
+def number_bounds(nodes: Sequence[Node], pointer: str, *, whole: bool) -> Plain:
+    """The tightest bounds; of whole numbers they are whole and belong to what is allowed."""
+    least = [(node["minimum"], False) for node in nodes if "minimum" in node]
+    least += [(node["exclusiveMinimum"], True) for node in nodes if "exclusiveMinimum" in node]
+    most = [(node["maximum"], False) for node in nodes if "maximum" in node]
+    most += [(node["exclusiveMaximum"], True) for node in nodes if "exclusiveMaximum" in node]
+    if whole:
+        least = [(math.floor(low) + 1 if open else math.ceil(low), False) for low, open in least]
+        most = [(math.ceil(high) - 1 if open else math.floor(high), False) for high, open in most]
+    body: Plain = {}
+    low, high = max(least, default=None), min(most, key=_from_below, default=None)
+    if low:
+        body["exclusiveMinimum" if low[1] else "minimum"] = low[0]
+    if high:
+        body["exclusiveMaximum" if high[1] else "maximum"] = high[0]
+    if low and high and (low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1]))):
+        raise Conflict(pointer, "allows no value: its minimum is above its maximum")
+    step = _common_multiple([node["multipleOf"] for node in nodes if "multipleOf" in node])
+    if step and not (whole and step == 1):
+        body["multipleOf"] = step
+    return body
+
+
+def _from_below(bound: tuple[float, bool]) -> tuple[float, bool]:
+    """Of two at the same number the one that excludes it comes first."""
+    number, open = bound
+    return number, not open
+
+
+def _common_multiple(steps: Sequence[float]) -> float | None:
+    if not steps:
+        return None
+    parts = [exactly(step) for step in steps]
+    common = Fraction(
+        math.lcm(*(part.numerator for part in parts)),
+        math.gcd(*(part.denominator for part in parts)),
+    )
+    return int(common) if common.denominator == 1 else float(common)
+
+
+def text_bounds(nodes: Sequence[Node], pointer: str) -> Plain:
+    body: Plain = dict(counts(nodes, "minLength", "maxLength", pointer))
+    patterns = dict.fromkeys(node["pattern"] for node in nodes if "pattern" in node)
+    if len(patterns) > 1:
+        raise SchemaFault(
+            pointer, "pattern", f"stands for two at once: {', '.join(patterns)}", "Write one."
+        )
+    for pattern in patterns:
+        body["pattern"] = checked_pattern(pattern, pointer, "pattern")
+        shortest, longest = lengths(read_pattern(pattern))
+        least, most = body.get("minLength", 0), body.get("maxLength", shortest)
+        if shortest > most or (longest is not None and longest < least):
+            raise Conflict(pointer, "allows no value: no match of its pattern has its length")
+    return body
+
+
+# ---------------------------------------------------------------- arrays and objects
+
+
+def array_body(
+    prefix: list[Plain],
+    items: Plain | bool,
+    bounds: dict[str, int],
+    nodes: Sequence[Node],
+    pointer: str,
+) -> Plain:
+    if bounds.get("maxItems") == len(prefix):
+        items = False
+    if items is False:
+        bounds.pop("maxItems", None)
+        if bounds.get("minItems", 0) > len(prefix):
+            raise Conflict(pointer, "allows no value: minItems is more than it has items")
+    unique = any(node.get("uniqueItems") for node in nodes)
+    return {
+        **({"prefixItems": prefix} if prefix else {}),
+        "items": items,
+        **bounds,
+        **({"uniqueItems": True} if unique else {}),
+    }
+
+
+def named_others(
+    names: Plain, properties: Plain, patterns: Plain, others: Plain | None, pointer: str
+) -> tuple[Plain, Plain, Plain | None]:
+    """Properties, patterns and others where propertyNames are `names`, as far as these can tell."""
+    if not names or names == {"type": "string"}:
+        return properties, patterns, others
+    wrong = [name for name in properties if not is_of(name, "string") or faults(name, names)]
+    if not wrong and not patterns and others is None:
+        return properties, patterns, others
+    if not wrong and not patterns and set(names) == {"type", "enum"}:
+        return {**dict.fromkeys(names["enum"], others), **properties}, {}, None
+    if not properties and not patterns and set(names) == {"type", "pattern"}:
+        return {}, {names["pattern"]: others}, None
+    raise SchemaFault(
+        pointer,
+        "propertyNames",
+        "says more than a list of names or one pattern for all of them",
+        "Write properties or patternProperties.",
+    )
+
+
+def object_body(
+    properties: Plain,
+    patterns: Plain,
+    others: Plain | None,
+    required: Sequence[str],
+    bounds: dict[str, int],
+    pointer: str,
+) -> Plain:
+    if unknown := [name for name in required if name not in properties]:
+        cure = "Declare it under properties, or do not require it."
+        fault = f"names {unknown[0]!r}, which is not declared"
+        raise SchemaFault(pointer, "required", fault, cure)
+    if patterns and others is not None:
+        if any(each != others for each in patterns.values()):
+            raise SchemaFault(
+                pointer,
+                "patternProperties",
+                "stands beside other properties of any name, which no grammar can tell apart",
+                "Write additionalProperties false.",
+            )
+        patterns = {}
+    _check_patterns(patterns, properties, pointer)
+    if others is None and not patterns and bounds.get("minProperties", 0) > len(properties):
+        raise Conflict(pointer, "allows no value: minProperties is more than it has properties")
+    if bounds.get("maxProperties", len(required)) < len(required):
+        raise Conflict(pointer, "allows no value: it requires more than maxProperties")
+    return {
+        **({"properties": properties} if properties else {}),
+        **({"required": list(required)} if required else {}),
+        **({"patternProperties": patterns} if patterns else {}),
+        "additionalProperties": False if others is None else others,
+        **bounds,
+    }
+
+
+def _check_patterns(patterns: Plain, properties: Plain, pointer: str) -> None:
+    """A name has one schema: a pattern matches no declared name, nor what another one matches."""
+    cure = "Tell the names apart, or give them the same schema."
+    for pattern, schema in patterns.items():
+        checked_pattern(pattern, pointer, "patternProperties")
+        for name, own in properties.items():
+            if own != schema and occurs(pattern, name):
+                what = f"has {pattern!r}, which also matches the property {name!r}"
+                raise SchemaFault(pointer, "patternProperties", what, cure)
+    for one, other in combinations(patterns, 2):
+        if patterns[one] != patterns[other] and overlap(one, other):
+            what = f"has {one!r} and {other!r}, which match the same names"
+            raise SchemaFault(pointer, "patternProperties", what, cure)
+
+
+# ---------------------------------------------------------------- do branches exclude each other?
+
+
+def disjoint(one: Plain, other: Plain) -> bool:
+    """Whether it is certain that no value satisfies both schemas, which are plain."""
+    for a, b in ((one, other), (other, one)):
+        if "anyOf" in a:
+            return all(disjoint(branch, b) for branch in a["anyOf"])
+    if "type" not in one or "type" not in other:
+        return False
+    if not _common_type(one["type"], [other["type"]]):
+        return True
+    for a, b in ((one, other), (other, one)):
+        if "enum" in a:
+            return not any(is_of(v, b["type"]) and not faults(v, b) for v in a["enum"])
+    if one["type"] == "string":
+        return "pattern" in one and "pattern" in other and not overlap(
+            one["pattern"], other["pattern"]
+        )  # fmt: skip
+    if one["type"] == "object":
+        return _objects_disjoint(one, other) or _objects_disjoint(other, one)
+    if one["type"] in ("integer", "number"):
+        try:
+            number_bounds([one, other], "", whole="integer" in (one["type"], other["type"]))
+        except Conflict:
+            return True
+    return False
+
+
+def _objects_disjoint(one: Plain, other: Plain) -> bool:
+    """Whether a property that `one` requires tells them apart."""
+    for name in one.get("required", ()):
+        theirs = within(other, name)
+        if theirs is None or disjoint(one["properties"][name], dict(theirs)):
+            return True
+    return False

@@ -1,0 +1,406 @@
+"""A tool's parameters in plain form: one schema that scoring, G's contract and the grammar share.
+
+A plain schema is {} (any value), one `type` with keywords of that type alone, `anyOf` of plain
+schemas, or `{"$ref": "#/$defs/NAME"}` where a schema holds itself; `$defs` stand at the root.
+`enum` stands beside the type of its values, `default` beside any. References are resolved; `allOf`
+and what stands beside a reference or a choice are merged; and nothing is left to be guessed:
+
+- What a schema lists is all there is. An object with properties and an array with prefixItems
+  take no others unless `additionalProperties`, `patternProperties` or `items` says so. An object
+  that lists none takes any; but for a tool's parameters, which are none then.
+- A schema without a type, whose keywords are those of one type, is of that type.
+- `oneOf` is `anyOf`, because its branches have to exclude each other: by type, by the values of a
+  property, or by a property that one requires and the other does not allow.
+- `format` is an annotation.
+
+What cannot be said so is refused by SchemaFault. JSON Schema 2020-12 decides on all else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations, product
+from typing import Any, TypeAlias
+
+from ttsi._common.jsons import JSON
+from ttsi.parameters import merging
+from ttsi.parameters.keywords import keyword_fault
+from ttsi.parameters.merging import Conflict, SchemaFault
+from ttsi.parameters.parts import (
+    Choice,
+    Part,
+    Parts,
+    choice_of,
+    is_named,
+    item_of,
+    named,
+    target_of,
+)
+
+__all__ = ["Plain", "SchemaFault", "each_inner", "embedded", "plain_parameters", "plain_schema"]
+
+Plain: TypeAlias = dict[str, JSON]
+
+_MOST_STEPS = 50_000
+"""A schema whose references multiply beyond this many subschemas is refused."""
+
+
+def plain_parameters(parameters: Mapping[str, JSON]) -> Plain:
+    """The parameters of a tool in plain form: an object, or `anyOf` of objects.
+
+    Raises SchemaFault.
+    """
+    plain = _Compiler(parameters, closed_root=True).compile()
+    for branch in plain.get("anyOf", [plain]):
+        if _deref(branch, plain.get("$defs", {})).get("type") != "object":
+            fault = "takes what is no object, and arguments are one"
+            raise SchemaFault("#", "type", fault, 'Make it "type": "object".')
+    return plain
+
+
+def plain_schema(schema: Mapping[str, JSON]) -> Plain:
+    """Any schema in plain form. Idempotent. Raises SchemaFault."""
+    return _Compiler(schema, closed_root=False).compile()
+
+
+def each_inner(plain: Mapping[str, Any], change: Callable[[Any], Any]) -> Plain:
+    """The plain schema with what `change` makes of each schema that stands right within it."""
+    changed: Plain = dict(plain)
+    for keyword, value in plain.items():
+        if keyword in ("properties", "patternProperties", "$defs"):
+            changed[keyword] = {name: change(inner) for name, inner in value.items()}
+        elif keyword in ("anyOf", "prefixItems"):
+            changed[keyword] = [change(inner) for inner in value]
+        elif keyword in ("items", "additionalProperties") and isinstance(value, Mapping):
+            changed[keyword] = change(value)
+    return changed
+
+
+def embedded(plain: Mapping[str, Any], prefix: str) -> tuple[Plain, Plain]:
+    """A plain schema to be put into another one, and its definitions, their names prefixed.
+
+    Without defaults, which say nothing of what is valid.
+    """
+
+    def renamed(node: Mapping[str, Any]) -> Plain:
+        kept = each_inner(node, renamed)
+        kept.pop("default", None)
+        if "$ref" in kept:
+            kept["$ref"] = "#/$defs/" + prefix + kept["$ref"].removeprefix("#/$defs/")
+        return kept
+
+    body = renamed(plain)
+    return body, {prefix + name: each for name, each in body.pop("$defs", {}).items()}
+
+
+class _Compiler:
+    def __init__(self, document: Mapping[str, JSON], *, closed_root: bool) -> None:
+        if not isinstance(document, Mapping):
+            raise SchemaFault("#", "", f"is no schema: {document!r}", "Make it an object.")
+        self._document = {key: value for key, value in document.items() if key != "$id"}
+        self._closed_root = closed_root
+        self._open: dict[frozenset[Part], str | None] = {}
+        self._definitions: Plain = {}
+        self._choosing: set[frozenset[Part]] = set()
+        self._steps = 0
+
+    def compile(self) -> Plain:
+        root = Part("#", self._document)
+        try:
+            plain = self._schema((root,), closed=self._closed_root)
+        except Conflict as conflict:
+            raise conflict.fault() from None
+        except RecursionError:
+            what, cure = "nests too many schemas in each other", "Write fewer levels."
+            raise SchemaFault("#", "", what, cure) from None
+        if self._definitions:
+            if "$ref" in plain:
+                plain = self._definitions[plain["$ref"].removeprefix("#/$defs/")]
+            plain = {**plain, "$defs": self._definitions}
+        return plain
+
+    def _schema(self, parts: Parts, *, closed: bool = False) -> Plain:
+        """What satisfies all of `parts`. A schema within itself becomes a reference."""
+        parts = tuple(map(self._beyond_references, parts))
+        key = frozenset(parts)
+        if key in self._open:
+            self._open[key] = self._open[key] or self._new_name(parts)
+            return {"$ref": f"#/$defs/{self._open[key]}"}
+        self._open[key] = None
+        try:
+            body = self._body(parts, closed)
+        except Conflict:
+            del self._open[key]
+            raise
+        name = self._open[key]
+        if not name:
+            del self._open[key]
+            return body
+        self._definitions[name] = body
+        return {"$ref": f"#/$defs/{name}"}
+
+    def _new_name(self, parts: Parts) -> str:
+        tail = re.sub(r"[^\w.]", "_", parts[-1].pointer.rpartition("/")[2]) or "root"
+        names = {*self._open.values()}
+        return next(n for i in range(len(names) + 1) if (n := f"{tail}{i or ''}") not in names)
+
+    def _beyond_references(self, part: Part) -> Part:
+        """What a part that does nothing but refer refers to."""
+        seen = {part.pointer}
+        while isinstance(part.node, Mapping) and not part.without and part.has("$ref"):
+            if "default" in part.node or merging.constrains(part.node, but="$ref"):
+                break
+            self._check(part)
+            part = target_of(part, self._document)
+            if part.pointer in seen:
+                raise SchemaFault(part.pointer, "$ref", "refers to itself", "Say what it is.")
+            seen.add(part.pointer)
+        return part
+
+    def _check(self, part: Part) -> None:
+        self._steps += 1
+        if self._steps > _MOST_STEPS:
+            raise SchemaFault(
+                part.pointer,
+                "$ref",
+                f"the schema spells out to more than {_MOST_STEPS} subschemas",
+                "Say it with fewer alternatives.",
+            )
+        if not isinstance(part.node, Mapping):
+            raise SchemaFault(
+                part.pointer, "", f"is no schema: {part.node!r}", "Make it an object."
+            )
+        if found := keyword_fault(part.node):
+            raise SchemaFault(part.pointer, *found)
+
+    # ------------------------------------------------------------ references, allOf and choices
+
+    def _flat(self, parts: Parts) -> Iterator[Part]:
+        """The parts without references and allOf, those first that go before for `default`."""
+        seen: set[Part] = set()
+        waiting = [(part, frozenset[str]()) for part in reversed(parts)]
+        while waiting:
+            part, behind = waiting.pop()
+            if part.pointer in behind:
+                raise SchemaFault(part.pointer, "$ref", "refers to itself", "Say what it is.")
+            if part.node is True or part in seen:
+                continue
+            if part.node is False:
+                raise Conflict(part.pointer, "allows no value")
+            self._check(part)
+            seen.add(part)
+            if part.has("nullable") and part.node["nullable"]:
+                yield part
+                continue
+            inner: list[Part] = []
+            if part.has("$ref"):
+                inner.append(target_of(part, self._document))
+            if part.has("allOf"):
+                inner += [part.child("allOf", i) for i in range(len(part.node["allOf"]))]
+            behind |= {part.pointer}
+            waiting += [(each, behind) for each in reversed(inner)]
+            yield part.less("$ref").less("allOf")
+
+    def _body(self, parts: Parts, closed: bool) -> Plain:
+        flat = list(self._flat(parts))
+        default = next((p.node["default"] for p in flat if "default" in p.node), None)
+        choice = next((found for part in flat if (found := choice_of(part))), None)
+        body = self._chosen(flat, choice, closed) if choice else self._typed(flat, closed)
+        return body if default is None else {**body, "default": default}
+
+    def _chosen(self, flat: Sequence[Part], choice: Choice, closed: bool) -> Plain:
+        key = frozenset(flat)
+        if key in self._choosing:
+            cure = "Say what it is."
+            raise SchemaFault(choice.part.pointer, choice.keyword, "refers to itself", cure)
+        self._choosing.add(key)
+        others = tuple(part for part in flat if part is not choice.part)
+        found: list[list[Plain]] = []
+        conflict = Conflict(choice.part.pointer, "allows no value")
+        for branch in choice.branches:
+            try:
+                # A default of a branch says nothing: it does not say that the branch is meant.
+                body = _without_default(self._body((*others, *branch), closed))
+            except Conflict as one:
+                conflict = one
+                continue
+            found.append(body.get("anyOf", [body]))
+        self._choosing.discard(key)
+        if choice.exclusive:
+            self._exclude_each_other(found, choice)
+        distinct: list[Plain] = []
+        for each in (each for branch in found for each in branch):
+            if each not in distinct:
+                distinct.append(each)
+        if not distinct:
+            raise conflict
+        return distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
+
+    def _exclude_each_other(self, found: Sequence[list[Plain]], choice: Choice) -> None:
+        for one, other in combinations(found, 2):
+            if not all(self._disjoint(a, b) for a, b in product(one, other)):
+                raise SchemaFault(
+                    choice.part.pointer,
+                    "oneOf",
+                    "has branches that one value may satisfy at once",
+                    "Write anyOf, or tell the branches apart: by type, by a property with a const "
+                    "of its own, or by a property that one requires and the other does not have.",
+                )
+
+    def _disjoint(self, one: Plain, other: Plain) -> bool:
+        return merging.disjoint(_deref(one, self._definitions), _deref(other, self._definitions))
+
+    # ------------------------------------------------------------ keywords of one type
+
+    def _typed(self, flat: Sequence[Part], closed: bool) -> Plain:
+        nodes = [{k: v for k, v in part.node.items() if k not in part.without} for part in flat]
+        place = flat[0].pointer if flat else "#"
+        values = merging.common_values(nodes, place)
+        types = merging.common_types(nodes, values, place)
+        if not types:
+            return {}
+        bodies: list[Plain] = []
+        conflict = None
+        for kind in types:
+            try:
+                bodies.append(self._of_type(kind, flat, nodes, closed))
+            except Conflict as one:
+                conflict = one
+        if values is not None:
+            try:
+                bodies = merging.with_values(bodies, values, self._definitions)
+            except LookupError:
+                what = "stands beside a schema that holds itself"
+                raise SchemaFault(place, "enum", what, "Leave one of them out.") from None
+        if not bodies:
+            raise conflict or Conflict(place, "allows none of the values of its enum")
+        return bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
+
+    def _of_type(
+        self, kind: str, flat: Sequence[Part], nodes: Sequence[Mapping[str, Any]], closed: bool
+    ) -> Plain:
+        place = flat[0].pointer
+        body: Plain = {"type": kind}
+        if kind in ("number", "integer"):
+            return body | merging.number_bounds(nodes, place, whole=kind == "integer")
+        if kind == "string":
+            return body | merging.text_bounds(nodes, place)
+        if kind == "array":
+            return body | self._array(flat, nodes)
+        if kind == "object":
+            return body | self._object(flat, nodes, closed)
+        return body
+
+    def _array(self, flat: Sequence[Part], nodes: Sequence[Mapping[str, Any]]) -> Plain:
+        place = flat[0].pointer
+        bounds = merging.counts(nodes, "minItems", "maxItems", place)
+        longest = max(len(node.get("prefixItems", ())) for node in nodes)
+        prefix: list[Plain] = []
+        ended = False
+        for at in range(min(longest, bounds.get("maxItems", longest))):
+            item = self._inner([part for each in flat for part in item_of(each, at)], "prefixItems")
+            if item is None:
+                ended = True
+                break
+            prefix.append(item)
+        listed = [part.child("items") for part in flat if part.has("items")]
+        items: Plain | bool = False
+        if not ended and (listed or not longest):
+            inner = self._inner(listed, "items")
+            items = False if inner is None else inner
+        return merging.array_body(prefix, items, bounds, nodes, place)
+
+    def _inner(self, parts: Sequence[Part], keyword: str) -> Plain | None:
+        """The schema of what is inside of an object or array; None where `false` forbids it."""
+        if any(part.node is False for part in parts):
+            return None
+        try:
+            return self._schema(tuple(parts)) if parts else {}
+        except Conflict as conflict:
+            raise conflict.fault(keyword) from None
+
+    def _object(
+        self, flat: Sequence[Part], nodes: Sequence[Mapping[str, Any]], closed: bool
+    ) -> Plain:
+        place = flat[0].pointer
+        bounds = merging.counts(nodes, "minProperties", "maxProperties", place)
+        required = list(dict.fromkeys(name for node in nodes for name in node.get("required", ())))
+        names = dict.fromkeys(name for node in nodes for name in node.get("properties", {}))
+        listed = [part.child("additionalProperties") for part in flat
+                  if part.has("additionalProperties")]  # fmt: skip
+        patterns = self._patterns(flat, listed)
+        others: Plain | None = None
+        if listed:
+            others = self._inner(listed, "additionalProperties")
+        elif not names and not patterns and not closed:
+            others = {}
+        # What is required has to be named, for the grammar to hold to it.
+        names |= dict.fromkeys(
+            name for name in required if others is not None or is_named(flat, name)
+        )
+        properties: Plain = {}
+        for name in names:
+            inner = self._property(flat, name, name in required, others is not None)
+            if inner is not None:
+                properties[name] = inner
+        named = merging.named_others(self._names(flat), properties, patterns, others, place)
+        properties, patterns, others = named
+        return merging.object_body(properties, patterns, others, required, bounds, place)
+
+    def _property(self, flat: Sequence[Part], name: str, needed: bool, open: bool) -> Plain | None:
+        """The schema of one property; None where it is not allowed. Conflict if it is needed."""
+        parts: list[Part] = []
+        for part in flat:
+            own = list(named(part, name))
+            if not own and part.has("additionalProperties"):
+                own = [part.child("additionalProperties")]
+                if own[0].node is False:
+                    conflict = Conflict(part.pointer, f"does not allow the property {name!r}")
+                    raise conflict if needed else conflict.fault("additionalProperties")
+            parts += own
+        if not needed:
+            inner = self._inner(parts, "properties")
+            if inner is None and open:
+                raise SchemaFault(
+                    flat[0].pointer,
+                    "properties",
+                    f"forbids {name!r} and allows any other name",
+                    "List the properties that are allowed, with additionalProperties false.",
+                )
+            return inner
+        return self._schema(tuple(parts))
+
+    def _patterns(self, flat: Sequence[Part], listed: Sequence[Part]) -> Plain:
+        patterns: Plain = {}
+        found = dict.fromkeys(
+            name for p in flat if p.has("patternProperties") for name in p.node["patternProperties"]
+        )
+        for name in found:
+            parts = []
+            for part in flat:
+                if part.has("patternProperties") and name in part.node["patternProperties"]:
+                    parts.append(part.child("patternProperties", name))
+                elif part.has("additionalProperties"):
+                    parts.append(part.child("additionalProperties"))
+            inner = self._inner(parts, "patternProperties")
+            if inner is not None:
+                patterns[name] = inner
+        return patterns
+
+    def _names(self, flat: Sequence[Part]) -> Plain:
+        """What propertyNames say: {} where they say nothing."""
+        parts = [part.child("propertyNames") for part in flat if part.has("propertyNames")]
+        if not parts:
+            return {}
+        named = self._inner([*parts, Part("(text)", {"type": "string"})], "propertyNames")
+        return named or {"type": "string", "enum": []}
+
+
+def _deref(plain: Plain, definitions: Plain) -> Plain:
+    name = str(plain.get("$ref", "")).removeprefix("#/$defs/")
+    return definitions.get(name, {}) if name else plain
+
+
+def _without_default(plain: Plain) -> Plain:
+    return {key: value for key, value in plain.items() if key != "default"}

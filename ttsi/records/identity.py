@@ -1,0 +1,194 @@
+"""What a folder of results is of: all that shapes them, written before the first record.
+
+Records of different weights, plugins or prompts must not be added up. So a seed's folder has one
+identity, in identity.json, and whoever goes on with it has to have the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ttsi._common.files import write_json
+from ttsi._common.version import __version__
+from ttsi.errors import CorruptAsset, RunError
+from ttsi.records.journal import ESTIMATES, SAMPLES
+from ttsi.solving import assemble
+from ttsi.spec import Spec
+from ttsi.types import JSON
+
+IDENTITY = "identity.json"
+
+ENGINE = (
+    "weights_digest",
+    "model_revision",
+    "tokenizer_digest",
+    "chat_template_digest",
+    "dtype",
+    "device",
+)
+"""What every engine's identity has: digests as `ttsi.digests` makes them, the model's commit on
+the Hub (null for a model from elsewhere), the chat template's digest (null where there is none),
+the number format of the weights, and the kind of device, such as cpu or cuda."""
+
+_SHAPES_NO_RESULT = ("plugins.executor.",)
+_TOLD = 12
+
+
+class Identity:
+    """The identity of one seed's folder. `known` is the part that can be said without a model.
+
+    The seeds of a run are summed up together, so a seed that begins has to have the identity of
+    those that lie beside it, but for the seed itself; the numbers in `anew` count for nothing.
+    """
+
+    def __init__(self, folder: Path, known: Mapping[str, JSON], anew: Container[int] = ()) -> None:
+        self._folder = folder
+        self._known = dict(known)
+        self._stored = read(folder)
+        self._anew = anew
+
+    @property
+    def stored(self) -> dict[str, JSON]:
+        """All of it, once an engine was admitted."""
+        if self._stored is None:
+            raise RunError(
+                "The executor ended without an engine that was admitted to this run.",
+                where=str(self._folder),
+                cure="Report it to the executor's author: `ttsi plugins check` finds it.",
+            )
+        return self._stored
+
+    def check(self) -> None:
+        """Raises RunError where the folder's records were made by something else.
+
+        Looks at all but the engine, which takes a loaded model.
+        """
+        _, other = next(_others(self._folder.parent, self._anew), (None, None))
+        if other is not None:
+            self._compare_with_others({**self._known, "engine": other["engine"]}, "this run")
+        if self._stored is not None:
+            self._compare({**self._known, "engine": self._stored["engine"]}, "this run")
+        elif any(_has_lines(self._folder / name) for name in (SAMPLES, ESTIMATES)):
+            raise RunError(
+                f"There are records here but no {IDENTITY}: nothing says what made them.",
+                where=str(self._folder),
+                cure="Start anew with `ttsi eval --fresh`, or in another folder with --out FOLDER.",
+            )
+
+    def admit(self, worker: str, engine: Mapping[str, JSON]) -> None:
+        """Make `engine` the run's, or raise RunError where the run has another."""
+        told = {**self._known, "engine": dict(engine)}
+        if self._stored is None:
+            self._compare_with_others(told, worker)
+            write_json(self._folder / IDENTITY, told)
+            self._stored = told
+        else:
+            self._compare(told, worker)
+
+    def _compare(self, told: Mapping[str, JSON], who: str) -> None:
+        found = list(differences(self._stored, told))
+        if found:
+            raise _refusal(found, who, self._folder, "")
+
+    def _compare_with_others(self, told: Mapping[str, JSON], who: str) -> None:
+        for folder, other in _others(self._folder.parent, self._anew):
+            found = list(differences(other, told, without=(*_SHAPES_NO_RESULT, "seed")))
+            if found:
+                lying = {each for each, _ in _others(folder.parent, ())} | {self._folder}
+                seeds = ",".join(sorted(each.name.removeprefix("seed-") for each in lying))
+                raise _refusal(found, who, folder, f" --seeds {seeds}")
+
+
+def _refusal(
+    found: Sequence[tuple[str, JSON, JSON]], who: str, folder: Path, seeds: str
+) -> RunError:
+    """`seeds`: the option that names all that have to be made anew, where it is not one alone."""
+    lines = [f"\n  {key} was {json.dumps(old)}, is {json.dumps(new)}" for key, old, new in found]
+    more = f"\n  and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
+    told = "".join(lines[:_TOLD]) + more
+    return RunError(
+        f"The results here are of something else than {who} would add to them:{told}",
+        where=str(folder / IDENTITY),
+        cure="Get back what it was, and run the same command: it resumes. Or start anew, with "
+        f"`ttsi eval --fresh{seeds}` or in another folder with --out FOLDER.",
+    )
+
+
+def read(folder: Path) -> dict[str, JSON] | None:
+    """What identity.json in `folder` says; None where there is none."""
+    path = folder / IDENTITY
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        found = str(error)
+    parts: dict[str, JSON] = found if isinstance(found, dict) else {}
+    if not isinstance(parts.get("engine"), dict) or not isinstance(parts.get("date"), str):
+        raise CorruptAsset(
+            f"{IDENTITY} is damaged.",
+            where=str(path),
+            cure="Start anew with `ttsi eval --fresh`, or in another folder with --out FOLDER.",
+        )
+    return parts
+
+
+def known(spec: Spec, seed: int, date: str, revision: str) -> dict[str, JSON]:
+    """The identity of a run but for its engine; `revision` is that of the benchmark's data."""
+    return {
+        "schema": "ttsi.identity/1",
+        "spec_digest": spec.digest,
+        "ttsi": __version__,
+        "revision": revision,
+        "seed": seed,
+        "date": date,
+        "learnt_from": assemble.learnt_from(spec),
+        "plugins": assemble.plugins_used(spec),
+    }
+
+
+def settled(spec: Spec, folder: Path, without: Container[int], today: str) -> Spec:
+    """`spec` with what it leaves open of its model settled, once for all seeds in `folder`.
+
+    The date is the spec's, or else that of the seeds that lie there, or else today. A model of the
+    Hub is taken at the commit that these seeds had: a branch may have moved since. Seeds in
+    `without` count for nothing.
+    """
+    for _, before in _others(folder, without):
+        return replace(spec, model=model_of(spec.model, before))
+    return replace(spec, model={**spec.model, "date": spec.model.get("date") or today})
+
+
+def model_of(model: Mapping[str, JSON], identity: Mapping[str, JSON]) -> dict[str, JSON]:
+    """A spec's `model` at the date of a run with this identity, and at its commit if it has one."""
+    settled = {**model, "date": identity["date"]}
+    commit = identity["engine"].get("model_revision")
+    return settled if commit is None else {**settled, "revision": commit}
+
+
+def differences(
+    old: JSON, new: JSON, key: str = "", *, without: tuple[str, ...] = _SHAPES_NO_RESULT
+) -> Iterator[tuple[str, JSON, JSON]]:
+    """(key, old, new) of all in which two identities differ; the executor shapes no result."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in {**old, **new}:
+            inner = f"{key}.{name}" if key else name
+            yield from differences(old.get(name), new.get(name), inner, without=without)
+    elif old != new and not key.startswith(without):
+        yield key, old, new
+
+
+def _others(folder: Path, without: Container[int]) -> Iterator[tuple[Path, dict[str, JSON]]]:
+    """The seeds' folders in `folder` that have an identity, and what it is."""
+    for path in sorted(folder.glob(f"seed-*/{IDENTITY}")):
+        number = path.parent.name.removeprefix("seed-")
+        found = read(path.parent) if number.isdigit() and int(number) not in without else None
+        if found is not None:
+            yield path.parent, found
+
+
+def _has_lines(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0

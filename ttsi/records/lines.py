@@ -1,0 +1,149 @@
+"""Records as JSON lines: one sample's whole story, without any reference."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ttsi.types import (
+    JSON,
+    Completion,
+    Estimate,
+    Example,
+    ParseStatus,
+    Reason,
+    Record,
+    Score,
+    StageCost,
+    Task,
+    ToolCall,
+)
+
+Made = TypeVar("Made")
+
+_NUMBER = (int, float)
+_PLAIN: dict[str, Any] = {"str": str, "bool": bool, "int": int, "float": _NUMBER}
+
+
+def to_line(record: Record) -> str:
+    """One line of samples.jsonl, without its newline. ASCII only, so any text survives."""
+    return json.dumps(to_json(record), ensure_ascii=True, allow_nan=False)
+
+
+def to_json(record: Record) -> dict[str, JSON]:
+    fields: dict[str, Any] = {
+        "id": record.id,
+        "digest": record.digest,
+        "seed": record.seed,
+        "estimate": record.estimate and dataclasses.asdict(record.estimate),
+        "examples": [_example_json(example) for example in record.examples],
+        "receipt": record.receipt and dict(record.receipt),
+        "base": record.base and _completion_json(record.base),
+        "base_score": record.base_score and dataclasses.asdict(record.base_score),
+        "final": record.final and _completion_json(record.final),
+        "final_score": record.final_score and dataclasses.asdict(record.final_score),
+        "adapted": record.adapted,
+        "note": record.note,
+        "error": record.error,
+        "costs": {stage: dataclasses.asdict(cost) for stage, cost in record.costs.items()},
+    }
+    return fields
+
+
+def from_json(data: dict[str, Any]) -> Record:
+    """The inverse of `to_json`. Raises KeyError, TypeError or ValueError on anything else.
+
+    Synthetic tasks come back as their input alone: prompts are not stored twice.
+    """
+    costs = _of(dict, data["costs"])
+    return _made(
+        Record,
+        id=data["id"],
+        digest=data["digest"],
+        seed=data["seed"],
+        estimate=_estimate(data["estimate"]),
+        examples=tuple(_example(example) for example in _of(list, data["examples"])),
+        receipt=_receipt(data["receipt"]),
+        base=_completion(data["base"]),
+        base_score=_score(data["base_score"]),
+        final=_completion(data["final"]),
+        final_score=_score(data["final_score"]),
+        adapted=data["adapted"],
+        note=data["note"],
+        error=data["error"],
+        costs={stage: _made(StageCost, **cost) for stage, cost in costs.items()},
+    )
+
+
+def _made(kind: Callable[..., Made], **values: Any) -> Made:
+    """One of ours, its plain fields of their types: a file may hold anything."""
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if field.name in values:
+            _of(_PLAIN.get(str(field.type), object), values[field.name])
+    return kind(**values)
+
+
+def _of(kind: Any, value: Any) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind in (int, _NUMBER)):
+        raise TypeError(f"{type(value).__name__} where something else belongs")
+    return value
+
+
+def _estimate(data: dict[str, Any] | None) -> Estimate | None:
+    if data is None:
+        return None
+    for score in _of(dict, data["scores"]).values():
+        _of(_NUMBER, score)
+    return _made(Estimate, **data)
+
+
+def _receipt(data: Any) -> dict[str, JSON] | None:
+    if data is None:
+        return None
+    receipt: dict[str, JSON] = _of(dict, data)
+    _of(str, receipt["kind"])
+    return receipt
+
+
+def _example_json(example: Example) -> dict[str, JSON]:
+    return {
+        "id": example.task.id,
+        "input": example.task.input,
+        "calls": [call.as_json() for call in example.calls],
+        "text": example.text,
+        "attempts": example.attempts,
+        "digest": example.digest,
+    }
+
+
+def _completion_json(completion: Completion) -> dict[str, JSON]:
+    fields = {f.name: getattr(completion, f.name) for f in dataclasses.fields(completion)}
+    return {**fields, "calls": [call.as_json() for call in completion.calls]}
+
+
+def _calls(data: list[dict[str, Any]]) -> tuple[ToolCall, ...]:
+    return tuple(
+        _made(ToolCall, name=call["name"], arguments=_of(dict, call["arguments"])) for call in data
+    )
+
+
+def _example(data: dict[str, Any]) -> Example:
+    task = _made(Task, id=data["id"], tools=(), instruction="", input=data["input"])
+    calls = _calls(_of(list, data["calls"]))
+    return _made(Example, task=task, calls=calls, text=data["text"], attempts=data["attempts"])
+
+
+def _completion(data: dict[str, Any] | None) -> Completion | None:
+    if data is None:
+        return None
+    calls = _calls(_of(list, data["calls"]))
+    return _made(Completion, **{**data, "calls": calls, "status": ParseStatus(data["status"])})
+
+
+def _score(data: dict[str, Any] | None) -> Score | None:
+    if data is None:
+        return None
+    reason = Reason(data["reason"]) if data["reason"] is not None else None
+    return _made(Score, correct=data["correct"], reason=reason, detail=data["detail"])

@@ -1,0 +1,1 @@
+"""What is made of records: measures, comparisons, calibration, scores and adapters made again."""

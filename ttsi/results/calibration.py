@@ -1,0 +1,331 @@
+"""What other thresholds would have given, from estimates and answers that are there already.
+
+A sample is uncertain iff its confidence u is below the threshold (Eq. 4), and neither its base
+answer nor its adapted one depends on the threshold. So one set of estimates holds every threshold's
+TPR, FPR, J and F1, and a run in which all were adapted holds every threshold's accuracy as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from statistics import fmean
+from typing import Any
+
+from ttsi.errors import RunError, UsageError
+from ttsi.results import metrics
+from ttsi.results.runs import Run
+from ttsi.types import JSON, Record
+
+COVERAGES = (0.25, 0.5, 0.75, 1.0)
+TENTHS = tuple(number / 10 for number in range(11))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One sample as calibration sees it.
+
+    `wrong`: the base answer is. `adapted_correct`: what the sample came to when it was to be
+    adapted, None where that was not tried; without a valid example it is the base answer's score.
+    """
+
+    id: str
+    confidence: float
+    wrong: bool
+    adapted_correct: bool | None
+
+
+def cases_of(records: Sequence[Record]) -> list[Case]:
+    """The records that have an estimate and a scored base answer."""
+    return [
+        Case(
+            record.id,
+            record.estimate.confidence,
+            not record.base_score.correct,
+            _adapted_correct(record),
+        )
+        for record in records
+        if record.estimate and record.base_score
+    ]
+
+
+def _adapted_correct(record: Record) -> bool | None:
+    # Costs alone do not tell: a budget may have been shared out anew since.
+    tried = record.adapted or (record.uncertain and "generate" in record.costs)
+    return record.final_score.correct if tried and record.final_score else None
+
+
+def at_threshold(cases: Sequence[Case], threshold: float, errors: int = 0) -> dict[str, JSON]:
+    """What a run at `threshold` gives: uncertain, TPR, FPR, J, F1 and, where known, accuracy.
+
+    `accuracy` is None where an adapted answer that it needs was not made. The `errors` samples that
+    failed are not correct at any threshold.
+    """
+    flagged = [case.confidence < threshold for case in cases]
+    answers = [
+        case.adapted_correct if uncertain else not case.wrong
+        for case, uncertain in zip(cases, flagged, strict=True)
+    ]
+    correct = [answer for answer in answers if answer is not None]
+    known = bool(cases) and len(correct) == len(answers)
+    return {
+        "threshold": threshold,
+        "uncertain": sum(flagged),
+        **metrics.detection([(u, case.wrong) for case, u in zip(cases, flagged, strict=True)]),
+        "accuracy": sum(correct) / (len(cases) + errors) if known else None,
+        "accuracy_known": known,
+    }
+
+
+def thresholds(cases: Sequence[Case]) -> list[float]:
+    """A threshold for every outcome that one in [0, 1] can have, from none uncertain to all.
+
+    All is out of reach where a confidence is 1.
+    """
+    return _cuts([case.confidence for case in cases])
+
+
+def sweep(
+    cases: Sequence[Case], thresholds: Sequence[float], errors: int = 0
+) -> list[dict[str, JSON]]:
+    """`at_threshold` for each of `thresholds`, in their order."""
+    return [at_threshold(cases, threshold, errors) for threshold in thresholds]
+
+
+def _cuts(confidences: Sequence[float]) -> list[float]:
+    values = sorted(set(confidences))
+    cuts = [0.0, *(_between(low, high) for low, high in pairwise(values))]
+    return [*cuts, 1.0] if values and values[-1] < 1 else cuts
+
+
+def _between(low: float, high: float) -> float:
+    """The shortest decimal near the middle that parts the two: low < it <= high."""
+    for digits in range(1, 18):
+        rounded = round((low + high) / 2, digits)
+        if low < rounded <= high:
+            return rounded
+    return high
+
+
+# ---------------------------------------------------------------- curves
+
+
+def roc(cases: Sequence[Case]) -> list[tuple[float, float]]:
+    """(FPR, TPR) from (0, 0) to (1, 1), ties in one step; empty unless both kinds are there."""
+    wrong = sum(case.wrong for case in cases)
+    right = len(cases) - wrong
+    if not wrong or not right:
+        return []
+    points, hits, false_alarms = [(0.0, 0.0)], 0, 0
+    for size, wrong_ones in _least_confident_first(cases):
+        hits += wrong_ones
+        false_alarms += size - wrong_ones
+        points.append((false_alarms / right, hits / wrong))
+    return points
+
+
+def auroc(cases: Sequence[Case]) -> float | None:
+    """The chance that a wrong answer has the lower confidence than a right one, ties half."""
+    return metrics.auroc(
+        [case.confidence for case in cases if case.wrong],
+        [case.confidence for case in cases if not case.wrong],
+    )
+
+
+def risk_coverage(cases: Sequence[Case]) -> list[tuple[float, float]]:
+    """(coverage, risk): the share of the most confident answered, and the share of those wrong.
+
+    One point for each distinct confidence, so ties are answered together.
+    """
+    points, answered, errors = [], 0, 0
+    for size, wrong in reversed(_least_confident_first(cases)):
+        answered += size
+        errors += wrong
+        points.append((answered / len(cases), errors / answered))
+    return points
+
+
+def risk_at(cases: Sequence[Case], coverage: float) -> float | None:
+    """The risk when at least the share `coverage` is answered, and no sample more.
+
+    Where the last place falls among ties, it is the mean over the ways to choose among them.
+    """
+    wanted = max(1, math.ceil(coverage * len(cases) - 1e-9))
+    answered, errors = 0, 0.0
+    for size, wrong in reversed(_least_confident_first(cases)):
+        taken = min(size, wanted - answered)
+        answered += taken
+        errors += wrong * taken / size
+    return errors / wanted if cases else None
+
+
+def reliability(cases: Sequence[Case], bins: int = 10) -> list[tuple[float, float, int]]:
+    """(mean confidence, share right, count) of each bin of equal width that holds a case."""
+    filled: dict[int, list[Case]] = {}
+    for case in sorted(cases, key=lambda case: case.confidence):
+        filled.setdefault(min(int(case.confidence * bins), bins - 1), []).append(case)
+    return [
+        (
+            fmean(case.confidence for case in some),
+            fmean(not case.wrong for case in some),
+            len(some),
+        )
+        for some in filled.values()
+    ]
+
+
+def brier(cases: Sequence[Case]) -> float | None:
+    """Mean of (u - right)^2: how far u is from the chance that the base answer is right."""
+    if not cases:
+        return None
+    return fmean((case.confidence - (not case.wrong)) ** 2 for case in cases)
+
+
+def _least_confident_first(cases: Sequence[Case]) -> list[tuple[int, int]]:
+    """(cases, wrong ones among them) of each distinct confidence, from the lowest up."""
+    ordered = sorted(cases, key=lambda case: case.confidence)
+    groups = (list(some) for _, some in groupby(ordered, key=lambda case: case.confidence))
+    return [(len(some), sum(case.wrong for case in some)) for some in groups]
+
+
+# ---------------------------------------------------------------- choices
+
+
+def suggest(cases: Sequence[Case], errors: int = 0) -> dict[str, JSON]:
+    """The thresholds with the largest J and, where known, accuracy, as `at_threshold` gives them.
+
+    Of equals the one that adapts least. None where no threshold has that number.
+    """
+    rows = sweep(cases, thresholds(cases), errors)
+    return {"by_j": _best(rows, "j"), "by_accuracy": _best(rows, "accuracy")}
+
+
+def _best(rows: Sequence[dict[str, Any]], key: str) -> dict[str, JSON] | None:
+    known = [row for row in rows if row[key] is not None]
+    return max(known, key=lambda row: float(row[key]), default=None)
+
+
+def suggest_by_budget(confidences: Sequence[float], fraction: float) -> float:
+    """The threshold below which lies that fraction of `confidences`, rounded to a whole sample.
+
+    Equal confidences cannot be parted: where they straddle the fraction, it is the largest
+    threshold that stays within it. Raises UsageError for no confidences, or beyond 0 to 1.
+    """
+    check_budget(fraction)
+    if not confidences:
+        raise UsageError(
+            "There are no estimates to share a budget among.", cure="Choose a run that has some."
+        )
+    allowed = round(fraction * len(confidences))
+    return max(cut for cut in _cuts(confidences) if _below(confidences, cut) <= allowed)
+
+
+def check_budget(fraction: float) -> None:
+    """Raises UsageError unless it is a share."""
+    if not 0 <= fraction <= 1:
+        what = f"A budget of {fraction:g} is not a share of the samples."
+        raise UsageError(what, cure="Choose one from 0 to 1: 0.25 is the least confident quarter.")
+
+
+def _below(confidences: Sequence[float], threshold: float) -> int:
+    return sum(confidence < threshold for confidence in confidences)
+
+
+# ---------------------------------------------------------------- of a run
+
+
+def calibrate(
+    run: Run, chosen: Sequence[float] | None = None, budget: float | None = None
+) -> dict[str, JSON]:
+    """What `ttsi calibrate` prints: the numbers over all seeds (`all`) and of each (`by_seed`).
+
+    The sweep is over the `chosen` thresholds, or else over those that make each tenth of the
+    samples uncertain, the run's own and the suggested ones. Raises RunError where there is no
+    estimate.
+    """
+    own = own_threshold(run.spec)
+    together = [record for seed in run.seeds for record in seed.records]
+    if not any(record.estimate for record in together):
+        raise RunError(
+            "No sample of this run has an estimate.",
+            where=str(run.folder),
+            cure="Its journal says what failed; mend that and run its spec again.",
+        )
+    return {
+        "schema": "ttsi.calibration/1",
+        "name": run.name,
+        "folder": str(run.folder),
+        "model": run.spec["model"]["id"],
+        "benchmark": run.spec["benchmark"]["name"],
+        "estimator": dict(run.spec["estimator"]),
+        "threshold": own,
+        "all": numbers(together, chosen, budget, own),
+        "by_seed": {
+            str(seed.seed): numbers(seed.records, chosen, budget, own) for seed in run.seeds
+        },
+    }
+
+
+def own_threshold(spec: Mapping[str, Any]) -> float | None:
+    """The threshold that a run went by; None under a budget or an estimator that has none."""
+    threshold = spec["estimator"].get("threshold")
+    return None if threshold is None or spec.get("budget") is not None else float(threshold)
+
+
+def numbers(
+    records: Sequence[Record],
+    chosen: Sequence[float] | None = None,
+    budget: float | None = None,
+    own: float | None = None,
+) -> dict[str, JSON]:
+    """Sweep, AUROC, risks, reliability and suggestions of some records.
+
+    `labelled` is False where an estimated sample has no scored base answer. Those that have one
+    are then the confident ones, and rates among them alone would mislead: none is given.
+    """
+    confidences = [record.estimate.confidence for record in records if record.estimate]
+    errors = len(records) - len(confidences)
+    cases = cases_of(records)
+    labelled = bool(cases) and len(cases) == len(confidences)
+    if not labelled:
+        cases = []
+    suggested = suggest(cases, errors)
+    return {
+        "samples": len(records),
+        "errors": errors,
+        "labelled": labelled,
+        "wrong": sum(case.wrong for case in cases) if labelled else None,
+        "auroc": auroc(cases),
+        "risk_at_coverage": {f"{100 * share:.0f}": risk_at(cases, share) for share in COVERAGES},
+        "brier": brier(cases),
+        "reliability": [list(some) for some in reliability(cases)],
+        "suggested": suggested,
+        "budget": None if budget is None else _of_budget(confidences, budget),
+        "sweep": [
+            {**at_threshold(cases, threshold, errors), "uncertain": _below(confidences, threshold)}
+            for threshold in (chosen or _telling(confidences, own, suggested))
+        ],
+    }
+
+
+def _of_budget(confidences: Sequence[float], budget: float) -> dict[str, JSON]:
+    if not confidences:
+        return {"fraction": budget, "threshold": None, "uncertain": 0}
+    threshold = suggest_by_budget(confidences, budget)
+    return {
+        "fraction": budget,
+        "threshold": threshold,
+        "uncertain": _below(confidences, threshold),
+    }
+
+
+def _telling(
+    confidences: Sequence[float], own: float | None, suggested: dict[str, Any]
+) -> list[float]:
+    if not confidences:
+        return []
+    found = {suggest_by_budget(confidences, share) for share in TENTHS}
+    found |= {row["threshold"] for row in suggested.values() if row}
+    return sorted(found if own is None else {*found, own})

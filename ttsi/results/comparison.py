@@ -1,0 +1,260 @@
+"""Two runs over the same samples, paired: who is better, by how much, and on which samples.
+
+Each sample is answered by A and by B, once a seed. Samples are what is drawn from the benchmark's
+population, so they are resampled, and all seeds of a sample stay together: answers to one sample
+under several seeds are no independent evidence. An errored sample is not correct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any, TypeAlias
+
+from ttsi.errors import UsageError
+from ttsi.results import metrics
+from ttsi.results.runs import Run, SeedRun
+from ttsi.types import JSON, Reason, Record, StageCost
+
+RESAMPLES = 9999
+BOOTSTRAP_SEED = 0
+
+Pairs: TypeAlias = Mapping[int, Sequence[tuple[Record, Record]]]
+"""By seed: (A's record, B's record) of every sample, in A's order."""
+
+
+def compare(a: Run, b: Run) -> dict[str, JSON]:
+    """What `ttsi compare A B` prints; differences are B - A, `fixed` is wrong in A, right in B.
+
+    Raises UsageError where the runs are not over the same samples, scored alike, under the same
+    seeds.
+    """
+    pairs = paired(a, b)
+    gains = _gains(pairs)
+    shares = [gain / len(pairs) for gain in gains.values()]
+    flips = _flips(pairs)
+    fixed = sum(flip["change"] == "fixed" for flip in flips)
+    several = len(pairs) > 1
+    by_seed = {str(seed): _of_seed(some) for seed, some in pairs.items()}
+    return {
+        "schema": "ttsi.comparison/1",
+        "benchmark": a.spec["benchmark"]["name"],
+        "samples": len(gains),
+        "seeds": list(pairs),
+        "a": _side(a),
+        "b": _side(b),
+        "points": 100 * fmean(shares),
+        "points_interval": bootstrap([100 * share for share in shares]),
+        "bootstrap": {"method": "percentile", "resamples": RESAMPLES, "seed": BOOTSTRAP_SEED},
+        "fixed": fixed,
+        "broken": len(flips) - fixed,
+        "test": "sign flips of whole samples, exact" if several else "McNemar, exact",
+        "p": sign_flip(list(gains.values())) if several else by_seed[str(a.seeds[0].seed)]["p"],
+        "by_seed": by_seed,
+        "over_seeds": metrics.spread([each["points"] for each in by_seed.values()]),
+        "flips": flips,
+    }
+
+
+def bootstrap(values: Sequence[float], resamples: int = RESAMPLES) -> list[float] | None:
+    """The 95 % percentile interval of the mean of one value a sample, samples drawn anew.
+
+    None where all are equal: then every resample is the same, and says nothing of others.
+    """
+    import numpy as np
+    from scipy import stats
+
+    if len(set(values)) < 2:
+        return None
+    found = stats.bootstrap(
+        (np.asarray(values),),
+        np.mean,
+        n_resamples=resamples,
+        batch=1000,
+        confidence_level=metrics.CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(BOOTSTRAP_SEED),
+    ).confidence_interval
+    return [float(found.low), float(found.high)]
+
+
+def sign_flip(gains: Sequence[int]) -> float:
+    """Exact two-sided p of the sum of `gains` (B's right answers less A's, one a sample).
+
+    If A and B are equally good, exchanging them on any sample, in all its seeds at once, is as
+    likely an outcome; so each gain may have either sign. The chance of every sum is computed, not
+    sampled. For gains of -1, 0 and 1 this is McNemar's exact test.
+    """
+    import numpy as np
+
+    sizes = [abs(gain) for gain in gains if gain]
+    reach = sum(sizes)
+    chances = np.zeros(2 * reach + 1)
+    chances[reach] = 1.0
+    for size in sizes:
+        chances = (np.roll(chances, size) + np.roll(chances, -size)) / 2
+    sums = np.abs(np.arange(-reach, reach + 1))
+    return min(1.0, float(chances[sums >= abs(sum(gains))].sum()))
+
+
+# ---------------------------------------------------------------- what is paired
+
+
+def paired(a: Run, b: Run) -> dict[int, list[tuple[Record, Record]]]:
+    """Raises UsageError unless benchmark, scorer, seeds, samples and their digests are the same."""
+    for key, cure in (
+        ("benchmark", "Only runs on one benchmark can be compared."),
+        ("scorer", "Run both with one scorer, or score both predictions.jsonl with `ttsi score`."),
+    ):
+        _same_component(a, b, key, cure)
+    ours, theirs = ({each.seed: each for each in run.seeds} for run in (a, b))
+    if ours.keys() != theirs.keys():
+        raise UsageError(
+            f"The runs have different seeds: {_list(ours)} and {_list(theirs)}.",
+            where=f"{a.folder} and {b.folder}",
+            cure="Run the seeds that are missing (`ttsi eval SPEC --seeds N,N`), or name one seed "
+            "of each, such as RUN/seed-0.",
+        )
+    return {seed: _paired_seed(one, theirs[seed]) for seed, one in ours.items()}
+
+
+def _same_component(a: Run, b: Run, key: str, cure: str) -> None:
+    ours, theirs = a.spec[key], b.spec[key]
+    # What a benchmark's options choose shows in its samples.
+    if ours["name"] == theirs["name"] and (key == "benchmark" or ours == theirs):
+        return
+    raise UsageError(
+        f"The runs have different {key}s: {_component(ours)} and {_component(theirs)}.",
+        where=f"{a.folder} and {b.folder}",
+        cure=cure,
+    )
+
+
+def _component(component: Mapping[str, Any]) -> str:
+    options = ", ".join(f"{key}={value}" for key, value in component.items() if key != "name")
+    return f"{component['name']} ({options})" if options else str(component["name"])
+
+
+def _paired_seed(a: SeedRun, b: SeedRun) -> list[tuple[Record, Record]]:
+    theirs = {record.id: record for record in b.records}
+    ours = {record.id: record for record in a.records}
+    faults = [
+        ("only in the first", [name for name in ours if name not in theirs]),
+        ("only in the second", [name for name in theirs if name not in ours]),
+        (
+            "with another prompt or reference",
+            [n for n in ours if n in theirs and ours[n].digest != theirs[n].digest],
+        ),
+    ]
+    told = [f"{len(names)} {what} ({_first(names)})" for what, names in faults if names]
+    if told:
+        unfinished = [str(run.folder) for run in (a, b) if not run.complete]
+        raise UsageError(
+            f"The runs are over different samples: {'; '.join(told)}.",
+            where=f"{a.folder} and {b.folder}",
+            cure=f"Finish {' and '.join(unfinished)} by the command that began it."
+            if unfinished
+            else "Run both with the same benchmark options (limit, select, ids) and data.",
+        )
+    return [(record, theirs[record.id]) for record in a.records]
+
+
+def _list(seeds: Mapping[int, SeedRun]) -> str:
+    return ", ".join(str(seed) for seed in seeds)
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+# ---------------------------------------------------------------- what comes of it
+
+
+def _correct(record: Record) -> bool:
+    return record.final_score is not None and record.final_score.correct
+
+
+def _gains(pairs: Pairs) -> dict[str, int]:
+    """By sample: in how many seeds B is right less in how many A is."""
+    gains: dict[str, int] = {}
+    for some in pairs.values():
+        for a, b in some:
+            gains[a.id] = gains.get(a.id, 0) + _correct(b) - _correct(a)
+    return gains
+
+
+def _of_seed(pairs: Sequence[tuple[Record, Record]]) -> dict[str, JSON]:
+    fixed = sum(_correct(b) and not _correct(a) for a, b in pairs)
+    broken = sum(_correct(a) and not _correct(b) for a, b in pairs)
+    return {
+        "fixed": fixed,
+        "broken": broken,
+        "points": 100 * (fixed - broken) / len(pairs),
+        "p": metrics.mcnemar(fixed, broken),
+    }
+
+
+def _flips(pairs: Pairs) -> list[dict[str, Any]]:
+    """The samples on which one is right and the other is not, in the benchmark's order."""
+    return [
+        {
+            "id": a.id,
+            "seed": seed,
+            "change": "fixed" if _correct(b) else "broken",
+            "a": _answer(a),
+            "b": _answer(b),
+        }
+        for seed, some in pairs.items()
+        for a, b in some
+        if _correct(a) != _correct(b)
+    ]
+
+
+def _answer(record: Record) -> dict[str, JSON]:
+    score = record.final_score
+    reason = score.reason if score else Reason.ENGINE_ERROR
+    return {
+        "correct": _correct(record),
+        "reason": reason.value if reason else None,
+        "detail": score.detail if score else record.error,
+        "adapted": record.adapted,
+        "text": record.final.text if record.final else None,
+    }
+
+
+def _side(run: Run) -> dict[str, JSON]:
+    """One run's own numbers: accuracy, its interval over samples, each seed's outcome, and cost."""
+    outcomes = {
+        str(seed.seed): metrics.outcome([record.final_score for record in seed.records])
+        for seed in run.seeds
+    }
+    accuracies = [outcome["accuracy"] for outcome in outcomes.values()]
+    records = [record for seed in run.seeds for record in seed.records]
+    costs = [cost for record in records for cost in record.costs.values()]
+    return {
+        "name": run.name,
+        "folder": str(run.folder),
+        "model": run.spec["model"]["id"],
+        "complete": all(seed.complete for seed in run.seeds),
+        "errors": sum(outcome["errors"] for outcome in outcomes.values()),
+        "accuracy": fmean(accuracies),
+        "accuracy_interval": _interval(outcomes, records),
+        "over_seeds": metrics.spread(accuracies),
+        "by_seed": outcomes,
+        "cost": asdict(sum(costs, StageCost())),
+    }
+
+
+def _interval(
+    outcomes: Mapping[str, Mapping[str, Any]], records: Sequence[Record]
+) -> list[float] | None:
+    """Wilson's for one seed; for several the bootstrap of each sample's mean over them."""
+    if len(outcomes) == 1:
+        (outcome,) = outcomes.values()
+        interval: list[float] | None = outcome["accuracy_interval"]
+        return interval
+    rights: dict[str, int] = {}
+    for record in records:
+        rights[record.id] = rights.get(record.id, 0) + _correct(record)
+    return bootstrap([right / len(outcomes) for right in rights.values()])

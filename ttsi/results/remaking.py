@@ -1,0 +1,172 @@
+"""An adapter made again from what its sample's record holds.
+
+Sums are rounded by what else is in a pass. Adapters of one wave are trained in the same passes, and
+an activated one also sees what the base model has read of its prompt before, for whom and with whom
+beside it. So the stages that come before are run again, first for the one sample and then for its
+wave. Teachers are not asked again: the examples are those of the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ttsi.errors import EngineError, VerificationError
+from ttsi.protocols import Engine
+from ttsi.records import identity
+from ttsi.results.runs import Run, SeedRun
+from ttsi.solving import assemble
+from ttsi.spec import Spec, load_spec
+from ttsi.types import JSON, Adapter, Example, Record, Task
+
+_MAY_DIFFER = ("dtype", "device")
+_ROLES = ("model", "engine", "benchmark", "estimator", "learner", "inference")
+
+
+@dataclass(frozen=True)
+class Remade:
+    """An adapter made again, and `beside`: the samples that were trained in the same call."""
+
+    adapter: Adapter
+    recorded: Mapping[str, JSON]
+    beside: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        return bool(self.adapter.digest == self.recorded.get("digest"))
+
+    @property
+    def losses_apart(self) -> float | None:
+        """The largest relative difference of a loss from the recorded one; None: none recorded."""
+        ours = self.adapter.training.losses if self.adapter.training else ()
+        theirs: Sequence[float] = self.recorded.get("losses", ())
+        if not ours or len(ours) != len(theirs):
+            return None
+        pairs = zip(ours, theirs, strict=True)
+        return max(abs(one - other) / max(abs(other), 1e-12) for one, other in pairs)
+
+
+def remake(run: Run, found: SeedRun, record: Record) -> Remade:
+    """The adapter of `record`, one with a receipt of LoRA: alone, or else with its wave.
+
+    What has another digest even then is returned as the wave gave it. Raises VerificationError
+    where the model's weights are not the run's, and what the engine raises.
+    """
+    (spec,) = load_spec({role: run.spec[role] for role in _ROLES}, environment=False)
+    # At the run's date and commit.
+    spec = replace(spec, model=identity.model_of(spec.model, found.identity))
+    bench = _Bench(run, found, spec)
+    wave = _wave(run, found, record)
+    try:
+        bench.engine.load()
+        _check_model(found, bench.engine)
+        remade = bench.make(record, [record])
+        if not remade.equal and len(wave) > 1:
+            if _is_activated(record):
+                bench.forget()
+            remade = bench.make(record, wave)
+    finally:
+        bench.engine.close()
+    return remade
+
+
+def has_adapter(record: Record) -> bool:
+    """Whether an adapter was trained for it."""
+    return record.receipt is not None and record.receipt.get("kind") == "lora"
+
+
+class _Bench:
+    """The run's engine, and the stages that lead to an adapter."""
+
+    def __init__(self, run: Run, found: SeedRun, spec: Spec) -> None:
+        self.run, self.spec, self.seed = run, spec, found.seed
+        self.engine = assemble.engine(spec, _engine_options(spec, found))
+        self.stages = assemble.stages(spec)
+
+    def forget(self) -> None:
+        """Lose what the engine has read."""
+        self.engine.close()
+        self.engine.load()
+
+    def make(self, record: Record, wave: Sequence[Record]) -> Remade:
+        """The adapter of `record`, which is one of `wave`."""
+        # With a budget they were made by an engine of their own.
+        if _is_activated(record) and self.run.spec.get("budget") is None:
+            self._read(wave)
+        together = [each for each in wave if has_adapter(each)]
+        adapter = self._learn(together)[together.index(record)]
+        if not isinstance(adapter, Adapter):
+            raise EngineError(f"The learner {self.spec.learner.name!r} made no adapter.")
+        beside = tuple(each.id for each in together if each is not record)
+        return Remade(adapter, record.receipt or {}, beside)
+
+    def _read(self, wave: Sequence[Record]) -> None:
+        """Estimates and base answers once more, for what the engine reads to make them."""
+        self.stages.estimator.estimate(self._tasks(wave), self.engine, self.seed)
+        tasks = self._tasks([each for each in wave if each.base is not None])
+        self.stages.inference.answer(tasks, [None] * len(tasks), self.engine, self.seed)
+
+    def _learn(self, together: Sequence[Record]) -> Sequence[Any]:
+        tasks = self._tasks(together)
+        examples = [
+            [_whole(example, task) for example in record.examples]
+            for record, task in zip(together, tasks, strict=True)
+        ]
+        base = [record.base for record in together]
+        return self.stages.learner.learn(tasks, examples, base, self.engine, self.seed)
+
+    def _tasks(self, records: Sequence[Record]) -> list[Task]:
+        return [self.run.samples[record.id].task for record in records]
+
+
+def _engine_options(spec: Spec, found: SeedRun) -> dict[str, JSON]:
+    """Those of the spec; what they leave open is what the engine of the run says it chose.
+
+    Its memory, above all: that decides which adapters were trained in one pass.
+    """
+    told: Mapping[str, JSON] = next(iter(found.results.get("engines", ())), {})
+    options = spec.engine.options.items()
+    return {name: told.get(name) if value is None else value for name, value in options}
+
+
+def _whole(example: Example, task: Task) -> Example:
+    """With the prompt that records leave out: it is the sample's own but for the input."""
+    return replace(example, task=replace(task, id=example.task.id, input=example.task.input))
+
+
+def _wave(run: Run, found: SeedRun, record: Record) -> list[Record]:
+    """The records that passed the stages with `record`, in their order, if nothing interfered.
+
+    A run that was resumed, or a wave that failed and was halved, had others.
+    """
+    order = list(found.records)
+    if run.spec.get("budget") is not None:
+        order.sort(key=lambda each: not each.uncertain)
+    size = int(run.spec["executor"].get("wave", 1))
+    first = order.index(record) // size * size
+    return order[first : first + size]
+
+
+def _is_activated(record: Record) -> bool:
+    """Whether it acts from a place in the prompt on, as PEFT's activated LoRA does."""
+    return bool((record.receipt or {}).get("config", {}).get("alora_invocation_tokens"))
+
+
+def _check_model(found: SeedRun, engine: Engine) -> None:
+    """Raises VerificationError where the engine reads or computes otherwise than the run's did.
+
+    On another device, or in another dtype, it may be tried: the digest says what came of it.
+    """
+    recorded: Mapping[str, JSON] = found.identity["engine"]
+    told = [
+        f"{key} {new}, the run's {old}"
+        for key, old, new in identity.differences(recorded, engine.identity())
+        if key not in _MAY_DIFFER
+    ]
+    if told:
+        raise VerificationError(
+            "The model's weights, or what goes with them, are not those of the run.",
+            where="; ".join(told),
+            cure="Get back the model that the run had, or run its spec again.",
+        )

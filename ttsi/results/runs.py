@@ -1,0 +1,176 @@
+"""What a finished or unfinished run left on disk, read back: for reports, comparisons, calibration.
+
+open_run("runs/NAME-HASH")         ->  Run with every seed
+open_run("runs/NAME-HASH/seed-0")  ->  Run with that seed alone
+open_run(folder, ESTIMATES)        ->  the same, of what calibration or a budget left
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from ttsi._common.inputs import reason
+from ttsi.errors import CorruptAsset, UsageError
+from ttsi.records import journal, provenance
+from ttsi.records.identity import IDENTITY
+from ttsi.records.identity import read as read_identity
+from ttsi.records.sessions import OF_ESTIMATES, SESSIONS
+from ttsi.records.sessions import read as read_sessions
+from ttsi.results import metrics
+from ttsi.solving import assemble
+from ttsi.spec import load_spec
+from ttsi.spec.schema import COMPONENTS
+from ttsi.types import JSON, Record, Sample
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One seed: its records in the benchmark's order, and `results` as results.json has them.
+
+    Of a run that was interrupted, `results` are made of what is there, and `complete` is False.
+    `identity` is empty where the run had no engine yet.
+    Under a budget the uncertain samples are run first: until it is complete nothing is compared
+    with the base model, for that would be on samples which the estimator has chosen.
+    """
+
+    folder: Path
+    seed: int
+    records: tuple[Record, ...]
+    results: Mapping[str, Any]
+    complete: bool
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """All seeds of one spec: `spec` is the resolved one, `sessions` are those of the first seed."""
+
+    folder: Path
+    spec: Mapping[str, Any]
+    sessions: Sequence[Mapping[str, Any]]
+    seeds: tuple[SeedRun, ...]
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """Versions, plugins and machine of the last session; empty where there was none."""
+        return self.sessions[-1] if self.sessions else {}
+
+    @property
+    def name(self) -> str:
+        return str(self.spec["name"])
+
+    @cached_property
+    def samples(self) -> dict[str, Sample]:
+        """The benchmark's samples by id, loaded anew. Raises TtsiError where they cannot be."""
+        # The rest of an older run's spec may name what is no longer there.
+        (spec,) = load_spec({"benchmark": dict(self.spec["benchmark"])}, environment=False)
+        return {sample.id: sample for sample in assemble.benchmark(spec).samples()}
+
+
+def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
+    """Raises UsageError where there is no run, CorruptAsset where its files are damaged."""
+    folder = Path(path)
+    if (folder / name).is_file():
+        folders = [folder]
+    else:
+        found = (each.parent for each in folder.glob(f"seed-*/{name}") if each.is_file())
+        every = sorted(found, key=_seed_of)
+        # A seed that was refused has no identity: it is none of this run's.
+        folders = [each for each in every if (each / IDENTITY).exists()] or every
+    if not folders:
+        raise UsageError(
+            f"There is no run here: neither {name} nor seed-*/{name}.",
+            where=str(folder),
+            cure="Name a folder that `ttsi eval` wrote, such as runs/NAME-HASH.",
+        )
+    first = folders[0]
+    sessions = read_sessions(first / SESSIONS)
+    if name == journal.ESTIMATES:
+        sessions = read_sessions(first / OF_ESTIMATES) or sessions
+    spec = _json(first / "spec.resolved.json", _is_resolved)
+    seeds = tuple(_open_seed(each, name, spec.get("budget") is not None) for each in folders)
+    return Run(folder, spec, sessions, seeds)
+
+
+def results_of(folder: Path) -> dict[str, JSON] | None:
+    """The results of a seed's folder in which everything is as the run left it, or None."""
+    if not provenance.intact(folder):
+        return None
+    try:
+        found: dict[str, JSON] = json.loads((folder / "results.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if _results_schema().is_valid(found) else None
+
+
+def _open_seed(folder: Path, name: str, chosen: bool) -> SeedRun:
+    """`chosen`: the run goes by a budget."""
+    # The last record of a sample counts: one that failed may have been tried again.
+    records = {record.id: record for record in journal.read(folder / name)}
+    found = tuple(records.values())
+    complete = (folder / "manifest.json").is_file() and (folder / "results.json").is_file()
+    results = metrics.summarise(found)
+    if complete and name == journal.SAMPLES:
+        results = _json(folder / "results.json", partial(_are_of, results))
+    elif chosen and name == journal.SAMPLES:
+        results |= {"base": None, "change": None, "estimator": None}
+    whose = read_identity(folder) or {}
+    return SeedRun(folder, _seed_of(folder), found, results, complete, whose)
+
+
+def _are_of(made: Mapping[str, JSON], found: Any) -> bool:
+    """Whether `found` are results, and have what those `made` of the records have."""
+    keys = ("accuracy", "base", "change", "estimator")
+    return _results_schema().is_valid(found) and all(
+        (found[key] is None) == (made[key] is None) for key in keys
+    )
+
+
+def _seed_of(folder: Path) -> int:
+    number = folder.resolve().name.removeprefix("seed-")
+    if not (number.isascii() and number.removeprefix("-").isdigit()):
+        raise UsageError(
+            "A seed's folder is named seed-NUMBER.",
+            where=str(folder),
+            cure="Give the folder its name back, or name another run.",
+        )
+    return int(number)
+
+
+def _json(path: Path, sound: Callable[[Any], bool]) -> Any:
+    """The JSON value of a run's file. CorruptAsset where there is none that is `sound`."""
+    cure = f"Delete {path.name} there and run the spec again: it is made anew, the records stay."
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        what = f"The run has no {path.name}."
+        raise CorruptAsset(what, where=str(path.parent), cure="Run its spec again.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        what = f"{path.name} cannot be read as JSON: {reason(error)}."
+        raise CorruptAsset(what, where=str(path), cure=cure) from error
+    if not sound(found):
+        what = f"{path.name} is not what this version of ttsi writes: it is damaged, or another's."
+        raise CorruptAsset(what, where=str(path), cure=cure)
+    return found
+
+
+def _is_resolved(spec: Any) -> bool:
+    """Whether it has what is read of a resolved spec."""
+    if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
+        return False
+    named = [(spec.get("model"), "id"), *((spec.get(key), "name") for key in COMPONENTS)]
+    whole = all(isinstance(each, dict) and isinstance(each.get(key), str) for each, key in named)
+    return whole and isinstance(spec.get("budget", 0.0), int | float | None)
+
+
+@cache
+def _results_schema() -> Any:
+    from jsonschema import Draft202012Validator
+
+    schema = Path(__file__).parent.parent / "schemas" / "results.schema.json"
+    return Draft202012Validator(json.loads(schema.read_bytes()))

@@ -1,0 +1,342 @@
+"""A spec run to its end: every cell and seed, journaled, resumable, and the files it leaves.
+
+OUT/NAME-HASH/seed-S/  spec.json spec.resolved.json identity.json sessions.json samples.jsonl
+                       predictions.jsonl results.json manifest.json
+                       estimates.jsonl (with a budget, or after calibration)
+                       estimates.sessions.json (after calibration)
+OUT/NAME-HASH/         results.json over all seeds that lie there
+OUT/NAME-HASH.grid.json  over the cells of a matrix; the hash is of the cells
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from ttsi._common.files import write_json
+from ttsi.answers.calls.validation import with_sound_tools
+from ttsi.digests import json_digest
+from ttsi.errors import UsageError
+from ttsi.hooks import Hooks
+from ttsi.protocols import Watcher
+from ttsi.records import identity, provenance
+from ttsi.records.identity import IDENTITY, Identity
+from ttsi.records.journal import ESTIMATES, SAMPLES, Journal, only_writer, read
+from ttsi.records.sessions import OF_ESTIMATES, Session
+from ttsi.results import metrics
+from ttsi.results.runs import results_of
+from ttsi.running.seed_run import SeedWork, check_whole, forget_estimates, forget_seed
+from ttsi.solving import assemble
+from ttsi.solving.budget import unadapted
+from ttsi.solving.pipeline import add_costs
+from ttsi.spec import Spec, load_document, load_spec, resolved
+from ttsi.types import JSON, Record, Sample
+
+_SEED = re.compile(r"seed-(0|[1-9][0-9]*)", re.ASCII)
+
+
+class Reporter(Watcher, Protocol):
+    """Who is told how a run goes."""
+
+    def seed_started(
+        self, spec: Spec, seed: int, samples: int, done: int, folder: Path
+    ) -> None: ...
+
+    def sample_finished(self, record: Record, done: int, samples: int) -> None: ...
+
+    def seed_finished(self, results: Mapping[str, JSON]) -> None: ...
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One spec of the matrix: its folder, what every seed asked for came to, and the summary.
+
+    The summary is over all finished seeds in the folder, those of other commands too.
+    """
+
+    spec: Spec
+    folder: Path
+    seeds: Mapping[int, Mapping[str, JSON]]
+    summary: Mapping[str, JSON]
+
+    @property
+    def errors(self) -> int:
+        return sum(int(results["errors"]) for results in self.seeds.values())
+
+    @property
+    def samples(self) -> int:
+        return sum(int(results["samples"]) for results in self.seeds.values())
+
+
+def evaluate(
+    spec: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path = "runs",
+    overrides: Mapping[str, Any] | None = None,
+    reporter: Reporter | None = None,
+    hooks: Sequence[object] = (),
+    fresh: bool = False,
+) -> list[CellResult]:
+    """Run a spec (a path, or the document itself) and return one result per cell of its matrix.
+
+    The same as `ttsi eval`: resumes what is unfinished in `out`, raises TtsiError where that exits.
+    `hooks` are objects with methods marked `ttsi.hooks.hookimpl`; `fresh` forgets what was done.
+    """
+    watching = Hooks()
+    for number, hook in enumerate(hooks):
+        watching.register(hook, f"evaluate-{number}")
+    with assemble.Engines() as engines:
+        every = _Every(Path(out), reporter, watching, fresh, engines)
+        results = [cell.run() for cell in _cells(spec, overrides, every)]
+    if len(results) > 1:
+        path = Path(out) / grid_name([cell.spec for cell in results])
+        write_json(path, metrics.grid([cell.summary for cell in results]))
+    return results
+
+
+def estimates(
+    spec: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path = "runs",
+    overrides: Mapping[str, Any] | None = None,
+    reporter: Reporter | None = None,
+    fresh: bool = False,
+) -> list[CellResult]:
+    """Estimate and answer all samples of a spec without adapting: `ttsi calibrate`.
+
+    Leaves seed-S/estimates.jsonl in each cell's folder, and makes nothing that lies there again;
+    what a run of the same spec has is taken from it. The results are those of the base model.
+    """
+    with assemble.Engines() as engines:
+        every = _Every(Path(out), reporter, Hooks(), fresh, engines, estimating=True)
+        return [cell.estimate() for cell in _cells(spec, overrides, every)]
+
+
+def run_name(spec: Spec) -> str:
+    """NAME-HASH: the hash covers all that shapes results, so other settings get another folder."""
+    return f"{spec.name}-{spec.digest.removeprefix('sha256:')[:10]}"
+
+
+def grid_name(specs: Sequence[Spec]) -> str:
+    """NAME-HASH.grid.json: the hash covers the cells, so another grid gets another file."""
+    digest = json_digest([[dict(spec.cell), spec.digest] for spec in specs])
+    return f"{specs[0].name}-{digest.removeprefix('sha256:')[:10]}.grid.json"
+
+
+@dataclass(frozen=True)
+class _Every:
+    """What all cells of a command share. `today` is their date, also when it ends tomorrow."""
+
+    out: Path
+    reporter: Reporter | None
+    hooks: Hooks
+    fresh: bool
+    engines: assemble.Engines
+    estimating: bool = False
+    today: str = field(default_factory=lambda: provenance.today())
+
+
+def _cells(
+    source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None, every: _Every
+) -> list[_Cell]:
+    """All is checked before anything is run."""
+    specs = load_spec(source, overrides)
+    document = load_document(source)
+    for spec in specs:
+        assemble.check(spec)
+    return [_Cell(spec, document, every) for spec in specs]
+
+
+@dataclass
+class _Cell:
+    """All seeds of one spec."""
+
+    spec: Spec
+    document: Any
+    every: _Every
+
+    @property
+    def folder(self) -> Path:
+        return self.every.out / run_name(self.spec)
+
+    @property
+    def reporter(self) -> Reporter | None:
+        return self.every.reporter
+
+    @property
+    def hooks(self) -> Hooks:
+        return self.every.hooks
+
+    def told(self, record: Record, done: int, samples: int) -> None:
+        if self.reporter:
+            self.reporter.sample_finished(record, done, samples)
+
+    @cached_property
+    def settled(self) -> Spec:
+        """The spec with the model's date and commit that all seeds in the folder have."""
+        return identity.settled(self.spec, self.folder, self.anew, self.every.today)
+
+    @cached_property
+    def anew(self) -> tuple[int, ...]:
+        """The seeds whose identity is to be forgotten, with all that is there of them."""
+        if not self.every.fresh:
+            return ()
+        if not self.every.estimating:
+            return self.spec.seeds
+        # Fresh estimates of a run are still those of that run.
+        places = {seed: self.folder / f"seed-{seed}" / SAMPLES for seed in self.spec.seeds}
+        return tuple(seed for seed, path in places.items() if next(read(path), None) is None)
+
+    @cached_property
+    def revision(self) -> str:
+        return assemble.benchmark(self.spec).revision()
+
+    def run(self) -> CellResult:
+        samples = self._samples()
+        seeds = {}
+        for seed in self.spec.seeds:
+            seeds[seed] = self._seed(seed, samples, self.folder / f"seed-{seed}")
+            summary = self.write_summary()
+        return CellResult(self.spec, self.folder, seeds, summary)
+
+    def estimate(self) -> CellResult:
+        samples = self._samples()
+        seeds = {}
+        for seed in self.spec.seeds:
+            folder = self.folder / f"seed-{seed}"
+            if self.reporter:
+                self.reporter.seed_started(self.spec, seed, len(samples), 0, folder)
+            with only_writer(folder):
+                if self.every.fresh:
+                    forget_estimates(folder)
+                whose = self.identity(seed, folder)
+                begun = partial(self.write_head_once, folder)
+                with self.session(OF_ESTIMATES, whose, folder, begun) as session:
+                    records = self.estimates(seed, samples, folder, session)
+            seeds[seed] = metrics.summarise([records[sample.id] for sample in samples])
+        return CellResult(self.spec, self.folder, seeds, self._summary(seeds))
+
+    def identity(self, seed: int, folder: Path) -> Identity:
+        """That of a seed's folder, which what lies there already has to fit."""
+        date = str(self.settled.model["date"])
+        whose = Identity(folder, identity.known(self.spec, seed, date, self.revision), self.anew)
+        whose.check()
+        return whose
+
+    def session(
+        self, name: str, whose: Identity, folder: Path, begun: Callable[[], None] = lambda: None
+    ) -> Session:
+        return Session(folder / name, whose, assemble.plugins_used(self.spec), begun)
+
+    def work(
+        self,
+        session: Session,
+        assembly: assemble.Assembly,
+        samples: Sequence[Sample],
+        deliver: Callable[[Record], None],
+    ) -> None:
+        """Run `samples` in the cell's executor."""
+        session.run(assemble.executor(self.spec), assembly, samples, deliver, self.reporter)
+
+    def estimates(
+        self, seed: int, samples: list[Sample], folder: Path, session: Session
+    ) -> dict[str, Record]:
+        """A record of every sample, without adaptation, errored ones too."""
+        with Journal(folder, ESTIMATES) as kept:
+            done = kept.finished(samples)
+
+            def deliver(record: Record) -> None:
+                record = replace(record, costs=add_costs(spent.get(record.id, {}), record.costs))
+                kept.append(record)
+                done[record.id] = record
+                session.samples += 1
+                self.told(record, len(done), len(samples))
+
+            spent = {name: record.costs for name, record in kept.failures().items()}
+            of_run = self._of_run(folder)
+            for sample in samples:
+                # What the run of this spec knows needs no model.
+                record = of_run.get(sample.id)
+                if sample.id not in done and record and record.digest == sample.digest:
+                    deliver(record)
+            pending = [sample for sample in samples if sample.id not in done]
+            if pending:
+                assembly = self.assembly(seed, adapt=False)
+                self.work(session, assembly, pending, deliver)
+        check_whole(samples, done)
+        return done
+
+    def assembly(self, seed: int, **how: Any) -> assemble.Assembly:
+        return assemble.Assembly(self.settled, seed, engines=self.every.engines, **how)
+
+    def write_head(self, folder: Path) -> None:
+        """What is known of a run before it begins."""
+        write_json(folder / "spec.json", self.document)
+        write_json(folder / "spec.resolved.json", resolved(self.spec))
+
+    def write_head_once(self, folder: Path) -> None:
+        if not (folder / "spec.resolved.json").exists():
+            self.write_head(folder)
+
+    def _of_run(self, folder: Path) -> dict[str, Record]:
+        """What the seed's own run says of the base model, by id."""
+        if self.every.fresh:
+            return {}
+        found = (unadapted(record) for record in read(folder / SAMPLES))
+        return {record.id: record for record in found if record is not None}
+
+    def _samples(self) -> list[Sample]:
+        samples = with_sound_tools(assemble.benchmark(self.spec).samples())
+        if not samples:
+            raise UsageError(
+                f"Benchmark {self.spec.benchmark.name!r} has no samples with these options.",
+                where="/benchmark",
+                cure="Choose a limit of 1 or more.",
+            )
+        return samples
+
+    def _summary(self, seeds: Mapping[int, Mapping[str, JSON]]) -> dict[str, JSON]:
+        head = {"schema": "ttsi.summary/1", "name": self.spec.name, "cell": dict(self.spec.cell)}
+        return {**head, "folder": self.folder.name, **metrics.across_seeds(seeds)}
+
+    def write_summary(self) -> dict[str, JSON]:
+        """results.json over every seed in the folder; those that are not finished are named."""
+        asked = {seed: self.folder / f"seed-{seed}" for seed in self.spec.seeds}
+        folders = dict(sorted({**_begun(self.folder), **asked}.items()))
+        found = {seed: results_of(each) for seed, each in folders.items()}
+        results = {seed: each for seed, each in found.items() if each is not None}
+        unfinished: list[JSON] = [seed for seed in folders if seed not in results]
+        summary = {**self._summary(results), "unfinished": unfinished}
+        write_json(self.folder / "results.json", summary)
+        return summary
+
+    def _seed(self, seed: int, samples: list[Sample], folder: Path) -> dict[str, JSON]:
+        with only_writer(folder):
+            if self.every.fresh:
+                forget_seed(folder)
+            whose = self.identity(seed, folder)
+            with Journal(folder) as journal:
+                done = journal.finished(samples)
+                if self.reporter:
+                    self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
+                if len(done) < len(samples) or results_of(folder) is None:
+                    run = SeedWork(self, seed, samples, journal, done, whose)
+                    run.begin()
+                    run.advance()
+                    run.finish()
+        results: dict[str, JSON] = json.loads((folder / "results.json").read_text())
+        if self.reporter:
+            self.reporter.seed_finished(results)
+        return results
+
+
+def _begun(folder: Path) -> dict[int, Path]:
+    """By seed: the folders in which a run has begun; one that was refused has no identity."""
+    places = [path.parent for path in folder.glob(f"*/{SAMPLES}")]
+    found = {p: _SEED.fullmatch(p.name) for p in places if (p / IDENTITY).is_file()}
+    return {int(match[1]): place for place, match in found.items() if match}

@@ -1,0 +1,175 @@
+"""How a run is told to people (live bars, or plain lines) and to programs (JSON lines)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttsi._common.console import note
+from ttsi.solving.pipeline import STAGES
+from ttsi.spec import Spec
+from ttsi.types import JSON, Record
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+LABELS = {
+    "estimate": "H  estimate",
+    "answer": "   answer",
+    "generate": "G  generate",
+    "learn": "T  learn",
+    "adapted": "   answer adapted",
+}
+
+
+class Silent:
+    """Says nothing; the base of those that do."""
+
+    def plan(self, stage: str, count: int) -> None: ...
+
+    def advance(self, stage: str, count: float) -> None: ...
+
+    def seed_started(
+        self, spec: Spec, seed: int, samples: int, done: int, folder: Path
+    ) -> None: ...
+
+    def sample_finished(self, record: Record, done: int, samples: int) -> None: ...
+
+    def seed_finished(self, results: Mapping[str, JSON]) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class Bars(Silent):
+    """A live bar for the samples and one for each stage, with counts and time left, on stderr."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._bars: dict[str, TaskID] = {}
+        self._reached: dict[str, float] = {}
+
+    def seed_started(self, spec: Spec, seed: int, samples: int, done: int, folder: Path) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self.stop()
+        console = Console(stderr=True)
+        console.print(_opening(spec, seed, samples, done, folder), highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description:<18}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._progress.start()
+        self._reached = {}
+        self._bars = {"samples": self._progress.add_task("samples", total=samples, completed=done)}
+
+    def plan(self, stage: str, count: int) -> None:
+        if self._progress is None:
+            return
+        if stage not in self._bars:
+            self._bars[stage] = self._progress.add_task(LABELS.get(stage, stage), total=0)
+        bar = self._bars[stage]
+        total = next(task.total for task in self._progress.tasks if task.id == bar)
+        self._progress.update(bar, total=(total or 0) + count)
+
+    def advance(self, stage: str, count: float) -> None:
+        if self._progress is not None and stage in self._bars:
+            self._reached[stage] = self._reached.get(stage, 0.0) + count
+            # Shares of samples add up to whole ones, but for the last bits of a float.
+            self._progress.update(self._bars[stage], completed=round(self._reached[stage], 6))
+
+    def sample_finished(self, record: Record, done: int, samples: int) -> None:
+        if self._progress is not None:
+            self._progress.update(self._bars["samples"], completed=done)
+            if record.error:
+                self._progress.console.print(f"error  {record.id}: {record.error}", markup=False)
+
+    def seed_finished(self, results: Mapping[str, JSON]) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+class Lines(Silent):
+    """Plain lines on stderr: one a stage of each wave, and one a sample that failed."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._planned = dict.fromkeys(STAGES, 0)
+        self._reached = dict.fromkeys(STAGES, 0.0)
+
+    def seed_started(self, spec: Spec, seed: int, samples: int, done: int, folder: Path) -> None:
+        self.__init__()  # type: ignore[misc]
+        self._say(_opening(spec, seed, samples, done, folder))
+
+    def plan(self, stage: str, count: int) -> None:
+        self._planned[stage] = self._planned.get(stage, 0) + count
+
+    def advance(self, stage: str, count: float) -> None:
+        self._reached[stage] = self._reached.get(stage, 0.0) + count
+        if round(self._reached[stage], 6) == self._planned[stage]:
+            label = " ".join(LABELS.get(stage, stage).split())
+            self._say(f"{label}: {self._planned[stage]} samples so far")
+
+    def sample_finished(self, record: Record, done: int, samples: int) -> None:
+        if record.error:
+            self._say(f"error {record.id}: {record.error}")
+        elif done == samples or done % 10 == 0:
+            left = (time.monotonic() - self._began) / max(done, 1) * (samples - done)
+            self._say(f"{done} of {samples} samples finished, about {left:.0f} s to go")
+
+    def _say(self, text: str) -> None:
+        # Where stderr is full or gone, the run goes on: it is not what a run is for.
+        note(f"[{time.monotonic() - self._began:6.1f} s] {text}")
+
+
+class Events(Silent):
+    """One JSON object a line on stdout."""
+
+    def seed_started(self, spec: Spec, seed: int, samples: int, done: int, folder: Path) -> None:
+        self._say(
+            "started", name=spec.name, seed=seed, samples=samples, done=done, folder=str(folder)
+        )
+
+    def sample_finished(self, record: Record, done: int, samples: int) -> None:
+        self._say(
+            "sample",
+            id=record.id,
+            done=done,
+            samples=samples,
+            uncertain=record.estimate.uncertain if record.estimate else None,
+            adapted=record.adapted,
+            correct=record.final_score.correct if record.final_score else None,
+            error=record.error or None,
+        )
+
+    def seed_finished(self, results: Mapping[str, JSON]) -> None:
+        self._say("results", results=dict(results))
+
+    def _say(self, event: str, **fields: Any) -> None:
+        print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def _opening(spec: Spec, seed: int, samples: int, done: int, folder: Path) -> str:
+    resumed = f", {done} already finished" if done else ""
+    return (
+        f"{spec.name}: {spec.model['id']} on {spec.benchmark.name}, seed {seed}, "
+        f"{samples} samples{resumed} -> {folder}"
+    )

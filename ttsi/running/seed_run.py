@@ -1,0 +1,200 @@
+"""One seed run to its end: what is pending, the proof of its engines, and the files it leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from ttsi._common.files import write_atomically, write_json
+from ttsi.errors import RunError
+from ttsi.hooks import Hooks
+from ttsi.records import provenance, sessions
+from ttsi.records.identity import IDENTITY, Identity
+from ttsi.records.journal import ESTIMATES, SAMPLES, Journal, forget, read
+from ttsi.records.sessions import OF_ESTIMATES, SESSIONS, Session
+from ttsi.results import metrics
+from ttsi.solving.assemble import Assembly
+from ttsi.solving.budget import UNADAPTED, share_out
+from ttsi.solving.pipeline import add_costs
+from ttsi.spec import Spec
+from ttsi.types import Record, Sample, StageCost
+
+
+class Cell(Protocol):
+    """What a seed needs of the spec that it is a seed of."""
+
+    spec: Spec
+
+    @property
+    def hooks(self) -> Hooks: ...
+
+    @property
+    def revision(self) -> str: ...
+
+    def write_head(self, folder: Path) -> None: ...
+
+    def write_summary(self) -> object: ...
+
+    def session(
+        self, name: str, whose: Identity, folder: Path, begun: Callable[[], None]
+    ) -> Session: ...
+
+    def assembly(self, seed: int, **how: Any) -> Assembly: ...
+
+    def work(
+        self,
+        session: Session,
+        assembly: Assembly,
+        samples: Sequence[Sample],
+        deliver: Callable[[Record], None],
+    ) -> None: ...
+
+    def estimates(
+        self, seed: int, samples: list[Sample], folder: Path, session: Session
+    ) -> dict[str, Record]: ...
+
+    def told(self, record: Record, done: int, samples: int) -> None: ...
+
+
+def forget_seed(folder: Path) -> None:
+    """All of a seed: the mark of a whole run first, and last what says what the records are of."""
+    forget(folder, "manifest.json", "results.json", "predictions.jsonl", SAMPLES, SESSIONS)
+    forget_estimates(folder)
+
+
+def forget_estimates(folder: Path) -> None:
+    forget(folder, ESTIMATES, OF_ESTIMATES)
+    if next(read(folder / SAMPLES), None) is None:
+        forget(folder, IDENTITY)
+
+
+@dataclass
+class SeedWork:
+    """What is left of one seed. `done` fills up with a record a sample, errored ones too."""
+
+    cell: Cell
+    seed: int
+    samples: list[Sample]
+    journal: Journal
+    done: dict[str, Record]
+    whose: Identity
+    spent: dict[str, Mapping[str, StageCost]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        folder = self.journal.folder
+        self.session = self.cell.session(SESSIONS, self.whose, folder, self._begun)
+        self.spent = {
+            name: self._own_costs(record) for name, record in self.journal.failures().items()
+        }
+
+    def begin(self) -> None:
+        folder, spec = self.journal.folder, self.cell.spec
+        samples = len(self.samples)
+        self.cell.hooks.run_started(
+            {"name": spec.name, "seed": self.seed, "samples": samples, "folder": str(folder)}
+        )
+
+    def _begun(self) -> None:
+        # From here on results.json may be behind the journal, and this seed is unfinished.
+        forget(self.journal.folder, "manifest.json")
+        self.cell.write_head(self.journal.folder)
+        self.cell.write_summary()
+
+    def advance(self) -> None:
+        """Run what is pending; or nothing, where the last session did not prove its engines."""
+        with self.session:
+            known = self._known()
+            pending = [sample for sample in self.samples if sample.id not in self.done]
+            if not pending and self._proven():
+                return
+            # Where it is known which samples are uncertain, these make waves of their own.
+            pending.sort(key=lambda sample: sample.id in known and not known[sample.id].uncertain)
+            assembly = self.cell.assembly(self.seed, known=known)
+            self.cell.work(self.session, assembly, pending, self._deliver)
+            check_whole(self.samples, self.done)
+
+    def _proven(self) -> bool:
+        """Whether the last session's engines had the run's weights, before and after."""
+        digest = self.whose.stored["engine"]["weights_digest"]
+        said = sessions.evidence(self.journal.folder / SESSIONS)
+        return bool(said) and all(
+            each.get(key) == digest for each in said for key in sessions.PROOF
+        )
+
+    def finish(self) -> None:
+        """The files that are made of all records; the manifest last, as the mark of a whole run."""
+        folder, spec = self.journal.folder, self.cell.spec
+        records = [self.done[sample.id] for sample in self.samples]
+        forget(folder, "manifest.json")
+        self.cell.write_head(folder)
+        self.journal.compact(records)
+        results = {
+            "schema": "ttsi.results/1",
+            "name": spec.name,
+            "benchmark": spec.benchmark.name,
+            "model": spec.model["id"],
+            "seed": self.seed,
+            "spec_digest": spec.digest,
+            "identity": self.whose.stored,
+            "revision": self.cell.revision,
+            "engines": sessions.evidence(folder / SESSIONS),
+            **metrics.summarise(records),
+            "finished": provenance.now(),
+        }
+        answered = [_prediction(record) for record in records if record.final is not None]
+        write_atomically(folder / "predictions.jsonl", "".join(answered))
+        write_json(folder / "results.json", results)
+        # Calibration may go on beside a run that does not rest on its estimates.
+        beside = (ESTIMATES, OF_ESTIMATES) if spec.budget is None else (OF_ESTIMATES,)
+        write_json(folder / "manifest.json", provenance.manifest(folder, beside))
+        self.cell.hooks.run_finished(results)
+
+    def _known(self) -> dict[str, Record]:
+        """With a budget: estimates and base answers of all samples, and which are uncertain."""
+        budget = self.cell.spec.budget
+        if budget is None:
+            return {}
+        records = self.cell.estimates(self.seed, self.samples, self.journal.folder, self.session)
+        known = share_out(records.values(), budget)
+        for name, record in list(self.done.items()):
+            # A sample that could not be estimated the last time may have changed the choice.
+            if name in known and record.uncertain != known[name].uncertain:
+                self.spent[name] = self._own_costs(record)
+                del self.done[name]
+        for record in records.values():
+            if record.id not in known:
+                self._deliver(record)
+        return known
+
+    def _own_costs(self, record: Record) -> dict[str, StageCost]:
+        """What a record that is made anew has cost, without what `known` brings along again."""
+        if self.cell.spec.budget is None:
+            return dict(record.costs)
+        return {stage: cost for stage, cost in record.costs.items() if stage not in UNADAPTED}
+
+    def _deliver(self, record: Record) -> None:
+        record = replace(record, costs=add_costs(self.spent.get(record.id, {}), record.costs))
+        self.journal.append(record)
+        self.done[record.id] = record
+        self.session.samples += 1
+        self.cell.hooks.sample_finished(record)
+        self.cell.told(record, len(self.done), len(self.samples))
+
+
+def check_whole(samples: Sequence[Sample], done: Mapping[str, Record]) -> None:
+    missing = [sample.id for sample in samples if sample.id not in done]
+    if missing:
+        raise RunError(
+            f"The executor ended without {len(missing)} of {len(samples)} samples, "
+            f"first {missing[0]}.",
+            cure="Run the same command: it resumes.",
+        )
+
+
+def _prediction(record: Record) -> str:
+    """One line of predictions.jsonl, which `ttsi score` reads; errored samples have none."""
+    text = record.final.text if record.final else ""
+    return json.dumps({"id": record.id, "text": text}, ensure_ascii=True) + "\n"

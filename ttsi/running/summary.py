@@ -1,0 +1,170 @@
+"""Results as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ttsi.running.evaluate import CellResult
+from ttsi.running.progress import LABELS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def show(cell: CellResult, console: Console) -> None:
+    """Accuracy before and after, flips, uncertainty, seconds a stage, and the files left."""
+    from rich.table import Table
+
+    for seed, results in cell.seeds.items():
+        title = f"{cell.spec.name}, seed {seed}"
+        table = Table(title=title, title_justify="left", show_header=False)
+        table.add_column(style="bold")
+        table.add_column()
+        for label, value in _rows(results):
+            table.add_row(label, value)
+        console.print(table)
+        for line in _remarks(results):
+            console.print(line, soft_wrap=True, highlight=False)
+    if len(cell.summary["seeds"]) > 1:
+        console.print(_over_seeds(cell.summary))
+    _tell_unfinished(cell, console)
+    names = "samples.jsonl predictions.jsonl results.json manifest.json"
+    for seed in cell.seeds:
+        folder = cell.folder / f"seed-{seed}"
+        console.print(f"{folder}/  {names}", soft_wrap=True, highlight=False)
+
+
+def template_remarks(engine: Mapping[str, Any]) -> list[str]:
+    """What of a model's chat template changes its prompts, by what an engine says of itself."""
+    remarks = []
+    if engine.get("system_turn") == "folded":
+        remarks.append(
+            "The model's chat template has no system turn: the instruction stands in the user's."
+        )
+    if engine.get("content") == "parts":
+        remarks.append("The model's chat template takes contents as parts, and was given them so.")
+    return remarks
+
+
+def _remarks(results: Mapping[str, Any]) -> list[str]:
+    """Of all engines, each once."""
+    said = [remark for engine in results["engines"] for remark in template_remarks(engine)]
+    return list(dict.fromkeys(said))
+
+
+def show_grid(cells: Sequence[CellResult], console: Console) -> None:
+    """The cells of a matrix, a line each: accuracy over the seeds, change, cost."""
+    from rich.table import Table
+
+    table = Table(title=f"{cells[0].spec.name}, {len(cells)} cells", title_justify="left")
+    table.add_column("cell")
+    for head in ("base", "final", "change", "uncertain", "adapted", "errors", "seconds"):
+        table.add_column(head, justify="right")
+    for cell in cells:
+        summary = cell.summary
+        values = ", ".join(f"{_last(place)} {value}" for place, value in cell.spec.cell.items())
+        table.add_row(
+            values,
+            _spread(summary.get("base_accuracy")),
+            _spread(summary["accuracy"]),
+            _spread(summary.get("difference"), sign="+"),
+            *(str(summary[key]) for key in ("uncertain", "adapted", "errors")),
+            f"{summary['seconds']:.0f}",
+        )
+    console.print(table)
+    console.print("Accuracies in %, mean ± sd over the seeds; the folders' results.json have more.")
+    for cell in cells:
+        console.print(f"{cell.folder}/", soft_wrap=True, highlight=False)
+        _tell_unfinished(cell, console)
+
+
+def _tell_unfinished(cell: CellResult, console: Console) -> None:
+    """Seeds of other commands that lie in the folder and that no number here is over."""
+    if cell.summary["unfinished"]:
+        seeds = ", ".join(map(str, cell.summary["unfinished"]))
+        console.print(f"Not finished, and so in none of these numbers: seed {seeds}")
+
+
+def _last(place: str) -> str:
+    return place.rsplit("/", 1)[-1]
+
+
+def _spread(spread: Mapping[str, Any] | None, sign: str = "") -> str:
+    if spread is None or spread["mean"] is None:
+        return "–"
+    sd = "" if spread["sd"] is None else f" ± {100 * spread['sd']:.1f}"
+    return f"{100 * spread['mean']:{sign}.1f}{sd}"
+
+
+def _rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    base, change = results["base"], results["change"]
+    if base is not None:
+        rows.append(("base model", _accuracy(base)))
+    rows.append(("with adaptation" if base is not None else "accuracy", _accuracy(results)))
+    if base is not None and change is not None:
+        rows.append(
+            (
+                "change",
+                f"{change['accuracy_points']:+.1f} points: {change['fixed']} fixed, "
+                f"{change['broken']} broken (McNemar's exact p = {change['mcnemar_p']:.2g})",
+            )
+        )
+    uncertain = f"{results['uncertain']} of {results['samples']}, {results['adapted']} adapted"
+    if results["not_generated"]:
+        uncertain += f", {results['not_generated']} without a valid example"
+    rows.append(("uncertain", uncertain))
+    quality = results["estimator"]
+    if quality is not None:
+        figures = [("TPR", "tpr"), ("FPR", "fpr"), ("J", "j"), ("AUROC", "auroc")]
+        found = [f"{n} {quality[k]:.2f}" for n, k in figures if quality[k] is not None]
+        rows.append(("estimator", ", ".join(found) or "nothing to tell apart"))
+    if results["reasons"]:
+        reasons = sorted(results["reasons"].items(), key=lambda item: -item[1])
+        rows.append(("why wrong", ", ".join(f"{name} {count}" for name, count in reasons)))
+    rows += _seconds(results["stages"])
+    return rows
+
+
+def _accuracy(outcome: Mapping[str, Any]) -> str:
+    low, high = outcome["accuracy_interval"]
+    errors = f", {outcome['errors']} errors" if outcome["errors"] else ""
+    return (
+        f"{100 * outcome['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]  "
+        f"({outcome['correct']} of {outcome['samples']}{errors})"
+    )
+
+
+def _seconds(stages: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for stage, sums in stages["by_stage"].items():
+        label = " ".join(LABELS.get(stage, stage).split())
+        rows.append(
+            (
+                label,
+                f"{sums['seconds']:.1f} s for {sums['samples']} samples, "
+                f"{sums['seconds_per_sample']:.2f} s each",
+            )
+        )
+    each = stages["seconds_per_uncertain_sample"]
+    if each is not None:
+        rows.append(("adapting", f"{each:.2f} s for each uncertain sample (G, T and answer)"))
+    return rows
+
+
+def _over_seeds(summary: Mapping[str, Any]) -> str:
+    lines = [f"Over {len(summary['seeds'])} seeds, mean ± sd [95 % t-interval]:"]
+    for key, label in (
+        ("base_accuracy", "base model"),
+        ("accuracy", "with adaptation"),
+        ("difference", "difference"),
+    ):
+        spread = summary[key]
+        if spread is not None:
+            low, high = spread["interval"]
+            lines.append(
+                f"  {label}: {100 * spread['mean']:.1f} ± {100 * spread['sd']:.1f} % "
+                f"[{100 * low:.1f}, {100 * high:.1f}]"
+            )
+    return "\n".join(lines)

@@ -1,0 +1,249 @@
+"""Spec -> Pipeline: the only place where names become objects.
+
+Everything that can be known without loading a weight is checked here, before any is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Self
+
+from ttsi import registry
+from ttsi._common.version import __version__
+from ttsi.digests import json_digest
+from ttsi.errors import Problem, SpecError
+from ttsi.protocols import Benchmark, Engine, Executor, Scorer, Watcher
+from ttsi.solving.pipeline import Pipeline, Stages, failed
+from ttsi.spec import Component, Spec, effective_options
+from ttsi.spec.schema import COMPONENTS, model_defaults
+from ttsi.types import JSON, Record, Sample
+
+
+def benchmark(spec: Spec) -> Benchmark:
+    made: Benchmark = _make("benchmark", spec.benchmark)
+    return made
+
+
+def executor(spec: Spec) -> Executor:
+    made: Executor = _make("executor", spec.executor)
+    return made
+
+
+def scorer(spec: Spec) -> Scorer:
+    """The scorer under the benchmark's preset; what the spec says goes before it."""
+    chosen = Component(spec.scorer.name, effective_options(spec, "scorer"))
+    made: Scorer = _make("scorer", chosen)
+    return made
+
+
+class Engines:
+    """The engines of this process: each model is loaded once, and lent to one runner at a time.
+
+    What comes back is kept, having forgotten everything, until another engine is wanted or the
+    context ends. In another process, to which it is sent with an Assembly, nothing is kept.
+    """
+
+    def __init__(self, keep: bool = True) -> None:
+        self._keep = keep
+        self._idle: dict[str, Engine] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Engines, (False,))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close_idle()
+
+    def lend(self, spec: Spec) -> Engine:
+        """A loaded engine for `spec`, having nothing in mind: one that is idle, or a new one."""
+        found = self._idle.pop(self._key(spec), None)
+        if found is not None:
+            return found
+        # Before another is loaded: there may be no room for two.
+        self._close_idle()
+        made = engine(spec)
+        try:
+            made.load()
+        except BaseException:
+            _close_quietly(made)
+            raise
+        return made
+
+    def take_back(self, spec: Spec, engine: Engine, sound: bool) -> None:
+        """The runner has done with it; what is not `sound` is closed."""
+        engine.on_progress = None
+        key = self._key(spec)
+        if not (self._keep and sound) or key in self._idle:
+            engine.close()
+            return
+        try:
+            engine.forget()
+        except BaseException:
+            engine.close()
+            raise
+        self._idle[key] = engine
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.popitem()[1].close()
+
+    def _key(self, spec: Spec) -> str:
+        model = {**model_defaults(), **spec.model}
+        return json_digest([spec.engine.name, effective_options(spec, "engine"), model])
+
+
+def _close_quietly(engine: Engine) -> None:
+    """Whatever state it is in: what went wrong before is what has to be told."""
+    with suppress(Exception):
+        engine.close()
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Makes the pipeline of one seed, in whatever process it is called; `known`, `adapt` as there.
+
+    Loads the model unless `engines` has it. Raises SpecError where the engine cannot do what the
+    stages need.
+    """
+
+    spec: Spec
+    seed: int
+    known: Mapping[str, Record] = field(default_factory=dict)
+    adapt: bool = True
+    engines: Engines = field(default_factory=lambda: Engines(keep=False))
+
+    def __call__(self, watcher: Watcher | None = None) -> Pipeline:
+        parts = stages(self.spec)
+        _check_needs(self.spec, engine(self.spec), parts)
+        made = self.engines.lend(self.spec)
+        try:
+            return Pipeline(
+                parts,
+                made,
+                seed=self.seed,
+                baseline=self.spec.baseline,
+                watcher=watcher,
+                known=self.known,
+                adapt=self.adapt,
+                release=partial(self.engines.take_back, self.spec),
+            )
+        except BaseException:
+            _close_quietly(made)
+            raise
+
+    def failed(self, sample: Sample, why: str) -> Record:
+        record, known = failed(sample, self.seed, why), self.known.get(sample.id)
+        return replace(record, costs=known.costs) if known else record
+
+
+def check(spec: Spec) -> None:
+    """Assembles everything but the weights, and throws it away.
+
+    Raises SpecError where parts do not go together, which no schema can say.
+    """
+    benchmark(spec)
+    executor(spec)
+    _check_needs(spec, engine(spec), stages(spec))
+
+
+def training_rows(spec: Spec) -> list[Sample]:
+    """The benchmark's labelled rows for training, without those that it also asks.
+
+    It has some: a spec whose learner wants what is not there is refused before.
+    """
+    made: Any = benchmark(spec)
+    asked = {sample.task.input for sample in made.samples()}
+    return [row for row in made.train() if row.task.input not in asked]
+
+
+def learnt_from(spec: Spec) -> str | None:
+    """What labelled rows the learner learns from, with their digest; None where it needs none."""
+    source = getattr(stages(spec).learner, "source", None)
+    return None if source is None else str(source)
+
+
+def plugins_used(spec: Spec) -> dict[str, JSON]:
+    """Name, distribution and version of every plugin that shapes this run.
+
+    Those of ttsi have the version of the code that runs: what is written down about an editable
+    install is that of the day on which it was made.
+    """
+    used: dict[str, JSON] = {}
+    for role, kind in COMPONENTS.items():
+        component: Component = getattr(spec, role)
+        plugin = registry.discover(kind)[component.name]
+        used[role] = {
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": __version__ if plugin.builtin else plugin.version,
+        }
+    return used
+
+
+def stages(spec: Spec) -> Stages:
+    """Every stage that `spec` names, and its scorer."""
+    learner = _make("learner", spec.learner)
+    if getattr(learner, "needs_train", False):
+        learner.teach(partial(training_rows, spec))
+    return Stages(
+        estimator=_make("estimator", spec.estimator),
+        generator=_make("generator", spec.generator),
+        learner=learner,
+        inference=_make("inference", spec.inference),
+        scorer=scorer(spec),
+    )
+
+
+def engine(spec: Spec, options: Mapping[str, JSON] | None = None) -> Engine:
+    """The engine that `spec` names, its weights not loaded; `options` in place of the spec's."""
+    factory: Any = registry.load("engines", spec.engine.name)
+    made: Engine = factory(
+        dict(spec.model), **(spec.engine.options if options is None else options)
+    )
+    return made
+
+
+def _make(role: str, component: Component) -> Any:
+    factory: Any = registry.load(COMPONENTS[role], component.name)
+    return factory(**component.options)
+
+
+def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:
+    problems = []
+    if getattr(stages.learner, "needs_train", False) and not hasattr(benchmark(spec), "train"):
+        learner, asked = spec.learner.name, spec.benchmark.name
+        problems.append(
+            Problem(
+                "/learner",
+                f"{learner!r} learns from labelled rows, and benchmark {asked!r} has none for "
+                "training.",
+                'Give the learner a "file", or choose another benchmark.',
+            )
+        )
+    roles = ["estimator", "generator", "learner", "inference"]
+    if not getattr(stages.learner, "needs_examples", True):
+        roles.remove("generator")
+    for role in roles:
+        lacking = sorted(getattr(stages, role).needs - engine.capabilities)
+        if lacking:
+            component: Component = getattr(spec, role)
+            problems.append(
+                Problem(
+                    f"/{role}",
+                    f"{component.name!r} needs {', '.join(lacking)}, which engine "
+                    f"{spec.engine.name!r} cannot do.",
+                    _remedy(lacking),
+                )
+            )
+    if problems:
+        raise SpecError(problems)
+
+
+def _remedy(lacking: list[str]) -> str:
+    other = ', or "active_from": "start"' if "activated" in lacking else ""
+    return f"Choose another engine{other}."

@@ -1,0 +1,386 @@
+"""Algorithm 1 over waves of samples. The only file that knows the order of stages.
+
+    estimate -> answer unadapted -> generate for the uncertain -> learn -> answer adapted -> score
+
+A run that adapts a fixed share of all samples goes over them twice: without adapting, and then with
+what is `known`. Nothing else carries over from sample to sample: a wave is a matter of speed.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator as TypingGenerator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from ttsi.errors import EngineError, OutOfMemory, RunError, TtsiError, release
+from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Scorer, Watcher
+from ttsi.solving.metering import MeteredEngine, charging
+from ttsi.solving.receipts import receipt_of
+from ttsi.types import (
+    JSON,
+    Adaptation,
+    Completion,
+    Estimate,
+    Example,
+    Record,
+    Sample,
+    Score,
+    StageCost,
+    Task,
+)
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+STAGES = ("estimate", "answer", "generate", "learn", "adapted")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The assembled plugins of a run."""
+
+    estimator: Estimator
+    generator: Generator
+    learner: Learner
+    inference: Inference
+    scorer: Scorer
+
+
+@dataclass(eq=False)
+class Story:
+    """What is known so far of one sample in a wave."""
+
+    sample: Sample
+    estimate: Estimate | None = None
+    base: Completion | None = None
+    examples: Sequence[Example] = ()
+    adaptation: Adaptation | None = None
+    adapted: Completion | None = None
+
+    @classmethod
+    def of(cls, sample: Sample, known: Record | None) -> Story:
+        """The story so far: from the beginning, or with the estimate and base answer of `known`."""
+        if known is None:
+            return cls(sample)
+        return cls(sample, known.estimate, known.base)
+
+    @property
+    def task(self) -> Task:
+        return self.sample.task
+
+    @property
+    def uncertain(self) -> bool:
+        return self.estimate is not None and self.estimate.uncertain
+
+
+class Pipeline:
+    """One run seed's Algorithm 1 on one engine.
+
+    `known` holds records, by sample id, whose estimate and base answer are not to be made again.
+    With `adapt` False every sample is estimated and answered by the base model, and that is all.
+    `engine` is loaded. `release` takes the engine at the end, and is told whether it is sound.
+    """
+
+    def __init__(
+        self,
+        stages: Stages,
+        engine: Engine,
+        *,
+        seed: int,
+        baseline: bool = True,
+        watcher: Watcher | None = None,
+        known: Mapping[str, Record] | None = None,
+        adapt: bool = True,
+        release: Callable[[Engine, bool], None] | None = None,
+    ) -> None:
+        self._stages = stages
+        self._engine = MeteredEngine(engine)
+        self._release = partial(release or _close, engine)
+        self._released = False
+        self._seed = seed
+        self._baseline = baseline
+        self._watcher = watcher
+        self._known = known or {}
+        self._adapt = adapt
+        # Samples that the engine's memory holds at a time, as far as waves have shown.
+        self._fitting = sys.maxsize
+        self._stage = ""
+        # By stage and sample, until the sample's record: a stage that fails has spent, too.
+        self._spent: dict[str, dict[str, StageCost]] = {stage: {} for stage in STAGES}
+        self._identity = engine.identity()
+        self._digest = self._identity["weights_digest"]
+
+    def identity(self) -> dict[str, JSON]:
+        return dict(self._identity)
+
+    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
+        """Yields each sample's record as soon as it is finished.
+
+        A failing wave is halved until the failure has one sample to its name; an engine that is out
+        of memory gets smaller waves by the same road. The size that fits then holds for the waves
+        after it, unless a single sample did not fit either: that says nothing about the others.
+        """
+        before = self._fitting
+        waiting = deque([samples])
+        while waiting:
+            wave = waiting.popleft()
+            if len(wave) > self._fitting:
+                waiting.appendleft(wave[self._fitting :])
+                wave = wave[: self._fitting]
+            error, left = yield from self._try(wave)
+            if error is None or not left:
+                continue
+            full = isinstance(error, OutOfMemory)
+            if len(wave) == 1:
+                if full:
+                    self._fitting = before
+                yield self._failed(wave[0], error)
+                continue
+            if full:
+                self._fitting = min(self._fitting, (len(wave) + 1) // 2)
+            middle = max(1, len(left) // 2)
+            waiting.extendleft(part for part in (left[middle:], left[:middle]) if part)
+
+    def _try(
+        self, wave: Sequence[Sample]
+    ) -> TypingGenerator[Record, None, tuple[Exception | None, Sequence[Sample]]]:
+        """Yields the records of `wave`; returns what went wrong, and the samples without a record.
+
+        It returns the error, and what the failed call has computed is let go of, so that whoever
+        tries again has that memory.
+        """
+        finished: set[str] = set()
+        try:
+            known = self._known
+            for record in self._wave([Story.of(each, known.get(each.id)) for each in wave]):
+                finished.add(record.id)
+                yield record
+        except Exception as error:
+            if isinstance(error, TtsiError) and not isinstance(error, EngineError):
+                raise
+            release(error)
+            failure = error
+        else:
+            return None, ()
+        return failure, [sample for sample in wave if sample.id not in finished]
+
+    def close(self) -> dict[str, JSON]:
+        """Proves the reset: every adaptation is gone from the base weights."""
+        after = self._engine.digest()
+        facts = {
+            **self._engine.describe(),
+            "weights_digest": self._digest,
+            "weights_digest_after": after,
+        }
+        if after != self._digest:
+            self.abandon()
+            raise RunError(
+                "The base weights changed during the run: an adaptation was not thrown away.",
+                where=f"digest before {self._digest}, after {after}",
+                cure="Results of this run are not to be used. Report it to the engine's author.",
+            )
+        self._released = True
+        self._release(True)
+        return facts
+
+    def abandon(self) -> None:
+        """Frees the model, in whatever state it is."""
+        if not self._released:
+            self._released = True
+            # What went wrong before is what has to be told.
+            with suppress(Exception):
+                self._release(False)
+
+    # ------------------------------------------------------------ the stages, in order
+
+    def _wave(self, stories: list[Story]) -> Iterator[Record]:
+        self._estimate([story for story in stories if story.estimate is None])
+        learner = self._stages.learner
+        wants_base = self._baseline or learner.needs_base or not self._adapt
+        wanting = [story for story in stories if wants_base or not story.uncertain]
+        self._answer([story for story in wanting if story.base is None])
+        uncertain = [story for story in stories if story.uncertain and self._adapt]
+        for story in stories:
+            if story not in uncertain:
+                yield self._record(story)
+
+        needs_examples = getattr(learner, "needs_examples", True)
+        if needs_examples:
+            self._generate(uncertain)
+        taught = [story for story in uncertain if story.examples or not needs_examples]
+        untaught = [story for story in uncertain if story not in taught]
+        self._answer([story for story in untaught if story.base is None])
+        for story in untaught:
+            yield self._record(story)
+
+        self._learn(taught)
+        self._answer_adapted(taught)
+        for story in taught:
+            yield self._record(story)
+
+    def _estimate(self, stories: list[Story]) -> None:
+        if not stories:
+            return
+        tasks = [story.task for story in stories]
+        with self._stage_of("estimate", stories):
+            estimates = self._stages.estimator.estimate(tasks, self._engine, self._seed)
+            for story, estimate in _parallel(stories, estimates, "estimator"):
+                if not 0.0 <= estimate.confidence <= 1.0 or not all(
+                    math.isfinite(score) for score in estimate.scores.values()
+                ):
+                    raise EngineError(f"The estimator gave no sound estimate: {estimate}")
+                story.estimate = estimate
+
+    def _answer(self, stories: list[Story]) -> None:
+        if not stories:
+            return
+        tasks = [story.task for story in stories]
+        with self._stage_of("answer", stories):
+            answers = self._stages.inference.answer(
+                tasks, [None] * len(tasks), self._engine, self._seed
+            )
+            for story, answer in _parallel(stories, answers, "inference"):
+                story.base = answer
+
+    def _generate(self, stories: list[Story]) -> None:
+        if not stories:
+            return
+        tasks = [story.task for story in stories]
+        with self._stage_of("generate", stories):
+            examples = self._stages.generator.generate(tasks, self._engine, self._seed)
+            for story, some in _parallel(stories, examples, "generator"):
+                story.examples = some
+
+    def _learn(self, stories: list[Story]) -> None:
+        if not stories:
+            return
+        with self._stage_of("learn", stories):
+            adaptations = self._stages.learner.learn(
+                [story.task for story in stories],
+                [story.examples for story in stories],
+                [story.base for story in stories],
+                self._engine,
+                self._seed,
+            )
+            for story, adaptation in _parallel(stories, adaptations, "learner"):
+                story.adaptation = adaptation
+
+    def _answer_adapted(self, stories: list[Story]) -> None:
+        if not stories:
+            return
+        tasks = [story.task for story in stories]
+        with self._stage_of("adapted", stories):
+            answers = self._stages.inference.answer(
+                tasks, [story.adaptation for story in stories], self._engine, self._seed
+            )
+            for story, answer in _parallel(stories, answers, "inference"):
+                story.adapted = answer
+
+    @contextmanager
+    def _stage_of(self, stage: str, stories: list[Story]) -> Iterator[None]:
+        """Times a stage, counts its tokens, and tells the watcher how far it is.
+
+        One that fails has spent as well: its samples' shares wait for their records.
+        """
+        self._stage = stage
+        told = 0.0
+
+        def reach(count: float) -> None:
+            nonlocal told
+            if self._watcher is not None and count > told:
+                self._watcher.advance(stage, count - told)
+                told = count
+
+        def tell(done: int, total: int) -> None:
+            # A stage may call its engine again, so only its end is the whole of it.
+            reach(len(stories) * min(done / max(total, 1), 0.99))
+
+        if self._watcher is not None:
+            self._watcher.plan(stage, len(stories))
+        self._engine.begin(tell)
+        started, spent = time.perf_counter(), self._spent[stage]
+        try:
+            with charging(spent):
+                yield
+        finally:
+            share = self._engine.spent.share(time.perf_counter() - started, len(stories))
+            for story in stories:
+                spent[story.sample.id] = spent.get(story.sample.id, StageCost()) + share
+        reach(len(stories))
+
+    # ------------------------------------------------------------ scores and records
+
+    def _record(self, story: Story) -> Record:
+        final = story.adapted or story.base
+        if final is None:
+            raise EngineError(f"No answer was made for {story.sample.id}")
+        final_score = self._score(story.sample, final)
+        base_score = None
+        if story.base is not None:
+            base_score = self._score(story.sample, story.base)
+        note = ""
+        if story.uncertain and self._adapt and story.adapted is None:
+            note = "uncertain, but no valid example was generated: answered by the base model"
+        return Record(
+            id=story.sample.id,
+            digest=story.sample.digest,
+            seed=self._seed,
+            estimate=story.estimate,
+            examples=tuple(story.examples),
+            receipt=receipt_of(story.adaptation, story.examples),
+            base=story.base,
+            base_score=base_score,
+            final=final,
+            final_score=final_score,
+            adapted=story.adapted is not None,
+            note=note,
+            costs=self._settled(story.sample),
+        )
+
+    def _settled(self, sample: Sample) -> dict[str, StageCost]:
+        """All that was spent on a sample whose record is made now, failed attempts included."""
+        known = self._known.get(sample.id)
+        spent = {stage: by_sample.pop(sample.id, None) for stage, by_sample in self._spent.items()}
+        return add_costs(known.costs if known else {}, {k: v for k, v in spent.items() if v})
+
+    def _score(self, sample: Sample, answer: Completion) -> Score:
+        return self._stages.scorer.score(sample.task, sample.reference, answer)
+
+    def _failed(self, sample: Sample, error: Exception) -> Record:
+        text = f"{self._stage}: {type(error).__name__}: {error}"
+        record = failed(sample, self._seed, text)
+        return replace(record, costs=self._settled(sample))
+
+
+def _close(engine: Engine, sound: bool) -> None:
+    engine.close()
+
+
+def failed(sample: Sample, seed: int, why: str) -> Record:
+    """The record of a sample that has nothing but an error."""
+    return Record(id=sample.id, digest=sample.digest, seed=seed, error=why)
+
+
+def add_costs(*costs: Mapping[str, StageCost]) -> dict[str, StageCost]:
+    """The sums by stage, in the order in which a sample comes to them."""
+    stages = [*STAGES, *(stage for each in costs for stage in each if stage not in STAGES)]
+    return {
+        stage: sum((each[stage] for each in costs if stage in each), StageCost())
+        for stage in dict.fromkeys(stages)
+        if any(stage in each for each in costs)
+    }
+
+
+def _parallel(
+    given: Sequence[Given], made: Sequence[Made], who: str
+) -> Iterator[tuple[Given, Made]]:
+    if len(given) != len(made):
+        raise EngineError(f"The {who} returned {len(made)} results for {len(given)} tasks.")
+    return zip(given, made, strict=True)

@@ -1,0 +1,249 @@
+"""What the model is shown of one sample, at every stage of Algorithm 1.
+
+The stages run for real, through the pipeline that a run has, and a recorder in front of the engine
+keeps what they ask. An engine that can say how its model reads that (`ttsi.protocols.Renders`) is
+asked to; of others only the messages are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ttsi._common.suggest import did_you_mean
+from ttsi.errors import UsageError
+from ttsi.protocols import Engine, Renders
+from ttsi.solving import assemble
+from ttsi.solving.metering import MeteredEngine, hearing
+from ttsi.solving.pipeline import Pipeline
+from ttsi.spec import Spec
+from ttsi.types import (
+    JSON,
+    Adapter,
+    Generation,
+    Likelihood,
+    Message,
+    Prompt,
+    Record,
+    Rendered,
+    Request,
+    Sample,
+    TrainJob,
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One thing that a stage asked of the engine, or of a model outside it, and what came of it."""
+
+    stage: str
+    kind: Literal["score", "generate", "train", "outside"]
+    prompt: Prompt
+    texts: Sequence[str] = ()
+    likelihoods: Sequence[Likelihood] = ()
+    request: Request | None = None
+    generation: Generation | None = None
+    job: TrainJob | None = None
+
+
+class Recorder(MeteredEngine):
+    """An engine that keeps what it is asked. It is the pipeline's watcher too, and so knows the
+    stage."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.stage = ""
+        self.asked: list[Call] = []
+
+    def plan(self, stage: str, count: int) -> None:
+        self.stage = stage
+
+    def advance(self, stage: str, count: float) -> None: ...
+
+    def loglikelihoods(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
+    ) -> list[list[Likelihood]]:
+        found = super().loglikelihoods(prompts, continuations)
+        for prompt, texts, some in zip(prompts, continuations, found, strict=True):
+            self.asked.append(Call(self.stage, "score", prompt, texts, some))
+        return found
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        made = super().generate(requests)
+        for request, one in zip(requests, made, strict=True):
+            call = Call(self.stage, "generate", request.prompt, request=request, generation=one)
+            self.asked.append(call)
+        return made
+
+    def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
+        made = super().train(jobs)
+        for job in jobs:
+            for prompt, target in job.pairs:
+                self.asked.append(Call(self.stage, "train", prompt, (target,), job=job))
+        return made
+
+    def outside(self, messages: Sequence[Message]) -> None:
+        """A stage asks this of a model outside the engine."""
+        self.asked.append(Call(self.stage, "outside", Prompt(tuple(messages))))
+
+
+def shown(spec: Spec, sample: str | None = None, *, all_stages: bool = False) -> dict[str, JSON]:
+    """Run Algorithm 1 on one sample (None: the first) and tell what the model was shown.
+
+    With `all_stages` a sample that is certain is adapted to as well. Raises UsageError where there
+    is no such sample, and what the engine raises when it is loaded.
+    """
+    assemble.check(spec)
+    chosen = _choose(spec, sample)
+    engine, seed = assemble.engine(spec), spec.seeds[0]
+    recorder = Recorder(engine)
+    # With a budget the whole run decides who is adapted to; here it shall be this sample.
+    forced = all_stages or spec.budget is not None
+    try:
+        engine.load()
+        record, forced = _run(spec, recorder, chosen, seed, forced)
+        found = _Tale(engine).tell(recorder.asked)
+        about = engine.describe()
+    finally:
+        engine.close()
+    estimate = record.estimate
+    return {
+        "name": spec.name,
+        "cell": dict(spec.cell),
+        "sample": chosen.id,
+        "seed": seed,
+        "model": spec.model["id"],
+        "engine": about,
+        "confidence": None if estimate is None else estimate.confidence,
+        "uncertain": None if estimate is None else estimate.uncertain and not forced,
+        "adapted": record.adapted,
+        "forced": forced,
+        "note": record.note,
+        "error": record.error,
+        **found,
+    }
+
+
+def _choose(spec: Spec, name: str | None) -> Sample:
+    samples = {sample.id: sample for sample in assemble.benchmark(spec).samples()}
+    where = f"benchmark {spec.benchmark.name}, with the spec's options"
+    if not samples:
+        raise UsageError("There are no samples.", where=where, cure="Raise benchmark.limit.")
+    if name is None:
+        return next(iter(samples.values()))
+    if name not in samples:
+        cure = did_you_mean(name, samples, noun="samples")
+        raise UsageError(f"There is no sample {name!r}.", where=where, cure=cure)
+    return samples[name]
+
+
+def _run(
+    spec: Spec, recorder: Recorder, sample: Sample, seed: int, forced: bool
+) -> tuple[Record, bool]:
+    """The sample's record, and whether it was adapted to although it is certain."""
+    parts = assemble.stages(spec)
+
+    def once(known: Mapping[str, Record]) -> Record:
+        pipeline = Pipeline(
+            parts, recorder, seed=seed, baseline=spec.baseline, watcher=recorder, known=known
+        )
+        with hearing(recorder.outside):
+            (record,) = pipeline.run_wave([sample])
+        return record
+
+    record = once({})
+    estimate = record.estimate
+    if not forced or estimate is None or estimate.uncertain:
+        return record, False
+    # The estimate and the answer stand; what is left is what an uncertain sample gets.
+    uncertain = replace(estimate, uncertain=True)
+    return once({sample.id: replace(record, estimate=uncertain)}), True
+
+
+# ---------------------------------------------------------------- what is told
+
+
+class _Tale:
+    """Calls as JSON. Each chat is told once, and numbered: stages often share one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._renders = engine if isinstance(engine, Renders) else None
+        self._numbers: dict[tuple[bool, tuple[Message, ...]], int] = {}
+        self._chats: list[dict[str, JSON]] = []
+
+    def tell(self, calls: Sequence[Call]) -> dict[str, JSON]:
+        stages: dict[str, list[JSON]] = {}
+        for call in calls:
+            stages.setdefault(call.stage, []).append(self._call(call))
+        told = [{"stage": stage, "calls": some} for stage, some in stages.items()]
+        return {"rendered": self._renders is not None, "prompts": self._chats, "stages": told}
+
+    def _call(self, call: Call) -> dict[str, JSON]:
+        told: dict[str, JSON] = {"kind": call.kind, "prompt": self._number(call)}
+        if call.prompt.opening:
+            told["opening"] = self._text(call.prompt.opening)
+        if call.kind == "score":
+            pairs = zip(call.texts, call.likelihoods, strict=True)
+            told["continuations"] = [self._text(t) | {"logprob": f.logprob} for t, f in pairs]
+        if call.request is not None and call.generation is not None:
+            told |= _asked(call.request) | {"answer": _answer(call.generation)}
+        if call.job is not None:
+            told["target"] = self._text(call.texts[0], end=True)
+            told["active_from"] = call.job.recipe.active_from
+        return told
+
+    def _number(self, call: Call) -> int:
+        """The chat's number, from 1."""
+        messages, outside = call.prompt.messages, call.kind == "outside"
+        if (outside, messages) not in self._numbers:
+            chat: dict[str, JSON] = {
+                "messages": [{"role": m.role, "content": m.content} for m in messages]
+            }
+            if self._renders is not None and not outside:
+                chat |= _rendered(self._renders.rendered(Prompt(messages)))
+            self._chats.append(chat)
+            self._numbers[outside, messages] = len(self._chats)
+        return self._numbers[outside, messages]
+
+    def _text(self, text: str, *, end: bool = False) -> dict[str, JSON]:
+        told: dict[str, JSON] = {"text": text}
+        if self._renders is not None:
+            told |= _rendered(self._renders.rendered_text(text, end=end))
+        return told
+
+
+def _rendered(found: Rendered) -> dict[str, JSON]:
+    pieces = [{"text": text, "control": control} for text, control in found.pieces]
+    return {"pieces": pieces, "tokens": found.tokens}
+
+
+def _asked(request: Request) -> dict[str, JSON]:
+    sampling, adapter = request.sampling, request.adapter
+    return {
+        "sampling": {name: getattr(sampling, name) for name in sampling.__dataclass_fields__},
+        "seed": request.seed,
+        "grammar": None if request.grammar is None else dict(request.grammar),
+        "adapter": None if adapter is None else adapter.digest,
+    }
+
+
+def _answer(made: Generation) -> dict[str, JSON]:
+    return {
+        "text": made.text,
+        "prompt_tokens": made.prompt_tokens,
+        "tokens": made.completion_tokens,
+        "finish": made.finish,
+    }
+
+
+def tools_of(grammar: JSON) -> Iterator[str]:
+    """Names of the tools that a grammar of calls allows, in order."""
+    if isinstance(grammar, Mapping):
+        name = grammar.get("properties", {}).get("name", {})
+        if isinstance(name, Mapping) and "enum" in name:
+            yield from name["enum"]
+            return
+    values = grammar.values() if isinstance(grammar, Mapping) else grammar
+    for value in values if isinstance(grammar, Mapping | list) else ():
+        yield from tools_of(value)
