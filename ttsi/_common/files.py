@@ -19,9 +19,7 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def write_atomically(path: Path, text: str) -> None:
     """All of `text` or nothing: written beside, fsynced, renamed into place."""
     if path.exists() and not path.is_file():
-        # A device or a pipe is written to: to rename a file over it would destroy it.
-        with storage(path), path.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        _write_into(path, text)
         return
     partial = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.part")
     with storage(path):
@@ -34,6 +32,16 @@ def write_atomically(path: Path, text: str) -> None:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _write_into(path: Path, text: str) -> None:
+    """Into a device or a pipe: to rename a file over it would destroy it."""
+    with storage(path):
+        # Without O_NONBLOCK a pipe that nobody reads would be waited for without end.
+        handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            os.set_blocking(handle, True)
+            file.write(text)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -73,6 +81,9 @@ def storage(place: Path) -> Iterator[None]:
                 "The disk is full.",
                 "Free some space and run the same command: it resumes.",
             )
+        elif error.errno == errno.ENXIO:
+            what = "It is a pipe that no process reads."
+            cure = "Start its reader first, or name a file."
         else:
             reason = error.strerror or str(error)
             what = f"Cannot write there: {reason[:1].lower()}{reason[1:]}."

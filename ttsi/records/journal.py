@@ -165,6 +165,84 @@ def heal(path: Path) -> None:
             file.truncate(position)
 
 
+<<<<<<< HEAD:ttsi/records/journal.py
+=======
+def write_atomically(path: Path, text: str) -> None:
+    """All of `text` or nothing: written beside, fsynced, renamed into place."""
+    if path.exists() and not path.is_file():
+        _write_into(path, text)
+        return
+    partial = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.part")
+    with storage(path):
+        _sweep(path)
+        try:
+            with partial.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _write_into(path: Path, text: str) -> None:
+    """Into a device or a pipe: to rename a file over it would destroy it."""
+    with storage(path):
+        # Without O_NONBLOCK a pipe that nobody reads would be waited for without end.
+        handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            os.set_blocking(handle, True)
+            file.write(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value`, indented, in place of what is at `path`."""
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of `path` that were killed on this machine have left."""
+    begin, end = f".{path.name}.{platform.node()}-", ".part"
+    for name in os.listdir(path.parent):
+        writer = name.removeprefix(begin).removesuffix(end)
+        if name == f"{begin}{writer}{end}" and writer.isdigit() and _is_dead(int(writer)):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _is_dead(process: int) -> bool:
+    if os.name == "nt":  # there the same call ends the process
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@contextmanager
+def storage(place: Path) -> Iterator[None]:
+    """Disk trouble as a StorageError with a cure."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            what, cure = (
+                "The disk is full.",
+                "Free some space and run the same command: it resumes.",
+            )
+        elif error.errno == errno.ENXIO:
+            what = "It is a pipe that no process reads."
+            cure = "Start its reader first, or name a file."
+        else:
+            reason = error.strerror or str(error)
+            what = f"Cannot write there: {reason[:1].lower()}{reason[1:]}."
+            cure = "Choose a folder that can be written with --out FOLDER."
+        raise StorageError(what, where=str(place), cure=cure) from error
+
+
+>>>>>>> main:ttsi/journal.py
 def _take(lock: IO[bytes], folder: Path) -> None:
     """One process a folder; the lock goes with the process, however it ends."""
     try:
