@@ -26,6 +26,7 @@ from statistics import quantiles
 from typing import Any
 
 from perf.result import LEAST_PAIRS, RESULTS, Machine, about, versions, write
+from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.errors import EngineError
 from ttsi.protocols import Watcher
 from ttsi.records.journal import Journal
@@ -36,14 +37,12 @@ from ttsi.types import (
     Completion,
     Estimate,
     Example,
-    ParseStatus,
     Record,
     Sample,
     Score,
     StageCost,
     Task,
     Tool,
-    ToolCall,
 )
 
 Deliver = Callable[[Record], None]
@@ -51,7 +50,7 @@ Deliver = Callable[[Record], None]
 _CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 _TOOLS = tuple(Tool(f"get_weather_of_{n}", "The weather in a city, now.", _CITY) for n in range(5))
 _CALL = ToolCall("get_weather_of_1", {"city": "Reykjavík"})
-_ANSWER = Completion('[{"name": "get_weather_of_1"}]' * 2, (_CALL,), ParseStatus.OK, 740, 24, -9.25)
+_ANSWER = Completion('[{"name": "get_weather_of_1"}]' * 2, answer_with([_CALL]), 740, 24, -9.25)
 
 
 @dataclass(frozen=True)
@@ -223,7 +222,7 @@ def sample_of(number: int) -> Sample:
     """A prompt of some 700 tokens: what a chunk ships, for each of its samples."""
     instruction = "\n".join(f"{tool.name}: {tool.description}" * 8 for tool in _TOOLS)
     task = Task(f"rows/{number}", _TOOLS, instruction, f"Is it raining in City{number}?")
-    return Sample(task, (_CALL,))
+    return Sample(task, answer_with([_CALL]))
 
 
 def record_of(name: str, size: int) -> Record:

@@ -11,8 +11,8 @@ from notations import NOTATIONS, body
 
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
-from ttsi.answers.calls.numbers import Untyped
 from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.numbers import Untyped
 from ttsi.types import JSON, Completion, ParseStatus, Sample, Tool, ToolCall
 
 CODE = ["sealtool", "bfcl"]

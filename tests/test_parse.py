@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from ttsi.answers.calls.literals import MAX_DEPTH
-from ttsi.answers.calls.numbers import MAX_DIGITS
 from ttsi.answers.calls.parse import calls_of, parse_calls
+from ttsi.answers.literals import MAX_DEPTH
+from ttsi.answers.numbers import MAX_DIGITS
 from ttsi.types import ParseStatus, ToolCall
 
 F = ToolCall("f", {})

@@ -11,13 +11,17 @@ Lists returned are parallel to the tasks given. `seed` is the run's; derive the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from ttsi.types import (
     JSON,
     Adaptation,
     Adapter,
+    Answer,
+    Asking,
+    Candidates,
     Completion,
+    Context,
     Estimate,
     Example,
     Generation,
@@ -29,7 +33,6 @@ from ttsi.types import (
     Sample,
     Score,
     Task,
-    ToolCall,
     TrainJob,
 )
 
@@ -49,6 +52,52 @@ class Benchmark(Protocol):
     def samples(self) -> Iterable[Sample]: ...
 
     def revision(self) -> str: ...
+
+
+@runtime_checkable
+class AnswerForm(Protocol):
+    """A form of answers: all that stages and scorers have to know of them.
+
+    It has no state, and what it does takes time linear in the text. `parse` never raises and never
+    evaluates what it reads. `ttsi.answers.form.Form` says what each method is for, and has what
+    most forms share: a form is best made as a subclass of it.
+    """
+
+    name: ClassVar[str]
+    reasons: ClassVar[tuple[str, ...]]
+
+    @property
+    def asking(self) -> Asking: ...
+
+    def parse(self, task: Task, text: str) -> Answer: ...
+
+    def write(self, task: Task, answer: Answer, like: str | None = None) -> str: ...
+
+    def read(self, task: Task, value: JSON) -> Answer: ...
+
+    def schema(self, task: Task, *, least: int = 1, most: int | None = None) -> JSON: ...
+
+    def variant(self, task: Task, suffix: str, input: str) -> Task: ...
+
+    def faults(self, task: Task, answer: Answer) -> Sequence[str]: ...
+
+    def key(self, task: Task, answer: Answer, options: Mapping[str, JSON] | None = None) -> str: ...
+
+    def score(
+        self,
+        task: Task,
+        reference: Answer,
+        answer: Answer,
+        options: Mapping[str, JSON] | None = None,
+    ) -> Score: ...
+
+    def candidates(
+        self, task: Task, context: Context, draft: str = "", *, decline: bool = False
+    ) -> Candidates | None: ...
+
+    def predicted(self, task: Task, row: Mapping[str, JSON]) -> Answer | None: ...
+
+    def shown(self, task: Task, answer: Answer) -> str: ...
 
 
 @runtime_checkable
@@ -171,9 +220,9 @@ class Inference(Protocol):
 
 @runtime_checkable
 class Scorer(Protocol):
-    """`calls` is None where the text could not be parsed."""
+    """Is this answer right? The only stage that sees a reference."""
 
-    def score(self, task: Task, reference: Sequence[ToolCall], completion: Completion) -> Score: ...
+    def score(self, task: Task, reference: Answer, completion: Completion) -> Score: ...
 
 
 class Watcher(Protocol):

@@ -22,6 +22,7 @@ from ttsi.errors import PluginError, UsageError
 
 KINDS = (
     "benchmarks",
+    "answers",
     "estimators",
     "generators",
     "learners",
@@ -36,6 +37,7 @@ HOOKS = "hooks"
 _GROUPS = {**{f"ttsi.{kind}": kind for kind in KINDS}, "ttsi": HOOKS}
 _PROTOCOLS = {
     "benchmarks": "Benchmark",
+    "answers": "AnswerForm",
     "estimators": "Estimator",
     "generators": "Generator",
     "learners": "Learner",

@@ -2,7 +2,8 @@
 
     Sample -> Task -> Estimate -> Example -> Adaptation -> Completion -> Score -> Record
 
-Stages see Tasks, never Samples: the reference stays with the scorer (gold isolation).
+Stages see Tasks, never Samples: the reference stays with the scorer (gold isolation). What an
+answer is, an answer form says (`ttsi.answers`); here it is a status and a JSON value.
 Everything is frozen; nothing here knows of tensors.
 """
 
@@ -47,63 +48,84 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    role: Literal["system", "user", "assistant"]
+    """One turn of a conversation; a `tool` turn is what a tool returned."""
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
 
 
+class AnswerStatus(StrEnum):
+    """ok: there is a value. declined: the model did not answer in the form. unparsable: it tried,
+    and what it wrote cannot be read."""
+
+    OK = "ok"
+    DECLINED = "declined"
+    UNPARSABLE = "unparsable"
+
+
 @dataclass(frozen=True, slots=True)
-class ToolCall:
-    name: str
-    arguments: Mapping[str, JSON]
+class Answer:
+    """What a text says. `value` is JSON, of the kind that its form has; None unless status is ok.
 
-    def as_json(self) -> dict[str, JSON]:
-        return {"name": self.name, "arguments": dict(self.arguments)}
-
-
-@dataclass(frozen=True, slots=True)
-class AnyOf(ToolCall):
-    """A reference that several calls match: `arguments` are those of one of them.
-
-    `allowed` has the right values of each argument, those of `arguments` among them; arguments
-    named in `optional` may also be left out.
+    `work`: the steps that led to the value, in forms whose answers are worked out in the text. Two
+    answers of the same value are equal to scorers and votes, whatever led to them.
     """
 
-    allowed: Mapping[str, tuple[JSON, ...]]
-    optional: tuple[str, ...] = ()
+    status: AnswerStatus
+    value: JSON = None
+    work: str = ""
+
+    @classmethod
+    def of(cls, value: JSON, work: str = "") -> Answer:
+        return cls(AnswerStatus.OK, value, work)
+
+
+DECLINED = Answer(AnswerStatus.DECLINED)
+UNPARSABLE = Answer(AnswerStatus.UNPARSABLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """All that H, G, T and the engine ever see of a sample.
+    """All that H, G, T and the engine ever see of a sample: a conversation to be answered.
 
     `instruction` is the rendered system turn (task instruction and tools: the part that samples
-    share), `input` the rendered user turn (the query, or the dialogue so far).
+    share), `input` what G is shown of the rest: the query, or the dialogue so far. `turns` are the
+    turns after the system turn; without them `input` is the one user turn. `form` names the answer
+    form, `choices` are the options of a form that chooses among some.
     """
 
     id: str
     tools: tuple[Tool, ...]
     instruction: str
     input: str
+    form: str = "calls"
+    choices: tuple[str, ...] = ()
+    turns: tuple[Message, ...] = ()
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        return (Message("system", self.instruction), Message("user", self.input))
+        turns = self.turns or (Message("user", self.input),)
+        return (Message("system", self.instruction), *turns)
 
     @property
     def tool_names(self) -> tuple[str, ...]:
         return tuple(tool.name for tool in self.tools)
 
-    def variant(self, suffix: str, *, input: str) -> Task:
-        """The same question form and tools with another input, under a derived id."""
-        return replace(self, id=f"{self.id}#{suffix}", input=input)
+    def variant(self, suffix: str, *, input: str, choices: tuple[str, ...] | None = None) -> Task:
+        """The same instruction, form and tools with another input, under a derived id.
+
+        `choices`: those of the other input, where they are others.
+        """
+        other = self.choices if choices is None else choices
+        return replace(self, id=f"{self.id}#{suffix}", input=input, choices=other, turns=())
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A Task plus its reference calls. Only scoring opens the reference."""
+    """A Task plus its reference. Only scoring opens the reference."""
 
     task: Task
-    reference: tuple[ToolCall, ...]
+    reference: Answer
 
     @property
     def id(self) -> str:
@@ -111,16 +133,46 @@ class Sample:
 
     @property
     def digest(self) -> str:
-        """Changes when anything of prompt, tools or reference does."""
-        tools = [[t.name, t.description, t.parameters] for t in self.task.tools]
-        calls = [_with_alternatives(call) for call in self.reference]
-        return json_digest([self.id, self.task.instruction, self.task.input, tools, calls])
+        """Changes when anything of prompt, tools, form or reference does."""
+        task = self.task
+        tools = [[t.name, t.description, t.parameters] for t in task.tools]
+        shown = [self.id, task.instruction, task.input, tools, self.reference.value]
+        more = [task.form, task.choices, [[turn.role, turn.content] for turn in task.turns]]
+        return json_digest([*shown, *more])
 
 
-def _with_alternatives(call: ToolCall) -> dict[str, JSON]:
-    if not isinstance(call, AnyOf):
-        return call.as_json()
-    return call.as_json() | {"allowed": dict(call.allowed), "optional": call.optional}
+# ---------------------------------------------------------------- what an answer form says
+
+Context: TypeAlias = Literal["tool_call", "as_answered", "bare"]
+"""Where candidates are scored: in the form's own wrapper, in that of the model's draft, or bare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What H scores: after `opening`, the text with which the answer is made to begin, the
+    log-likelihood of each of `texts`; `names` are what people are told of them, and `told` is what
+    a model is told of another answer that chose this one, a sentence each."""
+
+    opening: str
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What G says of answers when it asks the model for a training example (F.2).
+
+    `data_for`: whom the data is for, "assistants that ..."; `answer`: what the assistant gives,
+    "the calls that ..."; `answer_to_it`: the same, of a request just named; `rule`: a sentence on
+    right answers; `shape`: an answer as JSON.
+    """
+
+    data_for: str
+    answer: str
+    answer_to_it: str
+    rule: str
+    shape: str
 
 
 # ---------------------------------------------------------------- what stages ask of an engine
@@ -242,16 +294,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A synthetic (task, calls) pair: the model's raw `text`, and how many `attempts` it took."""
+    """A synthetic (task, answer) pair: the model's raw `text`, and how many `attempts` it took."""
 
     task: Task
-    calls: tuple[ToolCall, ...]
+    answer: Answer
     text: str
     attempts: int
 
     @property
     def digest(self) -> str:
-        return json_digest([self.task.input, [call.as_json() for call in self.calls]])
+        work = [self.answer.work] if self.answer.work else []
+        return json_digest([self.task.input, self.answer.value, *work])
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,43 +350,28 @@ class Demonstrations:
 Adaptation: TypeAlias = Adapter | Demonstrations
 
 
-class ParseStatus(StrEnum):
-    OK = "ok"
-    NO_CALL = "no_call"
-    UNPARSABLE = "unparsable"
-
-
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """An answer: its text and the calls parsed from it (empty unless status is ok)."""
+    """What the model wrote, and the answer that was read from it."""
 
     text: str
-    calls: tuple[ToolCall, ...]
-    status: ParseStatus
+    answer: Answer
     prompt_tokens: int = 0
     completion_tokens: int = 0
     logprob: float = 0.0
 
 
-class Reason(StrEnum):
-    """Why an answer is wrong: the first reason found."""
-
-    NO_CALL = "no_call"
-    UNPARSABLE = "unparsable"
-    WRONG_NAME = "wrong_name"
-    MISSING_ARGUMENT = "missing_argument"
-    EXTRA_ARGUMENT = "extra_argument"
-    WRONG_VALUE = "wrong_value"
-    WRONG_COUNT = "wrong_count"
-    ENGINE_ERROR = "engine_error"
+ENGINE_ERROR = "engine_error"
+"""The reason of a sample without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`correct`, or else the first `reason` why not, with a `detail` for people."""
+    """`correct`, or else the first `reason` why not, of those that the form has, with a `detail`
+    for people."""
 
     correct: bool
-    reason: Reason | None = None
+    reason: str | None = None
     detail: str = ""
 
 

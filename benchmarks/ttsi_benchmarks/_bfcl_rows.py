@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from ttsi.types import JSON, AnyOf, Tool, ToolCall
+from ttsi.answers.calls.values import AnyOf, ToolCall
+from ttsi.types import JSON, Tool
 from ttsi_benchmarks._notation import object_schema, type_schema, with_hints
 
 Row = Mapping[str, Any]

@@ -12,9 +12,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.assets import Asset, data_file, github_asset
 from ttsi.digests import json_digest
-from ttsi.types import JSON, Sample, Tool, ToolCall
+from ttsi.types import JSON, Sample, Tool
 from ttsi_benchmarks._notation import object_schema, type_schema, with_hints
 from ttsi_benchmarks._rendering import make_task
 
@@ -55,7 +56,7 @@ def to_sample(
     tools = [to_tool(tool, required) for tool in row["tools"]]
     return Sample(
         task=make_task(id, instruction, tools, input),
-        reference=tuple(to_call(answer) for answer in row["answers"]),
+        reference=answer_with(to_call(answer) for answer in row["answers"]),
     )
 
 

@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ttsi.answers.calls.values import answer_with
 from ttsi.options import option
 from ttsi.types import JSON, Sample
 from ttsi_benchmarks._bfcl_rows import Row, to_reference, to_tool
@@ -93,4 +94,4 @@ def _sample(id: str, row: Row, answers: list[Row]) -> Sample:
     ((turn,),) = row["question"]
     functions = row["function"]
     task = make_task(id, INSTRUCTION, map(to_tool, functions), turn["content"].strip())
-    return Sample(task, tuple(to_reference(answer, functions) for answer in answers))
+    return Sample(task, answer_with(to_reference(answer, functions) for answer in answers))

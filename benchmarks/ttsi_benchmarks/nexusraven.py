@@ -26,8 +26,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.digests import json_digest
-from ttsi.types import JSON, Sample, Tool, ToolCall
+from ttsi.types import JSON, Sample, Tool
 from ttsi_benchmarks import _nexus_docs
 from ttsi_benchmarks._nexus_source import QUERIES, TOOLS, read_table
 from ttsi_benchmarks._notation import object_schema, type_schema
@@ -79,7 +80,7 @@ def to_sample(id: str, row: Row, tools: Mapping[tuple[str, str], Tool]) -> Sampl
     offered = [tools[row["dataset"], name] for name in row["context_functions"]]
     return Sample(
         task=make_task(id, INSTRUCTION, offered, row["prompt"].strip()),
-        reference=(ToolCall(row["python_function_name"], arguments(row)),),
+        reference=answer_with([ToolCall(row["python_function_name"], arguments(row))]),
     )
 
 

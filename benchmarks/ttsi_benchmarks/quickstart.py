@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, ClassVar
 
+from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.digests import json_digest
-from ttsi.types import JSON, Sample, Tool, ToolCall
+from ttsi.types import JSON, Sample, Tool
 from ttsi_benchmarks._notation import object_schema, type_schema
 from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._select import Selection
@@ -64,5 +65,5 @@ def _tool(name: str, given: Mapping[str, Any]) -> Tool:
 
 def _sample(id: str, row: Mapping[str, Any], tools: Mapping[str, Tool]) -> Sample:
     offered = [tools[name] for name in row["tools"]]
-    calls = tuple(ToolCall(call["name"], call["arguments"]) for call in row["calls"])
-    return Sample(make_task(id, INSTRUCTION, offered, row["query"]), calls)
+    calls = [ToolCall(call["name"], call["arguments"]) for call in row["calls"]]
+    return Sample(make_task(id, INSTRUCTION, offered, row["query"]), answer_with(calls))

@@ -27,9 +27,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.digests import draw_seed
 from ttsi.options import option
-from ttsi.types import JSON, Sample, Tool, ToolCall
+from ttsi.types import JSON, Sample, Tool
 from ttsi_benchmarks._hammer import Row, declared_required, files_revision, to_tool
 from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._seal import DEV, TOOLS, hammer_tool, read_seal, seal_asset
@@ -145,7 +146,9 @@ def _referable(parameters: Mapping[str, JSON]) -> dict[str, JSON]:
 
 def _sample(id: str, row: Row, offer: _Offer) -> Sample:
     tools = offer.tools(id, [call["api"] for call in row["calling"]])
-    return Sample(make_task(id, INSTRUCTION, tools, row["query"]), tuple(_calls(row["calling"])))
+    return Sample(
+        make_task(id, INSTRUCTION, tools, row["query"]), answer_with(_calls(row["calling"]))
+    )
 
 
 def _calls(calling: Sequence[Row]) -> Iterator[ToolCall]:

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ttsi import registry
     from ttsi._common import console
-    from ttsi.answers.calls.validation import with_sound_tools
+    from ttsi.answers.tools import with_sound_tools
     from ttsi.errors import UsageError
     from ttsi.protocols import Benchmark, Scorer
     from ttsi.results.predictions import read_predictions, rescore
@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     chosen: Any = registry.load("scorers", args.scorer)
     scorer: Scorer = chosen(**{**preset, **_options(args.scorer_option, "scorers", args.scorer)})
     samples = with_sound_tools(benchmark.samples())
-    offered = {sample.id: sample.task.tool_names for sample in samples}
-    answers = read_predictions(Path(args.predictions), offered)
+    tasks = {sample.id: sample.task for sample in samples}
+    answers = read_predictions(Path(args.predictions), tasks)
     if args.subset:
         samples = [sample for sample in samples if sample.id in answers]
         if not samples:
@@ -104,7 +104,7 @@ def tally(scores: Mapping[str, Score | None]) -> dict[str, JSON]:
     missing = [id for id, score in scores.items() if score is None]
     given = [score for score in scores.values() if score is not None]
     correct = sum(score.correct for score in given)
-    reasons = Counter(score.reason.value for score in given if score.reason is not None)
+    reasons = Counter(score.reason for score in given if score.reason is not None)
     return {
         "samples": len(scores),
         "correct": correct,

@@ -10,10 +10,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ttsi.answers.calls.objects import find_object
-from ttsi.answers.calls.parse import read_calls
-from ttsi.answers.calls.validation import argument_faults
-from ttsi.answers.calls.writing import TOOL_CALL, Wrapper
+from ttsi.answers import form_of
+from ttsi.answers.objects import find_object
 from ttsi.digests import draw_seed, json_digest
 from ttsi.leaderboard.check_records import Case
 from ttsi.leaderboard.faults import Fault, shown
@@ -21,7 +19,7 @@ from ttsi.leaderboard.publishing import is_withheld, repeats
 from ttsi.leaderboard.submission import Seed
 from ttsi.records.journal import SAMPLES
 from ttsi.solving.budget import share_out
-from ttsi.types import Example
+from ttsi.types import Example, Task
 
 _WITH_THRESHOLD = ("rss_margin", "entropy", "mutual_information", "perplexity", "self_consistency")
 _OF_NAMES = ("rss_margin", "entropy", "mutual_information")
@@ -107,13 +105,15 @@ def _confidence(case: Case, scores: Mapping[str, float]) -> float | None:
     return made(values) if made and len(scores) == len(_candidates(case)) else None
 
 
-def _candidates(case: Case) -> list[str]:
-    none = ["none"] if case.option("estimator", "no_call_candidate") else []
-    return [*case.sample.task.tool_names, *none]
+def _candidates(case: Case) -> tuple[str, ...]:
+    decline = bool(case.option("estimator", "no_call_candidate"))
+    task = case.sample.task
+    found = form_of(task).candidates(task, "bare", decline=decline)
+    return found.names if found else ()
 
 
 def _scores_fit(case: Case, names: Sequence[str]) -> bool:
-    """Two tools of one name share a score."""
+    """Two candidates of one name share a score."""
     if case.spec["estimator"]["name"] not in _OF_NAMES:
         return True
     return list(names) == list(dict.fromkeys(_candidates(case)))
@@ -174,20 +174,25 @@ def _example(case: Case, at: int, example: Example) -> Iterator[Fault]:
         what = f"example {at} repeats a piece of the benchmark, which is not published."
         cure = "Submit with `ttsi leaderboard submit`, which withholds it."
         yield case.fault("benchmark-text", what, cure)
-    if builtin and not _is_read_from_text(example):
+    if builtin and not _is_read_from_text(case, example):
         yield case.fault("example", f"example {at} is not what its text says.")
-    if builtin and any(argument_faults(task.tools, call) for call in example.calls):
-        yield case.fault("example", f"example {at} has calls that the task's tools do not allow.")
+    if builtin and form_of(task).faults(_variant(case, example), example.answer):
+        yield case.fault("example", f"example {at} has an answer that its task does not allow.")
 
 
-def _is_read_from_text(example: Example) -> bool:
+def _variant(case: Case, example: Example) -> Task:
+    """The example's whole task: records leave out what it shares with the sample's."""
+    task = case.sample.task
+    return form_of(task).variant(task, "", example.task.input)
+
+
+def _is_read_from_text(case: Case, example: Example) -> bool:
     made = find_object(example.text, ("input", "output"))
     if made is None or not isinstance(made["input"], str):
         return False
-    calls = read_calls(made["output"], example.task.tool_names)
-    again = [call.as_json() for call in calls or ()]
-    stored = [call.as_json() for call in example.calls]
-    same = json_digest(again) == json_digest(stored)
+    again = form_of(case.sample.task).read(_variant(case, example), made["output"])
+    stored = example.answer
+    same = json_digest([again.value, again.work]) == json_digest([stored.value, stored.work])
     return same and made["input"].strip() == example.task.input
 
 
@@ -249,11 +254,12 @@ def learning_rates(steps: int, peak: float, warmup_ratio: float) -> list[float]:
 
 def _demonstrations(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
     base, target = case.record.base, case.option("learner", "target")
-    answered = base is not None and target == "as_answered"
-    wrapper = (
-        Wrapper.of(base.text, case.sample.task.tool_names) if base and answered else None
-    ) or TOOL_CALL
-    turns = [[each.task.input, wrapper.write(each.calls)] for each in case.record.examples]
+    like = base.text if base is not None and target == "as_answered" else None
+    form = form_of(case.sample.task)
+    turns = [
+        [each.task.input, form.write(_variant(case, each), each.answer, like)]
+        for each in case.record.examples
+    ]
     if receipt["digest"] != json_digest(turns):
         yield case.fault("receipt", "the demonstrations are not made of the stored examples.")
 

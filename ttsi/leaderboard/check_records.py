@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers import form_of
 from ttsi.leaderboard.faults import Fault, shown
 from ttsi.leaderboard.publishing import error_kind
 from ttsi.leaderboard.sources import Sources
@@ -16,7 +16,7 @@ from ttsi.leaderboard.submission import Seed
 from ttsi.protocols import Scorer
 from ttsi.records.journal import SAMPLES
 from ttsi.solving.pipeline import STAGES
-from ttsi.types import Completion, Record, Sample, Score
+from ttsi.types import Answer, Completion, Record, Sample, Score
 
 _RESTORE = "Restore the line from the run, or submit the run again."
 _TOLD = 3
@@ -165,15 +165,13 @@ def _stages(record: Record) -> set[str]:
 
 
 def _answer(case: Case, name: str, completion: Completion, score: Score | None) -> Iterator[Fault]:
-    parsed = parse_calls(completion.text, case.sample.task.tool_names)
-    if (_as_written(parsed.calls), parsed.status) != (
-        _as_written(completion.calls),
-        completion.status,
-    ):
-        what = f"the calls of the {name} answer are not those that are read from its text."
+    task = case.sample.task
+    read = form_of(task).parse(task, completion.text)
+    if _as_written(read) != _as_written(completion.answer):
+        what = f"the {name} answer is not what is read from its text."
         yield case.fault("prediction", what)
-    answer = Completion(completion.text, parsed.calls, parsed.status)
-    anew = case.scorer.score(case.sample.task, case.sample.reference, answer)
+    answer = Completion(completion.text, read)
+    anew = case.scorer.score(task, case.sample.reference, answer)
     if score is not None and (score.correct, score.reason) != (anew.correct, anew.reason):
         what = (
             f"the {name} answer is scored as {_verdict(score)}; scored again it is "
@@ -182,11 +180,11 @@ def _answer(case: Case, name: str, completion: Completion, score: Score | None) 
         yield case.fault("score", what)
 
 
-def _as_written(calls: Sequence[Any]) -> str:
+def _as_written(answer: Answer) -> str:
     # As text, which tells 1 from true and from 1.0.
-    return json.dumps([call.as_json() for call in calls])
+    return json.dumps([answer.status, answer.value, answer.work])
 
 
 def _verdict(score: Score) -> str:
     side = "right" if score.correct else "wrong"
-    return f"{side} ({score.reason.value})" if score.reason else side
+    return f"{side} ({score.reason})" if score.reason else side

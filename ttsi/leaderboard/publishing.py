@@ -4,7 +4,7 @@ A record holds no prompt and no reference. But it can hold pieces of them:
 - a score's detail quotes the reference: taken out;
 - an error's message can quote anything: its stage and type are kept;
 - a session's warning can name machines: taken out;
-- a synthetic example can repeat the input that it was made from: where it does, its text and calls
+- a synthetic example can repeat the input that it was made from: where it does, its text and answer
   are withheld and its digest stays.
 """
 
@@ -19,7 +19,11 @@ from ttsi.types import JSON, Sample, Task
 RUN = 8
 """So many words in a row of a task's input or instruction are a piece of the benchmark."""
 
-WITHHELD: Mapping[str, JSON] = {"input": "", "calls": [], "text": ""}
+WITHHELD: Mapping[str, JSON] = {
+    "input": "",
+    "answer": {"status": "declined", "value": None, "work": ""},
+    "text": "",
+}
 
 _WORD = re.compile(r"\w+")
 _ERROR = re.compile(r"(?:[a-z]*: )?[A-Za-z_][A-Za-z0-9_]{0,99}")

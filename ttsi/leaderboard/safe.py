@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ttsi.answers.calls.literals import MAX_DEPTH
+from ttsi.answers.literals import MAX_DEPTH
 from ttsi.leaderboard.faults import Fault, Unsound, shown
 from ttsi.types import JSON
 

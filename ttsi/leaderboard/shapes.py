@@ -15,7 +15,7 @@ from ttsi.types import JSON
 _FOLDER = Path(__file__).parent.parent / "schemas"
 _TOLD = 3
 _LARGEST = 2.0**53
-"""Of any number but those in calls. Larger ones mean nothing here, and could not be summed up."""
+"""Of any number but those in answers. Larger ones mean nothing here, and could not be summed up."""
 
 
 def shape_faults(name: str, value: JSON, where: str) -> Iterator[Fault]:
@@ -46,9 +46,9 @@ def _schema(name: str) -> Any:
 
 
 def _immense(value: JSON) -> bool:
-    """Whether a number is too large; what a model wrote, its calls, may hold any."""
+    """Whether a number is too large; what a model wrote, its answers, may hold any."""
     if isinstance(value, dict):
-        return any(_immense(part) for key, part in value.items() if key != "calls")
+        return any(_immense(part) for key, part in value.items() if key != "answer")
     if isinstance(value, list):
         return any(map(_immense, value))
     return isinstance(value, int | float) and abs(value) > _LARGEST

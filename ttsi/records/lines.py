@@ -9,16 +9,15 @@ from typing import Any, TypeVar
 
 from ttsi.types import (
     JSON,
+    Answer,
+    AnswerStatus,
     Completion,
     Estimate,
     Example,
-    ParseStatus,
-    Reason,
     Record,
     Score,
     StageCost,
     Task,
-    ToolCall,
 )
 
 Made = TypeVar("Made")
@@ -111,7 +110,7 @@ def _example_json(example: Example) -> dict[str, JSON]:
     return {
         "id": example.task.id,
         "input": example.task.input,
-        "calls": [call.as_json() for call in example.calls],
+        "answer": dataclasses.asdict(example.answer),
         "text": example.text,
         "attempts": example.attempts,
         "digest": example.digest,
@@ -120,30 +119,31 @@ def _example_json(example: Example) -> dict[str, JSON]:
 
 def _completion_json(completion: Completion) -> dict[str, JSON]:
     fields = {f.name: getattr(completion, f.name) for f in dataclasses.fields(completion)}
-    return {**fields, "calls": [call.as_json() for call in completion.calls]}
+    return {**fields, "answer": dataclasses.asdict(completion.answer)}
 
 
-def _calls(data: list[dict[str, Any]]) -> tuple[ToolCall, ...]:
-    return tuple(
-        _made(ToolCall, name=call["name"], arguments=_of(dict, call["arguments"])) for call in data
-    )
+def _answer(data: dict[str, Any]) -> Answer:
+    status = AnswerStatus(data["status"])
+    if (status is AnswerStatus.OK) == (data["value"] is None):
+        raise ValueError("an answer has a value if its status is ok, and only then")
+    return _made(Answer, status=status, value=data["value"], work=data["work"])
 
 
 def _example(data: dict[str, Any]) -> Example:
     task = _made(Task, id=data["id"], tools=(), instruction="", input=data["input"])
-    calls = _calls(_of(list, data["calls"]))
-    return _made(Example, task=task, calls=calls, text=data["text"], attempts=data["attempts"])
+    answer = _answer(_of(dict, data["answer"]))
+    return _made(Example, task=task, answer=answer, text=data["text"], attempts=data["attempts"])
 
 
 def _completion(data: dict[str, Any] | None) -> Completion | None:
     if data is None:
         return None
-    calls = _calls(_of(list, data["calls"]))
-    return _made(Completion, **{**data, "calls": calls, "status": ParseStatus(data["status"])})
+    return _made(Completion, **{**data, "answer": _answer(_of(dict, data["answer"]))})
 
 
 def _score(data: dict[str, Any] | None) -> Score | None:
     if data is None:
         return None
-    reason = Reason(data["reason"]) if data["reason"] is not None else None
-    return _made(Score, correct=data["correct"], reason=reason, detail=data["detail"])
+    if data["reason"] is not None:
+        _of(str, data["reason"])
+    return _made(Score, **data)

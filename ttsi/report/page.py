@@ -211,7 +211,7 @@ def _flips(facts: Facts, anchors: Mapping[tuple[int, str], str]) -> dict[str, li
                     "seed": str(record.seed) if len(facts.run.seeds) > 1 else "",
                     "anchor": anchors.get((record.seed, record.id), ""),
                     "excerpt": text.excerpt(sample.task.input, 110) if sample else "",
-                    "why": figures.reason(wrong.reason.value) if wrong.reason else "",
+                    "why": figures.reason(wrong.reason) if wrong.reason else "",
                 }
             )
     return found

@@ -13,7 +13,7 @@ from ttsi.errors import PluginError
 from ttsi.pages import text
 from ttsi.report.facts import Facts
 from ttsi.report.figures import STAGE_NAMES, reason, stages_in_order
-from ttsi.types import JSON, Completion, Example, Record, Sample, Score, Tool, ToolCall
+from ttsi.types import JSON, Answer, AnswerStatus, Completion, Example, Record, Sample, Score, Tool
 
 MOST_CANDIDATES = 25
 OUTCOMES = ("fixed", "broken", "right", "wrong", "error")
@@ -34,7 +34,7 @@ class AnswerView:
 
     title: str
     text: str
-    calls: str
+    value: str
     status: str
     correct: bool | None
     why: str
@@ -137,7 +137,7 @@ def view(record: Record, facts: Facts, prefix: str) -> SampleView:
         examples=[_example(example) for example in record.examples],
         training=_training(record.receipt),
         answers=_answers(record),
-        reference=_calls(sample.reference) if sample else "",
+        reference=_value(sample.reference) if sample else "",
         note=record.note,
         error=record.error,
         costs=_costs(record),
@@ -203,11 +203,11 @@ def _of(schema: JSON, key: str) -> Any:
     return schema.get(key) if isinstance(schema, Mapping) else None
 
 
-def _calls(calls: Sequence[ToolCall]) -> str:
-    """Calls as JSON, a line each where they are short."""
-    if not calls:
-        return "[]"
-    values = [call.as_json() for call in calls]
+def _value(answer: Answer) -> str:
+    """The answer as JSON; of a list, a line for each part where the parts are short."""
+    if answer.status is not AnswerStatus.OK:
+        return ""
+    values = answer.value if isinstance(answer.value, list) and answer.value else [answer.value]
     lines = [json.dumps(value, ensure_ascii=False) for value in values]
     if max(map(len, lines)) > 72:
         lines = [json.dumps(value, ensure_ascii=False, indent=2) for value in values]
@@ -217,7 +217,7 @@ def _calls(calls: Sequence[ToolCall]) -> str:
 def _example(example: Example) -> dict[str, Any]:
     return {
         "input": example.task.input,
-        "calls": _calls(example.calls),
+        "answer": _value(example.answer),
         "text": example.text,
         "attempts": text.count(example.attempts, "attempt"),
     }
@@ -255,12 +255,12 @@ def _answer(title: str, answer: Completion, score: Score | None) -> AnswerView:
         size += f", log-probability {text.decimal(answer.logprob)}"
     why = ""
     if score is not None and score.reason is not None:
-        why = ": ".join(part for part in (reason(score.reason.value), score.detail) if part)
+        why = ": ".join(part for part in (reason(score.reason), score.detail) if part)
     return AnswerView(
         title=title,
         text=answer.text,
-        calls=_calls(answer.calls) if answer.calls else "",
-        status=reason(answer.status.value),
+        value=_value(answer.answer),
+        status=reason(answer.answer.status.value),
         correct=score.correct if score else None,
         why=why,
         size=size,

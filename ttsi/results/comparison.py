@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from ttsi.errors import UsageError
 from ttsi.results import metrics
 from ttsi.results.runs import Run, SeedRun
-from ttsi.types import JSON, Reason, Record, StageCost
+from ttsi.types import ENGINE_ERROR, JSON, Record, StageCost
 
 RESAMPLES = 9999
 BOOTSTRAP_SEED = 0
@@ -213,10 +213,10 @@ def _flips(pairs: Pairs) -> list[dict[str, Any]]:
 
 def _answer(record: Record) -> dict[str, JSON]:
     score = record.final_score
-    reason = score.reason if score else Reason.ENGINE_ERROR
+    reason = score.reason if score else ENGINE_ERROR
     return {
         "correct": _correct(record),
-        "reason": reason.value if reason else None,
+        "reason": reason,
         "detail": score.detail if score else record.error,
         "adapted": record.adapted,
         "text": record.final.text if record.final else None,

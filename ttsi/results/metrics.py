@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from ttsi.types import JSON, Reason, Record, Score
+from ttsi.types import ENGINE_ERROR, JSON, Record, Score
 
 CONFIDENCE = 0.95
 _COUNTS = ("samples", "errors", "uncertain", "adapted")
@@ -39,10 +39,10 @@ def outcome(scores: Sequence[Score | None]) -> dict[str, JSON]:
     correct = sum(score is not None and score.correct for score in scores)
     errors = sum(score is None for score in scores)
     reasons = Counter(
-        score.reason.value for score in scores if score is not None and score.reason is not None
+        score.reason for score in scores if score is not None and score.reason is not None
     )
     if errors:
-        reasons[Reason.ENGINE_ERROR.value] += errors
+        reasons[ENGINE_ERROR] += errors
     return {
         "samples": len(scores),
         "correct": correct,

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ttsi.answers import form_of
 from ttsi.errors import EngineError, VerificationError
 from ttsi.protocols import Engine
 from ttsi.records import identity
@@ -132,7 +133,8 @@ def _engine_options(spec: Spec, found: SeedRun) -> dict[str, JSON]:
 
 def _whole(example: Example, task: Task) -> Example:
     """With the prompt that records leave out: it is the sample's own but for the input."""
-    return replace(example, task=replace(task, id=example.task.id, input=example.task.input))
+    whole = form_of(task).variant(task, "", example.task.input)
+    return replace(example, task=replace(whole, id=example.task.id))
 
 
 def _wave(run: Run, found: SeedRun, record: Record) -> list[Record]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ttsi._common.files import write_json
-from ttsi.answers.calls.validation import with_sound_tools
+from ttsi.answers.tools import with_sound_tools
 from ttsi.digests import json_digest
 from ttsi.errors import UsageError
 from ttsi.hooks import Hooks
@@ -30,6 +30,7 @@ from ttsi.records.journal import ESTIMATES, SAMPLES, Journal, only_writer, read
 from ttsi.records.sessions import OF_ESTIMATES, Session
 from ttsi.results import metrics
 from ttsi.results.runs import results_of
+from ttsi.running.assembly import Assembly
 from ttsi.running.seed_run import SeedWork, check_whole, forget_estimates, forget_seed
 from ttsi.solving import assemble
 from ttsi.solving.budget import unadapted
@@ -236,7 +237,7 @@ class _Cell:
     def work(
         self,
         session: Session,
-        assembly: assemble.Assembly,
+        assembly: Assembly,
         samples: Sequence[Sample],
         deliver: Callable[[Record], None],
     ) -> None:
@@ -271,8 +272,8 @@ class _Cell:
         check_whole(samples, done)
         return done
 
-    def assembly(self, seed: int, **how: Any) -> assemble.Assembly:
-        return assemble.Assembly(self.settled, seed, engines=self.every.engines, **how)
+    def assembly(self, seed: int, **how: Any) -> Assembly:
+        return Assembly(self.settled, seed, engines=self.every.engines, **how)
 
     def write_head(self, folder: Path) -> None:
         """What is known of a run before it begins."""

@@ -16,7 +16,7 @@ from ttsi.records.identity import IDENTITY, Identity
 from ttsi.records.journal import ESTIMATES, SAMPLES, Journal, forget, read
 from ttsi.records.sessions import OF_ESTIMATES, SESSIONS, Session
 from ttsi.results import metrics
-from ttsi.solving.assemble import Assembly
+from ttsi.running.assembly import Assembly
 from ttsi.solving.budget import UNADAPTED, share_out
 from ttsi.solving.pipeline import add_costs
 from ttsi.spec import Spec

@@ -1,4 +1,4 @@
-"""Spec -> Pipeline: the only place where names become objects.
+"""Spec -> its parts: the only place where names become objects.
 
 Everything that can be known without loading a weight is checked here, before any is.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
@@ -16,10 +15,10 @@ from ttsi._common.version import __version__
 from ttsi.digests import json_digest
 from ttsi.errors import Problem, SpecError
 from ttsi.protocols import Benchmark, Engine, Executor, Scorer, Watcher
-from ttsi.solving.pipeline import Pipeline, Stages, failed
+from ttsi.solving.pipeline import Known, Pipeline, Stages
 from ttsi.spec import Component, Spec, effective_options
 from ttsi.spec.schema import COMPONENTS, model_defaults
-from ttsi.types import JSON, Record, Sample
+from ttsi.types import JSON, Sample
 
 
 def benchmark(spec: Spec) -> Benchmark:
@@ -103,42 +102,37 @@ def _close_quietly(engine: Engine) -> None:
         engine.close()
 
 
-@dataclass(frozen=True)
-class Assembly:
-    """Makes the pipeline of one seed, in whatever process it is called; `known`, `adapt` as there.
+def pipeline(
+    spec: Spec,
+    engines: Engines,
+    *,
+    seed: int,
+    watcher: Watcher | None = None,
+    known: Mapping[str, Known] | None = None,
+    adapt: bool = True,
+) -> Pipeline:
+    """Algorithm 1 of `spec` on an engine of `engines`; `known`, `adapt` as `Pipeline` has them.
 
     Loads the model unless `engines` has it. Raises SpecError where the engine cannot do what the
     stages need.
     """
-
-    spec: Spec
-    seed: int
-    known: Mapping[str, Record] = field(default_factory=dict)
-    adapt: bool = True
-    engines: Engines = field(default_factory=lambda: Engines(keep=False))
-
-    def __call__(self, watcher: Watcher | None = None) -> Pipeline:
-        parts = stages(self.spec)
-        _check_needs(self.spec, engine(self.spec), parts)
-        made = self.engines.lend(self.spec)
-        try:
-            return Pipeline(
-                parts,
-                made,
-                seed=self.seed,
-                baseline=self.spec.baseline,
-                watcher=watcher,
-                known=self.known,
-                adapt=self.adapt,
-                release=partial(self.engines.take_back, self.spec),
-            )
-        except BaseException:
-            _close_quietly(made)
-            raise
-
-    def failed(self, sample: Sample, why: str) -> Record:
-        record, known = failed(sample, self.seed, why), self.known.get(sample.id)
-        return replace(record, costs=known.costs) if known else record
+    parts = stages(spec)
+    _check_needs(spec, engine(spec), parts)
+    made = engines.lend(spec)
+    try:
+        return Pipeline(
+            parts,
+            made,
+            seed=seed,
+            baseline=spec.baseline,
+            watcher=watcher,
+            known=known,
+            adapt=adapt,
+            release=partial(engines.take_back, spec),
+        )
+    except BaseException:
+        _close_quietly(made)
+        raise
 
 
 def check(spec: Spec) -> None:
@@ -186,7 +180,7 @@ def plugins_used(spec: Spec) -> dict[str, JSON]:
 
 
 def stages(spec: Spec) -> Stages:
-    """Every stage that `spec` names, and its scorer."""
+    """Every stage that `spec` names."""
     learner = _make("learner", spec.learner)
     if getattr(learner, "needs_train", False):
         learner.teach(partial(training_rows, spec))
@@ -195,7 +189,6 @@ def stages(spec: Spec) -> Stages:
         generator=_make("generator", spec.generator),
         learner=learner,
         inference=_make("inference", spec.inference),
-        scorer=scorer(spec),
     )
 
 

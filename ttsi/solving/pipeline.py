@@ -1,9 +1,10 @@
-"""Algorithm 1 over waves of samples. The only file that knows the order of stages.
+"""Algorithm 1 over waves of tasks. The only file that knows the order of stages.
 
-    estimate -> answer unadapted -> generate for the uncertain -> learn -> answer adapted -> score
+    estimate -> answer unadapted -> generate for the uncertain -> learn -> answer adapted
 
-A run that adapts a fixed share of all samples goes over them twice: without adapting, and then with
-what is `known`. Nothing else carries over from sample to sample: a wave is a matter of speed.
+It sees no reference and no score. Who adapts a fixed share of all tasks goes over them twice:
+without adapting, and then with what is `known`. Nothing else carries over from task to task: a wave
+is a matter of speed.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as TypingGenerator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 from ttsi.errors import EngineError, OutOfMemory, RunError, TtsiError, release
-from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Scorer, Watcher
+from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Watcher
 from ttsi.solving.metering import MeteredEngine, charging
 from ttsi.solving.receipts import receipt_of
 from ttsi.types import (
@@ -29,9 +30,6 @@ from ttsi.types import (
     Completion,
     Estimate,
     Example,
-    Record,
-    Sample,
-    Score,
     StageCost,
     Task,
 )
@@ -44,20 +42,52 @@ STAGES = ("estimate", "answer", "generate", "learn", "adapted")
 
 @dataclass(frozen=True)
 class Stages:
-    """The assembled plugins of a run."""
+    """The assembled plugins of Algorithm 1."""
 
     estimator: Estimator
     generator: Generator
     learner: Learner
     inference: Inference
-    scorer: Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is not to be found out again of a task: its estimate, its base answer, their costs."""
+
+    estimate: Estimate | None
+    base: Completion | None
+    costs: Mapping[str, StageCost]
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What Algorithm 1 came to for one task; with an `error` it has nothing but its costs.
+
+    `base` is the answer of the base model, where it was asked. `adapted` is the answer under the
+    adaptation, of which nothing but the `receipt` is left; None where nothing was adapted.
+    """
+
+    task: Task
+    estimate: Estimate | None = None
+    base: Completion | None = None
+    examples: tuple[Example, ...] = ()
+    receipt: Mapping[str, JSON] | None = None
+    adapted: Completion | None = None
+    note: str = ""
+    error: str = ""
+    costs: Mapping[str, StageCost] = field(default_factory=dict)
+
+    @property
+    def answer(self) -> Completion | None:
+        """The adapted answer, or else the base model's; None after an error."""
+        return self.adapted or self.base
 
 
 @dataclass(eq=False)
 class Story:
-    """What is known so far of one sample in a wave."""
+    """What is known so far of one task in a wave."""
 
-    sample: Sample
+    task: Task
     estimate: Estimate | None = None
     base: Completion | None = None
     examples: Sequence[Example] = ()
@@ -65,15 +95,11 @@ class Story:
     adapted: Completion | None = None
 
     @classmethod
-    def of(cls, sample: Sample, known: Record | None) -> Story:
-        """The story so far: from the beginning, or with the estimate and base answer of `known`."""
+    def of(cls, task: Task, known: Known | None) -> Story:
+        """The story so far: from the beginning, or with what is `known`."""
         if known is None:
-            return cls(sample)
-        return cls(sample, known.estimate, known.base)
-
-    @property
-    def task(self) -> Task:
-        return self.sample.task
+            return cls(task)
+        return cls(task, known.estimate, known.base)
 
     @property
     def uncertain(self) -> bool:
@@ -81,10 +107,10 @@ class Story:
 
 
 class Pipeline:
-    """One run seed's Algorithm 1 on one engine.
+    """Algorithm 1 on one engine, with one seed.
 
-    `known` holds records, by sample id, whose estimate and base answer are not to be made again.
-    With `adapt` False every sample is estimated and answered by the base model, and that is all.
+    `known` holds, by task id, what is not to be found out again. With `adapt` False every task is
+    estimated and answered by the base model, and that is all.
     `engine` is loaded. `release` takes the engine at the end, and is told whether it is sound.
     """
 
@@ -96,7 +122,7 @@ class Pipeline:
         seed: int,
         baseline: bool = True,
         watcher: Watcher | None = None,
-        known: Mapping[str, Record] | None = None,
+        known: Mapping[str, Known] | None = None,
         adapt: bool = True,
         release: Callable[[Engine, bool], None] | None = None,
     ) -> None:
@@ -109,10 +135,10 @@ class Pipeline:
         self._watcher = watcher
         self._known = known or {}
         self._adapt = adapt
-        # Samples that the engine's memory holds at a time, as far as waves have shown.
+        # Tasks that the engine's memory holds at a time, as far as waves have shown.
         self._fitting = sys.maxsize
         self._stage = ""
-        # By stage and sample, until the sample's record: a stage that fails has spent, too.
+        # By stage and task, until the task's solution: a stage that fails has spent, too.
         self._spent: dict[str, dict[str, StageCost]] = {stage: {} for stage in STAGES}
         self._identity = engine.identity()
         self._digest = self._identity["weights_digest"]
@@ -120,15 +146,15 @@ class Pipeline:
     def identity(self) -> dict[str, JSON]:
         return dict(self._identity)
 
-    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
-        """Yields each sample's record as soon as it is finished.
+    def solve(self, tasks: Sequence[Task]) -> Iterator[Solution]:
+        """Yields each task's solution as soon as it is there.
 
-        A failing wave is halved until the failure has one sample to its name; an engine that is out
+        A failing wave is halved until the failure has one task to its name; an engine that is out
         of memory gets smaller waves by the same road. The size that fits then holds for the waves
-        after it, unless a single sample did not fit either: that says nothing about the others.
+        after it, unless a single task did not fit either: that says nothing about the others.
         """
         before = self._fitting
-        waiting = deque([samples])
+        waiting = deque([tasks])
         while waiting:
             wave = waiting.popleft()
             if len(wave) > self._fitting:
@@ -149,9 +175,9 @@ class Pipeline:
             waiting.extendleft(part for part in (left[middle:], left[:middle]) if part)
 
     def _try(
-        self, wave: Sequence[Sample]
-    ) -> TypingGenerator[Record, None, tuple[Exception | None, Sequence[Sample]]]:
-        """Yields the records of `wave`; returns what went wrong, and the samples without a record.
+        self, wave: Sequence[Task]
+    ) -> TypingGenerator[Solution, None, tuple[Exception | None, Sequence[Task]]]:
+        """Yields the solutions of `wave`; returns what went wrong, and the tasks without one.
 
         It returns the error, and what the failed call has computed is let go of, so that whoever
         tries again has that memory.
@@ -159,9 +185,9 @@ class Pipeline:
         finished: set[str] = set()
         try:
             known = self._known
-            for record in self._wave([Story.of(each, known.get(each.id)) for each in wave]):
-                finished.add(record.id)
-                yield record
+            for solution in self._wave([Story.of(each, known.get(each.id)) for each in wave]):
+                finished.add(solution.task.id)
+                yield solution
         except Exception as error:
             if isinstance(error, TtsiError) and not isinstance(error, EngineError):
                 raise
@@ -169,7 +195,7 @@ class Pipeline:
             failure = error
         else:
             return None, ()
-        return failure, [sample for sample in wave if sample.id not in finished]
+        return failure, [task for task in wave if task.id not in finished]
 
     def close(self) -> dict[str, JSON]:
         """Proves the reset: every adaptation is gone from the base weights."""
@@ -200,7 +226,7 @@ class Pipeline:
 
     # ------------------------------------------------------------ the stages, in order
 
-    def _wave(self, stories: list[Story]) -> Iterator[Record]:
+    def _wave(self, stories: list[Story]) -> Iterator[Solution]:
         self._estimate([story for story in stories if story.estimate is None])
         learner = self._stages.learner
         wants_base = self._baseline or learner.needs_base or not self._adapt
@@ -209,7 +235,7 @@ class Pipeline:
         uncertain = [story for story in stories if story.uncertain and self._adapt]
         for story in stories:
             if story not in uncertain:
-                yield self._record(story)
+                yield self._solution(story)
 
         needs_examples = getattr(learner, "needs_examples", True)
         if needs_examples:
@@ -218,12 +244,12 @@ class Pipeline:
         untaught = [story for story in uncertain if story not in taught]
         self._answer([story for story in untaught if story.base is None])
         for story in untaught:
-            yield self._record(story)
+            yield self._solution(story)
 
         self._learn(taught)
         self._answer_adapted(taught)
         for story in taught:
-            yield self._record(story)
+            yield self._solution(story)
 
     def _estimate(self, stories: list[Story]) -> None:
         if not stories:
@@ -287,7 +313,7 @@ class Pipeline:
     def _stage_of(self, stage: str, stories: list[Story]) -> Iterator[None]:
         """Times a stage, counts its tokens, and tells the watcher how far it is.
 
-        One that fails has spent as well: its samples' shares wait for their records.
+        One that fails has spent as well: its tasks' shares wait for their solutions.
         """
         self._stage = stage
         told = 0.0
@@ -312,60 +338,41 @@ class Pipeline:
         finally:
             share = self._engine.spent.share(time.perf_counter() - started, len(stories))
             for story in stories:
-                spent[story.sample.id] = spent.get(story.sample.id, StageCost()) + share
+                spent[story.task.id] = spent.get(story.task.id, StageCost()) + share
         reach(len(stories))
 
-    # ------------------------------------------------------------ scores and records
+    # ------------------------------------------------------------ solutions
 
-    def _record(self, story: Story) -> Record:
-        final = story.adapted or story.base
-        if final is None:
-            raise EngineError(f"No answer was made for {story.sample.id}")
-        final_score = self._score(story.sample, final)
-        base_score = None
-        if story.base is not None:
-            base_score = self._score(story.sample, story.base)
+    def _solution(self, story: Story) -> Solution:
+        if story.adapted is None and story.base is None:
+            raise EngineError(f"No answer was made for {story.task.id}")
         note = ""
         if story.uncertain and self._adapt and story.adapted is None:
             note = "uncertain, but no valid example was generated: answered by the base model"
-        return Record(
-            id=story.sample.id,
-            digest=story.sample.digest,
-            seed=self._seed,
+        return Solution(
+            story.task,
             estimate=story.estimate,
+            base=story.base,
             examples=tuple(story.examples),
             receipt=receipt_of(story.adaptation, story.examples),
-            base=story.base,
-            base_score=base_score,
-            final=final,
-            final_score=final_score,
-            adapted=story.adapted is not None,
+            adapted=story.adapted,
             note=note,
-            costs=self._settled(story.sample),
+            costs=self._settled(story.task),
         )
 
-    def _settled(self, sample: Sample) -> dict[str, StageCost]:
-        """All that was spent on a sample whose record is made now, failed attempts included."""
-        known = self._known.get(sample.id)
-        spent = {stage: by_sample.pop(sample.id, None) for stage, by_sample in self._spent.items()}
+    def _settled(self, task: Task) -> dict[str, StageCost]:
+        """All that was spent on a task whose solution is made now, failed attempts included."""
+        known = self._known.get(task.id)
+        spent = {stage: by_task.pop(task.id, None) for stage, by_task in self._spent.items()}
         return add_costs(known.costs if known else {}, {k: v for k, v in spent.items() if v})
 
-    def _score(self, sample: Sample, answer: Completion) -> Score:
-        return self._stages.scorer.score(sample.task, sample.reference, answer)
-
-    def _failed(self, sample: Sample, error: Exception) -> Record:
+    def _failed(self, task: Task, error: Exception) -> Solution:
         text = f"{self._stage}: {type(error).__name__}: {error}"
-        record = failed(sample, self._seed, text)
-        return replace(record, costs=self._settled(sample))
+        return Solution(task, error=text, costs=self._settled(task))
 
 
 def _close(engine: Engine, sound: bool) -> None:
     engine.close()
-
-
-def failed(sample: Sample, seed: int, why: str) -> Record:
-    """The record of a sample that has nothing but an error."""
-    return Record(id=sample.id, digest=sample.digest, seed=seed, error=why)
 
 
 def add_costs(*costs: Mapping[str, StageCost]) -> dict[str, StageCost]:

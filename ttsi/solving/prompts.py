@@ -16,7 +16,7 @@ from ttsi.errors import UsageError
 from ttsi.protocols import Engine, Renders
 from ttsi.solving import assemble
 from ttsi.solving.metering import MeteredEngine, hearing
-from ttsi.solving.pipeline import Pipeline
+from ttsi.solving.pipeline import Known, Pipeline, Solution
 from ttsi.spec import Spec
 from ttsi.types import (
     JSON,
@@ -25,10 +25,9 @@ from ttsi.types import (
     Likelihood,
     Message,
     Prompt,
-    Record,
     Rendered,
     Request,
-    Sample,
+    Task,
     TrainJob,
 )
 
@@ -102,12 +101,12 @@ def shown(spec: Spec, sample: str | None = None, *, all_stages: bool = False) ->
     forced = all_stages or spec.budget is not None
     try:
         engine.load()
-        record, forced = _run(spec, recorder, chosen, seed, forced)
+        solution, forced = _run(spec, recorder, chosen, seed, forced)
         found = _Tale(engine).tell(recorder.asked)
         about = engine.describe()
     finally:
         engine.close()
-    estimate = record.estimate
+    estimate = solution.estimate
     return {
         "name": spec.name,
         "cell": dict(spec.cell),
@@ -117,16 +116,16 @@ def shown(spec: Spec, sample: str | None = None, *, all_stages: bool = False) ->
         "engine": about,
         "confidence": None if estimate is None else estimate.confidence,
         "uncertain": None if estimate is None else estimate.uncertain and not forced,
-        "adapted": record.adapted,
+        "adapted": solution.adapted is not None,
         "forced": forced,
-        "note": record.note,
-        "error": record.error,
+        "note": solution.note,
+        "error": solution.error,
         **found,
     }
 
 
-def _choose(spec: Spec, name: str | None) -> Sample:
-    samples = {sample.id: sample for sample in assemble.benchmark(spec).samples()}
+def _choose(spec: Spec, name: str | None) -> Task:
+    samples = {sample.id: sample.task for sample in assemble.benchmark(spec).samples()}
     where = f"benchmark {spec.benchmark.name}, with the spec's options"
     if not samples:
         raise UsageError("There are no samples.", where=where, cure="Raise benchmark.limit.")
@@ -139,26 +138,26 @@ def _choose(spec: Spec, name: str | None) -> Sample:
 
 
 def _run(
-    spec: Spec, recorder: Recorder, sample: Sample, seed: int, forced: bool
-) -> tuple[Record, bool]:
-    """The sample's record, and whether it was adapted to although it is certain."""
+    spec: Spec, recorder: Recorder, task: Task, seed: int, forced: bool
+) -> tuple[Solution, bool]:
+    """The task's solution, and whether it was adapted to although it is certain."""
     parts = assemble.stages(spec)
 
-    def once(known: Mapping[str, Record]) -> Record:
+    def once(known: Mapping[str, Known]) -> Solution:
         pipeline = Pipeline(
             parts, recorder, seed=seed, baseline=spec.baseline, watcher=recorder, known=known
         )
         with hearing(recorder.outside):
-            (record,) = pipeline.run_wave([sample])
-        return record
+            (solution,) = pipeline.solve([task])
+        return solution
 
-    record = once({})
-    estimate = record.estimate
+    solution = once({})
+    estimate = solution.estimate
     if not forced or estimate is None or estimate.uncertain:
-        return record, False
+        return solution, False
     # The estimate and the answer stand; what is left is what an uncertain sample gets.
     uncertain = replace(estimate, uncertain=True)
-    return once({sample.id: replace(record, estimate=uncertain)}), True
+    return once({task.id: Known(uncertain, solution.base, solution.costs)}), True
 
 
 # ---------------------------------------------------------------- what is told

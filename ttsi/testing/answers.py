@@ -7,15 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers import form_of
 from ttsi.testing.checks import Check, require
 from ttsi.testing.exercise import default_wave, run_stage
 from ttsi.testing.fake_engine import FakeEngine
 from ttsi.testing.faults import FAULTS_OF
 from ttsi.testing.subject import Subject
-from ttsi.types import Completion, Generation, ParseStatus, Request
+from ttsi.types import Answer, AnswerStatus, Generation, Request
 
 _CALL = json.dumps({"name": "get_weather", "arguments": {"city": "Oslo"}})
 _OTHER = json.dumps({"name": "get_weather", "arguments": {"city": "Rome"}})
@@ -79,9 +78,9 @@ def answers_are_read_by_the_rule(subject: Subject) -> None:
         for task, answer in zip(wave.tasks, answers, strict=False):
             if FAULTS_OF[subject.kind](made, task, answer):
                 return  # Another check tells of it.
-            read = parse_calls(answer.text, task.tool_names)
-            told = f"{task.id}: {answer.text[:80]!r} was read as {_said(answer)}, not {_said(read)}"
-            require(_said(answer) == _said(read), told)
+            read, given = _said(form_of(task).parse(task, answer.text)), _said(answer.answer)
+            told = f"{task.id}: {answer.text[:80]!r} was read as {given}, not {read}"
+            require(given == read, told)
 
 
 def abstentions_count(subject: Subject) -> None:
@@ -100,7 +99,7 @@ def _abstentions_win_votes(subject: Subject) -> None:
     if not engine.drawn or min(engine.drawn.values()) < 3:
         return
     for task, answer in zip(wave.tasks, answers, strict=False):
-        refused = not answer.calls and answer.status is not ParseStatus.UNPARSABLE
+        refused = not answer.answer.value and answer.answer.status is not AnswerStatus.UNPARSABLE
         told = "all answers but one made no call, they are the likelier ones, and it made a call"
         require(refused, f"{task.id}: {told}")
 
@@ -132,15 +131,14 @@ def _same(text: str, draw: int) -> str:
     return text
 
 
-def _said(answer: Completion | Any) -> str:
-    calls = [call.as_json() for call in answer.calls]
-    return f"{answer.status.value} {json.dumps(calls)}"
+def _said(answer: Answer) -> str:
+    return f"{answer.status.value} {json.dumps(answer.value)}"
 
 
 CHECKS = (
     Check(
         "reading",
-        "An answer's calls are what its text says by the scoring rule: boards read it again.",
+        "An answer is what its text says by the rule of its form: boards read it again.",
         answers_are_read_by_the_rule,
     ),
     Check(

@@ -10,7 +10,8 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from ttsi import registry
-from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers import form_of
+from ttsi.answers.calls.values import ToolCall, calls_in
 from ttsi.answers.calls.writing import TOOL_CALL, call_json
 from ttsi.errors import PluginError
 from ttsi.parameters.plain import SchemaFault, plain_parameters
@@ -19,7 +20,7 @@ from ttsi.testing.child import elsewhere
 from ttsi.testing.exercise import exercise
 from ttsi.testing.plain import fingerprint
 from ttsi.testing.subject import Subject
-from ttsi.types import Completion, ParseStatus, Sample, Task, Tool, ToolCall
+from ttsi.types import Answer, Completion, Sample, Task, Tool
 
 _PYTHON_NAME = re.compile(r"[^\W\d][\w.]*")
 _MOST_OBJECTS = 10_000
@@ -103,20 +104,23 @@ def references_replay(subject: Subject) -> None:
     preset = scoring if isinstance(scoring, Mapping) else {}
     exact = scorer(**{key: value for key, value in preset.items() if key in known})
     for sample in filter(_can_be_scored, subject.samples):
-        answers = {"as it is": Completion("", sample.reference, ParseStatus.OK)}
-        for form, text in _written(sample).items():
-            read = parse_calls(text, sample.task.tool_names)
-            answers[form] = Completion(text, read.calls, read.status)
-        for form, answer in answers.items():
-            score = exact.score(sample.task, sample.reference, answer)
-            told = f"{sample.id}: its own reference as the answer ({form}) is wrong: {score.detail}"
+        task = sample.task
+        answers = {"as it is": Completion("", sample.reference)}
+        for way, text in _written(sample).items():
+            answers[way] = Completion(text, form_of(task).parse(task, text))
+        for way, answer in answers.items():
+            score = exact.score(task, sample.reference, answer)
+            told = f"{sample.id}: its own reference as the answer ({way}) is wrong: {score.detail}"
             require(score.correct, told)
 
 
 def _written(sample: Sample) -> dict[str, str]:
-    """The reference as models write it; in Python's notation where names allow that, and are those
-    of tools on offer."""
-    calls = sample.reference
+    """The reference as models write it; calls also in Python's notation where names allow that, and
+    are those of tools on offer."""
+    task, reference = sample.task, sample.reference
+    if task.form != "calls":
+        return {"as the form writes it": form_of(task).write(task, reference)}
+    calls = calls_in(reference)
     listed = json.dumps([call.as_json() for call in calls])
     forms = {
         "a list": listed,
@@ -149,9 +153,10 @@ def prompts_have_two_turns(subject: Subject) -> None:
 
 def tasks_hold_no_gold(subject: Subject) -> None:
     for sample in subject.samples:
-        own = {id(call.arguments) for call in sample.reference} | {id(sample.reference)}
+        own = {id(sample.reference), *map(id, _reachable(sample.reference.value))}
         for found in _reachable(sample.task):
-            gold = isinstance(found, Sample | ToolCall) or (id(found) in own and found != ())
+            held = isinstance(found, dict | list) and found and id(found) in own
+            gold = isinstance(found, Sample | Answer | ToolCall) or held
             require(not gold, f"{sample.id}: the reference can be reached from the task")
 
 

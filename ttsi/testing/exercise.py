@@ -17,7 +17,6 @@ from ttsi.types import (
     Demonstrations,
     Example,
     LoraRecipe,
-    ParseStatus,
     Prompt,
     Sample,
     Task,
@@ -101,15 +100,14 @@ def exercise(subject: Subject, made: Any = None) -> Any:
         from ttsi.testing.executors import records
 
         return records(made)
-    from ttsi.testing.scorers import verdicts
+    from ttsi.testing.drawn_answers import verdicts
 
     return verdicts(made)
 
 
 def _answer(task: Task) -> Completion:
-    call = example_of(task, 2).calls
     text = f"```json\n[{example_of(task, 2).text}]\n```"
-    return Completion(text, call, ParseStatus.OK, 40, 12, -3.5)
+    return Completion(text, example_of(task, 2).answer, 40, 12, -3.5)
 
 
 def _adaptation(task: Task, turn: int, adapters: bool) -> Adaptation | None:

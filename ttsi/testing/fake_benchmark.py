@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, ClassVar
 
+from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.digests import json_digest
 from ttsi.options import option
 from ttsi.testing.instances import instance
-from ttsi.types import JSON, Example, Sample, Task, Tool, ToolCall
+from ttsi.types import JSON, Example, Sample, Task, Tool
 
 
 def _tool(name: str, description: str, required: Sequence[str], **properties: Any) -> Tool:
@@ -71,7 +72,7 @@ def example_of(task: Task, number: int = 0) -> Example:
     tool = draw.choice(task.tools)
     call = ToolCall(tool.name, instance(tool.parameters, draw))
     variant = task.variant(str(number), input=f"Another request like it, number {number}.")
-    return Example(variant, (call,), json.dumps(call.as_json()), attempts=1)
+    return Example(variant, answer_with([call]), json.dumps(call.as_json()), attempts=1)
 
 
 def _sample(name: str, row: int) -> Sample:
@@ -105,4 +106,4 @@ def _made(
         for t in offered
     ]
     instruction = "\n".join(["Call the tools that answer the user. Tools:", *lines])
-    return Sample(Task(name, offered, instruction, question), tuple(calls))
+    return Sample(Task(name, offered, instruction, question), answer_with(calls))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers import form_of
 from ttsi.types import (
     Adapter,
+    Answer,
+    AnswerStatus,
     Completion,
     Demonstrations,
     Estimate,
     Example,
-    ParseStatus,
     Task,
-    ToolCall,
 )
 
 
@@ -51,13 +52,10 @@ def _example(task: Task, example: Any) -> str:
         return f"attempts is {example.attempts!r}, not a count from 1"
     if not isinstance(example.text, str):
         return f"text is {type(example.text).__name__}, not str"
-    if not example.calls:
-        return "an example has no calls"
-    faults = _call_faults(example.calls)
-    if faults:
+    if faults := _answer_faults(example.answer):
         return faults
-    wrong = [fault for call in example.calls for fault in argument_faults(task.tools, call)]
-    return f"an example's calls are not valid for the tools: {wrong[0]}" if wrong else ""
+    wrong = form_of(example.task).faults(example.task, example.answer)
+    return f"an example's answer is not valid for its task: {wrong[0]}" if wrong else ""
 
 
 def _adaptation(made: Any, task: Task, result: Any) -> str:
@@ -76,22 +74,26 @@ def _adaptation(made: Any, task: Task, result: Any) -> str:
 def _completion(made: Any, task: Task, result: Any) -> str:
     if not isinstance(result, Completion):
         return f"{type(result).__name__} is no Completion"
-    if not isinstance(result.text, str) or not isinstance(result.status, ParseStatus):
-        return f"text must be a str and status a ParseStatus: {result.text!r}, {result.status!r}"
+    if not isinstance(result.text, str):
+        return f"text is {type(result.text).__name__}, not str"
     for name in ("prompt_tokens", "completion_tokens"):
         count = getattr(result, name)
         if type(count) is not int or count < 0:
             return f"{name} is {count!r}, not a count"
     if not _number(result.logprob):
         return f"logprob {result.logprob!r} is not a finite number"
-    if result.calls and result.status is not ParseStatus.OK:
-        return f"there are calls though the status is {result.status.value}"
-    return _call_faults(result.calls)
+    return _answer_faults(result.answer)
 
 
-def _call_faults(calls: Any) -> str:
-    if not isinstance(calls, tuple) or not all(isinstance(call, ToolCall) for call in calls):
-        return f"calls are not a tuple of ToolCalls: {calls!r}"
+def _answer_faults(answer: Any) -> str:
+    if not isinstance(answer, Answer) or not isinstance(answer.status, AnswerStatus):
+        return f"an answer must be an Answer with an AnswerStatus: {answer!r}"
+    if (answer.value is None) == (answer.status is AnswerStatus.OK):
+        return f"the value is {answer.value!r} though the status is {answer.status.value}"
+    try:
+        json.dumps(answer.value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"an answer's value is not JSON: {error}"
     return ""
 
 

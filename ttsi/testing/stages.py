@@ -15,7 +15,7 @@ from ttsi.testing.fake_engine import FakeEngine
 from ttsi.testing.faults import FAULTS_OF
 from ttsi.testing.plain import fingerprint, first_difference, plain
 from ttsi.testing.subject import Subject
-from ttsi.types import Sample, ToolCall
+from ttsi.types import Answer, Sample
 
 CANARY = "canary-3f9a1c"
 
@@ -92,7 +92,7 @@ def needs_are_true(subject: Subject) -> None:
 def no_gold(subject: Subject) -> None:
     # Alive while the stage runs, as a run's samples are: who goes looking can find them.
     samples = [
-        Sample(sample.task, (ToolCall(CANARY, {"value": CANARY}),))
+        Sample(sample.task, Answer.of([{"name": CANARY, "arguments": {"value": CANARY}}]))
         for sample in FakeBenchmark().samples()
     ]
     made = subject.make()

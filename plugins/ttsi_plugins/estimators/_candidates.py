@@ -1,4 +1,4 @@
-"""What estimators that look at the tools' names share: where names are scored, and how."""
+"""What estimators share that score candidates, of calls the tools' names: where, and how."""
 
 from __future__ import annotations
 
@@ -7,65 +7,68 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ttsi.answers.calls.writing import TOOL_CALL, Wrapper
+from ttsi.answers import form_of
+from ttsi.errors import UsageError
 from ttsi.options import option
 from ttsi.protocols import Engine
-from ttsi.types import Likelihood, Prompt, Request, Sampling, Task
-
-NO_CALL = "none"
-"""The pseudo-name scored for `no_call_candidate`."""
+from ttsi.types import Candidates as Found
+from ttsi.types import Context, Likelihood, Prompt, Request, Sampling, Task
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Options of scoring. The candidates are the names of the tools on offer, in their order."""
+    """Options of scoring. The candidates are those of the task's answer form, in its order: of
+    calls the names of the tools on offer, of a choice the options."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"loglikelihood", "generate"})
 
-    context: Literal["tool_call", "as_answered", "bare"] = option(
+    context: Context = option(
         "tool_call",
-        "Where names are scored: in the opening of a <tool_call>, in the wrapper of a short greedy "
-        "draft of the answer, or bare after the prompt.",
+        "Where candidates are scored: in the form's own wrapper, of calls the opening of a "
+        "<tool_call>; in the wrapper of a short greedy draft of the answer; or bare after the "
+        "prompt.",
     )
     normalise: Literal["sum", "mean"] = option(
-        "sum", "Sum a name's token log-probabilities, or take their mean."
+        "sum", "Sum a candidate's token log-probabilities, or take their mean."
     )
-    no_call_candidate: bool = option(False, "Score the name 'none' beside the tools.")
+    no_call_candidate: bool = option(
+        False, "Score an answer that declines beside them, of calls the name 'none'."
+    )
 
-    def names(self, task: Task) -> list[str]:
-        return [*task.tool_names, NO_CALL] if self.no_call_candidate else list(task.tool_names)
-
-    def prompts(self, tasks: Sequence[Task], engine: Engine) -> list[Prompt]:
-        """Each task with the opening after which its candidates are scored."""
-        openings = self._openings(tasks, engine)
-        return [
-            Prompt(task.messages, opening) for task, opening in zip(tasks, openings, strict=True)
-        ]
+    def found(self, tasks: Sequence[Task], engine: Engine) -> list[Found]:
+        """Each task's candidates. Raises UsageError where its answer form has none."""
+        drafts = [""] * len(tasks)
+        if self.context == "as_answered":
+            short = Sampling.greedy(128)
+            requests = [Request(Prompt(task.messages), short, seed=0) for task in tasks]
+            drafts = [each.text for each in engine.generate(requests)]
+        return [self._of(task, draft) for task, draft in zip(tasks, drafts, strict=True)]
 
     def score(
-        self, prompts: Sequence[Prompt], names: Sequence[Sequence[str]], engine: Engine
+        self, prompts: Sequence[Prompt], found: Sequence[Found], engine: Engine
     ) -> list[list[float]]:
-        """log P(name | prompt) of each prompt's names, in nats."""
-        # A name that begins another is comparable only together with its closing quote.
-        close = "" if self.context == "bare" else '"'
-        scored = engine.loglikelihoods(prompts, [[name + close for name in some] for some in names])
+        """log P(candidate | prompt) of each prompt's candidates, in nats."""
+        scored = engine.loglikelihoods(prompts, [some.texts for some in found])
         return [[self._value(item) for item in some] for some in scored]
 
-    def _openings(self, tasks: Sequence[Task], engine: Engine) -> list[str]:
-        if self.context == "bare":
-            return ["" for _ in tasks]
-        if self.context == "tool_call":
-            return [TOOL_CALL.opening for _ in tasks]
-        drafts = engine.generate(
-            [Request(Prompt(task.messages), Sampling.greedy(128), seed=0) for task in tasks]
-        )
-        return [
-            (Wrapper.of(draft.text, task.tool_names) or TOOL_CALL).opening
-            for task, draft in zip(tasks, drafts, strict=True)
-        ]
+    def _of(self, task: Task, draft: str) -> Found:
+        decline = self.no_call_candidate
+        found = form_of(task).candidates(task, self.context, draft, decline=decline)
+        if found is None:
+            raise UsageError(
+                f"Answers of the form {task.form!r} have no candidates that could be scored.",
+                where=f"task {task.id}",
+                cure="Choose an estimator that needs none: self_consistency or perplexity.",
+            )
+        return found
 
     def _value(self, item: Likelihood) -> float:
         return item.logprob / (max(item.tokens, 1) if self.normalise == "mean" else 1)
+
+
+def opened(task: Task, found: Found) -> Prompt:
+    """The task with the opening after which its candidates are scored."""
+    return Prompt(task.messages, found.opening)
 
 
 def softmax(logprobs: Sequence[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""H by entropy: how evenly the model's probability is spread over the tools' names."""
+"""H by entropy: how evenly the model's probability is spread over the candidates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ttsi.options import option
 from ttsi.protocols import Engine
 from ttsi.types import Estimate, Task
-from ttsi_plugins.estimators._candidates import Candidates, entropy, softmax
+from ttsi_plugins.estimators._candidates import Candidates, entropy, opened, softmax
 
 
 def evenness(logprobs: Sequence[float]) -> float:
@@ -21,7 +21,7 @@ def evenness(logprobs: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Entropy(Candidates):
-    """u = 1 - H(p) / log n over the n tool names; uncertain iff u < threshold.
+    """u = 1 - H(p) / log n over the n candidates; uncertain iff u < threshold.
 
     Unlike the margin it also sees doubt among names that are not the two likeliest. The default
     threshold is about where the paper's lies: among five tools a margin of 0.95 is a u of 0.86
@@ -33,11 +33,11 @@ class Entropy(Candidates):
     )
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
-        names = [self.names(task) for task in tasks]
-        scored = self.score(self.prompts(tasks, engine), names, engine)
+        found = self.found(tasks, engine)
+        scored = self.score(list(map(opened, tasks, found)), found, engine)
         estimates = []
-        for some, values in zip(names, scored, strict=True):
+        for each, values in zip(found, scored, strict=True):
             confidence = 1.0 - evenness(values)
-            scores = dict(zip(some, values, strict=True))
+            scores = dict(zip(each.names, values, strict=True))
             estimates.append(Estimate(confidence, confidence < self.threshold, scores))
         return estimates

@@ -1,11 +1,11 @@
 """H by mutual information of two answers, the second given in knowledge of the first.
 
 After the idea of Yadkori et al. 2024 (arXiv 2406.02543): where a model knows the answer, being told
-of another one does not move it; where it does not, it follows. Over the n names on offer, without
+of another one does not move it; where it does not, it follows. Over the n candidates, without
 sampling:
 
-    Q1(i)    softmax over the names of log P(name i | prompt)
-    Q2(j|i)  the same where the prompt adds that another answer to the request called name i
+    Q1(i)    softmax over the candidates of log P(candidate i | prompt)
+    Q2(j|i)  the same where the prompt adds that another answer to the request chose candidate i
     Q(i, j)  Q1(i) Q2(j|i), and its marginal M(j) = sum_k Q1(k) Q2(j|k)
     I        sum_ij Q(i, j) log(Q2(j|i) / M(j)), in nats: the divergence of Q from Q1 x M
     u        1 - I / log n
@@ -25,10 +25,7 @@ from dataclasses import dataclass, replace
 from ttsi.options import option
 from ttsi.protocols import Engine
 from ttsi.types import Estimate, Message, Prompt, Task
-from ttsi_plugins.estimators._candidates import NO_CALL, Candidates, softmax
-
-CALLED = "Another answer to this request called {name}."
-MADE_NO_CALL = "Another answer to this request called no tool."
+from ttsi_plugins.estimators._candidates import Candidates, opened, softmax
 
 
 def mutual_information(first: Sequence[float], then: Sequence[Sequence[float]]) -> float:
@@ -61,18 +58,18 @@ class MutualInformation(Candidates):
     )
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
-        names = [self.names(task) for task in tasks]
-        prompts = self.prompts(tasks, engine)
+        found = self.found(tasks, engine)
+        prompts = list(map(opened, tasks, found))
         slots = [
-            (at, told) for at, some in enumerate(names) for told in (None, *_worth_telling(some))
+            (at, told) for at, some in enumerate(found) for told in ("", *_worth_telling(some.told))
         ]
         scored = self.score(
-            [_told(prompts[at], told) for at, told in slots], [names[at] for at, _ in slots], engine
+            [_told(prompts[at], told) for at, told in slots], [found[at] for at, _ in slots], engine
         )
         tables: list[list[list[float]]] = [[] for _ in tasks]
         for (at, _), values in zip(slots, scored, strict=True):
             tables[at].append(values)
-        return [self._judge(some, table) for some, table in zip(names, tables, strict=True)]
+        return [self._judge(each.names, table) for each, table in zip(found, tables, strict=True)]
 
     def _judge(self, names: Sequence[str], table: Sequence[Sequence[float]]) -> Estimate:
         """From log-likelihoods after the plain prompt, and after being told of each name."""
@@ -85,15 +82,14 @@ class MutualInformation(Candidates):
         return Estimate(confidence, confidence < self.threshold, scores)
 
 
-def _worth_telling(names: Sequence[str]) -> Sequence[str]:
-    return names if len(names) > 1 else ()
+def _worth_telling(told: Sequence[str]) -> Sequence[str]:
+    return told if len(told) > 1 else ()
 
 
-def _told(prompt: Prompt, name: str | None) -> Prompt:
-    """The prompt, told of a name at the end of the user's turn: all before that stays shared."""
-    if name is None:
+def _told(prompt: Prompt, line: str) -> Prompt:
+    """The prompt, told of a candidate at the end of its last turn: all before stays shared."""
+    if not line:
         return prompt
-    line = MADE_NO_CALL if name == NO_CALL else CALLED.format(name=name)
     last = prompt.messages[-1]
     message = Message(last.role, f"{last.content}\n\n{line}")
     return replace(prompt, messages=(*prompt.messages[:-1], message))

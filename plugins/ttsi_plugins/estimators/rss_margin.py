@@ -1,4 +1,4 @@
-"""H by relative softmax scoring: the margin between the two likeliest tool names (Eq. 2-4, F.1)."""
+"""H by relative softmax scoring: the margin between the two likeliest candidates (Eq. 2-4, F.1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ttsi.options import option
 from ttsi.protocols import Engine
 from ttsi.types import Estimate, Task
-from ttsi_plugins.estimators._candidates import Candidates
+from ttsi_plugins.estimators._candidates import Candidates, opened
 
 
 def softmax_margin(logprobs: Sequence[float]) -> float:
@@ -23,14 +23,14 @@ def softmax_margin(logprobs: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class RssMargin(Candidates):
-    """u = p(1) - p(2) over the tool names; uncertain iff u < threshold."""
+    """u = p(1) - p(2) over the candidates; uncertain iff u < threshold."""
 
     threshold: float = option(0.95, "Adapt where the margin is below this.", minimum=0, maximum=1)
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
-        names = [self.names(task) for task in tasks]
-        scored = self.score(self.prompts(tasks, engine), names, engine)
-        return [self._judge(some, values) for some, values in zip(names, scored, strict=True)]
+        found = self.found(tasks, engine)
+        scored = self.score(list(map(opened, tasks, found)), found, engine)
+        return [self._judge(each.names, values) for each, values in zip(found, scored, strict=True)]
 
     def _judge(self, names: Sequence[str], values: Sequence[float]) -> Estimate:
         margin = softmax_margin(values)

@@ -1,4 +1,4 @@
-"""H by self-consistency: how many of several sampled answers make the same calls."""
+"""H by self-consistency: how many of several sampled answers score alike."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
-from ttsi.types import Completion, Estimate, ParseStatus, Task
+from ttsi.types import AnswerStatus, Completion, Estimate, Task
 from ttsi_plugins.inference._requests import Decoding, read_completion
-from ttsi_plugins.inference.majority_vote import groups_of, same_calls
+from ttsi_plugins.inference.majority_vote import groups_of, same_answers
 
 
 def agreement(task: Task, answers: Sequence[Completion]) -> float:
     """Share of the largest group of `answers` that score alike, in (0, 1].
 
-    Answers without a call agree in making none. One whose call cannot be read agrees with no other:
-    what it meant is not known.
+    Answers that decline agree in that. One that cannot be read agrees with no other: what it meant
+    is not known.
     """
-    readable = [answer for answer in answers if answer.status is not ParseStatus.UNPARSABLE]
-    groups = same_calls(task, readable).values()
+    readable = [answer for answer in answers if answer.answer.status is not AnswerStatus.UNPARSABLE]
+    groups = same_answers(task, readable).values()
     return max((len(group) for group in groups), default=1) / len(answers)
 
 
 @dataclass(frozen=True)
 class SelfConsistency(Decoding):
-    """u = share of the answers that make the commonest calls; uncertain iff u < threshold.
+    """u = share of the commonest answer; uncertain iff u < threshold.
 
     u has the steps 1/n to 1. The paper's sampling is narrow (temperature 0.7, top-p 0.8), so that
     any dissent says something: by the default threshold fewer than 20 answers must be unanimous.

@@ -1,21 +1,20 @@
 """What generators of training examples share: what they ask for, and what they accept (F.2).
 
 A writer is shown the task's instruction and input, never a label, and asked for one new request
-with the calls that answer it. The instruction holds the tool list, so variants keep it word for
-word: a rewritten one would offer other tools.
+with the answer to it. The instruction holds the tool list, so variants keep it word for
+word: a rewritten one would offer other tools. What an answer is, the task's form says.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any, Literal, TypeAlias
 
-from ttsi.answers.calls.objects import find_object
-from ttsi.answers.calls.parse import read_calls
-from ttsi.answers.calls.validation import argument_faults
-from ttsi.answers.calls.writing import calls_schema
-from ttsi.types import Example, Message, Task
+from ttsi.answers import form_of
+from ttsi.answers.objects import find_object
+from ttsi.types import AnswerStatus, Example, Message, Task
 
 PromptForm: TypeAlias = Literal["quoted", "seed_first"]
 
@@ -24,10 +23,10 @@ SEED_FIRST = """A user of this assistant wrote:
 {seed}
 
 Write what another user could ask: a similar request in other words, with other names and \
-values. Use the same JSON form, and add the calls that answer it under the key "output". Every \
-value in the calls comes from the new request. Reply with that JSON object and nothing else."""
+values. Use the same JSON form, and add {answer_to_it} under the key "output". {rule} Reply with \
+that JSON object and nothing else."""
 
-WRITER = "You write training data for assistants that answer requests by calling tools."
+WRITER = "You write training data for {data_for}."
 
 QUOTED = """These are an assistant's instructions:
 
@@ -38,23 +37,23 @@ A user of that assistant wrote:
 {seed}
 
 Do not answer this request. Write one new training example like it: what another user could ask, \
-in other words and with other names and values, and the calls that the assistant should answer \
-with. Every value in the calls comes from the new request. Reply with one JSON object and nothing \
-else: {{"input": "the new request", "output": [{{"name": "tool_name", "arguments": {{...}}}}]}}"""
+in other words and with other names and values, and {answer}. {rule} Reply with one JSON object \
+and nothing else: {{"input": "the new request", "output": {shape}}}"""
 
 
 def messages(task: Task, form: PromptForm) -> tuple[Message, ...]:
     """The chat that asks for one example like `task`."""
     seed = json.dumps({"input": task.input}, ensure_ascii=False)
+    words = asdict(form_of(task).asking)
     if form == "seed_first":
-        return (task.messages[0], Message("user", SEED_FIRST.format(seed=seed)))
-    ask = QUOTED.format(instruction=task.instruction, seed=seed)
-    return (Message("system", WRITER), Message("user", ask))
+        return (task.messages[0], Message("user", SEED_FIRST.format(seed=seed, **words)))
+    ask = QUOTED.format(instruction=task.instruction, seed=seed, **words)
+    return (Message("system", WRITER.format(**words)), Message("user", ask))
 
 
 def example_schema(task: Task, max_calls: int) -> dict[str, Any]:
     """JSON Schema of an output that satisfies all of the contract but the input's being new."""
-    output = calls_schema(task.tools, most=max_calls)
+    output = dict(form_of(task).schema(task, most=max_calls) or {})
     definitions = output.pop("$defs", None)
     schema: dict[str, Any] = {
         "type": "object",
@@ -74,15 +73,14 @@ def accept(task: Task, k: int, attempt: int, text: str) -> Example | None:
     if made is None or not isinstance(made["input"], str):
         return None
     new_input = made["input"].strip()
-    calls = read_calls(made["output"], task.tool_names)
-    if not calls:
-        return None
     if not new_input or _folded(new_input) == _folded(task.input):
         return None
-    if any(argument_faults(task.tools, call) for call in calls):
+    form = form_of(task)
+    variant = form.variant(task, str(k), new_input)
+    answer = form.read(variant, made["output"])
+    if answer.status is not AnswerStatus.OK or form.faults(variant, answer):
         return None
-    variant = task.variant(str(k), input=new_input)
-    return Example(variant, calls, text, attempts=attempt + 1)
+    return Example(variant, answer, text, attempts=attempt + 1)
 
 
 def distinct(examples: Iterable[Example]) -> list[Example]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ttsi.answers.calls.parse import parse_calls
-from ttsi.answers.calls.writing import calls_schema
+from ttsi.answers import form_of
 from ttsi.options import option
 from ttsi.types import (
     Adaptation,
@@ -27,7 +26,9 @@ class Decoding:
     """Options of decoding; the defaults of sampling are the paper's."""
 
     format: Literal["free", "tool_calls"] = option(
-        "free", "Free text, or decoding constrained to a JSON list of calls valid for the tools."
+        "free",
+        "Free text, or decoding constrained to the JSON of a right-shaped answer, such as a list "
+        "of calls valid for the tools.",
     )
     temperature: float = option(0.7, "Sampling temperature.", minimum=0)
     top_p: float = option(0.8, "Nucleus mass.", exclusiveMinimum=0, maximum=1)
@@ -50,8 +51,8 @@ class Decoding:
 
     def request(self, task: Task, adaptation: Adaptation | None, seed: int) -> Request:
         grammar = None
-        if self.format == "tool_calls" and task.tools:
-            grammar = calls_schema(task.tools, least=self.min_calls, most=self.max_calls)
+        if self.format == "tool_calls":
+            grammar = form_of(task).schema(task, least=self.min_calls, most=self.max_calls)
         return Request(
             Prompt(_messages(task, adaptation)),
             self.sampling(),
@@ -64,21 +65,19 @@ class Decoding:
 def _messages(task: Task, adaptation: Adaptation | None) -> tuple[Message, ...]:
     if not isinstance(adaptation, Demonstrations):
         return task.messages
-    system, question = task.messages
+    system, *question = task.messages
     turns = [
         message
         for shown, answer in adaptation.turns
         for message in (Message("user", shown), Message("assistant", answer))
     ]
-    return (system, *turns, question)
+    return (system, *turns, *question)
 
 
 def read_completion(task: Task, generation: Generation) -> Completion:
-    parsed = parse_calls(generation.text, task.tool_names)
     return Completion(
         text=generation.text,
-        calls=parsed.calls,
-        status=parsed.status,
+        answer=form_of(task).parse(task, generation.text),
         prompt_tokens=generation.prompt_tokens,
         completion_tokens=generation.completion_tokens,
         logprob=generation.logprob,

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from ttsi.answers.calls.match import canonical_calls
+from ttsi.answers import form_of
 from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
-from ttsi.types import Adaptation, Completion, Generation, ParseStatus, Task
+from ttsi.types import Adaptation, AnswerStatus, Completion, Generation, Task
 from ttsi_plugins.inference._requests import Decoding, read_completion
 
 
 @dataclass(frozen=True)
 class MajorityVote(Decoding):
-    """Votes over normalised calls; ties go to the highest mean log-probability a token."""
+    """Votes over answers that score alike; ties go to the highest mean log-probability a token."""
 
     samples: int = option(5, "How many answers are drawn.", minimum=1)
 
@@ -47,22 +47,22 @@ def groups_of(size: int, drawn: Sequence[Generation]) -> list[Sequence[Generatio
 def vote(task: Task, answers: Sequence[Completion]) -> Completion:
     """The first answer of the winning group, with the tokens of all.
 
-    An answer that makes no call votes for that. What cannot be parsed has no vote, unless nothing
-    can.
+    An answer that declines votes for that. What cannot be parsed has no vote, unless nothing can.
     """
-    readable = [each for each in answers if each.status is not ParseStatus.UNPARSABLE] or answers
-    groups = same_calls(task, readable)
+    readable = [
+        each for each in answers if each.answer.status is not AnswerStatus.UNPARSABLE
+    ] or answers
+    groups = same_answers(task, readable)
     winner = max(groups.values(), key=lambda group: (len(group), _mean_logprob(group)))[0]
     return replace(winner, completion_tokens=sum(answer.completion_tokens for answer in answers))
 
 
-def same_calls(task: Task, answers: Sequence[Completion]) -> dict[str, list[Completion]]:
-    """Answers in groups that score alike: by their calls, `[]` and prose being none."""
+def same_answers(task: Task, answers: Sequence[Completion]) -> dict[str, list[Completion]]:
+    """Answers in groups that score alike."""
+    form = form_of(task)
     groups: dict[str, list[Completion]] = {}
     for answer in answers:
-        unreadable = answer.status is ParseStatus.UNPARSABLE
-        same = answer.status.value if unreadable else canonical_calls(task.tools, answer.calls)
-        groups.setdefault(same, []).append(answer)
+        groups.setdefault(form.key(task, answer.answer), []).append(answer)
     return groups
 
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
-from ttsi.answers.calls.writing import TOOL_CALL, Wrapper
-from ttsi.types import Completion, ToolCall
+from ttsi.answers import form_of
+from ttsi.types import Answer, Completion, Task
 
 Target: TypeAlias = Literal["tool_call", "as_answered", "list"]
 
 TARGET_HELP = (
-    "How the training output is written: in <tool_call> tags as the paper, or in the wrapper in "
-    "which the model answered this task unadapted."
+    "How the training output is written: in the form's own wrapper, of calls the <tool_call> tags "
+    "of the paper, or in the wrapper in which the model answered this task unadapted."
 )
-LIST = Wrapper("", "", listed=True)
+LIST = '[{"name": "f", "arguments": {}}]'
+"""An answer whose wrapper is a bare JSON list."""
 
 
-def write_target(
-    target: Target,
-    calls: Sequence[ToolCall],
-    base: Completion | None,
-    tools: Iterable[str] = (),
-) -> str:
-    """The output that is trained on. `tools`: the names of those on offer when `base` was made."""
+def write_target(target: Target, task: Task, answer: Answer, base: Completion | None) -> str:
+    """The output that is trained on; `base` is the model's answer to `task`."""
     if target == "list":
-        return LIST.write(calls)
-    wrapper = TOOL_CALL
-    if target == "as_answered" and base is not None:
-        wrapper = Wrapper.of(base.text, tools) or TOOL_CALL
-    return wrapper.write(calls)
+        return form_of(task).write(task, answer, LIST)
+    like = base.text if target == "as_answered" and base is not None else None
+    return form_of(task).write(task, answer, like)

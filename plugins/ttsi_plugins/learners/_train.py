@@ -1,7 +1,7 @@
 """What the inductive baselines share: labelled rows, of a file or of the benchmark's train split.
 
-A file is JSON Lines. A row is a prompt of two turns and what should be answered, as a list of calls
-or as any text that calls can be read from:
+A file is JSON Lines. A row is a prompt of two turns and what should be answered, as a value of the
+answer form or as any text that one can be read from:
 
     {"instruction": "the system turn, tools and all", "input": "the user turn",
      "output": [{"name": "get_time", "arguments": {"city": "Rome"}}]}
@@ -16,26 +16,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from ttsi.answers.calls.parse import read_calls
+from ttsi.answers import form_named
 from ttsi.digests import json_digest
 from ttsi.errors import CorruptAsset, MissingAsset, UsageError
 from ttsi.options import option
-from ttsi.types import Message, Sample, ToolCall
+from ttsi.types import Answer, AnswerStatus, Sample, Task
 
 SHAPE = 'one JSON object a line: {"instruction": "...", "input": "...", "output": [calls]}'
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A labelled row: `instruction` is the system turn, `input` the user turn."""
+    """A labelled row: what was asked, and the right answer."""
 
-    instruction: str
-    input: str
-    calls: tuple[ToolCall, ...]
-
-    @property
-    def messages(self) -> tuple[Message, ...]:
-        return (Message("system", self.instruction), Message("user", self.input))
+    task: Task
+    answer: Answer
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,7 @@ class FromRows:
     limit: int | None = option(
         None, "Learn from this many rows, spread evenly; null: from all.", minimum=1
     )
+    form: str = option("calls", "The answer form of the file's rows.")
     _taught: list[Callable[[], Sequence[Sample]]] = field(
         default_factory=list, init=False, repr=False, compare=False
     )
@@ -75,7 +71,11 @@ class FromRows:
 
         Raises MissingAsset, CorruptAsset (the file), UsageError (no rows to be had).
         """
-        rows = self._split() if self.file is None else read_rows(Path(self.file).expanduser())
+        rows = (
+            self._split()
+            if self.file is None
+            else read_rows(Path(self.file).expanduser(), self.form)
+        )
         if self.limit is None or self.limit >= len(rows):
             return rows
         return [rows[i * len(rows) // self.limit] for i in range(self.limit)]
@@ -83,7 +83,9 @@ class FromRows:
     @cached_property
     def source(self) -> str:
         """What was learnt from, for the receipts: where from, how many rows, and their digest."""
-        rows = [[row.instruction, row.input, [c.as_json() for c in row.calls]] for row in self.rows]
+        rows = [
+            [r.task.instruction, r.task.input, r.answer.value, r.answer.work] for r in self.rows
+        ]
         origin = "train split of the benchmark"
         if self.file is not None:
             origin = f"file {Path(self.file).name}"
@@ -97,10 +99,10 @@ class FromRows:
                 where="the benchmark's train split",
                 cure='Give the learner a "file" of rows, or choose a benchmark with a train split.',
             )
-        return [Row(each.task.instruction, each.task.input, each.reference) for each in samples]
+        return [Row(each.task, each.reference) for each in samples]
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, form: str = "calls") -> list[Row]:
     """The rows of a file. Raises MissingAsset (no such file), CorruptAsset (not such rows)."""
     cure = f"Name a file with {SHAPE}"
     try:
@@ -120,10 +122,10 @@ def read_rows(path: Path) -> list[Row]:
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise CorruptAsset("The file of labelled rows is empty.", where=str(path), cure=cure)
-    return [_read_row(line, f"{path}, line {number}") for number, line in lines]
+    return [_read_row(line, form, f"{path}, line {number}") for number, line in lines]
 
 
-def _read_row(line: str, where: str) -> Row:
+def _read_row(line: str, form: str, where: str) -> Row:
     def fault(what: str) -> CorruptAsset:
         return CorruptAsset(f"A labelled row {what}", where=where, cure=f"Write {SHAPE}")
 
@@ -136,7 +138,8 @@ def _read_row(line: str, where: str) -> Row:
     for key in ("instruction", "input"):
         if not isinstance(given.get(key), str):
             raise fault(f'needs a text under "{key}".')
-    calls = read_calls(given.get("output"))
-    if not calls:
-        raise fault('has no calls that can be read under "output".')
-    return Row(given["instruction"], given["input"], calls)
+    task = Task(where, (), given["instruction"], given["input"], form)
+    answer = form_named(form).read(task, given.get("output"))
+    if answer.status is not AnswerStatus.OK:
+        raise fault('has no answer that can be read under "output".')
+    return Row(task, answer)

@@ -37,7 +37,7 @@ class InContext:
                 tuple(
                     (
                         example.task.input,
-                        write_target(self.target, example.calls, answer, task.tool_names),
+                        write_target(self.target, task, example.answer, answer),
                     )
                     for example in some
                 )

@@ -42,7 +42,7 @@ class InContextTrain(FromRows):
                 tuple(
                     (
                         shown(row, task),
-                        write_target(self.target, row.calls, answer, task.tool_names),
+                        write_target(self.target, task, row.answer, answer),
                     )
                     for row in self._draw(task, seed)
                 ),
@@ -65,6 +65,6 @@ def shown(row: Row, task: Task) -> str:
     Under the task's tools its calls would be to tools that nobody offered. The whole instruction
     goes with it, letter for letter, so that nothing need be known of how a benchmark words it.
     """
-    if row.instruction == task.instruction:
-        return row.input
-    return f"{OTHER_TOOLS}\n\n{row.instruction}\n\n{row.input}"
+    if row.task.instruction == task.instruction:
+        return row.task.input
+    return f"{OTHER_TOOLS}\n\n{row.task.instruction}\n\n{row.task.input}"

@@ -68,7 +68,7 @@ class LoraSft(Recipe):
             pairs = tuple(
                 (
                     Prompt(example.task.messages),
-                    write_target(self.target, example.calls, answer, task.tool_names),
+                    write_target(self.target, task, example.answer, answer),
                 )
                 for example in some
             )

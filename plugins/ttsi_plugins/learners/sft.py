@@ -50,6 +50,7 @@ class Sft(FromRows, Recipe):
 
     def _job(self, seed: int) -> TrainJob:
         pairs = tuple(
-            (Prompt(row.messages), write_target(self.target, row.calls, None)) for row in self.rows
+            (Prompt(row.task.messages), write_target(self.target, row.task, row.answer, None))
+            for row in self.rows
         )
         return TrainJob("train", pairs, self.recipe(), draw_seed(seed, "train", "learn"))

@@ -1,20 +1,21 @@
-"""`exact@1`: right only if every call's name, arguments and values match (section F.4)."""
+"""`exact@1`: right only if the answer is the reference, of calls every name and value (F.4)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from ttsi.answers.calls import Switches
-from ttsi.answers.calls.match import score_calls
+from ttsi.answers import form_of
 from ttsi.options import option
-from ttsi.types import Completion, Score, Task, ToolCall
+from ttsi.types import JSON, Answer, Completion, Score, Task
 
 
 @dataclass(frozen=True)
 class Exact:
-    """Exact match in normal form (DESIGN section 8); each option is a switch of `Switches`.
+    """Exact match in normal form (DESIGN section 8), as the task's answer form has it.
+
+    The options are the switches of the form `calls`; the others have none.
 
     `version` changes whenever any answer could be scored differently.
     """
@@ -40,17 +41,9 @@ class Exact:
         "Take a name as an API rewrote it (math_hypot) for the one tool that it can mean.",
     )
 
-    def score(self, task: Task, reference: Sequence[ToolCall], completion: Completion) -> Score:
-        return score_calls(task.tools, reference, completion, self.switches)
+    def score(self, task: Task, reference: Answer, completion: Completion) -> Score:
+        return form_of(task).score(task, reference, completion.answer, self._options)
 
     @property
-    def switches(self) -> Switches:
-        return Switches(
-            fill_defaults=self.fill_defaults,
-            coerce=self.coerce,
-            trim=self.trim,
-            ordered=self.ordered,
-            renumber_references=self.renumber_references,
-            fold_text=self.fold_text,
-            rewritten_names=self.rewritten_names,
-        )
+    def _options(self) -> Mapping[str, JSON]:
+        return asdict(self)

@@ -13,8 +13,9 @@ from functools import partial
 from typing import TypeAlias
 
 from ttsi.answers.calls.normal_forms import Form, Former, Key
+from ttsi.answers.calls.values import AnyOf, ToolCall
 from ttsi.parameters.fitting import Schema
-from ttsi.types import JSON, AnyOf, ToolCall
+from ttsi.types import JSON
 
 _Keys: TypeAlias = tuple[Mapping[str, set[Key | None]], Mapping[str, Key]]
 

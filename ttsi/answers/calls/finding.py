@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from ttsi.answers.calls import marks
-from ttsi.answers.calls.literals import Broken, Reader, Value
 from ttsi.answers.calls.notations import Notations
 from ttsi.answers.calls.shapes import CALL_KEYS, NAME_KEYS, Shapes
-from ttsi.types import JSON, ToolCall
+from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.literals import Broken, Reader, Value
+from ttsi.types import JSON
 
 _BRACKETS = re.compile(r"[\[{\s]*")
 _SEPARATORS = re.compile(r"[\s,;]*")

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.alternatives import settle
 from ttsi.answers.calls.normal_forms import Form, Former
-from ttsi.types import Completion, ParseStatus, Reason, Score, Tool, ToolCall
+from ttsi.answers.calls.values import Reason, ToolCall, calls_in
+from ttsi.types import Answer, AnswerStatus, Score, Tool
 
 MAX_DETAIL = 200
 _PAIRED = 32
@@ -23,15 +24,15 @@ FORGIVING = Switches()
 
 
 def score_calls(
-    tools: Sequence[Tool], reference: Sequence[ToolCall], completion: Completion, switches: Switches
+    tools: Sequence[Tool], reference: Sequence[ToolCall], answer: Answer, switches: Switches
 ) -> Score:
     """Right if the calls are those of the reference; else the first reason of
 
     unparsable, no_call, wrong_count, wrong_name, missing_argument, extra_argument, wrong_value.
     """
-    if completion.status is ParseStatus.UNPARSABLE:
+    if answer.status is AnswerStatus.UNPARSABLE:
         return Score(False, Reason.UNPARSABLE, "what looks like a call cannot be read")
-    calls = completion.calls if completion.status is ParseStatus.OK else ()
+    calls = calls_in(answer)
     if not calls and not reference:
         return Score(True)
     if not calls:

@@ -21,9 +21,10 @@ from typing import TypeAlias
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.marks import rewritten
 from ttsi.answers.calls.normalise import EXACT_BELOW, normalised, tidy
+from ttsi.answers.calls.values import ToolCall
 from ttsi.digests import bytes_digest
 from ttsi.parameters.fitting import ANY, Schema
-from ttsi.types import JSON, Tool, ToolCall
+from ttsi.types import JSON, Tool
 
 _REFERENCE = re.compile(r"(?<!\w)API_call_(0|[1-9][0-9]{0,5})(?!\w)")
 _FOLD = str.maketrans("'", '"', " ,./-_*^")

@@ -28,9 +28,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ttsi.answers.calls import Switches
-from ttsi.answers.calls.literals import MAX_DEPTH, Reader
-from ttsi.answers.calls.numbers import MAX_DIGITS, Untyped, number_text
 from ttsi.answers.calls.shapes import deeper_than
+from ttsi.answers.literals import MAX_DEPTH, Reader
+from ttsi.answers.numbers import MAX_DIGITS, Untyped, number_text
 from ttsi.parameters.fitting import ANY, Schema, faults, is_of, same, within
 from ttsi.types import JSON
 

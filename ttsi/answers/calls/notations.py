@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import re
 
-from ttsi.answers.calls.literals import Broken, Reader
 from ttsi.answers.calls.marks import NAME, PYTHON_CALL
-from ttsi.answers.calls.numbers import Untyped
 from ttsi.answers.calls.shapes import Shapes
-from ttsi.types import JSON, ToolCall
+from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.literals import Broken, Reader
+from ttsi.answers.numbers import Untyped
+from ttsi.types import JSON
 
 _KEYWORD = re.compile(rf"\s*({NAME})\s*=(?!=)\s*")
 _DSML = "｜DSML｜"

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 
 from ttsi.answers.calls import marks
 from ttsi.answers.calls.finding import Finder, Item, Kind
-from ttsi.answers.calls.literals import MAX_DEPTH
-from ttsi.answers.calls.numbers import Untyped
 from ttsi.answers.calls.shapes import Shapes, deeper_than
-from ttsi.types import JSON, ParseStatus, ToolCall
+from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.literals import MAX_DEPTH
+from ttsi.answers.numbers import Untyped
+from ttsi.types import JSON, AnswerStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Parsed:
     """
 
     calls: tuple[ToolCall, ...]
-    status: ParseStatus
+    status: AnswerStatus
     span: tuple[int, int] | None
     plain: bool = False
     answer: int = 0
@@ -88,20 +89,20 @@ class Scan:
     def parse(self) -> Parsed:
         found = self._answer()
         if found is None:
-            return Parsed((), ParseStatus.UNPARSABLE, None)
+            return Parsed((), AnswerStatus.UNPARSABLE, None)
         answer, items = found
         read: list[Item] = []
         for item in items:
             if item.kind in (Kind.BAD, Kind.OPEN):
-                return Parsed((), ParseStatus.UNPARSABLE, None, answer=answer)
+                return Parsed((), AnswerStatus.UNPARSABLE, None, answer=answer)
             if item.kind is Kind.CALLS:
                 read.append(item)
         made = [item for item in read if item.calls] or read[:1]
         if not made:
-            return Parsed((), ParseStatus.NO_CALL, None, answer=answer)
+            return Parsed((), AnswerStatus.DECLINED, None, answer=answer)
         calls = tuple(call for item in made for call in item.calls)
         plain = len(made) == 1 and made[0].plain
-        return Parsed(calls, ParseStatus.OK, (made[0].start, made[-1].end), plain, answer)
+        return Parsed(calls, AnswerStatus.OK, (made[0].start, made[-1].end), plain, answer)
 
     def answer_start(self) -> int | None:
         """Where the answer begins, behind all thoughts; None if a thought is not closed."""

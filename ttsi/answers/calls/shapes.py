@@ -15,8 +15,9 @@ import re
 from collections.abc import Collection
 from itertools import chain
 
-from ttsi.answers.calls.literals import Reader
-from ttsi.types import JSON, ToolCall
+from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.literals import Reader
+from ttsi.types import JSON
 
 NAME_KEYS = ("name", "tool", "api", "function", "tool_name")
 ARGUMENT_KEYS = ("arguments", "parameters", "args")

@@ -1,14 +1,15 @@
-"""Is a call valid for the tools on offer, and are these tools that calls can be held to?"""
+"""Is a call valid for the tools on offer?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from ttsi.answers.calls.values import ToolCall
 from ttsi.parameters.fitting import is_multiple, is_of
 from ttsi.parameters.patterns import occurs
-from ttsi.types import JSON, Sample, Tool, ToolCall
+from ttsi.types import JSON, Tool
 
 
 def argument_faults(tools: Sequence[Tool], call: ToolCall) -> list[str]:
@@ -64,14 +65,3 @@ def _validator() -> Any:
             "additionalProperties": others,
         },
     )
-
-
-def with_sound_tools(samples: Iterable[Sample]) -> list[Sample]:
-    """The samples, once it is sure that all their tools' parameters can be used.
-
-    Raises PluginError for the first that cannot.
-    """
-    checked = list(samples)
-    for tool in {id(tool): tool for sample in checked for tool in sample.task.tools}.values():
-        _ = tool.schema
-    return checked

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.values import ToolCall
 from ttsi.parameters.plain import embedded
-from ttsi.types import JSON, Tool, ToolCall
+from ttsi.types import JSON, Tool
 
 
 def call_json(call: ToolCall) -> str:

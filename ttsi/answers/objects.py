@@ -1,12 +1,18 @@
-"""A JSON object somewhere in a model's text."""
+"""Where the answer begins in a model's text, and a JSON object somewhere in it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
 
-from ttsi.answers.calls.literals import Reader, Value
 from ttsi.answers.calls.parse import Scan
+from ttsi.answers.literals import Reader, Value
+
+
+def behind_thoughts(text: str) -> str | None:
+    """What follows the model's thoughts; None where a thought is not closed. In linear time."""
+    start = Scan(text).answer_start()
+    return None if start is None else text[start:]
 
 
 def find_object(text: str, keys: Collection[str]) -> dict[str, Any] | None:

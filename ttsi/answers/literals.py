@@ -17,7 +17,7 @@ import re
 import sys
 from dataclasses import dataclass, field
 
-from ttsi.answers.calls.numbers import read_number
+from ttsi.answers.numbers import read_number
 from ttsi.types import JSON
 
 MAX_DEPTH = 64

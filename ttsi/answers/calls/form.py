@@ -1,0 +1,122 @@
+"""The form `calls`: an answer is a list of calls of the tools on offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from ttsi.answers.calls import Switches
+from ttsi.answers.calls.match import canonical_calls, score_calls
+from ttsi.answers.calls.parse import parse_calls, read_calls
+from ttsi.answers.calls.predicted import of_calls, of_message
+from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.values import Reason, answer_with, calls_in
+from ttsi.answers.calls.writing import TOOL_CALL, Wrapper, call_json, calls_schema
+from ttsi.answers.form import Form
+from ttsi.types import (
+    JSON,
+    UNPARSABLE,
+    Answer,
+    AnswerStatus,
+    Asking,
+    Candidates,
+    Context,
+    Score,
+    Task,
+)
+
+NO_CALL = "none"
+"""The pseudo-name scored for an answer that makes no call."""
+
+CALLED = "Another answer to this request called {name}."
+MADE_NO_CALL = "Another answer to this request called no tool."
+
+ASKING = Asking(
+    data_for="assistants that answer requests by calling tools",
+    answer="the calls that the assistant should answer with",
+    answer_to_it="the calls that answer it",
+    rule="Every value in the calls comes from the new request.",
+    shape='[{"name": "tool_name", "arguments": {...}}]',
+)
+
+
+class Calls(Form):
+    """A value is a list of {"name", "arguments"}, of a reference perhaps with alternatives.
+
+    `[]` and prose decline alike. The scorer's options are those of `Switches`.
+    """
+
+    name: ClassVar[str] = "calls"
+    reasons: ClassVar[tuple[str, ...]] = tuple(reason.value for reason in Reason)
+    asking = ASKING
+
+    def parse(self, task: Task, text: str) -> Answer:
+        parsed = parse_calls(text, task.tool_names)
+        if parsed.status is AnswerStatus.OK:
+            return answer_with(parsed.calls)
+        return Answer(parsed.status)
+
+    def write(self, task: Task, answer: Answer, like: str | None = None) -> str:
+        """In `<tool_call>` tags as the paper, or in the wrapper of `like`."""
+        wrapper = Wrapper.of(like, task.tool_names) if like is not None else None
+        return (wrapper or TOOL_CALL).write(calls_in(answer))
+
+    def read(self, task: Task, value: JSON) -> Answer:
+        calls = read_calls(value, task.tool_names)
+        return answer_with(calls) if calls else UNPARSABLE
+
+    def schema(self, task: Task, *, least: int = 1, most: int | None = None) -> JSON:
+        return calls_schema(task.tools, least=least, most=most) if task.tools else None
+
+    def faults(self, task: Task, answer: Answer) -> Sequence[str]:
+        calls = calls_in(answer)
+        if not calls:
+            return ("it makes no call",)
+        return [fault for call in calls for fault in argument_faults(task.tools, call)]
+
+    def key(self, task: Task, answer: Answer, options: Mapping[str, JSON] | None = None) -> str:
+        if answer.status is AnswerStatus.UNPARSABLE:
+            return answer.status.value
+        return canonical_calls(task.tools, calls_in(answer), Switches(**(options or {})))
+
+    def score(
+        self,
+        task: Task,
+        reference: Answer,
+        answer: Answer,
+        options: Mapping[str, JSON] | None = None,
+    ) -> Score:
+        return score_calls(task.tools, calls_in(reference), answer, Switches(**(options or {})))
+
+    def candidates(
+        self, task: Task, context: Context, draft: str = "", *, decline: bool = False
+    ) -> Candidates:
+        """The names of the tools on offer, in their order."""
+        names = (*task.tool_names, NO_CALL) if decline else task.tool_names
+        told = tuple(
+            MADE_NO_CALL if name == NO_CALL else CALLED.format(name=name) for name in names
+        )
+        if context == "bare":
+            return Candidates("", names, names, told)
+        wrapper = Wrapper.of(draft, task.tool_names) if context == "as_answered" else None
+        # A name that begins another is comparable only together with its closing quote.
+        closed = tuple(f'{name}"' for name in names)
+        return Candidates((wrapper or TOOL_CALL).opening, names, closed, told)
+
+    def predicted(self, task: Task, row: Mapping[str, JSON]) -> Answer | None:
+        """Calls as a list, or as an API's message has them."""
+        if "message" in row:
+            return of_message(row["message"], task.tool_names)
+        for key in ("calls", "tool_calls", "answer"):
+            if key in row:
+                return of_calls(row[key], task.tool_names)
+        return None
+
+    def shown(self, task: Task, answer: Answer) -> str:
+        if answer.status is not AnswerStatus.OK:
+            return answer.status.value
+        return ", ".join(map(call_json, calls_in(answer))) or "no call"
+
+
+def _told(name: str) -> str:
+    return MADE_NO_CALL if name == NO_CALL else CALLED.format(name=name)

@@ -1,0 +1,40 @@
+"""Calls as files of predictions have them: lists, and messages of OpenAI's API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ttsi.answers.calls.parse import calls_of, parse_calls
+from ttsi.answers.calls.values import answer_with, calls_in
+from ttsi.answers.form import content_of
+from ttsi.answers.json_lines import is_sound
+from ttsi.types import JSON, UNPARSABLE, Answer, AnswerStatus
+
+
+def of_text(text: JSON, tools: Sequence[str]) -> Answer:
+    if not isinstance(text, str):
+        return UNPARSABLE
+    parsed = parse_calls(text, tools)
+    return answer_with(parsed.calls) if parsed.status is AnswerStatus.OK else Answer(parsed.status)
+
+
+def of_calls(given: JSON, tools: Sequence[str]) -> Answer:
+    calls = calls_of(given, tools) if isinstance(given, list) and is_sound(given) else None
+    return UNPARSABLE if calls is None else answer_with(calls)
+
+
+def of_message(message: JSON, tools: Sequence[str]) -> Answer:
+    """A message's calls, and those in its content; one without either is no answer."""
+    if not isinstance(message, dict):
+        return UNPARSABLE
+    said, listed = content_of(message), message.get("tool_calls")
+    if message.get("function_call") is not None:
+        if listed:
+            return UNPARSABLE
+        listed = [message["function_call"]]
+    if not listed:
+        return of_text(said, tools)
+    calls, read = of_calls(listed, tools), of_text("" if said is None else said, tools)
+    if AnswerStatus.UNPARSABLE in (calls.status, read.status):
+        return UNPARSABLE
+    return answer_with((*calls_in(read), *calls_in(calls)))

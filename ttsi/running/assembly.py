@@ -1,0 +1,44 @@
+"""What a worker of a run is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ttsi.protocols import Watcher
+from ttsi.running.waves import ScoredWaves, failed, known_of
+from ttsi.solving import assemble
+from ttsi.spec import Spec
+from ttsi.types import Record, Sample
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Makes the runner of one seed, in whatever process it is called; a `RunnerFactory`.
+
+    `known` are records, by sample id, whose estimate and base answer are not to be made again.
+    Loads the model unless `engines` has it. Raises SpecError where the engine cannot do what the
+    stages need.
+    """
+
+    spec: Spec
+    seed: int
+    known: Mapping[str, Record] = field(default_factory=dict)
+    adapt: bool = True
+    engines: assemble.Engines = field(default_factory=lambda: assemble.Engines(keep=False))
+
+    def __call__(self, watcher: Watcher | None = None) -> ScoredWaves:
+        scorer = assemble.scorer(self.spec)
+        pipeline = assemble.pipeline(
+            self.spec,
+            self.engines,
+            seed=self.seed,
+            watcher=watcher,
+            known=known_of(self.known),
+            adapt=self.adapt,
+        )
+        return ScoredWaves(pipeline, scorer, self.seed)
+
+    def failed(self, sample: Sample, why: str) -> Record:
+        record, known = failed(sample, self.seed, why), self.known.get(sample.id)
+        return replace(record, costs=known.costs) if known else record

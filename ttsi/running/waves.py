@@ -1,0 +1,77 @@
+"""Waves of samples: solved, scored, and told as records. What executors run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from ttsi.protocols import Scorer
+from ttsi.solving.pipeline import Known, Pipeline, Solution
+from ttsi.types import JSON, Completion, Record, Sample, Score
+
+
+class ScoredWaves:
+    """A pipeline and a scorer, as `ttsi.protocols.WaveRunner`. Here alone references are opened."""
+
+    def __init__(self, pipeline: Pipeline, scorer: Scorer, seed: int) -> None:
+        self._pipeline = pipeline
+        self._scorer = scorer
+        self._seed = seed
+
+    def identity(self) -> dict[str, JSON]:
+        return self._pipeline.identity()
+
+    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
+        """Yields each sample's record as soon as it is finished."""
+        by_id = {sample.id: sample for sample in samples}
+        for solution in self._pipeline.solve([sample.task for sample in samples]):
+            yield self._record(by_id[solution.task.id], solution)
+
+    def close(self) -> dict[str, JSON]:
+        return self._pipeline.close()
+
+    def abandon(self) -> None:
+        self._pipeline.abandon()
+
+    def _record(self, sample: Sample, solution: Solution) -> Record:
+        told = Record(
+            id=sample.id,
+            digest=sample.digest,
+            seed=self._seed,
+            error=solution.error,
+            costs=solution.costs,
+        )
+        if solution.answer is None:
+            return told
+        try:
+            final_score = self._score(sample, solution.answer)
+            base_score = self._score(sample, solution.base) if solution.base else None
+        except Exception as error:  # a scorer's fault costs one sample, not the run
+            return replace(told, error=f"score: {type(error).__name__}: {error}")
+        return replace(
+            told,
+            estimate=solution.estimate,
+            examples=solution.examples,
+            receipt=solution.receipt,
+            base=solution.base,
+            base_score=base_score,
+            final=solution.answer,
+            final_score=final_score,
+            adapted=solution.adapted is not None,
+            note=solution.note,
+        )
+
+    def _score(self, sample: Sample, answer: Completion) -> Score:
+        return self._scorer.score(sample.task, sample.reference, answer)
+
+
+def known_of(records: Mapping[str, Record]) -> dict[str, Known]:
+    """What the solver need not find out again, of records by sample id."""
+    return {
+        name: Known(record.estimate, record.base, record.costs) for name, record in records.items()
+    }
+
+
+def failed(sample: Sample, seed: int, why: str) -> Record:
+    """The record of a sample that has nothing but an error."""
+    return Record(id=sample.id, digest=sample.digest, seed=seed, error=why)

@@ -1,0 +1,96 @@
+"""Algorithm 1 from Python: adapt to a task, answer it, forget.
+
+with ttsi.Solver("spec.json") as solver:
+    for solution in solver.solve(tasks):
+        print(solution.answer.text, solution.adapted is not None)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ttsi.errors import UsageError
+from ttsi.solving import assemble
+from ttsi.solving.pipeline import Pipeline, Solution
+from ttsi.spec import Spec, load_spec
+from ttsi.types import JSON, Task
+
+
+class Solver:
+    """H, G, T and inference of a spec on one loaded model; a context manager.
+
+    `spec` is a path, a spec as a dict, or a loaded Spec; its benchmark, scorer and executor count
+    for nothing here. `seed`, where it is not given, is the spec's first. The model is loaded at the
+    first call of `solve` or `identity`.
+
+    Raises SpecError for a bad spec, UsageError for one that has a matrix.
+    """
+
+    def __init__(
+        self,
+        spec: Spec | Mapping[str, JSON] | str | Path,
+        *,
+        seed: int | None = None,
+        wave: int = 16,
+    ) -> None:
+        self._spec = spec if isinstance(spec, Spec) else _only(spec)
+        self._seed = self._spec.seeds[0] if seed is None else seed
+        self._wave = wave
+        self._pipeline: Pipeline | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+        elif self._pipeline is not None:
+            self._pipeline.abandon()
+
+    def solve(self, tasks: Iterable[Task]) -> Iterator[Solution]:
+        """Yields a solution for each task, in the order in which they are found.
+
+        `wave` tasks pass the stages together. A task that fails has a solution with an `error`.
+        Raises EngineError's kin that end everything, such as MissingAsset and DeviceLost.
+        """
+        left = iter(tasks)
+        while wave := list(islice(left, self._wave)):
+            yield from self._loaded().solve(wave)
+
+    def identity(self) -> dict[str, JSON]:
+        """What was loaded: digests of weights, tokenizer and chat template, dtype, device."""
+        return self._loaded().identity()
+
+    def close(self) -> dict[str, JSON]:
+        """Frees the model; returns what the engine says of itself, once.
+
+        Raises RunError where the base weights are not what they were.
+        """
+        pipeline, self._pipeline = self._pipeline, None
+        return {} if pipeline is None else pipeline.close()
+
+    def _loaded(self) -> Pipeline:
+        if self._pipeline is None:
+            engines = assemble.Engines(keep=False)
+            self._pipeline = assemble.pipeline(self._spec, engines, seed=self._seed)
+        return self._pipeline
+
+
+def _only(spec: Any) -> Spec:
+    made = load_spec(spec)
+    if len(made) != 1:
+        raise UsageError(
+            f"A solver is made from one spec, and this has a matrix of {len(made)} cells.",
+            where=str(spec) if isinstance(spec, str | Path) else "matrix",
+            cure="Take the matrix out, or give one of the Specs that ttsi.load_spec returns.",
+        )
+    return made[0]
