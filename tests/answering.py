@@ -9,7 +9,8 @@ from typing import Any
 
 from ttsi import registry
 from ttsi.answers.calls.parse import parse_calls
-from ttsi.types import Completion, ParseStatus, Sample, Score, ToolCall
+from ttsi.answers.calls.values import ToolCall
+from ttsi.types import AnswerStatus, Completion, Sample, Score
 
 CASES = Path(os.environ["TTSI_DATA_DIR"]).parent / "cases"
 
@@ -37,6 +38,6 @@ def verdict(sample: Sample, text: str) -> Score:
     return score
 
 
-def read(text: str, *names: str) -> tuple[ParseStatus, list[ToolCall]]:
+def read(text: str, *names: str) -> tuple[AnswerStatus, list[ToolCall]]:
     parsed = parse_calls(text, names or ("publish", "f", "g"))
     return parsed.status, list(parsed.calls)

@@ -17,7 +17,8 @@ from typing import Any
 
 from bfcl_changes import changes
 
-from ttsi.types import Completion, ParseStatus, Sample, ToolCall
+from ttsi.answers.calls.values import ToolCall
+from ttsi.types import AnswerStatus, Completion, Sample
 from ttsi_benchmarks._bfcl_source import ANSWERS, QUESTIONS, read_lines
 from ttsi_benchmarks.bfcl import Bfcl
 from ttsi_plugins.scorers.exact import Exact
@@ -72,7 +73,7 @@ def our_checker(samples: Mapping[str, Sample], **switches: bool) -> Checker:
 
     def check(id: str, calls: Sequence[ToolCall]) -> str:
         sample = samples[id]
-        answer = Completion("", tuple(calls), ParseStatus.OK)
+        answer = Completion("", tuple(calls), AnswerStatus.OK)
         return "right" if scorer.score(sample.task, sample.reference, answer).correct else "wrong"
 
     return check

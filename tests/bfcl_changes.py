@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ttsi.types import AnyOf, Sample, ToolCall
+from ttsi.answers.calls.values import AnyOf, ToolCall
+from ttsi.types import Sample
 
 Change = tuple[str, list[ToolCall]]
 Values = Iterator[tuple[str, Any]]

@@ -10,7 +10,8 @@ import torch
 import xgrammar
 from engines import shared_engine
 
-from ttsi.types import Task, ToolCall
+from ttsi.answers.calls.values import ToolCall
+from ttsi.types import Task
 from ttsi_plugins.engines.transformers.grammar import allowed, grammar_schema
 from ttsi_plugins.inference.direct import Direct
 

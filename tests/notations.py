@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ttsi.types import ToolCall
+from ttsi.answers.calls.values import ToolCall
 
 
 def literal(value: Any) -> str:

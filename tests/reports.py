@@ -13,8 +13,9 @@ import pytest
 
 import ttsi
 import ttsi_fakes
+from ttsi.answers.calls.values import ToolCall
 from ttsi.results.runs import Run, open_run
-from ttsi.types import Completion, ParseStatus, Request, Tool, ToolCall
+from ttsi.types import AnswerStatus, Completion, Request, Tool
 
 HOSTILE = (
     "</pre><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
@@ -121,7 +122,7 @@ def other_data(out: Path) -> list[Run]:
 def hostile(out: Path) -> list[Run]:
     """Every text that a model or a benchmark writes tries to break out, or is very wide."""
     (run,) = all_uncertain(out)
-    bad = Completion(HOSTILE + LONG, (ToolCall(HOSTILE, {LONG: HOSTILE}),), ParseStatus.OK, 1, 1)
+    bad = Completion(HOSTILE + LONG, (ToolCall(HOSTILE, {LONG: HOSTILE}),), AnswerStatus.OK, 1, 1)
 
     def soil(record: Any) -> Any:
         scores = {HOSTILE: -1.0, LONG: -2.0}

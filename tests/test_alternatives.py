@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
-from ttsi.types import AnyOf, Completion, ParseStatus, Reason, Sample, Score, Task, Tool, ToolCall
+from ttsi.answers.calls.values import AnyOf, Reason, ToolCall
+from ttsi.types import AnswerStatus, Completion, Sample, Score, Task, Tool
 
 TOOLS = [
     Tool(
@@ -89,7 +90,7 @@ def plain(call: ToolCall) -> list[ToolCall]:
 
 
 def score(reference: Any, calls: Any, switches: Switches | None = None) -> Score:
-    answer = Completion("", tuple(calls), ParseStatus.OK)
+    answer = Completion("", tuple(calls), AnswerStatus.OK)
     return score_calls(TOOLS, tuple(reference), answer, switches or Switches())
 
 

@@ -14,8 +14,9 @@ from answering import CASES, read, samples, shared, verdict
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
 from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.values import Reason, ToolCall
 from ttsi.cli.main import main
-from ttsi.types import Completion, ParseStatus, Reason, Sample, Tool, ToolCall
+from ttsi.types import AnswerStatus, Completion, Sample, Tool
 
 
 def test_every_shared_case_has_the_right_verdict() -> None:
@@ -134,7 +135,7 @@ def test_the_mark_of_a_thought_in_an_argument_is_text(html: str) -> None:
         f"<function=publish>{json.dumps(call.arguments)}</function>",
     ):
         status, calls = read(text)
-        assert status is ParseStatus.OK
+        assert status is AnswerStatus.OK
         assert calls[-1] == call
         assert len(calls) == text.count(written) or len(calls) == 1
 
@@ -149,7 +150,7 @@ def test_the_mark_of_a_thought_in_an_argument_is_text(html: str) -> None:
     ],
 )
 def test_the_mark_of_a_thought_does_not_hide_a_broken_call(text: str) -> None:
-    assert read(text) == (ParseStatus.UNPARSABLE, [])
+    assert read(text) == (AnswerStatus.UNPARSABLE, [])
 
 
 # ---------------------------------------------------------------- numbers that are text
@@ -269,7 +270,7 @@ def test_a_rewritten_name_counts_only_where_it_means_one_tool() -> None:
     switches = Switches(rewritten_names=True)
 
     def right(wanted: str, said: str) -> bool:
-        answer = Completion("", (ToolCall(said, {}),), ParseStatus.OK)
+        answer = Completion("", (ToolCall(said, {}),), AnswerStatus.OK)
         return score_calls(tools, [ToolCall(wanted, {})], answer, switches).correct
 
     assert right("a.b", "a_b")
@@ -331,23 +332,23 @@ MENTIONS = [
 
 @pytest.mark.parametrize("text", HABITS)
 def test_a_call_in_a_habit_of_models_is_read(text: str) -> None:
-    assert read(text) == (ParseStatus.OK, [CALL])
+    assert read(text) == (AnswerStatus.OK, [CALL])
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
 def test_an_attempt_in_a_habit_of_models_is_never_no_call(text: str) -> None:
-    assert read(text)[0] is ParseStatus.UNPARSABLE
+    assert read(text)[0] is AnswerStatus.UNPARSABLE
 
 
 @pytest.mark.parametrize("text", MENTIONS)
 def test_a_name_in_prose_is_no_call(text: str) -> None:
-    assert read(text)[0] is ParseStatus.NO_CALL
+    assert read(text)[0] is AnswerStatus.DECLINED
 
 
 def test_a_name_is_read_in_other_spellings() -> None:
     spelt = r"draw\_circle(a=1)"
-    assert read(spelt, "draw_circle") == (ParseStatus.OK, [ToolCall("draw_circle", {"a": 1})])
-    assert read('{"name": "functions.f"}') == (ParseStatus.OK, [ToolCall("f", {})])
+    assert read(spelt, "draw_circle") == (AnswerStatus.OK, [ToolCall("draw_circle", {"a": 1})])
+    assert read('{"name": "functions.f"}') == (AnswerStatus.OK, [ToolCall("f", {})])
 
 
 @pytest.mark.parametrize(
@@ -360,9 +361,9 @@ def test_a_name_is_read_in_other_spellings() -> None:
     ],
 )
 def test_a_thought_closes_with_another_word_of_its_family(thought: str) -> None:
-    assert read(f"{thought} f(a=1)") == (ParseStatus.OK, [CALL])
+    assert read(f"{thought} f(a=1)") == (AnswerStatus.OK, [CALL])
 
 
 def test_what_closes_an_inner_thought_does_not_close_the_outer() -> None:
     text = "<think>hm <reflection>no</reflection> f(a=1)"
-    assert read(text)[0] is ParseStatus.UNPARSABLE
+    assert read(text)[0] is AnswerStatus.UNPARSABLE

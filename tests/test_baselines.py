@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 from engines import shared_engine
 
+from ttsi.answers.calls.values import ToolCall
 from ttsi.digests import json_digest
 from ttsi.errors import CorruptAsset, MissingAsset, TtsiError, UsageError
 from ttsi.options import options_schema
 from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.types import (
     Adapter,
+    AnswerStatus,
     Completion,
     Demonstrations,
     Example,
-    ParseStatus,
     Record,
     Sample,
     Task,
-    ToolCall,
 )
 from ttsi_fakes import TOOLS, ScriptedEngine, make_sample
 from ttsi_plugins.estimators.constant import Always
@@ -288,7 +288,7 @@ def test_a_row_with_other_tools_brings_its_instruction_along() -> None:
 
 def test_demonstrations_are_written_as_the_model_answered_or_as_tool_calls() -> None:
     fenced = f"```json\n{json.dumps([CALL])}\n```"
-    base = Completion(fenced, (ToolCall("get_time", {"city": "Rome"}),), ParseStatus.OK)
+    base = Completion(fenced, (ToolCall("get_time", {"city": "Rome"}),), AnswerStatus.OK)
 
     def shown(target: Any, answer: Completion | None) -> str:
         learner = taught(InContextTrain(target=target))

@@ -19,10 +19,11 @@ from grammars import can_write
 from jsonschema import Draft202012Validator
 
 from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.values import AnyOf, Reason, ToolCall
 from ttsi.cli.main import main
 from ttsi.errors import CorruptAsset, MissingAsset
 from ttsi.options import options_schema
-from ttsi.types import AnyOf, Completion, ParseStatus, Reason, Sample, Score, ToolCall
+from ttsi.types import AnswerStatus, Completion, Sample, Score
 from ttsi_benchmarks import _bfcl_source
 from ttsi_benchmarks._bfcl_rows import to_reference, to_tool
 from ttsi_benchmarks._bfcl_source import ANSWERS, CATEGORIES, INSTALL, QUESTIONS, read_lines
@@ -353,7 +354,7 @@ def test_no_call_is_right_where_no_tool_is_relevant(
         parsed = parse_calls(text.replace("TOOL", sample.task.tool_names[0]))
         answer = Completion(text, parsed.calls, parsed.status)
         assert scorer.score(sample.task, sample.reference, answer).correct == right
-    wanting = Completion("", (), ParseStatus.NO_CALL)
+    wanting = Completion("", (), AnswerStatus.DECLINED)
     said = scorer.score(samples[0].task, samples[0].reference, wanting)
     assert said == Score(False, Reason.NO_CALL, "expected calls: 1, got none")
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ttsi.answers.calls.values import Reason
 from ttsi.errors import UsageError
 from ttsi.results.calibration import (
     Case,
@@ -26,7 +27,7 @@ from ttsi.results.calibration import (
     thresholds,
 )
 from ttsi.solving.budget import share_out
-from ttsi.types import Estimate, Reason, Record, Score
+from ttsi.types import Estimate, Record, Score
 
 levels = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]))
 some_cases = st.lists(

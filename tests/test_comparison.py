@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 import ttsi
+from ttsi.answers.calls.values import Reason
 from ttsi.cli.main import main
 from ttsi.errors import UsageError
 from ttsi.results.comparison import compare
 from ttsi.results.runs import Run, SeedRun, open_run
-from ttsi.types import Completion, ParseStatus, Reason, Record, Score, StageCost
+from ttsi.types import AnswerStatus, Completion, Record, Score, StageCost
 
 
 def record(number: int, correct: bool | None, text: str = "answer", seed: int = 0) -> Record:
@@ -25,7 +26,7 @@ def record(number: int, correct: bool | None, text: str = "answer", seed: int = 
         id=f"x/{number}",
         digest=f"sha256:{number}",
         seed=seed,
-        final=None if correct is None else Completion(text, (), ParseStatus.OK),
+        final=None if correct is None else Completion(text, (), AnswerStatus.OK),
         final_score=score,
         error="answer: boom" if correct is None else "",
         costs={"answer": StageCost(2.0, 10, 5, 0.25)},
@@ -259,7 +260,7 @@ def test_an_answer_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str
 
     from ttsi.cli.compare import show
 
-    hostile = Completion("\x1b]0;title\x07[bold]\u202egnol " + "x" * 200, (), ParseStatus.OK)
+    hostile = Completion("\x1b]0;title\x07[bold]\u202egnol " + "x" * 200, (), AnswerStatus.OK)
     a, b = changed(made([False, True]), final=hostile), made([True, True])
     show(compare(a, b), 5, Console(highlight=False, markup=False))
     out = capsys.readouterr().out

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ttsi.digests import draw_seed
-from ttsi.types import Completion, Likelihood, ParseStatus, Prompt, Request, Task, Tool
+from ttsi.types import AnswerStatus, Completion, Likelihood, Prompt, Request, Task, Tool
 from ttsi_fakes import ScriptedEngine, make_sample
 from ttsi_plugins.estimators._candidates import softmax
 from ttsi_plugins.estimators.entropy import Entropy, evenness
@@ -247,7 +247,7 @@ def agreeing(task: Task, answers: Sequence[Completion]) -> float:
     scorer = Exact()
 
     def agrees(one: Completion, other: Completion) -> bool:
-        if one.status is ParseStatus.UNPARSABLE:
+        if one.status is AnswerStatus.UNPARSABLE:
             return other is one
         return scorer.score(task, one.calls, other).correct
 

@@ -17,8 +17,9 @@ from ttsi.answers.calls import Switches
 from ttsi.answers.calls.normalise import normalise
 from ttsi.answers.calls.parse import parse_calls
 from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.values import ToolCall
 from ttsi.protocols import Benchmark
-from ttsi.types import Completion, ParseStatus, Sample, ToolCall
+from ttsi.types import AnswerStatus, Completion, Sample
 from ttsi_benchmarks.apibank import ApiBank
 from ttsi_benchmarks.bfcl import Bfcl
 from ttsi_benchmarks.known_bad import known_bad
@@ -70,7 +71,7 @@ def test_no_row_is_excepted_from_replay() -> None:
 @every_benchmark
 def test_calls_replayed_score_one(benchmark: Benchmark) -> None:
     samples = list(benchmark.samples())
-    answers = [Completion("", sample.reference, ParseStatus.OK) for sample in samples]
+    answers = [Completion("", sample.reference, AnswerStatus.OK) for sample in samples]
     assert wrong(benchmark, samples, answers) == expected(samples)
 
 
@@ -90,7 +91,7 @@ def test_another_rows_reference_is_wrong(benchmark: Benchmark) -> None:
     """Replay would also pass if everything scored 1; neighbours' references do not."""
     samples = [s for s in benchmark.samples() if s.reference]
     answers = [
-        Completion("", samples[i - 1].reference, ParseStatus.OK) for i in range(len(samples))
+        Completion("", samples[i - 1].reference, AnswerStatus.OK) for i in range(len(samples))
     ]
     same = {
         sample.id

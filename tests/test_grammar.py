@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.values import ToolCall
 from ttsi.errors import EngineError
-from ttsi.types import Request, Sampling, Tool, ToolCall
+from ttsi.types import Request, Sampling, Tool
 from ttsi_plugins.engines.transformers.grammar import allowed
 
 pytestmark = pytest.mark.model

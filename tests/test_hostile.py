@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
 from ttsi.answers.calls.parse import Parsed, Scan, parse_calls
-from ttsi.types import Completion, ParseStatus, Tool, ToolCall
+from ttsi.answers.calls.values import ToolCall
+from ttsi.types import AnswerStatus, Completion, Tool
 
 VISITS = 8
 """How often a character may be looked at."""
@@ -128,9 +129,9 @@ def read(text: str) -> Parsed:
     """Parse, and hold the reader to its promises for any text."""
     scan = Scan(text, NAMES)
     parsed = scan.parse()
-    assert isinstance(parsed.status, ParseStatus)
+    assert isinstance(parsed.status, AnswerStatus)
     assert scan.visited <= VISITS * len(text) + 64, (scan.visited, len(text), text[:80])
-    if parsed.status is ParseStatus.OK:
+    if parsed.status is AnswerStatus.OK:
         assert parsed.span is not None
         assert 0 <= parsed.span[0] < parsed.span[1] <= len(text)
     else:
@@ -155,20 +156,20 @@ def test_every_family_costs_linear_time(family: Callable[[int], str]) -> None:
 @pytest.mark.parametrize(
     ("text", "status"),
     [
-        ("[" * 10**5, ParseStatus.UNPARSABLE),
-        ("{" * 10**5, ParseStatus.NO_CALL),
-        ("[" * 10**5 + CALL + "]" * 10**5, ParseStatus.UNPARSABLE),
-        ('{"name": "f", "arguments": ' + '{"a": ' * 10**5, ParseStatus.UNPARSABLE),
-        ('"' * 2**20, ParseStatus.NO_CALL),
-        ('{"name": "' + '"' * 2**20, ParseStatus.UNPARSABLE),
-        ("<tool_call>" * 10**5, ParseStatus.UNPARSABLE),
-        ("<tool_call>" * 10**5 + CALL, ParseStatus.OK),
-        ('{"name": "f", "arguments": {"a": ' + "9" * 2**20 + "}}", ParseStatus.UNPARSABLE),
-        ('{"name": "f", "arguments": {"a": "' + "x" * 2**20 + '"}}', ParseStatus.OK),
+        ("[" * 10**5, AnswerStatus.UNPARSABLE),
+        ("{" * 10**5, AnswerStatus.DECLINED),
+        ("[" * 10**5 + CALL + "]" * 10**5, AnswerStatus.UNPARSABLE),
+        ('{"name": "f", "arguments": ' + '{"a": ' * 10**5, AnswerStatus.UNPARSABLE),
+        ('"' * 2**20, AnswerStatus.DECLINED),
+        ('{"name": "' + '"' * 2**20, AnswerStatus.UNPARSABLE),
+        ("<tool_call>" * 10**5, AnswerStatus.UNPARSABLE),
+        ("<tool_call>" * 10**5 + CALL, AnswerStatus.OK),
+        ('{"name": "f", "arguments": {"a": ' + "9" * 2**20 + "}}", AnswerStatus.UNPARSABLE),
+        ('{"name": "f", "arguments": {"a": "' + "x" * 2**20 + '"}}', AnswerStatus.OK),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else value.value,
 )
-def test_large_texts(text: str, status: ParseStatus) -> None:
+def test_large_texts(text: str, status: AnswerStatus) -> None:
     assert read(text).status is status
 
 
@@ -197,7 +198,7 @@ def test_a_mebibyte_takes_no_time(unit: str) -> None:
     began = time.process_time()
     for whole in (text, "<tool_call>" + text):
         scan = Scan(whole, NAMES)
-        assert scan.parse().status is not ParseStatus.OK
+        assert scan.parse().status is not AnswerStatus.OK
         assert scan.visited <= 2 * len(whole)
     # Measured: under half a second each on an idle core. A machine of many tenants is slower.
     assert time.process_time() - began < 10
@@ -248,7 +249,7 @@ def test_nothing_is_executed(payload: str, tmp_path: Path, monkeypatch: pytest.M
         assert call.arguments == {"a": payload}
         for kind in types:
             tool = Tool("f", "", {"type": "object", "properties": {"a": {"type": kind}}})
-            answer = Completion(text, (call,), ParseStatus.OK)
+            answer = Completion(text, (call,), AnswerStatus.OK)
             assert score_calls([tool], [call], answer, Switches()).correct
     assert list(tmp_path.iterdir()) == []
 
@@ -365,7 +366,7 @@ def test_thousands_of_strings_have_a_status_and_a_score(
     monkeypatch.chdir(tmp_path)
     tool = Tool("f", "", {"type": "object", "properties": {"a": {"type": "array"}}})
     reference = [ToolCall("f", {"a": 1})]
-    seen: dict[ParseStatus, int] = dict.fromkeys(ParseStatus, 0)
+    seen: dict[AnswerStatus, int] = dict.fromkeys(AnswerStatus, 0)
     for text in source(4_000, 20_251):
         parsed = read(text)
         seen[parsed.status] += 1

@@ -16,20 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi._common.files import write_atomically
+from ttsi.answers.calls.values import Reason, ToolCall
 from ttsi.errors import CorruptAsset, RunError, StorageError
 from ttsi.records.journal import Journal, heal, only_writer, read
 from ttsi.records.lines import from_json, to_json, to_line
-from ttsi.types import (
-    Completion,
-    Estimate,
-    Example,
-    ParseStatus,
-    Reason,
-    Record,
-    Score,
-    StageCost,
-    ToolCall,
-)
+from ttsi.types import AnswerStatus, Completion, Estimate, Example, Record, Score, StageCost
 from ttsi_fakes import make_sample
 
 SAMPLES = [make_sample(number) for number in range(4)]
@@ -37,7 +28,7 @@ SAMPLES = [make_sample(number) for number in range(4)]
 
 def record(number: int, text: str = "x", error: str = "") -> Record:
     sample = SAMPLES[number]
-    answer = Completion(text, (ToolCall("get_time", {"city": "Ä"}),), ParseStatus.OK, 3, 2, -0.5)
+    answer = Completion(text, (ToolCall("get_time", {"city": "Ä"}),), AnswerStatus.OK, 3, 2, -0.5)
     return Record(
         id=sample.id,
         digest=sample.digest,

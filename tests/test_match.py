@@ -9,7 +9,8 @@ import pytest
 
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import MAX_DETAIL, canonical_calls, score_calls
-from ttsi.types import Completion, ParseStatus, Reason, Score, Tool, ToolCall
+from ttsi.answers.calls.values import Reason, ToolCall
+from ttsi.types import AnswerStatus, Completion, Score, Tool
 
 TOOL = Tool(
     "f",
@@ -35,7 +36,7 @@ def call(name: str = "f", **arguments: Any) -> ToolCall:
 
 
 def answer(*calls: ToolCall) -> Completion:
-    return Completion("", calls, ParseStatus.OK)
+    return Completion("", calls, AnswerStatus.OK)
 
 
 def score(
@@ -183,15 +184,15 @@ def test_first_reason(
 
 
 def test_statuses() -> None:
-    def of(reference: list[ToolCall], status: ParseStatus) -> Reason | None:
+    def of(reference: list[ToolCall], status: AnswerStatus) -> Reason | None:
         return score_calls([TOOL], reference, Completion("", (), status), Switches()).reason
 
     assert score([], []) == Score(True)
-    assert score_calls([TOOL], [], Completion("", (), ParseStatus.NO_CALL), Switches()).correct
-    assert of([A], ParseStatus.NO_CALL) is Reason.NO_CALL
-    assert of([A], ParseStatus.OK) is Reason.NO_CALL
-    assert of([A], ParseStatus.UNPARSABLE) is Reason.UNPARSABLE
-    assert of([], ParseStatus.UNPARSABLE) is Reason.UNPARSABLE
+    assert score_calls([TOOL], [], Completion("", (), AnswerStatus.DECLINED), Switches()).correct
+    assert of([A], AnswerStatus.DECLINED) is Reason.NO_CALL
+    assert of([A], AnswerStatus.OK) is Reason.NO_CALL
+    assert of([A], AnswerStatus.UNPARSABLE) is Reason.UNPARSABLE
+    assert of([], AnswerStatus.UNPARSABLE) is Reason.UNPARSABLE
 
 
 def test_details_are_short_and_can_be_encoded() -> None:

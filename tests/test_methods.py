@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.values import ToolCall
 from ttsi.answers.calls.writing import TOOL_CALL, Wrapper, calls_schema
-from ttsi.types import Completion, Likelihood, ParseStatus, Prompt, Request, ToolCall, TrainJob
+from ttsi.types import AnswerStatus, Completion, Likelihood, Prompt, Request, TrainJob
 from ttsi_fakes import TOOLS, ScriptedEngine, make_sample
 from ttsi_plugins.estimators.constant import Always, Never, Random
 from ttsi_plugins.estimators.perplexity import Perplexity
@@ -267,7 +268,7 @@ def test_calls_are_written_in_tags_by_default() -> None:
 def test_lora_trains_on_the_examples_rendered_as_the_task_is() -> None:
     engine = ScriptedEngine()
     examples = SelfGenerator().generate(TASKS[:2], engine, 0)
-    base = [Completion(ANSWER, (), ParseStatus.OK), None]
+    base = [Completion(ANSWER, (), AnswerStatus.OK), None]
     LoraSft(target="as_answered").learn(TASKS[:2], examples, base, engine, 0)
     fenced, plain = [job for job in engine.asked if isinstance(job, TrainJob)]
     (prompt, target), *_ = fenced.pairs
@@ -304,8 +305,8 @@ def test_base_and_adapted_answers_share_their_seed_and_free_text_has_no_grammar(
     assert constrained.grammar is not None
 
 
-def answer(name: str, logprob: float, status: ParseStatus = ParseStatus.OK) -> Completion:
-    calls = (ToolCall(name, {"city": "Rome"}),) if status is ParseStatus.OK else ()
+def answer(name: str, logprob: float, status: AnswerStatus = AnswerStatus.OK) -> Completion:
+    calls = (ToolCall(name, {"city": "Rome"}),) if status is AnswerStatus.OK else ()
     return Completion(name, calls, status, completion_tokens=2, logprob=logprob)
 
 
@@ -317,20 +318,20 @@ def test_the_majority_wins_and_ties_go_to_the_likelier() -> None:
 
 
 def test_what_cannot_be_parsed_votes_only_among_its_like() -> None:
-    bad = answer("garbage", -0.1, ParseStatus.UNPARSABLE)
+    bad = answer("garbage", -0.1, AnswerStatus.UNPARSABLE)
     assert vote(TASKS[0], [bad, bad, answer("get_time", -50)]).text == "get_time"
-    assert vote(TASKS[0], [bad, bad]).status is ParseStatus.UNPARSABLE
+    assert vote(TASKS[0], [bad, bad]).status is AnswerStatus.UNPARSABLE
 
 
 def test_abstentions_vote() -> None:
-    refusal = answer("I cannot.", -5, ParseStatus.NO_CALL)
-    declined = Completion("[]", (), ParseStatus.OK, completion_tokens=2, logprob=-5)
+    refusal = answer("I cannot.", -5, AnswerStatus.DECLINED)
+    declined = Completion("[]", (), AnswerStatus.OK, completion_tokens=2, logprob=-5)
     call = answer("get_time", -0.1)
-    assert vote(TASKS[0], [call, *[refusal] * 4]).status is ParseStatus.NO_CALL
+    assert vote(TASKS[0], [call, *[refusal] * 4]).status is AnswerStatus.DECLINED
     assert vote(TASKS[0], [call, call, refusal, declined, refusal]).calls == ()
     assert vote(TASKS[0], [call, call, refusal]).text == "get_time"
-    bad = answer("garbage", -0.1, ParseStatus.UNPARSABLE)
-    assert vote(TASKS[0], [bad, bad, bad, refusal, call, refusal]).status is ParseStatus.NO_CALL
+    bad = answer("garbage", -0.1, AnswerStatus.UNPARSABLE)
+    assert vote(TASKS[0], [bad, bad, bad, refusal, call, refusal]).status is AnswerStatus.DECLINED
 
 
 def test_four_refusals_and_a_call_are_answered_by_a_refusal() -> None:
@@ -338,7 +339,7 @@ def test_four_refusals_and_a_call_are_answered_by_a_refusal() -> None:
     texts = iter([call, "I cannot.", "[]", "No tool does that.", "Sorry."])
     engine = ScriptedEngine(script=lambda request: next(texts))
     (said,) = MajorityVote(samples=5).answer(TASKS[:1], [None], engine, 0)
-    assert (said.status, said.calls) == (ParseStatus.NO_CALL, ())
+    assert (said.status, said.calls) == (AnswerStatus.DECLINED, ())
 
 
 def test_answers_in_other_notations_are_read_with_the_names_on_offer() -> None:
@@ -350,9 +351,9 @@ def test_answers_in_other_notations_are_read_with_the_names_on_offer() -> None:
 
 
 def test_votes_are_over_normalised_calls() -> None:
-    one = Completion("1", (ToolCall("get_time", {"city": " Rome"}),), ParseStatus.OK, 1, 1, -1)
-    two = Completion("2", (ToolCall("get_time", {"city": "Rome"}),), ParseStatus.OK, 1, 1, -1)
-    other = Completion("3", (ToolCall("get_time", {"city": "Oslo"}),), ParseStatus.OK, 1, 1, -0.1)
+    one = Completion("1", (ToolCall("get_time", {"city": " Rome"}),), AnswerStatus.OK, 1, 1, -1)
+    two = Completion("2", (ToolCall("get_time", {"city": "Rome"}),), AnswerStatus.OK, 1, 1, -1)
+    other = Completion("3", (ToolCall("get_time", {"city": "Oslo"}),), AnswerStatus.OK, 1, 1, -0.1)
     assert vote(TASKS[0], [other, one, two]).text == "1"
 
 

@@ -10,21 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ttsi.answers.calls.values import Reason
 from ttsi.results import metrics
-from ttsi.types import (
-    Completion,
-    Estimate,
-    Example,
-    ParseStatus,
-    Reason,
-    Record,
-    Score,
-    StageCost,
-    Task,
-)
+from ttsi.types import AnswerStatus, Completion, Estimate, Example, Record, Score, StageCost, Task
 
 RIGHT, WRONG = Score(True), Score(False, Reason.WRONG_VALUE)
-ANSWER = Completion("", (), ParseStatus.OK)
+ANSWER = Completion("", (), AnswerStatus.OK)
 
 
 def record(

@@ -12,8 +12,9 @@ from notations import NOTATIONS, body
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
 from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.values import ToolCall
 from ttsi.answers.numbers import Untyped
-from ttsi.types import JSON, Completion, ParseStatus, Sample, Tool, ToolCall
+from ttsi.types import JSON, AnswerStatus, Completion, Sample, Tool
 
 CODE = ["sealtool", "bfcl"]
 
@@ -36,7 +37,7 @@ def test_references_are_right_in_every_notation(benchmark: str, name: str) -> No
     assert wrong == {}
 
 
-def seen(text: str) -> tuple[ParseStatus, list[ToolCall]]:
+def seen(text: str) -> tuple[AnswerStatus, list[ToolCall]]:
     """What is read, with values that have no type as what they look like."""
     status, calls = read(text)
     return status, [
@@ -53,16 +54,16 @@ def test_in_every_notation_two_calls_hedges_and_attempts_count(name: str) -> Non
     write = NOTATIONS[name]
     one = ToolCall("f", {"a": 1, "q": "x (y) [z], {w}: it's", "n": {"l": [1, [2, {"k": None}]]}})
     other = ToolCall("g", {"empty": [], "o": {}})
-    assert seen(write([one])) == (ParseStatus.OK, [one])
-    assert seen(write([one, other])) == (ParseStatus.OK, [one, other])
+    assert seen(write([one])) == (AnswerStatus.OK, [one])
+    assert seen(write([one, other])) == (AnswerStatus.OK, [one, other])
     thought = f"<think>Perhaps {write([other])}</think>\n"
-    assert seen(thought + write([one])) == (ParseStatus.OK, [one])
+    assert seen(thought + write([one])) == (AnswerStatus.OK, [one])
     hedge = f"{write([one])}\nOr else:\n{write([other])}"
-    assert seen(hedge) == (ParseStatus.OK, [one, other])
+    assert seen(hedge) == (AnswerStatus.OK, [one, other])
     mixed = f"{write([one])}\nOr else:\n{body(other)}"
-    assert seen(mixed) == (ParseStatus.OK, [one, other])
+    assert seen(mixed) == (AnswerStatus.OK, [one, other])
     declined = f"No filter ([]): so\n{write([one])}\n[]"
-    assert seen(declined) == (ParseStatus.OK, [one])
+    assert seen(declined) == (AnswerStatus.OK, [one])
 
 
 @pytest.mark.parametrize("name", NOTATIONS)
@@ -73,7 +74,7 @@ def test_in_every_notation_a_call_cut_short_is_never_a_refusal_nor_fewer_calls(n
     begun = text.index("f", text.index("name") if '"name"' in text else 0)
     for cut in range(begun, len(text)):
         status, calls_seen = seen(text[:cut])
-        assert status is not ParseStatus.NO_CALL or not _attempted(text[:cut]), text[:cut]
+        assert status is not AnswerStatus.DECLINED or not _attempted(text[:cut]), text[:cut]
         assert calls_seen in ([], calls[:1], calls), text[:cut]
         if calls_seen == calls[:1]:
             # Only what stands by itself is whole without what follows.
@@ -142,7 +143,7 @@ def test_an_attempt_that_cannot_be_read_is_never_a_refusal_nor_dropped(text: str
         f"[]\n{text}",
         f"<think>{good}</think>\n{text}",
     ):
-        assert read(whole) == (ParseStatus.UNPARSABLE, []), whole
+        assert read(whole) == (AnswerStatus.UNPARSABLE, []), whole
 
 
 F1 = ToolCall("f", {"a": 1})
@@ -169,10 +170,10 @@ PROSE = [
 
 @pytest.mark.parametrize("text", PROSE)
 def test_prose_that_names_tools_is_no_call(text: str) -> None:
-    assert read(text) == (ParseStatus.NO_CALL, [])
-    assert read(f"{text}\n{body(F1)}") == (ParseStatus.OK, [F1])
+    assert read(text) == (AnswerStatus.DECLINED, [])
+    assert read(f"{text}\n{body(F1)}") == (AnswerStatus.OK, [F1])
     declined = parse_calls(f"{text} []", ("f", "g"))
-    assert (declined.status, declined.calls) == (ParseStatus.OK, ())
+    assert (declined.status, declined.calls) == (AnswerStatus.OK, ())
 
 
 SPOKEN = {
@@ -203,19 +204,19 @@ SPOKEN = {
 
 @pytest.mark.parametrize(("text", "call"), SPOKEN.items())
 def test_what_is_spoken_is_read(text: str, call: ToolCall) -> None:
-    assert read(text) == (ParseStatus.OK, [call])
+    assert read(text) == (AnswerStatus.OK, [call])
 
 
 def test_names_with_dots_and_hyphens_and_names_that_begin_others() -> None:
     names = ("a.b", "get-it", "get", "get_it", "b")
     for name in names:
         text = f"{name}(x=1)"
-        assert read(text, *names) == (ParseStatus.OK, [ToolCall(name, {"x": 1})])
-    assert read("a_b(x=1)", *names) == (ParseStatus.OK, [ToolCall("a_b", {"x": 1})])
+        assert read(text, *names) == (AnswerStatus.OK, [ToolCall(name, {"x": 1})])
+    assert read("a_b(x=1)", *names) == (AnswerStatus.OK, [ToolCall("a_b", {"x": 1})])
 
 
 def test_without_names_only_what_is_a_call_by_itself_is_read() -> None:
-    assert parse_calls("f(a=1)").status is ParseStatus.NO_CALL
+    assert parse_calls("f(a=1)").status is AnswerStatus.DECLINED
     assert parse_calls("<tool_call>f(a=1)</tool_call>").calls == (F1,)
 
 
@@ -249,9 +250,9 @@ ROWS = [
 
 @pytest.mark.parametrize("text", ROWS)
 def test_every_call_of_a_row_in_a_tag_counts(text: str) -> None:
-    assert read(text) == (ParseStatus.OK, [RIGHT, ToolCall("bogus", {"b": 2})])
+    assert read(text) == (AnswerStatus.OK, [RIGHT, ToolCall("bogus", {"b": 2})])
     broken = text.replace("bogus(b=2)", "bogus(2)").replace('{"b":2}', '{"b":')
-    assert read(broken)[0] is ParseStatus.UNPARSABLE, broken
+    assert read(broken)[0] is AnswerStatus.UNPARSABLE, broken
 
 
 # ---------------------------------------------------------------- values without a type
@@ -302,7 +303,7 @@ def test_a_value_without_a_type_is_the_text_in_records_and_null_is_left_out() ->
     (call,) = parse_calls(text, ["f"]).calls
     assert json.dumps(call.as_json()["arguments"]) == '{"either": "null", "s": "2022"}'
     assert pickle.loads(pickle.dumps(call)).arguments["either"].value is None
-    answer = Completion(text, (call,), ParseStatus.OK)
+    answer = Completion(text, (call,), AnswerStatus.OK)
     for right in ({"s": "2022"}, {"s": "2022", "either": None}):
         reference = [ToolCall("f", right)]
         assert score_calls([UNTYPED_TOOL], reference, answer, Switches()).correct

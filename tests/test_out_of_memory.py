@@ -15,6 +15,7 @@ import torch
 from tiny_model import tiny_llama, write_gguf
 from torch.profiler import ProfilerActivity, profile
 
+from ttsi.answers.calls.values import ToolCall
 from ttsi.errors import EngineError, OutOfMemory, release
 from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.types import (
@@ -28,7 +29,6 @@ from ttsi.types import (
     Sample,
     Sampling,
     Task,
-    ToolCall,
     TrainJob,
 )
 from ttsi_plugins.engines.transformers import TransformersEngine

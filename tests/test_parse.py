@@ -7,9 +7,10 @@ import json
 import pytest
 
 from ttsi.answers.calls.parse import calls_of, parse_calls
+from ttsi.answers.calls.values import ToolCall
 from ttsi.answers.literals import MAX_DEPTH
 from ttsi.answers.numbers import MAX_DIGITS
-from ttsi.types import ParseStatus, ToolCall
+from ttsi.types import AnswerStatus
 
 F = ToolCall("f", {})
 G = ToolCall("g", {})
@@ -135,19 +136,19 @@ NO_CALL = {
 @pytest.mark.parametrize(("text", "calls"), READ.values(), ids=READ)
 def test_reads(text: str, calls: list[ToolCall]) -> None:
     parsed = parse_calls(text)
-    assert (parsed.status, list(parsed.calls)) == (ParseStatus.OK, calls)
+    assert (parsed.status, list(parsed.calls)) == (AnswerStatus.OK, calls)
 
 
 @pytest.mark.parametrize("text", UNPARSABLE.values(), ids=UNPARSABLE)
 def test_unparsable(text: str) -> None:
     parsed = parse_calls(text)
-    assert (parsed.status, parsed.calls, parsed.span) == (ParseStatus.UNPARSABLE, (), None)
+    assert (parsed.status, parsed.calls, parsed.span) == (AnswerStatus.UNPARSABLE, (), None)
 
 
 @pytest.mark.parametrize("text", NO_CALL.values(), ids=NO_CALL)
 def test_no_call(text: str) -> None:
     parsed = parse_calls(text)
-    assert (parsed.status, parsed.calls, parsed.span) == (ParseStatus.NO_CALL, (), None)
+    assert (parsed.status, parsed.calls, parsed.span) == (AnswerStatus.DECLINED, (), None)
 
 
 VALUES = {
@@ -239,7 +240,7 @@ NO_NUMBERS = [
 @pytest.mark.parametrize("literal", NO_NUMBERS, ids=lambda literal: literal[:12])
 def test_numbers_that_are_none(literal: str) -> None:
     text = '{"name": "f", "arguments": {"x": ' + literal + "}}"
-    assert parse_calls(text).status is ParseStatus.UNPARSABLE
+    assert parse_calls(text).status is AnswerStatus.UNPARSABLE
 
 
 def test_deepest_nesting_is_read_and_one_more_is_not() -> None:
@@ -247,14 +248,14 @@ def test_deepest_nesting_is_read_and_one_more_is_not() -> None:
         lists = levels - 2  # the call and its arguments are two
         return '{"name": "f", "arguments": {"x": ' + "[" * lists + "]" * lists + "}}"
 
-    assert parse_calls(nested(MAX_DEPTH)).status is ParseStatus.OK
-    assert parse_calls(nested(MAX_DEPTH + 1)).status is ParseStatus.UNPARSABLE
+    assert parse_calls(nested(MAX_DEPTH)).status is AnswerStatus.OK
+    assert parse_calls(nested(MAX_DEPTH + 1)).status is AnswerStatus.UNPARSABLE
 
 
 def test_no_call_is_found_inside_what_is_too_deep() -> None:
     for levels in range(MAX_DEPTH, MAX_DEPTH + 80):
         text = "[" * levels + '{"name": "f"}' + "]" * levels
-        assert parse_calls(text).status is ParseStatus.UNPARSABLE, levels
+        assert parse_calls(text).status is AnswerStatus.UNPARSABLE, levels
 
 
 SPANS = {
@@ -276,7 +277,7 @@ SPANS = {
 @pytest.mark.parametrize(("before", "body", "after"), SPANS.values(), ids=SPANS)
 def test_span_is_the_json_without_its_wrapper(before: str, body: str, after: str) -> None:
     parsed = parse_calls(before + body + after)
-    assert parsed.status is ParseStatus.OK
+    assert parsed.status is AnswerStatus.OK
     assert parsed.span == (len(before), len(before) + len(body))
 
 

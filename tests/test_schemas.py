@@ -15,10 +15,11 @@ from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
 from ttsi.answers.calls.normalise import normalised
 from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.values import AnyOf, ToolCall
 from ttsi.errors import PluginError
 from ttsi.parameters.fitting import fits
 from ttsi.parameters.plain import SchemaFault, plain_parameters, plain_schema
-from ttsi.types import AnyOf, Completion, ParseStatus, Tool, ToolCall
+from ttsi.types import AnswerStatus, Completion, Tool
 
 # ---------------------------------------------------------------- JSON Schema as the oracle
 
@@ -255,7 +256,7 @@ def test_a_row_with_references_and_all_of_is_scored_by_them() -> None:
     heavy = ToolCall(call.name, {**call.arguments, "weight": "1.0"})
     other = ToolCall(call.name, {**call.arguments, "weight": 2})
     for given_call, right in ((heavy, True), (other, False)):
-        answer = Completion("", (given_call,), ParseStatus.OK)
+        answer = Completion("", (given_call,), AnswerStatus.OK)
         assert score_calls(tools, reference, answer, Switches()).correct == right
 
 
@@ -288,7 +289,7 @@ def test_alternatives_of_a_reference_are_read_by_the_answers_branch(
     call: dict[str, Any], right: bool
 ) -> None:
     reference = AnyOf("draw", {"kind": "line", "size": 2}, {"size": (2, "3")})
-    answer = Completion("", (ToolCall("draw", call),), ParseStatus.OK)
+    answer = Completion("", (ToolCall("draw", call),), AnswerStatus.OK)
     assert score_calls([SHAPES], [reference], answer, Switches()).correct == right
     ordered = Switches(ordered=True)
     assert score_calls([SHAPES], [reference], answer, ordered).correct == right

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from ttsi import registry
+from ttsi.answers.calls.values import Reason
 from ttsi.cli.main import main
 from ttsi.cli.score import tally
-from ttsi.types import Reason, Sample, Score
+from ttsi.types import Sample, Score
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from ttsi import registry
 from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.values import ToolCall
 from ttsi.protocols import Scorer
-from ttsi.types import Completion, ParseStatus, Sample, Task, Tool, ToolCall
+from ttsi.types import AnswerStatus, Completion, Sample, Task, Tool
 
 SCORERS = sorted(registry.discover("scorers"))
 BENCHMARKS = [name for name, plugin in registry.discover("benchmarks").items() if plugin.builtin]
@@ -64,7 +65,7 @@ def scorer(request: pytest.FixtureRequest) -> Scorer:
 
 
 def right(scorer: Scorer, reference: Sequence[ToolCall], calls: Sequence[ToolCall]) -> bool:
-    score = scorer.score(TASK, reference, Completion("", tuple(calls), ParseStatus.OK))
+    score = scorer.score(TASK, reference, Completion("", tuple(calls), AnswerStatus.OK))
     assert (score.reason is None) == score.correct
     score.detail.encode()
     return score.correct
@@ -133,8 +134,8 @@ def test_being_right_is_symmetric(
 
 @given(reference=CALL_LISTS)
 def test_what_cannot_be_read_is_wrong(scorer: Scorer, reference: list[ToolCall]) -> None:
-    broken = scorer.score(TASK, reference, Completion("{", (), ParseStatus.UNPARSABLE))
-    silent = scorer.score(TASK, reference, Completion("", (), ParseStatus.NO_CALL))
+    broken = scorer.score(TASK, reference, Completion("{", (), AnswerStatus.UNPARSABLE))
+    silent = scorer.score(TASK, reference, Completion("", (), AnswerStatus.DECLINED))
     assert not broken.correct
     assert silent.correct == (not reference)
 
@@ -218,7 +219,7 @@ def test_calls_are_read_back_from_text(
 ) -> None:
     text = write(calls)
     parsed = parse_calls(text)
-    assert parsed.status is ParseStatus.OK
+    assert parsed.status is AnswerStatus.OK
     # As text, because Python takes 1, 1.0 and True for equal.
     assert as_json(parsed.calls) == as_json(calls)
     assert parsed.span is not None

@@ -16,8 +16,9 @@ from engines import data
 from grammars import can_write
 
 from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.values import ToolCall
 from ttsi.digests import json_digest
-from ttsi.types import Completion, ParseStatus, Sample, ToolCall
+from ttsi.types import AnswerStatus, Completion, Sample
 from ttsi_benchmarks import sealtool_full
 from ttsi_benchmarks.sealtool_full import SealToolFull
 from ttsi_plugins.inference.direct import Direct
@@ -197,7 +198,7 @@ def test_constrained_decoding_can_write_several_calls_and_no_more_than_it_may(
 
 
 def right(sample: Sample, calls: list[ToolCall]) -> bool:
-    answer = Completion("", tuple(calls), ParseStatus.OK)
+    answer = Completion("", tuple(calls), AnswerStatus.OK)
     scorer = Exact(**SealToolFull.scoring)
     return scorer.score(sample.task, sample.reference, answer).correct
 

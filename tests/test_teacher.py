@@ -13,10 +13,11 @@ import pytest
 from teacher_server import KEY, KEY_ENV, Asked, Reply, TeacherServer, chat, surroundings, teacher
 
 import ttsi
+from ttsi.answers.calls.values import ToolCall
 from ttsi.digests import draw_seed
 from ttsi.errors import MissingAsset, StorageError, UsageError
 from ttsi.solving.metering import charging
-from ttsi.types import Example, StageCost, Task, ToolCall
+from ttsi.types import Example, StageCost, Task
 from ttsi_fakes import ScriptedEngine, make_sample
 from ttsi_plugins.generators._contract import example_schema, messages
 from ttsi_plugins.generators.self_generator import SelfGenerator

@@ -19,8 +19,9 @@ from engines import data
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.normalise import normalise
 from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.values import ToolCall
 from ttsi.digests import json_digest
-from ttsi.types import Completion, ParseStatus, Sample, ToolCall
+from ttsi.types import AnswerStatus, Completion, Sample
 from ttsi_benchmarks import _seal, quickstart
 from ttsi_benchmarks._hammer import declared_required, to_tool
 from ttsi_benchmarks.quickstart import Quickstart
@@ -68,10 +69,10 @@ def test_references_are_calls_of_offered_tools_and_score_one(name: str) -> None:
         for call in sample.reference:
             typed = normalise(dict(call.arguments), schemas[call.name], Switches())
             assert not list(argument_faults(sample.task.tools, ToolCall(call.name, typed)))
-        replayed = Completion("", sample.reference, ParseStatus.OK)
+        replayed = Completion("", sample.reference, AnswerStatus.OK)
         assert scorer.score(sample.task, sample.reference, replayed).correct
     for before, sample in zip(TRAIN[name], TRAIN[name][1:], strict=False):
-        wrong = Completion("", before.reference, ParseStatus.OK)
+        wrong = Completion("", before.reference, AnswerStatus.OK)
         assert not scorer.score(sample.task, sample.reference, wrong).correct
 
 

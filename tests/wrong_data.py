@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 from wrong import fails
 
+from ttsi.answers.calls.values import Reason, ToolCall
 from ttsi.testing import FakeBenchmark
-from ttsi.types import Completion, ParseStatus, Reason, Sample, Score, Task, Tool, ToolCall
+from ttsi.types import AnswerStatus, Completion, Sample, Score, Task, Tool
 from ttsi_plugins.scorers.exact import Exact
 
 # ---------------------------------------------------------------- benchmarks
@@ -195,7 +196,7 @@ class WantsCalls(Scorer):
 @fails("abstentions", r"prose without a call and \[\] score differently for \[\]", "scorers")
 class WantsBrackets(Scorer):
     def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
-        if completion.status is ParseStatus.NO_CALL:
+        if completion.status is AnswerStatus.DECLINED:
             return Score(False, Reason.NO_CALL)
         return super().judge(task, reference, completion)
 

@@ -10,22 +10,22 @@ from typing import Any
 from wrong import Sound, fails
 
 from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.values import ToolCall
 from ttsi.digests import draw_seed
 from ttsi.errors import EngineError
 from ttsi.protocols import Engine
 from ttsi.testing.fake_benchmark import example_of
 from ttsi.types import (
+    AnswerStatus,
     Completion,
     Demonstrations,
     Estimate,
     Example,
-    ParseStatus,
     Prompt,
     Request,
     Sample,
     Sampling,
     Task,
-    ToolCall,
 )
 
 # ---------------------------------------------------------------- estimators
@@ -241,7 +241,7 @@ class Answerer:
 class Miscounts(Answerer):
     def change(self, made: Completion) -> Completion:
         calls = (ToolCall("get_weather", {}),)
-        return replace(made, calls=calls, status=ParseStatus.NO_CALL)
+        return replace(made, calls=calls, status=AnswerStatus.DECLINED)
 
 
 @fails("reading", "was read as no_call .*, not ok", "inference")
@@ -262,7 +262,7 @@ class VotesOfCallersOnly(Answerer):
         seeds = [draw_seed(seed, task.id, "answer", draw) for draw in range(5)]
         drawn = engine.generate([Request(Prompt(task.messages), Sampling(), s) for s in seeds])
         answers = [self.read(task, each.text) for each in drawn]
-        return max(answers, key=lambda each: each.status is ParseStatus.OK)
+        return max(answers, key=lambda each: each.status is AnswerStatus.OK)
 
 
 @fails("needs", "does not list what it asked the engine for: grammar", "inference")

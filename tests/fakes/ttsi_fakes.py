@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.digests import bytes_digest, draw_seed, json_digest
 from ttsi.errors import DeviceLost, EngineError, MissingAsset
 from ttsi.options import option
@@ -27,7 +28,6 @@ from ttsi.types import (
     Sample,
     Task,
     Tool,
-    ToolCall,
     Training,
     TrainJob,
 )
@@ -55,7 +55,7 @@ def make_sample(number: int, city: str | None = None) -> Sample:
         instruction="Call a tool.\n" + "\n".join(tool.name for tool in TOOLS),
         input=f"What is the weather in {city}?",
     )
-    return Sample(task, (ToolCall("get_weather", {"city": city}),))
+    return Sample(task, answer_with([ToolCall("get_weather", {"city": city})]))
 
 
 @dataclass(frozen=True)

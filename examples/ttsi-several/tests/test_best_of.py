@@ -8,16 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ttsi.answers.calls.values import ToolCall
 from ttsi.errors import EngineError
 from ttsi.types import (
     Adapter,
+    AnswerStatus,
     Completion,
     Example,
     LoraRecipe,
-    ParseStatus,
     Task,
     Tool,
-    ToolCall,
     Training,
     TrainJob,
 )
@@ -150,7 +150,7 @@ def test_an_engine_without_losses_will_do_for_one_example() -> None:
 
 def test_as_answered_writes_in_the_models_own_wrapper() -> None:
     answer = '```json\n[{"name": "get_weather", "arguments": {"city": "X"}}]\n```'
-    base = Completion(answer, (ToolCall("get_weather", {"city": "X"}),), ParseStatus.OK)
+    base = Completion(answer, (ToolCall("get_weather", {"city": "X"}),), AnswerStatus.OK)
     engine = Trainer(lambda job: 1.0)
     learner = BestOf(target="as_answered")
     assert learner.needs_base

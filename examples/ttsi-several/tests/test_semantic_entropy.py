@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy as reference_entropy
 from ttsi import parse_calls, registry
-from ttsi.types import Completion, Generation, ParseStatus, Request, Task, Tool
+from ttsi.types import AnswerStatus, Completion, Generation, Request, Task, Tool
 
 from ttsi_several.semantic_entropy import SemanticEntropy, meaning
 
@@ -73,7 +73,7 @@ def confidence(
 def same(one: str, other: str) -> bool:
     """Whether the scorer takes one answer for right where the other is the reference."""
     read, reference = parse_calls(one), parse_calls(other)
-    if ParseStatus.UNPARSABLE in (read.status, reference.status):
+    if AnswerStatus.UNPARSABLE in (read.status, reference.status):
         return one == other
     completion = Completion(one, read.calls, read.status)
     return registry.load("scorers", "exact")().score(TASK, reference.calls, completion).correct

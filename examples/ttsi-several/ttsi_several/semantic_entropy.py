@@ -20,7 +20,7 @@ from ttsi.answers.calls.writing import calls_schema
 from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
-from ttsi.types import Estimate, Generation, ParseStatus, Prompt, Request, Sampling, Task
+from ttsi.types import AnswerStatus, Estimate, Generation, Prompt, Request, Sampling, Task
 
 NO_CALL = "no call"
 
@@ -32,7 +32,7 @@ def meaning(task: Task, text: str) -> str:
     only.
     """
     parsed = parse_calls(text, task.tool_names)
-    if parsed.status is ParseStatus.UNPARSABLE:
+    if parsed.status is AnswerStatus.UNPARSABLE:
         return f"unparsable: {text}"
     return canonical_calls(task.tools, parsed.calls) or NO_CALL
 
