@@ -1,0 +1,121 @@
+"""Compare what two commits answer: the same specs, byte for byte.
+
+    python tests/same_predictions.py BEFORE [AFTER] [--limit 20] [--model smollm2-135m]
+
+Each commit is checked out into a folder of its own and installed there over this Python's packages.
+The five function-calling benchmarks are run greedily with the small model. Exits with 1 where a
+predictions.jsonl differs, and says in which samples. AFTER is the working tree's HEAD by default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS = ("sealtool", "apibank", "nexusraven", "toolalpaca", "bfcl")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("before")
+    parser.add_argument("after", nargs="?", default="HEAD")
+    parser.add_argument("--limit", type=int, default=20)
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--benchmarks", nargs="+", default=BENCHMARKS)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        commits = {"before": asked.before, "after": asked.after}
+        sides = [_Side(Path(name) / side, commit) for side, commit in commits.items()]
+        different = 0
+        for benchmark in asked.benchmarks:
+            spec = spec_of(benchmark, asked.model, asked.limit)
+            before, after = (side.predictions(spec) for side in sides)
+            told = differing(before, after)
+            different += bool(told) or not before
+            print(f"{benchmark}: {told or f'the same {len(before.splitlines())} answers'}")
+        for side in sides:
+            side.remove()
+    return 1 if different else 0
+
+
+def spec_of(benchmark: str, model: str, limit: int) -> dict[str, object]:
+    """TT-SI by LoRA, greedy, with every sample that is unsure adapted to."""
+    return {
+        "name": benchmark,
+        "model": {"id": model, "date": "2026-11-01"},
+        "engine": "transformers",
+        "benchmark": {"name": benchmark, "limit": limit},
+        "estimator": "rss_margin",
+        "generator": {"name": "self", "format": "json", "attempts": 3, "max_tokens": 96},
+        "learner": "lora_sft",
+        "inference": {"name": "direct", "decoding": "greedy", "max_tokens": 96},
+    }
+
+
+def differing(before: bytes, after: bytes) -> str:
+    """The ids of the samples whose lines differ; empty where the files are the same."""
+    if before == after:
+        return ""
+    one, other = (
+        {json.loads(line)["id"]: line for line in text.splitlines()} for text in (before, after)
+    )
+    ids = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return f"{len(ids)} answers differ: {', '.join(ids)}"
+
+
+class _Side:
+    """One commit, installed in a folder of its own."""
+
+    def __init__(self, folder: Path, commit: str) -> None:
+        self._folder, self._tree = folder, folder / "tree"
+        folder.mkdir()
+        _run(["git", "-C", str(ROOT), "worktree", "add", "--detach", str(self._tree), commit])
+        _run([sys.executable, "-m", "venv", str(folder / "venv")])
+        self._python = folder / "venv" / "bin" / "python"
+        packages = _run([str(self._python), "-c", _PACKAGES]).strip()
+        # Its own ttsi comes before this Python's packages.
+        below = [each for each in sys.path if each.endswith("site-packages")]
+        Path(packages, "below.pth").write_text("\n".join([*below, sysconfig.get_path("purelib")]))
+        install = "-m pip install --quiet --no-deps --no-build-isolation -e"
+        _run([str(self._python), *install.split(), str(self._tree)])
+
+    def predictions(self, spec: dict[str, object]) -> bytes:
+        """What `ttsi eval` leaves in predictions.jsonl."""
+        path, out = self._folder / "spec.json", self._folder / "runs"
+        path.write_text(json.dumps(spec))
+        command = [str(self._python), "-m", "ttsi", "-q", "eval", str(path), "--out", str(out)]
+        _run([*command, "--progress", "none"], cwd=self._tree)
+        (found,) = out.glob(f"{spec['name']}-*/seed-0/predictions.jsonl")
+        return found.read_bytes()
+
+    def remove(self) -> None:
+        _run(["git", "-C", str(ROOT), "worktree", "remove", "--force", str(self._tree)])
+
+
+_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
+
+
+def _run(command: list[str], cwd: Path | None = None) -> str:
+    data = os.environ.get("TTSI_DATA_DIR", str(ROOT.parent / "shared" / "data"))
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TTSI_DATA_DIR": data},
+    )
+    if done.returncode not in (0, 3):
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
