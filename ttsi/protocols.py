@@ -11,7 +11,7 @@ Lists returned are parallel to the tasks given. `seed` is the run's; derive the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from ttsi.types import (
     JSON,
@@ -42,8 +42,7 @@ class Benchmark(Protocol):
     """Real rows as Samples, rendered: instruction and tools in the system turn, the rest after.
 
     `revision` names the exact data (a digest); `scoring` holds the scorer options its labels need.
-    A benchmark that has labelled rows for training beside its test set offers them by a method
-    `train() -> Iterable[Sample]`.
+    What else it may have: `HasTrainingRows`.
     """
 
     @property
@@ -52,6 +51,13 @@ class Benchmark(Protocol):
     def samples(self) -> Iterable[Sample]: ...
 
     def revision(self) -> str: ...
+
+
+@runtime_checkable
+class HasTrainingRows(Protocol):
+    """What a benchmark may have: labelled rows for training, beside its test set."""
+
+    def train(self) -> Iterable[Sample]: ...
 
 
 @runtime_checkable
@@ -144,7 +150,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Renders(Protocol):
-    """What an engine may have beside its protocol: it shows people what its model reads.
+    """What an engine may have: it shows people what its model reads.
 
     `rendered` is a prompt with its opening, as the engine's other calls read it; `rendered_text` a
     continuation or, with `end`, a target of training. `ttsi prompts` asks for them.
@@ -180,10 +186,7 @@ class Learner(Protocol):
     """T: an adaptation for each task, from its examples (never empty).
 
     `base` holds the unadapted answers, or None where there are none; a learner with `needs_base`
-    always gets them. Two more members are a learner's choice, for baselines that learn from
-    labelled rows: `needs_examples` False (G is not run, and `examples` are empty), and
-    `needs_train` True with a method `teach(train)`, which is given a function that returns the
-    benchmark's rows for training before the first wave.
+    always gets them. What else it may have: `LearnsFromRows`.
     """
 
     @property
@@ -200,6 +203,21 @@ class Learner(Protocol):
         engine: Engine,
         seed: int,
     ) -> list[Adaptation]: ...
+
+
+class LearnsFromRows(Protocol):
+    """What a learner may have, for baselines that learn from labelled rows.
+
+    With `needs_examples` False G is not run, and `examples` are empty. With `needs_train` True the
+    learner is given, by `teach` and before the first wave, a function that returns the benchmark's
+    rows for training. `source` names, for records, what was learnt from, with a digest.
+    """
+
+    needs_examples: bool = True
+    needs_train: bool = False
+    source: str | None = None
+
+    def teach(self, train: Callable[[], Sequence[Sample]]) -> None: ...
 
 
 @runtime_checkable
@@ -223,6 +241,12 @@ class Scorer(Protocol):
     """Is this answer right? The only stage that sees a reference."""
 
     def score(self, task: Task, reference: Answer, completion: Completion) -> Score: ...
+
+
+class Versioned(Protocol):
+    """What a scorer may have: a version, which changes when any answer could score differently."""
+
+    version: str | None = None
 
 
 class Watcher(Protocol):
@@ -294,3 +318,25 @@ class Executor(Protocol):
         session: Session,
         watcher: Watcher | None = None,
     ) -> list[dict[str, JSON]]: ...
+
+
+OPTIONAL: Mapping[str, type] = {
+    "benchmarks": HasTrainingRows,
+    "engines": Renders,
+    "learners": LearnsFromRows,
+    "scorers": Versioned,
+}
+"""By kind: what its plugins may have beside their protocol."""
+
+
+def members(protocol: type) -> frozenset[str]:
+    """The names of a protocol's methods, properties and attributes."""
+    names = {*vars(protocol), *protocol.__annotations__}
+    return frozenset(name for name in names if not name.startswith("_"))
+
+
+def chosen(plugin: object, protocol: type, name: str) -> Any:
+    """The optional member `name` of `plugin`, or what `protocol` has in its place."""
+    if name not in members(protocol):
+        raise AttributeError(f"{protocol.__name__} has no member {name!r}")
+    return getattr(plugin, name, getattr(protocol, name, None))

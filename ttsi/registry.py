@@ -249,6 +249,9 @@ def _import(plugin: Plugin) -> type:
     missing = _missing_members(plugin.kind, loaded)
     if missing:
         raise _broken(plugin, f"the class lacks {', '.join(missing)}")
+    misspelt = _misspelt_members(plugin.kind, loaded)
+    if misspelt:
+        raise _broken(plugin, f"nobody asks for {', '.join(misspelt)}")
     return loaded
 
 
@@ -266,6 +269,22 @@ def _missing_members(kind: str, loaded: type) -> list[str]:
     return missing + [
         f"the attribute {n}" for n in attributes if not hasattr(loaded, n) and n not in annotated
     ]
+
+
+def _misspelt_members(kind: str, loaded: type) -> list[str]:
+    """Members that look like one of the kind's optional ones, and are none of them.
+
+    Their absence would be an answer of its own, and the plugin's wish would count for nothing.
+    """
+    from ttsi import protocols
+    from ttsi._common.suggest import slip
+
+    optional = protocols.members(protocols.OPTIONAL[kind]) if kind in protocols.OPTIONAL else ()
+    known = {*optional, *protocols.members(getattr(protocols, _PROTOCOLS[kind]))}
+    own = {name for each in loaded.__mro__[:-1] for name in vars(each) if name[0] != "_"}
+    options = getattr(loaded, "__dataclass_fields__", {})
+    found = {name: slip(name, optional) for name in own - known - set(options)}
+    return [f"{name} (did you mean {near}?)" for name, near in sorted(found.items()) if near]
 
 
 def _schema(plugin: Plugin) -> dict[str, Any]:

@@ -23,6 +23,18 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
+def slip(word: str, names: Iterable[str]) -> str | None:
+    """The name that `word` differs from by a slip of the pen: a letter, of longer words two."""
+    import difflib
+
+    for name in names:
+        letters = max(len(word), len(name))
+        alike = difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio()
+        if word != name and alike > 1 - (max(1, letters // 6) + 0.01) / letters:
+            return name
+    return None
+
+
 def did_you_mean(word: str, names: Iterable[str], *, noun: str = "names") -> str:
     """One or two sentences: the nearest name if there is one, and the names there are."""
     names = sorted(names)

@@ -14,7 +14,16 @@ from ttsi import registry
 from ttsi._common.version import __version__
 from ttsi.digests import json_digest
 from ttsi.errors import Problem, SpecError
-from ttsi.protocols import Benchmark, Engine, Executor, Scorer, Watcher
+from ttsi.protocols import (
+    Benchmark,
+    Engine,
+    Executor,
+    HasTrainingRows,
+    LearnsFromRows,
+    Scorer,
+    Watcher,
+    chosen,
+)
 from ttsi.solving.pipeline import Known, Pipeline, Stages
 from ttsi.spec import Component, Spec, effective_options
 from ttsi.spec.schema import COMPONENTS, model_defaults
@@ -157,7 +166,7 @@ def training_rows(spec: Spec) -> list[Sample]:
 
 def learnt_from(spec: Spec) -> str | None:
     """What labelled rows the learner learns from, with their digest; None where it needs none."""
-    source = getattr(stages(spec).learner, "source", None)
+    source = chosen(stages(spec).learner, LearnsFromRows, "source")
     return None if source is None else str(source)
 
 
@@ -182,7 +191,7 @@ def plugins_used(spec: Spec) -> dict[str, JSON]:
 def stages(spec: Spec) -> Stages:
     """Every stage that `spec` names."""
     learner = _make("learner", spec.learner)
-    if getattr(learner, "needs_train", False):
+    if chosen(learner, LearnsFromRows, "needs_train"):
         learner.teach(partial(training_rows, spec))
     return Stages(
         estimator=_make("estimator", spec.estimator),
@@ -208,7 +217,8 @@ def _make(role: str, component: Component) -> Any:
 
 def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:
     problems = []
-    if getattr(stages.learner, "needs_train", False) and not hasattr(benchmark(spec), "train"):
+    wants_rows = chosen(stages.learner, LearnsFromRows, "needs_train")
+    if wants_rows and not isinstance(benchmark(spec), HasTrainingRows):
         learner, asked = spec.learner.name, spec.benchmark.name
         problems.append(
             Problem(
@@ -219,7 +229,7 @@ def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:
             )
         )
     roles = ["estimator", "generator", "learner", "inference"]
-    if not getattr(stages.learner, "needs_examples", True):
+    if not chosen(stages.learner, LearnsFromRows, "needs_examples"):
         roles.remove("generator")
     for role in roles:
         lacking = sorted(getattr(stages, role).needs - engine.capabilities)

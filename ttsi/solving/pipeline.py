@@ -21,7 +21,16 @@ from functools import partial
 from typing import TypeVar
 
 from ttsi.errors import EngineError, OutOfMemory, RunError, TtsiError, release
-from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Watcher
+from ttsi.protocols import (
+    Engine,
+    Estimator,
+    Generator,
+    Inference,
+    Learner,
+    LearnsFromRows,
+    Watcher,
+    chosen,
+)
 from ttsi.solving.metering import MeteredEngine, charging
 from ttsi.solving.receipts import receipt_of
 from ttsi.types import (
@@ -237,7 +246,7 @@ class Pipeline:
             if story not in uncertain:
                 yield self._solution(story)
 
-        needs_examples = getattr(learner, "needs_examples", True)
+        needs_examples = chosen(learner, LearnsFromRows, "needs_examples")
         if needs_examples:
             self._generate(uncertain)
         taught = [story for story in uncertain if story.examples or not needs_examples]
