@@ -35,7 +35,11 @@ class Selection(ABC):
         rows = self.all_samples()
         if self.ids is not None:
             rows = _named(rows, self.ids)
-        return [rows[place] for place in places(len(rows), self.limit, self.select)]
+        return [rows[place] for place in self.places(rows)]
+
+    def places(self, rows: Sequence[Sample]) -> list[int]:
+        """Which of `rows` are taken; a benchmark of parts may share `limit` out among them."""
+        return places(len(rows), self.limit, self.select)
 
 
 def places(count: int, limit: int | None, select: Literal["even", "first"]) -> list[int]:
@@ -45,6 +49,20 @@ def places(count: int, limit: int | None, select: Literal["even", "first"]) -> l
     if select == "first":
         return list(range(limit))
     return [i * count // limit for i in range(limit)]
+
+
+def evenly(sizes: Sequence[int], count: int) -> list[int]:
+    """`count` shared out among parts of these sizes: shares differ by one at most, but for parts
+    that are taken whole."""
+    shares = [0] * len(sizes)
+    left = min(count, sum(sizes))
+    while left:
+        growing = [part for part, size in enumerate(sizes) if shares[part] < size]
+        chosen = places(len(growing), left, "even")
+        for place in chosen:
+            shares[growing[place]] += 1
+        left -= len(chosen)
+    return shares
 
 
 def _named(rows: Sequence[Sample], ids: Sequence[str]) -> list[Sample]:

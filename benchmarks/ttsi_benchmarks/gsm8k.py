@@ -1,0 +1,121 @@
+"""GSM8K: 1,319 problems of grade-school arithmetic for testing, 7,473 for training.
+
+A row has this shape (the values are invented). The answer ends in the number; what stands between
+`<<` and `>>` is for a calculator and is left out here:
+
+    {"question": "Mia has 3 boxes of 4 pens and gives away 2 pens. How many are left?",
+     "answer": "Mia has 3*4=<<3*4=12>>12 pens.\\nShe keeps 12-2=<<12-2=10>>10.\\n#### 10"}
+
+All numbers are whole; those of a thousand and more are written with commas.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ttsi.answers import form_named
+from ttsi.assets import Asset, data_file, github_asset
+from ttsi.options import option
+from ttsi.types import JSON, Answer, Sample, Task
+from ttsi_benchmarks._hammer import files_revision
+from ttsi_benchmarks._select import Selection, places
+
+LOADER_VERSION = 1
+"""Counts up when the same files would give other tasks, references or ids."""
+
+REPOSITORY = "openai/grade-school-math"
+COMMIT = "3101c7d5072418e28b9008a6636bde82a006892c"
+
+INSTRUCTION = (
+    "Solve the problem. Write your work step by step, one step a line. Then write the answer on a "
+    "last line of its own: #### and the number, without a unit."
+)
+SHOWN = "{instruction}\n\nSolved problems:\n\n{solved}"
+
+Row = Mapping[str, Any]
+
+_CALCULATION = re.compile(r"<<[^<>]*>>")
+
+
+def _asset(stem: str, sha256: str) -> Asset:
+    path = f"grade_school_math/data/{stem}.jsonl"
+    return github_asset(f"gsm8k/{stem}.jsonl", REPOSITORY, COMMIT, path, sha256, "MIT")
+
+
+TEST = _asset("test", "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14")
+TRAIN = _asset("train", "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465")
+
+
+@dataclass(frozen=True)
+class Gsm8k(Selection):
+    """Benchmark `gsm8k`; ids gsm8k/0 to gsm8k/1318."""
+
+    shots: int = option(
+        0,
+        "How many solved problems of the train split the instruction shows, spread over it evenly.",
+        minimum=0,
+        maximum=32,
+    )
+    scoring: ClassVar[Mapping[str, JSON]] = {}
+
+    def all_samples(self) -> list[Sample]:
+        instruction = self._instruction()
+        return [
+            _sample(f"gsm8k/{i}", instruction, row) for i, row in enumerate(read_problems(TEST))
+        ]
+
+    def train(self) -> list[Sample]:
+        """The rows for training but those that `shots` shows: gsm8k/train/0 to 7472.
+
+        Options of selection do not apply.
+        """
+        instruction = self._instruction()
+        rows = read_problems(TRAIN)
+        shown = set(places(len(rows), self.shots, "even"))
+        return [
+            _sample(f"gsm8k/train/{i}", instruction, row)
+            for i, row in enumerate(rows)
+            if i not in shown
+        ]
+
+    def revision(self) -> str:
+        return files_revision(TEST, TRAIN, loader=LOADER_VERSION)
+
+    def _instruction(self) -> str:
+        """Solved problems stand in the system turn: so G is shown them, and its examples have them,
+        and all samples share their KV cache."""
+        if not self.shots:
+            return INSTRUCTION
+        rows = read_problems(TRAIN)
+        solved = [_solved(rows[place]) for place in places(len(rows), self.shots, "even")]
+        return SHOWN.format(instruction=INSTRUCTION, solved="\n\n".join(solved))
+
+
+def read_problems(asset: Asset) -> Sequence[Row]:
+    lines = data_file(asset).read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines if line]
+
+
+def reference(answer: str) -> Answer:
+    """The number after the last `####`, and the work before it without the calculator's notes."""
+    work, _, number = answer.rpartition("####")
+    return Answer.of(int(number.replace(",", "")), _CALCULATION.sub("", work).strip())
+
+
+def _sample(id: str, instruction: str, row: Row) -> Sample:
+    return Sample(_task(id, instruction, row), reference(row["answer"]))
+
+
+def _task(id: str, instruction: str, row: Row) -> Task:
+    return Task(id, (), instruction, row["question"].strip(), form="number")
+
+
+def _solved(row: Row) -> str:
+    """A problem and its solution, written as answers of the form are."""
+    task = _task("shown", "", row)
+    answer = form_named(task.form).write(task, reference(row["answer"]))
+    return f"Problem: {task.input}\n{answer}"
