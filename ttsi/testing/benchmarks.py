@@ -13,14 +13,14 @@ from ttsi import registry
 from ttsi.answers import form_of
 from ttsi.answers.calls.values import ToolCall, calls_in
 from ttsi.answers.calls.writing import TOOL_CALL, call_json
-from ttsi.errors import PluginError
+from ttsi.errors import PluginError, UsageError
 from ttsi.parameters.plain import SchemaFault, plain_parameters
 from ttsi.testing.checks import Check, NotApplicable, require
 from ttsi.testing.child import elsewhere
 from ttsi.testing.exercise import exercise
 from ttsi.testing.plain import fingerprint
 from ttsi.testing.subject import Subject
-from ttsi.types import Answer, Completion, Sample, Task, Tool
+from ttsi.types import Answer, AnswerStatus, Completion, Sample, Task, Tool
 
 _PYTHON_NAME = re.compile(r"[^\W\d][\w.]*")
 _MOST_OBJECTS = 10_000
@@ -35,10 +35,19 @@ def samples_are_sound(subject: Subject) -> None:
             isinstance(task, Task)
             and isinstance(task.tools, tuple)
             and all(isinstance(tool, Tool) for tool in task.tools)
-            and isinstance(sample.reference, tuple)
-            and all(isinstance(call, ToolCall) for call in sample.reference)
+            and isinstance(sample.reference, Answer)
         )
-        require(sound, f"{sample.id}: tools must be a tuple of Tools, reference one of ToolCalls")
+        require(sound, f"{sample.id}: tools must be a tuple of Tools, the reference an Answer")
+        require(_has_form(task), f"{sample.id}: there is no answer form {task.form!r}")
+        readable = sample.reference.status is not AnswerStatus.UNPARSABLE
+        require(readable, f"{sample.id}: the reference is unparsable, so no answer can be right")
+
+
+def _has_form(task: Task) -> bool:
+    try:
+        return form_of(task) is not None
+    except UsageError:
+        return False
 
 
 def ids_name_their_rows(subject: Subject) -> None:
@@ -140,14 +149,17 @@ def _as_python(call: ToolCall) -> str:
     return f"{call.name}({', '.join(f'{key}={value!r}' for key, value in call.arguments.items())})"
 
 
-def prompts_have_two_turns(subject: Subject) -> None:
+def prompts_are_whole(subject: Subject) -> None:
     for sample in subject.samples:
         task = sample.task
-        turns = {"system": task.instruction, "user": task.input}
-        for role, text in turns.items():
-            told = f"{sample.id}: the {role} turn is empty"
+        turns = [(f"{turn.role} turn", turn.content) for turn in task.messages]
+        for part, text in [*turns, ("input", task.input)]:
+            told = f"{sample.id}: the {part} is empty"
             require(isinstance(text, str) and text.strip(), told)
-        hidden = [name for name in task.tool_names if name not in task.instruction + task.input]
+        asks = task.messages[-1].role != "assistant"
+        require(asks, f"{sample.id}: the last turn is the assistant's, which leaves nothing to say")
+        prompt = "\n".join(turn.content for turn in task.messages)
+        hidden = [name for name in task.tool_names if name not in prompt]
         require(not hidden, f"{sample.id}: the prompt does not show the tool {', '.join(hidden)}")
 
 
@@ -213,7 +225,7 @@ CHECKS = (
     Check(
         "prompt",
         "What samples share, tools above all, is in the system turn; the question in the user's.",
-        prompts_have_two_turns,
+        prompts_are_whole,
     ),
     Check(
         "no-gold",
