@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ttsi.digests import draw_seed
-from ttsi.types import AnswerStatus, Completion, Likelihood, Prompt, Request, Task, Tool
+from ttsi.types import UNPARSABLE, Completion, Likelihood, Prompt, Request, Task, Tool
 from ttsi_fakes import ScriptedEngine, make_sample
 from ttsi_plugins.estimators._candidates import softmax
 from ttsi_plugins.estimators.entropy import Entropy, evenness
@@ -222,7 +222,7 @@ def test_no_call_is_told_of_in_words_of_its_own() -> None:
     MutualInformation(no_call_candidate=True).estimate([offering(["one"])], engine, 0)
     *_, (prompt, names) = engine.asked
     assert prompt.messages[-1].content.endswith("called no tool.")
-    assert names == ['one"', 'none"']
+    assert list(names) == ['one"', 'none"']
 
 
 # ---------------------------------------------------------------- self-consistency
@@ -247,9 +247,9 @@ def agreeing(task: Task, answers: Sequence[Completion]) -> float:
     scorer = Exact()
 
     def agrees(one: Completion, other: Completion) -> bool:
-        if one.status is AnswerStatus.UNPARSABLE:
+        if one.answer == UNPARSABLE:
             return other is one
-        return scorer.score(task, one.calls, other).correct
+        return scorer.score(task, one.answer, other).correct
 
     return max(sum(agrees(one, other) for other in answers) for one in answers) / len(answers)
 

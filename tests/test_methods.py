@@ -13,9 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi.answers.calls.parse import parse_calls
-from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.calls.values import ToolCall, answer_with, calls_in
 from ttsi.answers.calls.writing import TOOL_CALL, Wrapper, calls_schema
-from ttsi.types import AnswerStatus, Completion, Likelihood, Prompt, Request, TrainJob
+from ttsi.types import (
+    DECLINED,
+    UNPARSABLE,
+    Answer,
+    AnswerStatus,
+    Completion,
+    Likelihood,
+    Prompt,
+    Request,
+    TrainJob,
+)
 from ttsi_fakes import TOOLS, ScriptedEngine, make_sample
 from ttsi_plugins.estimators.constant import Always, Never, Random
 from ttsi_plugins.estimators.perplexity import Perplexity
@@ -63,7 +73,7 @@ def test_rss_margin_scores_names_with_their_closing_quote_in_the_opening_of_a_ca
     (estimate,) = RssMargin().estimate(TASKS[:1], engine, 0)
     prompt, names = engine.asked[0]
     assert prompt.opening == '<tool_call>\n{"name": "'
-    assert names == ['get_weather"', 'get_time"']
+    assert list(names) == ['get_weather"', 'get_time"']
     assert estimate.confidence == pytest.approx(math.tanh(0.5))
     assert estimate.scores == {"get_weather": -2.0, "get_time": -3.0}
     assert estimate.uncertain
@@ -138,7 +148,7 @@ def test_a_valid_output_becomes_an_example_with_the_tasks_tools() -> None:
     (example,) = examples
     assert example.task.input == "Time in Rome?"
     assert example.task.instruction == TASKS[0].instruction
-    assert example.calls == (ToolCall("get_time", {"city": "Rome"}),)
+    assert calls_in(example.answer) == (ToolCall("get_time", {"city": "Rome"}),)
     assert example.attempts == 1
     system, ask = engine.asked[0].prompt.messages
     assert TASKS[0].input in ask.content
@@ -195,6 +205,7 @@ def test_k_examples_have_their_own_draws_and_equal_ones_count_once() -> None:
 
 WRITTEN = '```json\n[{"name": "f", "arguments": {}}]\n```'
 ANSWER = '```json\n[{"name": "get_time", "arguments": {"city": "X"}}]\n```'
+GET_TIME = answer_with([ToolCall("get_time", {"city": "X"})])
 
 
 @pytest.mark.parametrize(
@@ -268,7 +279,7 @@ def test_calls_are_written_in_tags_by_default() -> None:
 def test_lora_trains_on_the_examples_rendered_as_the_task_is() -> None:
     engine = ScriptedEngine()
     examples = SelfGenerator().generate(TASKS[:2], engine, 0)
-    base = [Completion(ANSWER, (), AnswerStatus.OK), None]
+    base = [Completion(ANSWER, GET_TIME), None]
     LoraSft(target="as_answered").learn(TASKS[:2], examples, base, engine, 0)
     fenced, plain = [job for job in engine.asked if isinstance(job, TrainJob)]
     (prompt, target), *_ = fenced.pairs
@@ -305,9 +316,10 @@ def test_base_and_adapted_answers_share_their_seed_and_free_text_has_no_grammar(
     assert constrained.grammar is not None
 
 
-def answer(name: str, logprob: float, status: AnswerStatus = AnswerStatus.OK) -> Completion:
-    calls = (ToolCall(name, {"city": "Rome"}),) if status is AnswerStatus.OK else ()
-    return Completion(name, calls, status, completion_tokens=2, logprob=logprob)
+def answer(text: str, logprob: float, read: Answer | None = None) -> Completion:
+    """An answer of two tokens: a call of the tool `text`, unless it is `read` otherwise."""
+    called = answer_with([ToolCall(text, {"city": "Rome"})])
+    return Completion(text, read or called, completion_tokens=2, logprob=logprob)
 
 
 def test_the_majority_wins_and_ties_go_to_the_likelier() -> None:
@@ -318,20 +330,20 @@ def test_the_majority_wins_and_ties_go_to_the_likelier() -> None:
 
 
 def test_what_cannot_be_parsed_votes_only_among_its_like() -> None:
-    bad = answer("garbage", -0.1, AnswerStatus.UNPARSABLE)
+    bad = answer("garbage", -0.1, UNPARSABLE)
     assert vote(TASKS[0], [bad, bad, answer("get_time", -50)]).text == "get_time"
-    assert vote(TASKS[0], [bad, bad]).status is AnswerStatus.UNPARSABLE
+    assert vote(TASKS[0], [bad, bad]).answer == UNPARSABLE
 
 
 def test_abstentions_vote() -> None:
-    refusal = answer("I cannot.", -5, AnswerStatus.DECLINED)
-    declined = Completion("[]", (), AnswerStatus.OK, completion_tokens=2, logprob=-5)
+    refusal = answer("I cannot.", -5, DECLINED)
+    empty = answer("[]", -5, Answer.of([]))
     call = answer("get_time", -0.1)
-    assert vote(TASKS[0], [call, *[refusal] * 4]).status is AnswerStatus.DECLINED
-    assert vote(TASKS[0], [call, call, refusal, declined, refusal]).calls == ()
+    assert vote(TASKS[0], [call, *[refusal] * 4]).answer == DECLINED
+    assert calls_in(vote(TASKS[0], [call, call, refusal, empty, refusal]).answer) == ()
     assert vote(TASKS[0], [call, call, refusal]).text == "get_time"
-    bad = answer("garbage", -0.1, AnswerStatus.UNPARSABLE)
-    assert vote(TASKS[0], [bad, bad, bad, refusal, call, refusal]).status is AnswerStatus.DECLINED
+    bad = answer("garbage", -0.1, UNPARSABLE)
+    assert vote(TASKS[0], [bad, bad, bad, refusal, call, refusal]).answer == DECLINED
 
 
 def test_four_refusals_and_a_call_are_answered_by_a_refusal() -> None:
@@ -339,7 +351,8 @@ def test_four_refusals_and_a_call_are_answered_by_a_refusal() -> None:
     texts = iter([call, "I cannot.", "[]", "No tool does that.", "Sorry."])
     engine = ScriptedEngine(script=lambda request: next(texts))
     (said,) = MajorityVote(samples=5).answer(TASKS[:1], [None], engine, 0)
-    assert (said.status, said.calls) == (AnswerStatus.DECLINED, ())
+    assert said.answer.status is AnswerStatus.DECLINED
+    assert said.answer.value is None
 
 
 def test_answers_in_other_notations_are_read_with_the_names_on_offer() -> None:
@@ -347,13 +360,15 @@ def test_answers_in_other_notations_are_read_with_the_names_on_offer() -> None:
     wanted = (ToolCall("get_time", {"city": "Rome"}),)
     for inference in (Direct(), MajorityVote(samples=2)):
         (said,) = inference.answer(TASKS[:1], [None], engine, 0)
-        assert said.calls == wanted
+        assert calls_in(said.answer) == wanted
 
 
 def test_votes_are_over_normalised_calls() -> None:
-    one = Completion("1", (ToolCall("get_time", {"city": " Rome"}),), AnswerStatus.OK, 1, 1, -1)
-    two = Completion("2", (ToolCall("get_time", {"city": "Rome"}),), AnswerStatus.OK, 1, 1, -1)
-    other = Completion("3", (ToolCall("get_time", {"city": "Oslo"}),), AnswerStatus.OK, 1, 1, -0.1)
+    def of(text: str, city: str, logprob: float) -> Completion:
+        made = answer_with([ToolCall("get_time", {"city": city})])
+        return Completion(text, made, 1, 1, logprob)
+
+    one, two, other = of("1", " Rome", -1), of("2", "Rome", -1), of("3", "Oslo", -0.1)
     assert vote(TASKS[0], [other, one, two]).text == "1"
 
 
