@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -30,6 +31,8 @@ class Form(ABC):
     name: ClassVar[str]
     reasons: ClassVar[tuple[str, ...]] = ("no_answer", "unparsable", "wrong_value")
     """Why an answer is wrong, the first that holds."""
+    specimens: ClassVar[tuple[str, ...]] = ()
+    """Texts that answer in this form, each in its way: what the form's contract is tried on."""
 
     @property
     @abstractmethod
@@ -67,10 +70,13 @@ class Form(ABC):
         return () if answer.status is AnswerStatus.OK else ("it gives no answer",)
 
     def key(self, task: Task, answer: Answer, options: Mapping[str, JSON] | None = None) -> str:
-        """A text that is equal for answers that score alike: what votes are counted by."""
+        """A text that is equal for answers that score alike: what votes are counted by.
+
+        It is the value, as JSON; the work does not count.
+        """
         if answer.status is not AnswerStatus.OK:
             return answer.status.value
-        return self.write(task, answer)
+        return json.dumps(answer.value, ensure_ascii=False, sort_keys=True)
 
     def score(
         self,
