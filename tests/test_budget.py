@@ -17,6 +17,7 @@ from ttsi.records import journal
 from ttsi.records.journal import ESTIMATES
 from ttsi.results.runs import open_run
 from ttsi.running.evaluate import CellResult, estimates
+from ttsi.running.waves import ScoredWaves
 from ttsi.solving import metering
 from ttsi.solving.budget import share_out
 from ttsi.solving.pipeline import Pipeline, Stages
@@ -208,8 +209,8 @@ class Paid:
         return [[self.example(task)] for task in tasks]
 
     def example(self, task: Task) -> Example:
-        call = ttsi_fakes.make_sample(99).reference
-        return Example(task.variant("0", input="What is the weather in City99?"), call, "", 1)
+        answer = ttsi_fakes.make_sample(99).reference
+        return Example(task.variant("0", input="What is the weather in City99?"), answer, "", 1)
 
 
 class LearnsAlone(InContext):
@@ -234,9 +235,10 @@ class LearnsAlone(InContext):
 def test_what_is_paid_outside_the_engine_is_in_the_record(
     failing: Any, learner: InContext, paid: int
 ) -> None:
-    parts = Stages(Always(), Paid(failing), learner, Direct(decoding="greedy"), Exact())
+    parts = Stages(Always(), Paid(failing), learner, Direct(decoding="greedy"))
     pipeline = Pipeline(parts, ttsi_fakes.ScriptedEngine(), seed=0)
-    found = list(pipeline.run_wave([ttsi_fakes.make_sample(number) for number in range(2)]))
+    waves = ScoredWaves(pipeline, Exact(), seed=0)
+    found = list(waves.run_wave([ttsi_fakes.make_sample(number) for number in range(2)]))
     assert len(found) == 2
     for each in found:
         cost = each.costs["generate"]

@@ -20,6 +20,7 @@ import ttsi_fakes
 from ttsi.errors import OutOfMemory
 from ttsi.records.journal import read
 from ttsi.results.metrics import summarise
+from ttsi.running.waves import ScoredWaves
 from ttsi.solving import metering
 from ttsi.solving.pipeline import STAGES, Pipeline, Stages, add_costs
 from ttsi.types import Generation, Record, Request, StageCost, TrainJob
@@ -100,7 +101,7 @@ def failing(part: Any, method: str, fails: Callable[[Sequence[Any]], bool]) -> A
                            **{method: does})  # fmt: skip
 
 
-def pipeline(engine: Counted, monkeypatch: pytest.MonkeyPatch, **failures: Any) -> Pipeline:
+def waves(engine: Counted, monkeypatch: pytest.MonkeyPatch, **failures: Any) -> ScoredWaves:
     clock = SimpleNamespace(perf_counter=lambda: engine.whole.seconds)
     monkeypatch.setattr("ttsi.solving.pipeline.time", clock)
     priced = Priced()
@@ -115,7 +116,7 @@ def pipeline(engine: Counted, monkeypatch: pytest.MonkeyPatch, **failures: Any) 
         role: failing(part, method, failures[role]) if role in failures else part
         for role, (part, method) in parts.items()
     }
-    return Pipeline(Stages(**made, scorer=Exact()), engine, seed=7)
+    return ScoredWaves(Pipeline(Stages(**made), engine, seed=7), Exact(), seed=7)
 
 
 def total(records: Sequence[Record]) -> StageCost:
@@ -147,7 +148,7 @@ def test_shares_add_up_to_all_that_was_spent(
     role: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Counted()
-    records = list(pipeline(engine, monkeypatch, **{role: WAVES_FAIL[when]}).run_wave(SAMPLES))
+    records = list(waves(engine, monkeypatch, **{role: WAVES_FAIL[when]}).run_wave(SAMPLES))
     assert sorted(record.id for record in records) == [sample.id for sample in SAMPLES]
     errors = {"always": 6, "with one sample": 1}.get(when, 0)
     assert sum(bool(record.error) for record in records) == errors
@@ -162,11 +163,11 @@ def test_a_wave_that_is_halved_for_memory_has_spent(
     most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Counted(most=5 * most)  # the estimator draws five answers a task
-    records = list(pipeline(engine, monkeypatch).run_wave(SAMPLES))
+    records = list(waves(engine, monkeypatch).run_wave(SAMPLES))
     assert not any(record.error for record in records)
     assert_adds_up(records, engine.whole)
     whole = Counted()
-    list(pipeline(whole, monkeypatch).run_wave(SAMPLES))
+    list(waves(whole, monkeypatch).run_wave(SAMPLES))
     assert engine.whole.seconds > whole.whole.seconds
 
 
@@ -174,7 +175,7 @@ def test_seconds_for_each_uncertain_sample_are_shared_by_those_that_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fails = WAVES_FAIL["with one sample"]
-    records = list(pipeline(Counted(), monkeypatch, learner=fails).run_wave(SAMPLES))
+    records = list(waves(Counted(), monkeypatch, learner=fails).run_wave(SAMPLES))
     stages = summarise(records)["stages"]
     adapting = sum(stages["by_stage"][each]["seconds"] for each in ("generate", "learn", "adapted"))
     assert stages["seconds_per_uncertain_sample"] == pytest.approx(adapting / 6)
@@ -288,7 +289,7 @@ def test_a_fresh_run_has_cost_nothing_before(
 
 
 def test_a_workers_death_leaves_the_costs_of_what_was_known(tmp_path: Path) -> None:
-    from ttsi.solving.assemble import Assembly
+    from ttsi.running.assembly import Assembly
     from ttsi.spec import load_spec
 
     known = Record("rows/1", "", 0, costs={"estimate": StageCost(2.0)})

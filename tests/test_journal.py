@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi._common.files import write_atomically
-from ttsi.answers.calls.values import Reason, ToolCall
+from ttsi.answers.calls.values import Reason, ToolCall, answer_with
 from ttsi.errors import CorruptAsset, RunError, StorageError
 from ttsi.records.journal import Journal, heal, only_writer, read
 from ttsi.records.lines import from_json, to_json, to_line
-from ttsi.types import AnswerStatus, Completion, Estimate, Example, Record, Score, StageCost
+from ttsi.types import Completion, Estimate, Example, Record, Score, StageCost
 from ttsi_fakes import make_sample
 
 SAMPLES = [make_sample(number) for number in range(4)]
@@ -28,13 +28,13 @@ SAMPLES = [make_sample(number) for number in range(4)]
 
 def record(number: int, text: str = "x", error: str = "") -> Record:
     sample = SAMPLES[number]
-    answer = Completion(text, (ToolCall("get_time", {"city": "Ä"}),), AnswerStatus.OK, 3, 2, -0.5)
+    answer = Completion(text, answer_with([ToolCall("get_time", {"city": "Ä"})]), 3, 2, -0.5)
     return Record(
         id=sample.id,
         digest=sample.digest,
         seed=0,
         estimate=Estimate(0.25, True, {"get_time": -1.5}),
-        examples=(Example(sample.task.variant("0", input="y"), answer.calls, "raw", 2),),
+        examples=(Example(sample.task.variant("0", input="y"), answer.answer, "raw", 2),),
         receipt={"kind": "lora", "losses": [1.0]},
         base=answer,
         base_score=Score(False, Reason.WRONG_VALUE, "city"),
@@ -172,7 +172,7 @@ def test_a_file_size_limit_of_the_system_is_met_without_loss(tmp_path: Path) -> 
         from pathlib import Path
         from test_journal import record
         from ttsi.errors import StorageError
-        from ttsi.journal import Journal
+        from ttsi.records.journal import Journal
 
         with Journal(Path(sys.argv[1])) as journal:
             journal.append(record(0))

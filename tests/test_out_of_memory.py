@@ -7,7 +7,7 @@ the engine is asked again that must be gone: else there is less room than there 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,18 +15,16 @@ import torch
 from tiny_model import tiny_llama, write_gguf
 from torch.profiler import ProfilerActivity, profile
 
-from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.errors import EngineError, OutOfMemory, release
-from ttsi.solving.pipeline import Pipeline, Stages
+from ttsi.solving.pipeline import Pipeline, Solution, Stages
 from ttsi.types import (
     Estimate,
     Example,
     LoraRecipe,
     Message,
     Prompt,
-    Record,
     Request,
-    Sample,
     Sampling,
     Task,
     TrainJob,
@@ -34,7 +32,6 @@ from ttsi.types import (
 from ttsi_plugins.engines.transformers import TransformersEngine
 from ttsi_plugins.inference.direct import Direct
 from ttsi_plugins.learners.lora_sft import LoraSft
-from ttsi_plugins.scorers.exact import Exact
 
 FULL = "CUDA out of memory. Tried to allocate 2 GiB"
 
@@ -100,18 +97,17 @@ class Generator:
         )
         call = ToolCall("go", {"to": "there"})
         return [
-            [Example(task.variant("example", input="Go!"), (call,), "", 1)]
+            [Example(task.variant("example", input="Go!"), answer_with([call]), "", 1)]
             for task, _ in zip(tasks, made, strict=True)
         ]
 
 
-def wave(count: int) -> list[Sample]:
-    tasks = [Task(f"t{n}", (), "Call. " * 20, f"To {'abcdefgh'[n]}{n}") for n in range(count)]
-    return [Sample(task, ()) for task in tasks]
+def wave(count: int) -> list[Task]:
+    return [Task(f"t{n}", (), "Call. " * 20, f"To {'abcdefgh'[n]}{n}") for n in range(count)]
 
 
 def pipeline(engine: TransformersEngine) -> Pipeline:
-    stages = Stages(Estimator(), Generator(), LoraSft(epochs=1), Direct(max_tokens=3), Exact())
+    stages = Stages(Estimator(), Generator(), LoraSft(epochs=1), Direct(max_tokens=3))
     return Pipeline(stages, engine, seed=0)
 
 
@@ -168,23 +164,23 @@ def test_nothing_of_the_failed_call_lives_in_the_retry(
     engine: TransformersEngine, stage: str
 ) -> None:
     reset(engine)
-    expected = results(pipeline(engine).run_wave(wave(4)))
+    expected = results(pipeline(engine).solve(wave(4)))
     reset(engine)
     made = pipeline(engine)
     before = living()
     with Failure(engine, made, stage) as failure:
-        records = list(made.run_wave(wave(4)))
+        solutions = list(made.solve(wave(4)))
     assert failure.at_failure
     # What the failed passes had made is many times the slack that the token ids of a retry need.
     assert max(failure.at_failure) - before > 30_000
     for living_now in failure.at_retry:
         assert living_now - before < 3_000
-    assert [record.error for record in records] == [""] * 4
-    assert results(records) == expected
+    assert [solution.error for solution in solutions] == [""] * 4
+    assert results(solutions) == expected
 
 
-def results(records: Iterator[Record] | list[Record]) -> dict[str, Any]:
-    return {record.id: (record.final and record.final.text) for record in records}
+def results(solutions: Iterable[Solution]) -> dict[str, Any]:
+    return {each.task.id: (each.answer and each.answer.text) for each in solutions}
 
 
 def test_a_wave_that_did_not_fit_leaves_the_size_that_did(engine: TransformersEngine) -> None:
@@ -194,14 +190,14 @@ def test_a_wave_that_did_not_fit_leaves_the_size_that_did(engine: TransformersEn
         reset(engine)
         with Failure(engine, made, stage) as failure:
             failure.most = 2
-            first = list(made.run_wave(wave(4)))
+            first = list(made.solve(wave(4)))
             failures = len(failure.at_failure)
             made._fitting = 10**9
-            second = list(made.run_wave(wave(4)))
+            second = list(made.solve(wave(4)))
         assert failures > 0, stage
         assert len(failure.at_failure) == failures, stage
         assert max(failure.rows[-4:]) <= 2
-        assert not any(record.error for record in [*first, *second])
+        assert not any(solution.error for solution in [*first, *second])
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes cannot be multiplied"), ValueError("no")])
@@ -215,10 +211,10 @@ def test_other_failures_hold_nothing_either(engine: TransformersEngine, error: E
 
     layer = engine._runtime().model.model.layers[-1].mlp.down_proj
     hook = layer.register_forward_pre_hook(fail)
-    records = made.run_wave(wave(2))
+    solutions = made.solve(wave(2))
     try:
-        # While a record is looked at, the call whose failure it tells of is gone.
-        seen = [(record.error, living()) for record in records]
+        # While a solution is looked at, the call whose failure it tells of is gone.
+        seen = [(solution.error, living()) for solution in solutions]
     finally:
         hook.remove()
     assert all(error for error, _ in seen)

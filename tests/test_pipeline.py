@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
+from ttsi.answers.calls.values import calls_in
 from ttsi.errors import EngineError, OutOfMemory, RunError, StorageError
-from ttsi.solving.pipeline import Pipeline, Stages
-from ttsi.types import Estimate, Example, Message, Prompt, Record, Request, Sampling, Task
+from ttsi.solving.pipeline import Pipeline, Solution, Stages
+from ttsi.types import Estimate, Message, Prompt, Request, Sampling, Task
 from ttsi_fakes import WRITING, ScriptedEngine, default_script, make_sample
 from ttsi_plugins.estimators.constant import Always, Never
 from ttsi_plugins.generators.self_generator import SelfGenerator
 from ttsi_plugins.inference.direct import Direct
 from ttsi_plugins.learners.icl import InContext
 from ttsi_plugins.learners.lora_sft import LoraSft
-from ttsi_plugins.scorers.exact import Exact
 
-SAMPLES = [make_sample(number) for number in range(6)]
+TASKS = [make_sample(number).task for number in range(6)]
 
 
 class OddIsUncertain:
@@ -37,51 +37,60 @@ def stages(**changed: Any) -> Stages:
         "generator": SelfGenerator(),
         "learner": LoraSft(),
         "inference": Direct(decoding="greedy"),
-        "scorer": Exact(),
     }
     return Stages(**(parts | changed))
 
 
-def run(
+def solve(
     engine: ScriptedEngine, *, wave: int = 6, baseline: bool = True, **changed: Any
-) -> list[Record]:
+) -> list[Solution]:
     pipeline = Pipeline(stages(**changed), engine, seed=7, baseline=baseline)
-    records = [
-        record
-        for first in range(0, len(SAMPLES), wave)
-        for record in pipeline.run_wave(SAMPLES[first : first + wave])
+    solutions = [
+        solution
+        for first in range(0, len(TASKS), wave)
+        for solution in pipeline.solve(TASKS[first : first + wave])
     ]
     pipeline.close()
-    return sorted(records, key=lambda record: record.id)
+    return sorted(solutions, key=lambda solution: solution.task.id)
 
 
-def without_costs(records: list[Record]) -> list[Record]:
-    return [dataclasses.replace(record, costs={}) for record in records]
+def without_costs(solutions: list[Solution]) -> list[Solution]:
+    return [dataclasses.replace(solution, costs={}) for solution in solutions]
+
+
+def called(solution: Solution) -> str:
+    """The tool that the answer calls: get_weather is what all of these tasks ask for."""
+    assert solution.answer is not None
+    (call,) = calls_in(solution.answer.answer)
+    return call.name
 
 
 def test_uncertain_samples_are_adapted_and_the_others_answered_by_the_base_model() -> None:
-    records = run(ScriptedEngine())
-    assert [record.adapted for record in records] == [False, True] * 3
-    assert all(record.final_score and record.final_score.correct for record in records)
-    assert [bool(r.base_score and r.base_score.correct) for r in records] == [True, False] * 3
-    assert records[0].examples == ()
-    assert records[0].receipt is None
-    receipt = records[1].receipt
+    solutions = solve(ScriptedEngine())
+    assert [each.adapted is not None for each in solutions] == [False, True] * 3
+    assert [called(each) for each in solutions] == ["get_weather"] * 6
+    unadapted = [dataclasses.replace(each, adapted=None) for each in solutions]
+    assert [called(each) for each in unadapted] == ["get_weather", "get_time"] * 3
+    assert solutions[0].examples == ()
+    assert solutions[0].receipt is None
+    receipt = solutions[1].receipt
     assert receipt is not None
     assert receipt["kind"] == "lora"
     assert receipt["learning_rates"] == [0.0, 1e-4, 5e-5]
-    assert receipt["examples"] == [records[1].examples[0].digest]
+    assert receipt["examples"] == [solutions[1].examples[0].digest]
 
 
 @pytest.mark.parametrize("wave", [1, 2, 5])
-def test_the_wave_does_not_change_the_records(wave: int) -> None:
-    assert without_costs(run(ScriptedEngine(), wave=wave)) == without_costs(run(ScriptedEngine()))
+def test_the_wave_does_not_change_the_solutions(wave: int) -> None:
+    assert without_costs(solve(ScriptedEngine(), wave=wave)) == without_costs(
+        solve(ScriptedEngine())
+    )
 
 
 def test_in_context_adaptation_shows_the_examples_before_the_question() -> None:
     engine = ScriptedEngine()
-    records = run(engine, estimator=Always(), learner=InContext())
-    receipts = [record.receipt for record in records]
+    solutions = solve(engine, estimator=Always(), learner=InContext())
+    receipts = [each.receipt for each in solutions]
     assert all(receipt and receipt["kind"] == "demonstrations" for receipt in receipts)
     chats = [asked.prompt.messages for asked in engine.asked if isinstance(asked, Request)]
     adapted = [chat for chat in chats if len(chat) == 4]
@@ -91,8 +100,8 @@ def test_in_context_adaptation_shows_the_examples_before_the_question() -> None:
 
 def test_without_a_baseline_the_base_model_answers_only_the_certain() -> None:
     engine = ScriptedEngine()
-    records = run(engine, baseline=False)
-    assert [record.base is None for record in records] == [False, True] * 3
+    solutions = solve(engine, baseline=False)
+    assert [each.base is None for each in solutions] == [False, True] * 3
     answers = [a for a in engine.asked if isinstance(a, Request) and len(a.prompt.messages) == 2]
     assert sum(WRITING not in a.prompt.messages[1].content for a in answers) == 6
 
@@ -103,61 +112,18 @@ def test_a_sample_for_which_nothing_valid_is_generated_keeps_the_base_answer() -
             return "I would rather not."
         return default_script(request)
 
-    records = run(ScriptedEngine(script=useless))
-    odd = records[1]
-    assert not odd.adapted
-    assert odd.final == odd.base
+    solutions = solve(ScriptedEngine(script=useless))
+    odd = solutions[1]
+    assert odd.adapted is None
+    assert odd.answer == odd.base is not None
     assert "no valid example" in odd.note
 
 
 def test_costs_name_the_stages_a_sample_went_through() -> None:
-    certain, uncertain = run(ScriptedEngine())[:2]
+    certain, uncertain = solve(ScriptedEngine())[:2]
     assert set(certain.costs) == {"estimate", "answer"}
     assert set(uncertain.costs) == {"estimate", "answer", "generate", "learn", "adapted"}
     assert uncertain.costs["adapted"].completion_tokens == 5
-
-
-# ---------------------------------------------------------------- gold isolation
-
-CANARY = "canary-7f3a"
-
-
-def canaried() -> list[Any]:
-    samples = [make_sample(number) for number in range(4)]
-    return [
-        dataclasses.replace(
-            sample, reference=(dataclasses.replace(sample.reference[0], name=f"{CANARY}-{i}"),)
-        )
-        for i, sample in enumerate(samples)
-    ]
-
-
-def seen_by_stages(samples: list[Any], **changed: Any) -> str:
-    engine = ScriptedEngine()
-    pipeline = Pipeline(stages(estimator=Always(), **changed), engine, seed=0)
-    records = list(pipeline.run_wave(samples))
-    made = [(record.examples, record.receipt) for record in records]
-    return repr(engine.asked) + repr(made)
-
-
-def test_no_reference_reaches_a_prompt_an_example_or_an_adapter() -> None:
-    seen = seen_by_stages(canaried())
-    assert "City3" in seen
-    assert CANARY not in seen
-
-
-def test_the_canary_is_found_where_a_reference_leaks() -> None:
-    """Proof that the test above can fail: a generator handed the samples teaches the answers."""
-    samples = canaried()
-    answers = {sample.id: sample.reference for sample in samples}
-
-    class Leaky(SelfGenerator):
-        def generate(self, tasks: Sequence[Task], engine: Any, seed: int) -> list[list[Example]]:
-            return [
-                [Example(task.variant("0", input="x"), answers[task.id], "", 1)] for task in tasks
-            ]
-
-    assert CANARY in seen_by_stages(samples, generator=Leaky())
 
 
 # ---------------------------------------------------------------- reset
@@ -166,7 +132,7 @@ def test_the_canary_is_found_where_a_reference_leaks() -> None:
 def test_a_run_leaves_the_base_weights_as_they_were() -> None:
     engine = ScriptedEngine()
     pipeline = Pipeline(stages(), engine, seed=0)
-    list(pipeline.run_wave(SAMPLES))
+    list(pipeline.solve(TASKS))
     assert pipeline.close()["weights_digest"] == engine.digest()
     assert engine.closed
 
@@ -178,7 +144,7 @@ def test_an_engine_that_keeps_an_adaptation_is_found_out() -> None:
             return super().train(jobs)
 
     pipeline = Pipeline(stages(), Sticky(), seed=0)
-    list(pipeline.run_wave(SAMPLES))
+    list(pipeline.solve(TASKS))
     with pytest.raises(RunError, match="not thrown away"):
         pipeline.close()
 
@@ -192,10 +158,10 @@ def test_a_failure_costs_its_own_sample_and_no_other() -> None:
             raise ValueError("cannot")
         return default_script(request)
 
-    records = run(ScriptedEngine(script=fails_on_three))
-    assert [bool(record.error) for record in records] == [False] * 3 + [True] + [False] * 2
-    assert records[3].error == "answer: ValueError: cannot"
-    assert [record.id for record in records] == [sample.id for sample in SAMPLES]
+    solutions = solve(ScriptedEngine(script=fails_on_three))
+    assert [bool(each.error) for each in solutions] == [False] * 3 + [True] + [False] * 2
+    assert solutions[3].error == "answer: ValueError: cannot"
+    assert [each.task for each in solutions] == TASKS
 
 
 def test_out_of_memory_gets_smaller_waves() -> None:
@@ -208,10 +174,10 @@ def test_out_of_memory_gets_smaller_waves() -> None:
                 raise OutOfMemory("too many")
             return super().generate(requests)
 
-    records = run(Small(), estimator=Never())
+    solutions = solve(Small(), estimator=Never())
     assert max(sizes) == 6
-    assert not any(record.error for record in records)
-    assert without_costs(records) == without_costs(run(ScriptedEngine(), estimator=Never()))
+    assert not any(each.error for each in solutions)
+    assert without_costs(solutions) == without_costs(solve(ScriptedEngine(), estimator=Never()))
 
 
 class Full(ScriptedEngine):
@@ -234,22 +200,22 @@ class Full(ScriptedEngine):
 def test_the_size_that_fits_is_kept_for_the_waves_after() -> None:
     engine = Full(2)
     pipeline = Pipeline(stages(estimator=Never()), engine, seed=0)
-    first = list(pipeline.run_wave(SAMPLES))
+    first = list(pipeline.solve(TASKS))
     assert engine.sizes[0] == 6
     engine.sizes.clear()
-    second = list(pipeline.run_wave(SAMPLES))
+    second = list(pipeline.solve(TASKS))
     assert engine.sizes == [2, 2, 2]
-    assert [record.id for record in second] == [sample.id for sample in SAMPLES]
-    assert not any(record.error for record in [*first, *second])
+    assert [each.task for each in second] == TASKS
+    assert not any(each.error for each in [*first, *second])
 
 
 def test_a_sample_that_does_not_fit_alone_makes_no_other_wave_smaller() -> None:
     engine = Full(6, giants=["City3?"])
     pipeline = Pipeline(stages(estimator=Never()), engine, seed=0)
-    records = list(pipeline.run_wave(SAMPLES))
-    assert [bool(record.error) for record in records] == [False] * 3 + [True] + [False] * 2
+    solutions = list(pipeline.solve(TASKS))
+    assert [bool(each.error) for each in solutions] == [False] * 3 + [True] + [False] * 2
     engine.giants, engine.sizes = (), []
-    list(pipeline.run_wave(SAMPLES))
+    list(pipeline.solve(TASKS))
     assert engine.sizes == [6]
 
 
@@ -262,8 +228,8 @@ def test_a_failure_is_retried_outside_of_its_handler() -> None:
             handled.append(sys.exc_info()[1])
             return super().generate(requests)
 
-    run(Watching(1), estimator=Never())
-    assert len(handled) > len(SAMPLES)
+    solve(Watching(1), estimator=Never())
+    assert len(handled) > len(TASKS)
     assert set(handled) == {None}
 
 
@@ -272,7 +238,7 @@ def test_an_error_that_is_not_a_samples_ends_the_run() -> None:
         raise StorageError("The disk is full.")
 
     with pytest.raises(StorageError):
-        run(ScriptedEngine(script=full))
+        solve(ScriptedEngine(script=full))
 
 
 @pytest.mark.parametrize("confidence", [float("nan"), -0.1, 1.5])
@@ -284,7 +250,7 @@ def test_an_unsound_estimate_is_an_error(confidence: float) -> None:
             return [Estimate(confidence, False) for _ in tasks]
 
     assert all(
-        "no sound estimate" in record.error for record in run(ScriptedEngine(), estimator=Unsound())
+        "no sound estimate" in each.error for each in solve(ScriptedEngine(), estimator=Unsound())
     )
 
 
@@ -294,7 +260,7 @@ def test_a_stage_that_loses_a_task_is_an_error() -> None:
             return super().answer(tasks, *rest)[1:]
 
     assert all(
-        "returned 0 results" in record.error for record in run(ScriptedEngine(), inference=Short())
+        "returned 0 results" in each.error for each in solve(ScriptedEngine(), inference=Short())
     )
 
 
@@ -312,7 +278,7 @@ def test_progress_reaches_the_planned_count() -> None:
 
     watcher = Watcher()
     pipeline = Pipeline(stages(), ScriptedEngine(), seed=0, watcher=watcher)
-    list(pipeline.run_wave(SAMPLES))
+    list(pipeline.solve(TASKS))
     assert watcher.planned == {"estimate": 6, "answer": 6, "generate": 3, "learn": 3, "adapted": 3}
     assert watcher.reached == pytest.approx(watcher.planned)
 

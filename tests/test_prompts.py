@@ -99,7 +99,7 @@ def test_it_is_what_a_run_asks() -> None:
     from ttsi.solving.pipeline import Pipeline
 
     pipeline = Pipeline(assemble.stages(spec), engine, seed=0)
-    list(pipeline.run_wave([ttsi_fakes.make_sample(2)]))
+    list(pipeline.solve([ttsi_fakes.make_sample(2).task]))
     for each in engine.asked:
         if isinstance(each, Prompt):
             asked.append([m.content for m in each.messages])

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from ttsi.errors import TtsiError
     from ttsi.options import option
     from ttsi.running.evaluate import CellResult, evaluate
+    from ttsi.solving.pipeline import Solution
+    from ttsi.solving.solver import Solver
     from ttsi.spec import Spec, load_spec
 
 from ttsi._common.version import __version__
 
 _HOME = {
     "CellResult": "ttsi.running.evaluate",
+    "Solution": "ttsi.solving.pipeline",
+    "Solver": "ttsi.solving.solver",
     "Spec": "ttsi.spec",
     "TtsiError": "ttsi.errors",
     "evaluate": "ttsi.running.evaluate",
@@ -30,6 +34,8 @@ _HOME = {
 
 __all__ = [
     "CellResult",
+    "Solution",
+    "Solver",
     "Spec",
     "TtsiError",
     "__version__",

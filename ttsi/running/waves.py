@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from ttsi.errors import EngineError, TtsiError
 from ttsi.protocols import Scorer
 from ttsi.solving.pipeline import Known, Pipeline, Solution
 from ttsi.types import JSON, Completion, Record, Sample, Score
@@ -46,7 +47,10 @@ class ScoredWaves:
         try:
             final_score = self._score(sample, solution.answer)
             base_score = self._score(sample, solution.base) if solution.base else None
-        except Exception as error:  # a scorer's fault costs one sample, not the run
+        except Exception as error:
+            # A scorer's fault costs its sample alone; what ttsi itself says cannot go on, ends all.
+            if isinstance(error, TtsiError) and not isinstance(error, EngineError):
+                raise
             return replace(told, error=f"score: {type(error).__name__}: {error}")
         return replace(
             told,

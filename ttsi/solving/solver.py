@@ -7,7 +7,7 @@ with ttsi.Solver("spec.json") as solver:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,7 @@ class Solver:
     for nothing here. `seed`, where it is not given, is the spec's first. The model is loaded at the
     first call of `solve` or `identity`.
 
-    Raises SpecError for a bad spec, UsageError for one that has a matrix.
+    Raises SpecError for a bad spec, UsageError for one that has a matrix or a budget.
     """
 
     def __init__(
@@ -37,7 +37,13 @@ class Solver:
         seed: int | None = None,
         wave: int = 16,
     ) -> None:
-        self._spec = spec if isinstance(spec, Spec) else _only(spec)
+        if wave < 1:
+            raise UsageError(
+                f"A wave of {wave} tasks solves none.",
+                where="Solver(wave=...)",
+                cure="Give a number from 1 on.",
+            )
+        self._spec = _without_budget(spec if isinstance(spec, Spec) else _only(spec))
         self._seed = self._spec.seeds[0] if seed is None else seed
         self._wave = wave
         self._pipeline: Pipeline | None = None
@@ -53,17 +59,19 @@ class Solver:
     ) -> None:
         if error is None:
             self.close()
-        elif self._pipeline is not None:
-            self._pipeline.abandon()
+        else:
+            self.abandon()
 
     def solve(self, tasks: Iterable[Task]) -> Iterator[Solution]:
         """Yields a solution for each task, in the order in which they are found.
 
         `wave` tasks pass the stages together. A task that fails has a solution with an `error`.
-        Raises EngineError's kin that end everything, such as MissingAsset and DeviceLost.
+        Raises what no later task could escape, such as MissingAsset and DeviceLost, and UsageError
+        where two tasks of a wave have one id.
         """
         left = iter(tasks)
         while wave := list(islice(left, self._wave)):
+            _check_ids(wave)
             yield from self._loaded().solve(wave)
 
     def identity(self) -> dict[str, JSON]:
@@ -73,10 +81,19 @@ class Solver:
     def close(self) -> dict[str, JSON]:
         """Frees the model; returns what the engine says of itself, once.
 
-        Raises RunError where the base weights are not what they were.
+        Raises RunError where the base weights are not what they were; the model is freed then, too.
         """
+        pipeline = self._pipeline
+        try:
+            return {} if pipeline is None else pipeline.close()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Frees the model, in whatever state it is: proves nothing and raises nothing."""
         pipeline, self._pipeline = self._pipeline, None
-        return {} if pipeline is None else pipeline.close()
+        if pipeline is not None:
+            pipeline.abandon()
 
     def _loaded(self) -> Pipeline:
         if self._pipeline is None:
@@ -94,3 +111,26 @@ def _only(spec: Any) -> Spec:
             cure="Take the matrix out, or give one of the Specs that ttsi.load_spec returns.",
         )
     return made[0]
+
+
+def _without_budget(spec: Spec) -> Spec:
+    if spec.budget is not None:
+        raise UsageError(
+            "A budget is a share of all samples, and a solver does not know all of its tasks.",
+            where="budget",
+            cure="Take it out; the estimator's threshold then says which tasks are uncertain.",
+        )
+    return spec
+
+
+def _check_ids(wave: Sequence[Task]) -> None:
+    """What is found and spent is kept by a task's id, and its draws begin with it."""
+    seen: set[str] = set()
+    for task in wave:
+        if task.id in seen:
+            raise UsageError(
+                f"Two tasks have the id {task.id!r}.",
+                where="Solver.solve(tasks)",
+                cure="Give each task an id of its own.",
+            )
+        seen.add(task.id)
