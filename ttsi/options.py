@@ -21,8 +21,13 @@ _SCALARS = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
 def option(default: Any, description: str, **schema: Any) -> Any:
-    """A dataclass field that is an option; keywords are JSON Schema (minimum, maxLength, ...)."""
+    """A dataclass field that is an option; keywords are JSON Schema (minimum, maxLength, ...).
+
+    `...` as the default makes an option that has none: a spec has to give it.
+    """
     metadata = {"description": description, **schema}
+    if default is ...:
+        return dataclasses.field(kw_only=True, metadata=metadata)
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: default.copy(), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -34,11 +39,14 @@ def options_schema(plugin: type) -> dict[str, Any]:
     if isinstance(own, dict):
         return own
     properties: dict[str, Any] = {}
+    required = []
     if dataclasses.is_dataclass(plugin):
         for field in dataclasses.fields(plugin):
             if "description" in field.metadata:
                 properties[field.name] = _field_schema(field, _hint(plugin, field.name))
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+                required += [] if "default" in properties[field.name] else [field.name]
+    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**schema, "required": required} if required else schema
 
 
 def _hint(plugin: type, name: str) -> Any:

@@ -125,7 +125,8 @@ def _options(settings: list[str], kind: str, name: str) -> dict[str, JSON]:
     from ttsi._common.suggest import did_you_mean
     from ttsi.errors import UsageError
 
-    properties = registry.options_schema(kind, name).get("properties", {})
+    schema = registry.options_schema(kind, name)
+    properties = schema.get("properties", {})
     options: dict[str, JSON] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -138,6 +139,10 @@ def _options(settings: list[str], kind: str, name: str) -> dict[str, JSON]:
         options[key] = json_or_text(value)
         for error in Draft202012Validator(properties[key]).iter_errors(options[key]):
             what = f"The option {setting!r} of {name} is not allowed: {error.message}."
+            raise UsageError(what, cure=str(properties[key].get("description", "")))
+    for key in schema.get("required", ()):
+        if key not in options:
+            what = f'{name} needs the option "{key}".'
             raise UsageError(what, cure=str(properties[key].get("description", "")))
     return options
 

@@ -19,6 +19,10 @@ from ttsi.types import JSON
 SCORER = "exact"
 """What boards are scored by, under the benchmark's own preset."""
 
+OWN_DATA = "file"
+"""The benchmark whose rows are a file of one machine: nobody else could ask them, so that no board
+takes it, and to verify it would be to read a file that a stranger names."""
+
 ALL = "all"
 _PART = ("limit", "select", "ids")
 """Options that take a part of a benchmark's samples and change nothing in them."""

@@ -15,7 +15,7 @@ from typing import Any
 from ttsi import registry
 from ttsi._common.version import __version__
 from ttsi.errors import MissingAsset, TtsiError
-from ttsi.leaderboard.comparable import SCORER, scorer_options, scoring_rule
+from ttsi.leaderboard.comparable import OWN_DATA, SCORER, scorer_options, scoring_rule
 from ttsi.leaderboard.faults import UNAVAILABLE, Fault, Unsound, shown
 from ttsi.protocols import Benchmark, Scorer
 from ttsi.spec.schema import COMPONENTS
@@ -35,6 +35,7 @@ class Sources:
 
 def sources(spec: Mapping[str, Any], where: str, *, third_party: bool) -> Sources:
     """Raises Unsound for what no board takes, and for what is not to be had here."""
+    _check_public(spec, where)
     for role in ("benchmark", "scorer"):
         _check_allowed(spec, role, where, third_party=third_party)
     try:
@@ -106,6 +107,13 @@ def _check_allowed(spec: Mapping[str, Any], role: str, where: str, *, third_part
     except TtsiError as error:
         what, cure = error.what, "Install the package that has it, and verify with --third-party."
     raise Unsound(Fault("plugin", where, what, cure))
+
+
+def _check_public(spec: Mapping[str, Any], where: str) -> None:
+    if spec["benchmark"]["name"] == OWN_DATA:
+        what = f"its benchmark is {OWN_DATA}: rows of one machine, which nobody else could ask."
+        cure = "Boards are for public benchmarks; `ttsi compare` and `ttsi report` take any run."
+        raise Unsound(Fault("benchmark", where, what, cure))
 
 
 def _scorer_faults(spec: Mapping[str, Any], where: str) -> Iterator[Fault]:

@@ -1,0 +1,112 @@
+"""A row's conversation, in OpenAI's notation, as turns that every chat template can write.
+
+Templates agree on the turns of user and assistant only. So calls stand in the assistant's turn as
+text, and what a tool returned is a user's turn in `<tool_response>` tags, as the templates of Qwen
+and Hermes write both; and turns in a row of one side are one, since some templates refuse them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ttsi.answers.calls.writing import TOOL_CALL
+from ttsi.errors import UsageError
+from ttsi.types import JSON, Message
+from ttsi_benchmarks._file_calls import calls_of
+from ttsi_benchmarks._file_keys import filled, keyed
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
+_EMPTY = ("refusal", "annotations", "audio", "function_call", "reasoning_content")
+"""What messages of OpenAI's API have besides: to be passed over where there is nothing in it."""
+
+_SPEAKERS = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """`said` is the dialogue as one text; `turns` those after the system turn, none where the one
+    user turn is all there is."""
+
+    system: str | None
+    said: str
+    turns: tuple[Message, ...]
+
+
+def conversation(given: JSON, where: str) -> Conversation:
+    """Raises UsageError for what is no conversation that waits for an answer."""
+    if not isinstance(given, list) or not given:
+        cure = '"messages": [{"role": "user", "content": "..."}]'
+        raise UsageError('"messages" is no list, or an empty one.', where=where, cure=cure)
+    read = [_read(each, f"{where}, message {at}") for at, each in enumerate(given, start=1)]
+    system = read.pop(0)[1] if read[0][0] == "system" else None
+    roles = [role for role, _ in read]
+    if "system" in roles:
+        cure = "Put what they say into one, at the beginning."
+        raise UsageError("A system message is not the first message.", where=where, cure=cure)
+    if "user" not in roles:
+        cure = 'Add what the user said: {"role": "user", "content": "..."}'
+        raise UsageError("The conversation has no message of a user.", where=where, cure=cure)
+    if roles[-1] == "assistant":
+        cure = 'Take it out: what the assistant should say now is the row\'s "reference".'
+        raise UsageError("The conversation ends with the assistant.", where=where, cure=cure)
+    if len(read) == 1:
+        return Conversation(system, read[0][1], ())
+    said = "\n".join(f"{_SPEAKERS[role]}: {text}" for role, text in read)
+    return Conversation(system, said, tuple(_turns(read)))
+
+
+def _read(given: JSON, where: str) -> tuple[str, str]:
+    """The role and the text of a message."""
+    known = {*_KEYS, *_EMPTY} if isinstance(given, dict) else _KEYS
+    message = keyed(given, sorted(known), "A message", where)
+    role = message.get("role")
+    if role not in ROLES:
+        cure = f"The roles are: {', '.join(ROLES)}."
+        raise UsageError(f"A message has the role {role!r:.80}.", where=where, cure=cure)
+    for key in _EMPTY:
+        if message.get(key):
+            what = f'A message has something under "{key}", which is not supported.'
+            raise UsageError(what, where=where, cure="Put it into the content, or take it out.")
+    text = _content(message.get("content"), where)
+    if role == "assistant":
+        return role, _answered(message, text, where)
+    if message.get("tool_calls"):
+        raise UsageError("Only the assistant makes calls.", where=where, cure='Correct its "role".')
+    if role == "tool":
+        return role, text
+    return "system" if role == "developer" else role, filled(text, "The content", where)
+
+
+def _answered(message: Mapping[str, JSON], text: str, where: str) -> str:
+    """The assistant's text, and its calls as models write them."""
+    calls = calls_of(message.get("tool_calls") or [], '"tool_calls"', where)
+    parts = [text.strip()] if text.strip() else []
+    parts += [TOOL_CALL.write(calls)] if calls else []
+    return filled("\n".join(parts), "The content", where)
+
+
+def _content(given: JSON, where: str) -> str:
+    """A text, the texts of a list of parts, or nothing."""
+    if given is None or isinstance(given, str):
+        return given or ""
+    parts = given if isinstance(given, list) else [given]
+    for part in parts:
+        if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+            kind = part.get("type") if isinstance(part, dict) else None
+            what = f"The content is neither a text nor parts of text: {kind or part!r:.80}."
+            cure = 'Write it as a string, or as [{"type": "text", "text": "..."}].'
+            raise UsageError(what, where=where, cure=cure)
+    return "".join(part["text"] for part in parts)
+
+
+def _turns(read: Iterable[tuple[str, str]]) -> list[Message]:
+    turns: list[Message] = []
+    for role, text in read:
+        if role == "tool":
+            role, text = "user", f"<tool_response>\n{text}\n</tool_response>"
+        if turns and turns[-1].role == role:
+            text = f"{turns.pop().content}\n{text}"
+        turns.append(Message(role, text))
+    return turns

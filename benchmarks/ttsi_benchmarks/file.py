@@ -1,0 +1,66 @@
+"""Rows of one's own, from a file: docs/own-data.md has the notation and what it is good for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ttsi.answers import form_named
+from ttsi.digests import bytes_digest, json_digest
+from ttsi.options import option
+from ttsi.types import JSON, Sample
+from ttsi_benchmarks._file_lines import content, document
+from ttsi_benchmarks._file_rows import Reader
+from ttsi_benchmarks._file_tools import Toolbox
+from ttsi_benchmarks._select import Selection
+
+
+@dataclass(frozen=True)
+class File(Selection):
+    """Benchmark `file`; ids are file/ and the row's own `id`, or the number of its line.
+
+    It has the method `train` only where `train_path` is given, so that a learner that needs such
+    rows is refused before anything runs.
+    """
+
+    path: str = option(
+        ..., "JSON Lines, one row a line; relative to the current folder.", minLength=1
+    )
+    form: str = option(
+        "calls", "The answer form: calls, choice, number, text, or a third party's.", minLength=1
+    )
+    tools_path: str | None = option(
+        None, "A JSON file with a list of tools, for rows that have none of their own.", minLength=1
+    )
+    train_path: str | None = option(
+        None, "JSON Lines of the same shape, for learners that need labelled rows.", minLength=1
+    )
+    strict: bool = option(
+        True, "Refuse rows whose reference the tools on offer do not allow; false keeps them."
+    )
+    scoring: ClassVar[Mapping[str, JSON]] = {}
+
+    def __post_init__(self) -> None:
+        form_named(self.form)
+        if self.train_path is not None:
+            object.__setattr__(self, "train", self._train)
+
+    def all_samples(self) -> list[Sample]:
+        return self._reader().samples(self.path, "file/")
+
+    def revision(self) -> str:
+        """A digest of all files, as they are now; whether gzip has packed them does not count."""
+        paths = (self.path, self.tools_path, self.train_path)
+        return json_digest([path and bytes_digest(content(path)) for path in paths])
+
+    def _train(self) -> list[Sample]:
+        """The rows of `train_path`. Options of selection do not apply."""
+        assert self.train_path is not None
+        return self._reader().samples(self.train_path, "file/train/")
+
+    def _reader(self) -> Reader:
+        if self.tools_path is None:
+            return Reader(self.form, self.strict)
+        shared = Toolbox().tools(document(self.tools_path), self.tools_path)
+        return Reader(self.form, self.strict, shared)
