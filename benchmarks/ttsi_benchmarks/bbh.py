@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ttsi.answers import form_of
+from ttsi.errors import UsageError
 from ttsi.options import option
 from ttsi.types import JSON, Sample, Task
 from ttsi_benchmarks._bbh_source import FILES, OTHER_FORMS, TASKS, choices_of, read_examples
@@ -25,6 +26,7 @@ INSTRUCTION = (
     "Answer the question. Think step by step, in a few short sentences. Then end with a line of "
     "its own: So the answer is X. There X is {wanted}, and nothing else."
 )
+FORMS = ("choice", "number", "text")
 LETTER = "the letter of the right option in its brackets"
 FULL_TEXT = "the right option's text, without a letter"
 WANTED: Mapping[str, str] = {
@@ -46,15 +48,31 @@ class Bbh(Selection):
         minItems=1,
         uniqueItems=True,
     )
+    forms: list[str] = option(
+        list(FORMS),
+        "Rows of which answer forms; those of `choice` alone have candidates that can be scored.",
+        items={"enum": list(FORMS)},
+        minItems=1,
+        uniqueItems=True,
+    )
     scoring: ClassVar[Mapping[str, JSON]] = {}
 
     def all_samples(self) -> list[Sample]:
-        return [
+        samples = [
             _sample(name, i, row)
             for name in TASKS
             if name in self.tasks
             for i, row in enumerate(read_examples(FILES[name]))
         ]
+        found = [sample for sample in samples if sample.task.form in self.forms]
+        if not found:
+            raise UsageError(
+                f"No row of {', '.join(self.tasks)} is answered in the form "
+                f"{' or '.join(self.forms)}.",
+                where="options `tasks` and `forms`",
+                cure="Leave one of the two out, or name tasks that have rows of the form.",
+            )
+        return found
 
     def revision(self) -> str:
         return files_revision(*FILES.values(), loader=LOADER_VERSION)

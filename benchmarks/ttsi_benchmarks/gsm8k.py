@@ -101,9 +101,9 @@ def read_problems(asset: Asset) -> Sequence[Row]:
 
 
 def reference(answer: str) -> Answer:
-    """The number after the last `####`, and the work before it without the calculator's notes."""
+    """The number behind `####` as the form spells it, and the work without the calculator's notes."""
     work, _, number = answer.rpartition("####")
-    return Answer.of(int(number.replace(",", "")), _CALCULATION.sub("", work).strip())
+    return Answer.of(number.strip().replace(",", ""), _CALCULATION.sub("", work).strip())
 
 
 def _sample(id: str, instruction: str, row: Row) -> Sample:
