@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from engines import shared_engine
 
-from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.calls.values import ToolCall, answer_with, calls_in
 from ttsi.digests import json_digest
 from ttsi.errors import CorruptAsset, MissingAsset, TtsiError, UsageError
 from ttsi.options import options_schema
+from ttsi.running.waves import ScoredWaves
 from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.types import (
     Adapter,
-    AnswerStatus,
     Completion,
     Demonstrations,
     Example,
@@ -41,7 +41,7 @@ TASKS = [make_sample(number).task for number in range(12)]
 SPLIT = [
     Sample(
         Task(f"rows/train/{number}", TOOLS, TASKS[0].instruction, f"What time is it in T{number}?"),
-        (ToolCall("get_time", {"city": f"T{number}"}),),
+        answer_with([ToolCall("get_time", {"city": f"T{number}"})]),
     )
     for number in range(9)
 ]
@@ -77,16 +77,18 @@ def test_rows_of_a_file_with_calls_or_text_as_output(tmp_path: Path) -> None:
     text = f"Here you are:\n```json\n{json.dumps([CALL])}\n```"
     file = write(tmp_path / "rows.jsonl", [row(0), "", row(1, CALL), row(2, text), "  "])
     rows = read_rows(Path(file))
-    assert [each.input for each in rows] == ["Question 0", "Question 1", "Question 2"]
-    assert [each.calls for each in rows] == [(ToolCall("get_time", {"city": "Rome"}),)] * 3
-    assert [message.role for message in rows[0].messages] == ["system", "user"]
+    assert [each.task.input for each in rows] == ["Question 0", "Question 1", "Question 2"]
+    assert [calls_in(each.answer) for each in rows] == [
+        (ToolCall("get_time", {"city": "Rome"}),)
+    ] * 3
+    assert [message.role for message in rows[0].task.messages] == ["system", "user"]
 
 
 def test_a_line_ends_where_json_lines_says(tmp_path: Path) -> None:
     odd = row(0) | {"input": "one\u2028two\x85three"}
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(odd, ensure_ascii=False) + "\r\n", encoding="utf-8")
-    assert read_rows(path)[0].input == "one\u2028two\x85three"
+    assert read_rows(path)[0].task.input == "one\u2028two\x85three"
 
 
 @pytest.mark.parametrize(
@@ -97,11 +99,11 @@ def test_a_line_ends_where_json_lines_says(tmp_path: Path) -> None:
         ("[1, 2]", "is no object but list"),
         ({"input": "x", "output": [CALL]}, 'needs a text under "instruction"'),
         ({"instruction": "x", "input": 3, "output": [CALL]}, 'needs a text under "input"'),
-        ({"instruction": "x", "input": "y"}, "has no calls"),
-        (row(0, "I would rather not."), "has no calls"),
-        ({**row(0), "output": []}, "has no calls"),
-        (row(0, [{"nothing": "here"}]), "has no calls"),
-        (row(0, 7), "has no calls"),
+        ({"instruction": "x", "input": "y"}, "has no answer"),
+        (row(0, "I would rather not."), "has no answer"),
+        ({**row(0), "output": []}, "has no answer"),
+        (row(0, [{"nothing": "here"}]), "has no answer"),
+        (row(0, 7), "has no answer"),
     ],
 )
 @pytest.mark.parametrize("kind", [Sft, InContextTrain])
@@ -132,9 +134,9 @@ def test_files_that_are_not_there_or_empty_or_no_text(tmp_path: Path) -> None:
 
 def test_a_limit_takes_rows_spread_evenly(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.jsonl", [row(number) for number in range(10)])
-    assert [each.input[-1] for each in Sft(file=file, limit=4).rows] == ["0", "2", "5", "7"]
+    assert [each.task.input[-1] for each in Sft(file=file, limit=4).rows] == ["0", "2", "5", "7"]
     assert len(Sft(file=file, limit=10).rows) == len(Sft(file=file, limit=99).rows) == 10
-    assert [each.input for each in taught(Sft(limit=3)).rows] == [
+    assert [each.task.input for each in taught(Sft(limit=3)).rows] == [
         SPLIT[place].task.input for place in (0, 3, 6)
     ]
 
@@ -193,6 +195,7 @@ def test_sft_trains_as_lora_sft_would_on_the_same_pairs() -> None:
     assert options_schema(Sft)["properties"].keys() == {
         *options_schema(LoraSft)["properties"],
         "file",
+        "form",
         "limit",
     }
     assert Sft().recipe() == LoraSft().recipe()
@@ -225,14 +228,14 @@ def test_sft_can_write_targets_as_constrained_decoding_writes_them() -> None:
 
 def run(learner: Any, wave: int) -> list[Record]:
     samples = [make_sample(number) for number in range(6)]
-    stages = Stages(Always(), SelfGenerator(), learner, Direct(decoding="greedy"), Exact())
-    pipeline = Pipeline(stages, ScriptedEngine(), seed=7)
+    stages = Stages(Always(), SelfGenerator(), learner, Direct(decoding="greedy"))
+    waves = ScoredWaves(Pipeline(stages, ScriptedEngine(), seed=7), Exact(), 7)
     records = [
         record
         for first in range(0, 6, wave)
-        for record in pipeline.run_wave(samples[first : first + wave])
+        for record in waves.run_wave(samples[first : first + wave])
     ]
-    pipeline.close()
+    waves.close()
     return sorted(records, key=lambda record: record.id)
 
 
@@ -288,7 +291,7 @@ def test_a_row_with_other_tools_brings_its_instruction_along() -> None:
 
 def test_demonstrations_are_written_as_the_model_answered_or_as_tool_calls() -> None:
     fenced = f"```json\n{json.dumps([CALL])}\n```"
-    base = Completion(fenced, (ToolCall("get_time", {"city": "Rome"}),), AnswerStatus.OK)
+    base = Completion(fenced, answer_with([ToolCall("get_time", {"city": "Rome"})]))
 
     def shown(target: Any, answer: Completion | None) -> str:
         learner = taught(InContextTrain(target=target))

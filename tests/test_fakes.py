@@ -16,6 +16,7 @@ from ttsi.answers.calls.parse import parse_calls
 from ttsi.answers.calls.validation import argument_faults
 from ttsi.answers.calls.writing import calls_schema
 from ttsi.errors import EngineError, MissingAsset
+from ttsi.running.waves import ScoredWaves
 from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.testing import FakeBenchmark, FakeEngine
 from ttsi.testing.fake_benchmark import TOOLS
@@ -158,11 +159,11 @@ def test_a_script_replaces_its_answers() -> None:
 def test_a_whole_run_goes_through_the_fakes(
     ttsi_engine: FakeEngine, ttsi_benchmark: FakeBenchmark
 ) -> None:
-    stages = Stages(RssMargin(), SelfGenerator(), LoraSft(), Direct(format="tool_calls"), Exact())
+    stages = Stages(RssMargin(), SelfGenerator(), LoraSft(), Direct(format="tool_calls"))
     samples = ttsi_benchmark.samples()
-    pipeline = Pipeline(stages, ttsi_engine, seed=0)
-    records: list[Record] = list(pipeline.run_wave(samples))
-    pipeline.close()
+    waves = ScoredWaves(Pipeline(stages, ttsi_engine, seed=0), Exact(), 0)
+    records: list[Record] = list(waves.run_wave(samples))
+    waves.close()
     assert [record.error for record in records] == [""] * 6
     assert sum(record.adapted for record in records) >= 3
     assert {record.id for record in records} == {sample.id for sample in samples}

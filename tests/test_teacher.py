@@ -13,7 +13,7 @@ import pytest
 from teacher_server import KEY, KEY_ENV, Asked, Reply, TeacherServer, chat, surroundings, teacher
 
 import ttsi
-from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.calls.values import ToolCall, calls_in
 from ttsi.digests import draw_seed
 from ttsi.errors import MissingAsset, StorageError, UsageError
 from ttsi.solving.metering import charging
@@ -67,7 +67,7 @@ def test_a_valid_answer_becomes_an_example() -> None:
         ((example,),) = made(teacher(server.url))
     assert example.task.input == "Time in Rome?"
     assert example.task.instruction == TASKS[0].instruction
-    assert example.calls == (ToolCall("get_time", {"city": "Rome"}),)
+    assert calls_in(example.answer) == (ToolCall("get_time", {"city": "Rome"}),)
     assert example.attempts == 1
     (asked,) = server.asked
     assert asked.headers["authorization"] == f"Bearer {KEY}"

@@ -29,6 +29,7 @@ from teacher_server import (
 )
 
 from ttsi.errors import EngineError, RunError, TtsiError
+from ttsi.running.waves import ScoredWaves
 from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.types import Example, Record
 from ttsi_fakes import ScriptedEngine, make_sample
@@ -216,9 +217,9 @@ def test_what_ends_the_run_goes_before_what_costs_a_sample() -> None:
 
 
 def in_waves(generator: TeacherGenerator) -> dict[str, Record]:
-    stages = Stages(Always(), generator, LoraSft(), Direct(decoding="greedy"), Exact())
-    pipeline = Pipeline(stages, ScriptedEngine(), seed=7)
-    return {record.id: record for record in pipeline.run_wave(SAMPLES)}
+    stages = Stages(Always(), generator, LoraSft(), Direct(decoding="greedy"))
+    waves = ScoredWaves(Pipeline(stages, ScriptedEngine(), seed=7), Exact(), 7)
+    return {record.id: record for record in waves.run_wave(SAMPLES)}
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -13,6 +13,7 @@ from model_server import served
 from teacher_server import surroundings, teacher
 
 from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.values import calls_in
 from ttsi.solving.metering import charging
 from ttsi.types import StageCost
 from ttsi_benchmarks.quickstart import Quickstart
@@ -84,7 +85,7 @@ def test_a_real_server_writes_examples(
         for example in examples:
             assert example.task.input not in ("", task.input)
             assert example.task.tools == task.tools
-            assert not any(argument_faults(task.tools, call) for call in example.calls)
+            assert not any(argument_faults(task.tools, call) for call in calls_in(example.answer))
 
     again: dict[str, StageCost] = {}
     with charging(again):

@@ -6,15 +6,15 @@ import contextlib
 import json
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from wrong import fails
 
-from ttsi.answers.calls.values import Reason, ToolCall
+from ttsi.answers.calls.values import Reason, ToolCall, answer_with, calls_in
 from ttsi.testing import FakeBenchmark
-from ttsi.types import AnswerStatus, Completion, Sample, Score, Task, Tool
+from ttsi.types import Answer, AnswerStatus, Completion, Sample, Score, Task, Tool
 from ttsi_plugins.scorers.exact import Exact
 
 # ---------------------------------------------------------------- benchmarks
@@ -124,7 +124,7 @@ class Misspells(Rows):
 class Unanswerable(Rows):
     def change(self, samples: list[Sample]) -> list[Sample]:
         call = ToolCall("get_weather", {"city": math.nan})
-        return [replace(samples[0], reference=(call,)), *samples[1:]]
+        return [replace(samples[0], reference=answer_with([call])), *samples[1:]]
 
 
 @fails("replay", "its own reference as the answer .a list. is wrong", "benchmarks")
@@ -136,7 +136,7 @@ class Deep(Rows):
         for _ in range(70):
             place = {"name": place}
         call = ToolCall("book_table", {"guests": 2, "place": place})
-        return [samples[0], replace(samples[1], reference=(call,)), *samples[2:]]
+        return [samples[0], replace(samples[1], reference=answer_with([call])), *samples[2:]]
 
 
 @fails("prompt", "fake/0: the system turn is empty", "benchmarks")
@@ -153,17 +153,19 @@ class Hidden(Rows):
 
 @dataclass(frozen=True)
 class Labelled(Task):
-    gold: tuple[ToolCall, ...] = ()
+    gold: Answer | None = None
 
 
 @fails("no-gold", "fake/0: the reference can be reached from the task", "benchmarks")
 class Tells(Rows):
     def change(self, samples: list[Sample]) -> list[Sample]:
         return [
-            Sample(Labelled(s.id, s.task.tools, s.task.instruction, s.task.input, s.reference),
-                   s.reference)
+            Sample(
+                Labelled(s.id, s.task.tools, s.task.instruction, s.task.input, gold=s.reference),
+                s.reference,
+            )
             for s in samples
-        ]  # fmt: skip
+        ]
 
 
 @fails("train", "the training row fake/train/0 asks what fake/0 asks", "benchmarks")
@@ -178,80 +180,86 @@ class Rehearsed(Rows):
 class Scorer:
     """`exact`, but for what `judge` does."""
 
-    def score(self, task: Task, reference: Sequence[ToolCall], completion: Completion) -> Score:
-        return self.judge(task, tuple(reference), completion)
+    def score(self, task: Task, reference: Answer, completion: Completion) -> Score:
+        return self.judge(task, reference, completion)
 
-    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+    def judge(self, task: Task, reference: Answer, completion: Completion) -> Score:
         return Exact().score(task, reference, completion)
 
 
 @fails("replay", r"the reference itself as the answer is wrong: \[\]", "scorers")
 class WantsCalls(Scorer):
-    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
-        if not reference:
+    def judge(self, task: Task, reference: Answer, completion: Completion) -> Score:
+        if not reference.value:
             return Score(False, Reason.NO_CALL)
         return super().judge(task, reference, completion)
 
 
 @fails("abstentions", r"prose without a call and \[\] score differently for \[\]", "scorers")
 class WantsBrackets(Scorer):
-    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
-        if completion.status is AnswerStatus.DECLINED:
+    def judge(self, task: Task, reference: Answer, completion: Completion) -> Score:
+        if completion.answer.status is AnswerStatus.DECLINED:
             return Score(False, Reason.NO_CALL)
         return super().judge(task, reference, completion)
 
 
 @fails("call-order", "the same calls in another order score differently", "scorers")
 class Orderly(Scorer):
-    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+    def judge(self, task: Task, reference: Answer, completion: Completion) -> Score:
         return Exact(ordered=True).score(task, reference, completion)
 
 
 @fails("key-order", "the same arguments in another order score differently", "scorers")
 class Textual(Scorer):
-    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+    def judge(self, task: Task, reference: Answer, completion: Completion) -> Score:
         keys = [
-            sorted(str(list(c.arguments)) for c in some) for some in (reference, completion.calls)
+            sorted(str(list(call.arguments)) for call in calls_in(answer))
+            for answer in (reference, completion.answer)
         ]
         if keys[0] != keys[1]:
             return Score(False, Reason.WRONG_VALUE)
         return super().judge(task, reference, completion)
 
 
-def distinct(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
-    return tuple({json.dumps(call.as_json(), sort_keys=True): call for call in calls}.values())
+def distinct(answer: Answer) -> Answer:
+    """The answer without the calls that it makes again."""
+    calls = calls_in(answer)
+    if not calls:
+        return answer
+    different = {json.dumps(call.as_json(), sort_keys=True): call for call in calls}
+    return answer_with(different.values())
 
 
 @fails("extra-call", "an answer with a superfluous call is right", "scorers")
 class Merges(Scorer):
-    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
-        answer = replace(completion, calls=distinct(completion.calls))
-        return super().judge(task, distinct(reference), answer)
+    def judge(self, task: Task, reference: Answer, completion: Completion) -> Score:
+        answered = replace(completion, answer=distinct(completion.answer))
+        return super().judge(task, distinct(reference), answered)
 
 
 @fails("verdict", "correct is neither True nor False", "scorers", also=("portable",))
 class Graded(Scorer):
-    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+    def judge(self, task: Task, reference: Answer, completion: Completion) -> Score:
         score = super().judge(task, reference, completion)
         return replace(score, correct=int(score.correct))  # type: ignore[arg-type]
 
 
-@fails("verdict", "wrong without a Reason why", "scorers")
+@fails("verdict", "wrong without a reason why that the form has", "scorers")
 class Silent(Scorer):
-    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+    def judge(self, task: Task, reference: Answer, completion: Completion) -> Score:
         return replace(super().judge(task, reference, completion), reason=None)
 
 
 @fails("determinism", "another process scores the same answers differently", "scorers")
 class Remarks(Scorer):
-    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+    def judge(self, task: Task, reference: Answer, completion: Completion) -> Score:
         score = super().judge(task, reference, completion)
         return replace(score, detail=str(hash(completion.text)))
 
 
 @fails("hostile", "it executed .*owned", "scorers")
 class Evaluates(Scorer):
-    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
+    def judge(self, task: Task, reference: Answer, completion: Completion) -> Score:
         with contextlib.suppress(Exception):
             eval(completion.text)
         return super().judge(task, reference, completion)
@@ -259,8 +267,9 @@ class Evaluates(Scorer):
 
 @fails("linear", "of many calls, 4 times the text took", "scorers")
 class Compares(Scorer):
-    def judge(self, task: Task, reference: Any, completion: Completion) -> Score:
-        for one in completion.calls:
-            for other in completion.calls:
+    def judge(self, task: Task, reference: Answer, completion: Completion) -> Score:
+        calls = calls_in(completion.answer)
+        for one in calls:
+            for other in calls:
                 _ = one == other
         return super().judge(task, reference, completion)

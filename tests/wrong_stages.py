@@ -9,13 +9,15 @@ from typing import Any
 
 from wrong import Sound, fails
 
+from ttsi.answers import form_of
 from ttsi.answers.calls.parse import parse_calls
-from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.calls.values import ToolCall, answer_with, calls_in
 from ttsi.digests import draw_seed
 from ttsi.errors import EngineError
 from ttsi.protocols import Engine
 from ttsi.testing.fake_benchmark import example_of
 from ttsi.types import (
+    Answer,
     AnswerStatus,
     Completion,
     Demonstrations,
@@ -88,7 +90,8 @@ class Needless(Sound):
 class Peeks(Sound):
     def judge(self, task: Task, logprob: float) -> Estimate:
         found = [each for each in gc.get_referrers(task) if isinstance(each, Sample)]
-        return Estimate(0.5, False, {call.name: 0.0 for each in found for call in each.reference})
+        calls = [call for each in found for call in calls_in(each.reference)]
+        return Estimate(0.5, False, {call.name: 0.0 for call in calls})
 
 
 @fails("no-gold", "a sample's reference is found in what it asked the engine")
@@ -171,10 +174,10 @@ class Writer:
         return made
 
 
-@fails("results", "not valid for the tools: 'no_tool' is not an offered tool", "generators")
+@fails("results", "not valid for its task: 'no_tool' is not an offered tool", "generators")
 class CallsOthers(Writer):
     def change(self, task: Task, made: list[Example]) -> Any:
-        return [replace(each, calls=(ToolCall("no_tool", {}),)) for each in made]
+        return [replace(each, answer=answer_with([ToolCall("no_tool", {})])) for each in made]
 
 
 @fails("results", "2 examples, and its option `samples` is 1", "generators")
@@ -230,27 +233,25 @@ class Answerer:
         ]
 
     def read(self, task: Task, text: str) -> Completion:
-        parsed = parse_calls(text, task.tool_names)
-        return Completion(text, parsed.calls, parsed.status)
+        return Completion(text, form_of(task).parse(task, text))
 
     def change(self, made: Completion) -> Completion:
         return made
 
 
-@fails("results", "there are calls though the status is no_call", "inference")
+@fails("results", "the value is .*get_weather.* though the status is declined", "inference")
 class Miscounts(Answerer):
     def change(self, made: Completion) -> Completion:
-        calls = (ToolCall("get_weather", {}),)
-        return replace(made, calls=calls, status=AnswerStatus.DECLINED)
+        value = answer_with([ToolCall("get_weather", {})]).value
+        return replace(made, answer=Answer(AnswerStatus.DECLINED, value))
 
 
-@fails("reading", "was read as no_call .*, not ok", "inference")
+@fails("reading", "was read as declined null, not ok", "inference")
 class ReadsJsonOnly(Answerer):
     """Does not tell the parser which tools are on offer, so that other notations are prose."""
 
     def read(self, task: Task, text: str) -> Completion:
-        parsed = parse_calls(text)
-        return Completion(text, parsed.calls, parsed.status)
+        return super().read(replace(task, tools=()), text)
 
 
 @fails("abstentions", "all answers but one made no call", "inference")
@@ -262,7 +263,7 @@ class VotesOfCallersOnly(Answerer):
         seeds = [draw_seed(seed, task.id, "answer", draw) for draw in range(5)]
         drawn = engine.generate([Request(Prompt(task.messages), Sampling(), s) for s in seeds])
         answers = [self.read(task, each.text) for each in drawn]
-        return max(answers, key=lambda each: each.status is AnswerStatus.OK)
+        return max(answers, key=lambda each: each.answer.status is AnswerStatus.OK)
 
 
 @fails("needs", "does not list what it asked the engine for: grammar", "inference")

@@ -20,7 +20,7 @@ from ttsi.answers import form_named
 from ttsi.digests import json_digest
 from ttsi.errors import CorruptAsset, MissingAsset, UsageError
 from ttsi.options import option
-from ttsi.types import Answer, AnswerStatus, Sample, Task
+from ttsi.types import JSON, Answer, AnswerStatus, Sample, Task
 
 SHAPE = 'one JSON object a line: {"instruction": "...", "input": "...", "output": [calls]}'
 
@@ -83,9 +83,7 @@ class FromRows:
     @cached_property
     def source(self) -> str:
         """What was learnt from, for the receipts: where from, how many rows, and their digest."""
-        rows = [
-            [r.task.instruction, r.task.input, r.answer.value, r.answer.work] for r in self.rows
-        ]
+        rows = [_told(row) for row in self.rows]
         origin = "train split of the benchmark"
         if self.file is not None:
             origin = f"file {Path(self.file).name}"
@@ -100,6 +98,12 @@ class FromRows:
                 cure='Give the learner a "file" of rows, or choose a benchmark with a train split.',
             )
         return [Row(each.task, each.reference) for each in samples]
+
+
+def _told(row: Row) -> list[JSON]:
+    """What a row is known by: all that is learnt from it."""
+    work = [row.answer.work] if row.answer.work else []
+    return [row.task.instruction, row.task.input, row.answer.value, *work]
 
 
 def read_rows(path: Path, form: str = "calls") -> list[Row]:
