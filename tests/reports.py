@@ -13,9 +13,9 @@ import pytest
 
 import ttsi
 import ttsi_fakes
-from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.results.runs import Run, open_run
-from ttsi.types import AnswerStatus, Completion, Request, Tool
+from ttsi.types import Completion, Request, Tool
 
 HOSTILE = (
     "</pre><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
@@ -122,7 +122,8 @@ def other_data(out: Path) -> list[Run]:
 def hostile(out: Path) -> list[Run]:
     """Every text that a model or a benchmark writes tries to break out, or is very wide."""
     (run,) = all_uncertain(out)
-    bad = Completion(HOSTILE + LONG, (ToolCall(HOSTILE, {LONG: HOSTILE}),), AnswerStatus.OK, 1, 1)
+    answer = answer_with([ToolCall(HOSTILE, {LONG: HOSTILE})])
+    bad = Completion(HOSTILE + LONG, answer, 1, 1)
 
     def soil(record: Any) -> Any:
         scores = {HOSTILE: -1.0, LONG: -2.0}
@@ -132,7 +133,7 @@ def hostile(out: Path) -> list[Run]:
             record,
             id=f"{HOSTILE} {record.id}",
             estimate=replace(record.estimate, scores=scores),
-            examples=(replace(example, task=task, text=HOSTILE, calls=bad.calls),),
+            examples=(replace(example, task=task, text=HOSTILE, answer=answer),),
             base=bad,
             final=bad,
             final_score=replace(record.final_score, correct=False, detail=HOSTILE + LONG),
@@ -151,7 +152,7 @@ def hostile(out: Path) -> list[Run]:
                 instruction=HOSTILE,
                 input=HOSTILE + LONG,
             ),
-            reference=bad.calls,
+            reference=answer,
         )
         for id, sample in run.samples.items()
     }

@@ -258,7 +258,7 @@ def swap_city(record: dict[str, Any]) -> None:
 
 
 def swap_call(record: dict[str, Any]) -> None:
-    record["examples"][0]["calls"][0]["arguments"]["city"] = "Rome"
+    record["examples"][0]["answer"]["value"][0]["arguments"]["city"] = "Rome"
 
 
 @pytest.mark.parametrize(

@@ -322,7 +322,7 @@ def _verify_elsewhere(folder: Path, path: Path | None = None) -> Any:
     """`ttsi leaderboard verify` in a process of its own, which also tells what it imported."""
     code = textwrap.dedent(f"""
         import sys
-        from ttsi.cli import main
+        from ttsi.cli.main import main
         code = main(["leaderboard", "verify", {str(folder)!r}])
         print("IMPORTED", *sorted({{name.partition(".")[0] for name in sys.modules}}))
         sys.exit(code)

@@ -173,7 +173,8 @@ def test_examples_that_repeat_the_benchmark_are_withheld(
     rows = read(made.folder / "seed-0/samples.jsonl")
     before = run.seeds[0].records[3].examples[0]
     (example,) = rows[3]["examples"]
-    assert (example["input"], example["calls"], example["text"]) == ("", [], "")
+    assert (example["input"], example["text"]) == ("", "")
+    assert example["answer"] == {"status": "declined", "value": None, "work": ""}
     assert example["digest"] == before.digest == rows[3]["receipt"]["examples"][0]
     assert all(row["examples"][0]["text"] for row in rows if row is not rows[3])
     assert "1 of 6 examples withheld: they repeat benchmark text" in made.entry["notes"]

@@ -145,7 +145,8 @@ def test_what_no_verification_can_prove(mine: Path) -> None:
         city = f"City{row['id'].rpartition('/')[2]}"
         call = {"name": "get_weather", "arguments": {"city": city}}
         for name in ("base", "final"):
-            row[name] |= {"text": json.dumps([call]), "calls": [call], "status": "ok"}
+            answer = {"status": "ok", "value": [call], "work": ""}
+            row[name] |= {"text": json.dumps([call]), "answer": answer}
             row[f"{name}_score"] |= {"correct": True, "reason": None}
 
     before = read(mine / RESULTS)["correct"]

@@ -24,6 +24,7 @@ from reports import (
     some_errors,
 )
 
+from ttsi.answers.calls.values import calls_in
 from ttsi.cli.main import main
 from ttsi.errors import StorageError, UsageError
 from ttsi.pages import text as shown
@@ -167,7 +168,7 @@ def test_a_sample_tells_its_whole_story(runs: dict[str, list[Run]]) -> None:
         "5e-05",
         "wrong name",
         str(record.receipt and record.receipt["digest"]),
-        *[call.arguments["city"] for call in sample.reference],
+        *[call.arguments["city"] for call in calls_in(sample.reference)],
     ):
         assert " ".join(part.split()) in page.text, part
 

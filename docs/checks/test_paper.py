@@ -16,7 +16,7 @@ import pytest
 from ttsi.errors import MissingAsset, UsageError
 from ttsi.results.runs import Run, SeedRun
 from ttsi.spec import load_spec, resolved
-from ttsi.types import Example, Record, Task
+from ttsi.types import DECLINED, Example, Record, Task
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = ROOT / "specs" / "paper"
@@ -137,7 +137,7 @@ def quickstart_run(generator: str, *numbers: int) -> Run:
     records = []
     for number in numbers:
         made = Task(f"quickstart/{number}#0", (), "", f"<b>like {number}</b>")
-        example = Example(made, (), "", attempts=1)
+        example = Example(made, DECLINED, "", attempts=1)
         records.append(Record(f"quickstart/{number}", "", seed=0, examples=(example,)))
     return Run(Path("runs/x"), resolved(spec), {}, (SeedRun(Path(), 0, (*records,), {}, True),))
 

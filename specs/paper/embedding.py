@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi.errors import MissingAsset, TtsiError, UsageError
-from ttsi.runs import Run, open_run
+from ttsi.results.runs import Run, open_run
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 SEED, OTHER = "seed", "other"
