@@ -15,8 +15,10 @@ from perf.floor import (
     training_step,
 )
 from perf.variants import Variant, generator
+from ttsi.answers.calls.values import calls_in
 from ttsi.answers.calls.writing import TOOL_CALL
-from ttsi.types import LoraRecipe, Prompt, Record, Task, TrainJob
+from ttsi.solving.pipeline import Solution
+from ttsi.types import LoraRecipe, Prompt, TrainJob
 
 _ADAPTER_ITEM = 4  # adapters are float32 on every device
 
@@ -40,15 +42,14 @@ def adaptation_flops(bench: Bench, job: TrainJob) -> int:
     return (job.recipe.epochs - 1) * step
 
 
-def whole_seconds(
-    bench: Bench, variant: Variant, tasks: Sequence[Task], records: Sequence[Record]
-) -> float:
+def whole_seconds(bench: Bench, variant: Variant, solutions: Sequence[Solution]) -> float:
     """H, G, T and the adapted answers of a wave, each decoded as one batch."""
+    tasks = [solution.task for solution in solutions]
     recipe = LoraRecipe(active_from="start" if variant == "exact" else "user_turn")
     fed, read = candidate_paths(*candidates(bench, tasks))
     asked = generator_prompts(bench, generator(variant), tasks)
     flops = forward(bench.shape, *distinct([*fed, *asked]), logits=read + len(asked))
-    written = [bench.reference.tokens.text(record.examples[0].text) for record in records]
+    written = [bench.reference.tokens.text(each.examples[0].text) for each in solutions]
     seconds = decoding_seconds(
         bench.shape,
         bench.rates,
@@ -57,9 +58,9 @@ def whole_seconds(
         itemsize=bench.dtype.itemsize,
     )
     lengths = []
-    for task, record in zip(tasks, records, strict=True):
-        example, prompt = record.examples[0], Prompt(task.messages)
-        pair = (Prompt(example.task.messages), TOOL_CALL.write(example.calls))
+    for task, solution in zip(tasks, solutions, strict=True):
+        example, prompt = solution.examples[0], Prompt(task.messages)
+        pair = (Prompt(example.task.messages), TOOL_CALL.write(calls_in(example.answer)))
         flops += adaptation_flops(bench, TrainJob(task.id, (pair,), recipe, seed=0))
         past, length = given_tokens(bench, prompt, recipe), len(bench.prompt_ids(prompt))
         new = length - past
@@ -69,7 +70,7 @@ def whole_seconds(
         bench.shape,
         bench.rates,
         lengths,
-        [record.final.completion_tokens - 1 for record in records if record.final],
+        [each.answer.completion_tokens - 1 for each in solutions if each.answer],
         itemsize=bench.dtype.itemsize,
         adapter_bytes=_ADAPTER_ITEM * bench.shape.lora(recipe.rank),
     )

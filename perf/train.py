@@ -35,6 +35,7 @@ from perf.references.resident import Adapted
 from perf.references.trainer import Tuner
 from perf.result import Result, compare, report
 from perf.timing import Side, take_turns
+from ttsi.answers.calls.values import calls_in
 from ttsi.answers.calls.writing import TOOL_CALL
 from ttsi.types import LoraRecipe, Message, Prompt, Sample, TrainJob
 
@@ -167,7 +168,7 @@ class Peer:
 
 
 def job_of(row: Sample, variant: str) -> TrainJob:
-    pair = (Prompt(row.task.messages), TOOL_CALL.write(row.reference))
+    pair = (Prompt(row.task.messages), TOOL_CALL.write(calls_in(row.reference)))
     return TrainJob(row.id, (pair,), RECIPES[variant], SEED)
 
 

@@ -14,7 +14,6 @@ from ttsi_plugins.estimators.rss_margin import RssMargin
 from ttsi_plugins.generators.self_generator import SelfGenerator
 from ttsi_plugins.inference.direct import Direct
 from ttsi_plugins.learners.lora_sft import LoraSft
-from ttsi_plugins.scorers.exact import Exact
 
 Variant = Literal["exact", "activated"]
 SEED = 0
@@ -40,6 +39,5 @@ def pipeline(engine: Engine, variant: Variant, threshold: float = 0.95) -> Pipel
         generator=generator(variant),
         learner=LoraSft(active_from="start" if variant == "exact" else "user_turn"),
         inference=Direct(format="tool_calls", decoding="greedy", max_calls=1, max_tokens=128),
-        scorer=Exact(),
     )
     return Pipeline(stages, engine, seed=SEED, baseline=False)

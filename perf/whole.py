@@ -37,8 +37,8 @@ from perf.result import Result, compare, report
 from perf.timing import Side, take_turns
 from perf.variants import SEED, Variant, generator, pipeline
 from ttsi.digests import draw_seed
-from ttsi.solving.pipeline import Pipeline
-from ttsi.types import LoraRecipe, Record, Sample
+from ttsi.solving.pipeline import Pipeline, Solution
+from ttsi.types import LoraRecipe, Sample
 from ttsi_plugins.estimators.rss_margin import RssMargin
 
 RECIPE = LoraRecipe()
@@ -70,15 +70,16 @@ def main() -> None:
         report(measured(bench, variant, rows, side, reference, notes), given.out)
 
 
-def in_waves(made: Pipeline, rows: Sequence[Sample], wave: int) -> list[Record]:
-    """Records in the order of the rows. Raises Unequal where a sample failed."""
-    found: dict[str, Record] = {}
-    for start in range(0, len(rows), wave):
-        found |= {record.id: record for record in made.run_wave(rows[start : start + wave])}
-    failures = [record.error for record in found.values() if record.error]
+def in_waves(made: Pipeline, rows: Sequence[Sample], wave: int) -> list[Solution]:
+    """Solutions in the order of the rows. Raises Unequal where a sample failed."""
+    tasks = [row.task for row in rows]
+    found: dict[str, Solution] = {}
+    for start in range(0, len(tasks), wave):
+        found |= {each.task.id: each for each in made.solve(tasks[start : start + wave])}
+    failures = [each.error for each in found.values() if each.error]
     if failures:
         raise Unequal(f"a sample failed: {failures[0]}")
-    return [found[row.id] for row in rows]
+    return [found[task.id] for task in tasks]
 
 
 def chosen(bench: Bench, count: int) -> tuple[list[Sample], int]:
@@ -133,14 +134,14 @@ def measured(
         samples=len(rows),
         unit="uncertain sample",
         equal=agreement(bench, variant, ours.result, reference.result),
-        floor=whole_seconds(bench, variant, [row.task for row in rows], ours.result),
+        floor=whole_seconds(bench, variant, ours.result),
         profile=shares(ours, bench.device),
         notes=notes,
     )
 
 
 def agreement(
-    bench: Bench, variant: Variant, mine: Sequence[Record], theirs: Sequence[Record]
+    bench: Bench, variant: Variant, mine: Sequence[Solution], theirs: Sequence[Solution]
 ) -> str:
     """The assertions in words; raises Unequal where they do not hold.
 
@@ -149,7 +150,7 @@ def agreement(
     pairs = list(zip(mine, theirs, strict=True))
     margins = [abs(confidence(one) - confidence(other)) for one, other in pairs]
     said = agree(margins, bench.tolerance.nats, "margins")
-    if not all(record.adapted for record in mine):
+    if not all(solution.adapted for solution in mine):
         raise Unequal("a sample was not adapted")
     if variant != "exact":
         return f"{said}; all {len(mine)} samples adapted"
@@ -160,12 +161,12 @@ def agreement(
     return f"{said}; same text in {examples} examples and {answers} answers of {len(pairs)}"
 
 
-def confidence(record: Record) -> float:
-    return record.estimate.confidence if record.estimate else float("nan")
+def confidence(solution: Solution) -> float:
+    return solution.estimate.confidence if solution.estimate else float("nan")
 
 
-def answer(record: Record) -> str:
-    return record.final.text if record.final else ""
+def answer(solution: Solution) -> str:
+    return solution.answer.text if solution.answer else ""
 
 
 if __name__ == "__main__":

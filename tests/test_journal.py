@@ -123,7 +123,7 @@ def test_what_a_killed_writer_left_half_written_is_removed(tmp_path: Path) -> No
     script = f"""
         import os
         from pathlib import Path
-        from ttsi import journal
+        from ttsi._common import files
         Path.replace = lambda *_: os.kill(os.getpid(), 9)
         files.write_atomically(Path({str(tmp_path)!r}) / "results.json", "new")
     """
