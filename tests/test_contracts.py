@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import wrong_anywhere
 import wrong_data
+import wrong_forms
 import wrong_stages
 import wrong_workers
 from _dists import ESTIMATOR, importable, write_dist
@@ -30,6 +31,7 @@ from ttsi.types import Message, Prompt, Request, Sampling
 
 LIGHT = {
     **{kind: [n for n, p in registry.discover(kind).items() if p.builtin] for kind in STAGES},
+    "answers": list(registry.discover("answers")),
     "scorers": list(registry.discover("scorers")),
     "benchmarks": ["quickstart", "toolalpaca"],
     "executors": ["local"],
@@ -148,6 +150,7 @@ def test_what_the_wrong_ones_are_made_of_is_right() -> None:
         "generators": wrong_stages.Writer,
         "learners": wrong_stages.Teacher,
         "inference": wrong_stages.Answerer,
+        "answers": wrong_forms.Colour,
         "benchmarks": wrong_data.Rows,
         "scorers": wrong_data.Scorer,
         "executors": wrong_workers.Runs,

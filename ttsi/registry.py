@@ -35,7 +35,7 @@ HOOKS = "hooks"
 """The pseudo-kind of lifecycle hooks; their entry-point group is plain `ttsi`."""
 
 _GROUPS = {**{f"ttsi.{kind}": kind for kind in KINDS}, "ttsi": HOOKS}
-_PROTOCOLS = {
+PROTOCOLS = {
     "benchmarks": "Benchmark",
     "answers": "AnswerForm",
     "estimators": "Estimator",
@@ -261,7 +261,7 @@ def _missing_members(kind: str, loaded: type) -> list[str]:
 
     from ttsi import protocols
 
-    members = vars(getattr(protocols, _PROTOCOLS[kind])).items()
+    members = vars(getattr(protocols, PROTOCOLS[kind])).items()
     methods = [n for n, v in members if callable(v) and not n.startswith("_")]
     attributes = [n for n, v in members if isinstance(v, property)]
     annotated = {n for c in loaded.__mro__ for n in inspect.get_annotations(c)}
@@ -280,7 +280,7 @@ def _misspelt_members(kind: str, loaded: type) -> list[str]:
     from ttsi._common.suggest import slip
 
     optional = protocols.members(protocols.OPTIONAL[kind]) if kind in protocols.OPTIONAL else ()
-    known = {*optional, *protocols.members(getattr(protocols, _PROTOCOLS[kind]))}
+    known = {*optional, *protocols.members(getattr(protocols, PROTOCOLS[kind]))}
     own = {name for each in loaded.__mro__[:-1] for name in vars(each) if name[0] != "_"}
     options = getattr(loaded, "__dataclass_fields__", {})
     found = {name: slip(name, optional) for name in own - known - set(options)}

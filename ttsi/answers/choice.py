@@ -34,6 +34,7 @@ _BRACKETS = "()[]{}.: "
 _JOINT = re.compile(
     r"[\s,;/&|]*(?:\b(?:and|or|and/or)\b)?[\s,;/&|]*(?:\beither\b\s*)?", re.IGNORECASE
 )
+_LONGEST_JOINT = 40
 _OR = re.compile(r"\bor\s+(?:\w+\s+)?$", re.IGNORECASE)
 _NOT = re.compile(r"\bnot\s+(?:option\s+|the\s+)?[\s\"'*`(]*$", re.IGNORECASE)
 _LISTED = re.compile(r"\(([A-Z])\)")
@@ -137,18 +138,14 @@ class _Names:
     """How some options are named."""
 
     def __init__(self, choices: tuple[str, ...]) -> None:
-        self._choices = choices
-        cores = {choice: choice.strip(_BRACKETS) or choice for choice in choices}
-        self._options: dict[str, str] = {}
-        for choice, core in reversed(cores.items()):
-            self._options[core.casefold()] = choice
-            self._options[choice.casefold()] = choice
-        by_length = sorted(set(cores.values()), key=lambda core: (-len(core), core))
+        self._cores = {choice: choice.strip(_BRACKETS) or choice for choice in choices}
+        by_length = sorted(set(self._cores.values()), key=lambda core: (-len(core), core))
         short = "|".join(re.escape(core) for core in by_length if _is_short(core)) or "(?!)"
         words = "|".join(_spaced(core) for core in by_length if not _is_short(core)) or "(?!)"
-        whole = rf"[(\[]\s?(?i:{short})\s?[)\]]|(?<!\w)(?i:{words})(?!\w)"
-        line = rf"^[ \t*`>-]{{0,9}}(?i:{short})(?=[ \t*`]{{0,9}}(?:[).:]|$))"
-        bare = rf"(?<!\w)(?:{short})(?!\w)|(?<!\w)(?i:{short})(?=[*`\"'\s]{{0,9}}(?:[).:,;}}]|$))"
+        whole = rf"[(\[]\s?((?i:{short}))\s?[)\]]|(?<!\w)((?i:{words}))(?!\w)"
+        line = rf"^[ \t*`>-]{{0,9}}((?i:{short}))(?=[ \t*`]{{0,9}}(?:[).:]|$))"
+        stop = r"(?=[*`\"'\s]{0,9}(?:[).:,;}]|$))"
+        bare = rf"(?<!\w)((?:{short}))(?!\w)|(?<!\w)((?i:{short})){stop}"
         self._free = re.compile(f"{whole}|{line}", re.MULTILINE)
         self._announced = re.compile(f"{whole}|{bare}", re.MULTILINE)
 
@@ -161,15 +158,21 @@ class _Names:
 
     def _all(self, pattern: re.Pattern[str], text: str) -> list[_Named]:
         return [
-            _Named(self._option(each[0]), each.start(), each.end())
+            _Named(self._option(each[each.lastindex or 0]), each.start(), each.end())
             for each in pattern.finditer(text)
             if not _NOT.search(text[max(0, each.start() - 40) : each.start()])
         ]
 
     def _option(self, said: str) -> str:
-        core = " ".join(said.strip(_BRACKETS + "\t*`>-\n").split()) or said
-        exact = [choice for choice in self._choices if core in (choice, choice.strip(_BRACKETS))]
-        return exact[0] if exact else self._options[core.casefold()]
+        """The option of this core: in its own case where there is one, else the first."""
+        core = " ".join(said.split())
+        exact = [choice for choice, each in self._cores.items() if core == " ".join(each.split())]
+        alike = (
+            choice
+            for choice, each in self._cores.items()
+            if re.fullmatch(_spaced(each), said, re.IGNORECASE)
+        )
+        return exact[0] if exact else next(alike)
 
 
 @lru_cache(maxsize=256)
@@ -210,7 +213,8 @@ def _chosen(text: str, named: Sequence[_Named], work: str) -> Answer:
     if len(named) == 2 and named[0].option != named[1].option:
         first, second = sorted(named, key=lambda each: each.start)
         gap = text[first.end : second.start]
-        if _JOINT.fullmatch(gap.strip("*`\"'")) or _OR.search(gap[-20:]):
+        joined = len(gap) < _LONGEST_JOINT and _JOINT.fullmatch(gap.strip("*`\"'"))
+        if joined or _OR.search(gap[-20:]):
             return UNPARSABLE
     return Answer.of(named[0].option, work)
 

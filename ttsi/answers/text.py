@@ -56,7 +56,7 @@ class Text(Worked):
     def read(self, task: Task, value: JSON) -> Answer:
         """A JSON number is its text. A text is read as a model's: its work is kept."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return super().read(task, number_text(value) if number else value)  # type: ignore[arg-type]
+        return super().read(task, number_text(value) if number else value)
 
     def schema(self, task: Task, *, least: int = 1, most: int | None = None) -> JSON:
         return {"type": "string"}

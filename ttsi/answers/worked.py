@@ -11,6 +11,7 @@ import json
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
 from ttsi.answers.form import Form
@@ -21,8 +22,8 @@ _MARK = re.compile(
     r"(?P<hashes>\#{4,})\s*"
     r"|(?P<boxed>\\boxed\s?\{)\s*"
     r"|[*_]{0,3}(?P<phrase>"
-    r"(?:\b(?:so|thus|hence|therefore),?\s{1,3})?(?:\bthe\s{1,3})?"
-    r"(?:\b(?:final|correct|right|best)\s{1,3})?\banswer[*_]{0,3}\s{0,3}(?:is\b|:))[\s:*_]*",
+    r"(?:\b(?:so|thus|hence|therefore),?[ ]{1,3})?(?:\bthe[ ]{1,3})?"
+    r"(?:\b(?:final|correct|right|best)[ ]{1,3})?\banswer[*_]{0,3}[ ]{0,3}(?:is\b|:))[\s:*_]*",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|\n")
@@ -80,14 +81,13 @@ class Worked(Form):
         """
         if answer.status is not AnswerStatus.OK:
             return ""
-        written = ""
-        for way in (self._way_of(task, like), self.own):
-            last = f"{way.opening}{answer.value}{way.closing}"
-            for work in (answer.work, ""):
-                written = f"{work}\n{last}" if work else last
-                if self.parse(task, written) == Answer.of(answer.value, work):
-                    return written
-        return written
+        ways = (self._way_of(task, like), self.own)
+        lasts = [f"{way.opening}{answer.value}{way.closing}" for way in ways]
+        for work, last in product((answer.work, ""), lasts):
+            written = f"{work}\n{last}" if work else last
+            if self.parse(task, written) == Answer.of(answer.value, work):
+                return written
+        return lasts[-1]
 
     def read(self, task: Task, value: JSON) -> Answer:
         """A text is read as a model's."""

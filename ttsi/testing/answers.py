@@ -9,34 +9,13 @@ from dataclasses import replace
 from functools import partial
 
 from ttsi.answers import form_of
+from ttsi.testing.call_texts import CALL, FORMS, OTHER, REFUSAL
 from ttsi.testing.checks import Check, require
 from ttsi.testing.exercise import default_wave, run_stage
 from ttsi.testing.fake_engine import FakeEngine
 from ttsi.testing.faults import FAULTS_OF
 from ttsi.testing.subject import Subject
 from ttsi.types import Answer, AnswerStatus, Generation, Request
-
-_CALL = json.dumps({"name": "get_weather", "arguments": {"city": "Oslo"}})
-_OTHER = json.dumps({"name": "get_weather", "arguments": {"city": "Rome"}})
-_REFUSAL = "None of the tools can do that."
-
-FORMS = (
-    _CALL,
-    f"<tool_call>\n{_CALL}\n</tool_call>",
-    f"<think>Perhaps {_OTHER}?</think>\n\n{_CALL}",
-    f"Perhaps {_OTHER}?\n</think>\n\n{_CALL}",
-    f"<think>{_CALL}",
-    f"{_CALL}\nOr rather:\n{_OTHER}",
-    'get_weather(city="Oslo")',
-    '<function=get_weather>{"city": "Oslo"}</function>',
-    'Action: get_weather\nAction Input: {"city": "Oslo"}',
-    'get_weather("Oslo")',
-    _CALL[:-5],
-    f"No filter ([]): {_CALL}",
-    "[]",
-    _REFUSAL,
-)
-"""Calls of get_weather in several notations, thoughts, hedges, what cannot be read, refusals."""
 
 _LIKELY, _UNLIKELY = -0.01, -50.0
 
@@ -60,7 +39,7 @@ class _Draws(FakeEngine):
         ]
 
     def _is_likelier(self, text: str) -> bool:
-        return self._likelier and text == _REFUSAL
+        return self._likelier and text == REFUSAL
 
     def _next(self, request: Request) -> str:
         asked = request.prompt.messages[-1].content
@@ -94,7 +73,7 @@ def abstentions_count(subject: Subject) -> None:
 def _abstentions_win_votes(subject: Subject) -> None:
     made = subject.make()
     wave = default_wave(made)
-    engine = _Draws(lambda n: _CALL if n == 1 else _REFUSAL, likelier=True)
+    engine = _Draws(lambda n: CALL if n == 1 else REFUSAL, likelier=True)
     answers = run_stage(subject.kind, made, wave, engine)
     if not engine.drawn or min(engine.drawn.values()) < 3:
         return
@@ -109,7 +88,7 @@ def _abstentions_are_dissent(subject: Subject) -> None:
 
     def confidences(other: str) -> list[float] | None:
         made = subject.make()
-        engine = _Draws(lambda n: other if n % 2 else _CALL)
+        engine = _Draws(lambda n: other if n % 2 else CALL)
         results = run_stage(subject.kind, made, wave, engine)
         pairs = list(zip(wave.tasks, results, strict=False))
         sound = len(results) == len(wave.tasks) and not any(
@@ -118,7 +97,7 @@ def _abstentions_are_dissent(subject: Subject) -> None:
         return [each.confidence for each in results] if sound else None
 
     wave = default_wave(subject.make())
-    unanimous, divided, abstaining = map(confidences, (_CALL, _OTHER, _REFUSAL))
+    unanimous, divided, abstaining = map(confidences, (CALL, OTHER, REFUSAL))
     if unanimous is None or divided is None or abstaining is None:
         return  # Another check tells of it.
     told = "half of the answers made no call, and it is as sure as if all had made the same"

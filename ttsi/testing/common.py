@@ -9,7 +9,7 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
-from ttsi import protocols
+from ttsi import protocols, registry
 from ttsi.options import options_schema
 from ttsi.testing.checks import Check, NotApplicable, require
 from ttsi.testing.child import elsewhere
@@ -72,15 +72,19 @@ def unknown_options_are_refused(subject: Subject) -> None:
 
 def protocol(subject: Subject) -> None:
     made = subject.make()
-    protocol: Any = getattr(protocols, subject.kind.removesuffix("s").capitalize())
+    protocol: Any = getattr(protocols, registry.PROTOCOLS[subject.kind])
     for name, member in vars(protocol).items():
         if name.startswith("_") or not inspect.isfunction(member):
             continue
         wanted = list(inspect.signature(member).parameters)[1:]
+        named = {n for n in wanted if _is_named(member, n)}
         method = getattr(made, name, None)
         require(callable(method), f"the method {name}() is missing")
         try:
-            inspect.signature(method).bind(*wanted)  # type: ignore[arg-type]
+            by_place = [each for each in wanted if each not in named]
+            inspect.signature(method).bind(  # type: ignore[arg-type]
+                *by_place, **dict.fromkeys(named)
+            )
         except TypeError as error:
             require(False, f"{name}() does not take ({', '.join(wanted)}): {error}")
     require(isinstance(made, protocol), f"an attribute of {protocol.__name__} is missing")
@@ -92,6 +96,11 @@ def protocol(subject: Subject) -> None:
         sound = isinstance(named, frozenset) and named <= ALL_NEEDS
         words = ", ".join(sorted(ALL_NEEDS))
         require(sound, f"`{role[subject.kind]}` is {named!r}, not a frozenset of some of {words}")
+
+
+def _is_named(member: Any, name: str) -> bool:
+    """Whether a call gives this parameter by its name."""
+    return inspect.signature(member).parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
 
 
 def instances_are_independent(subject: Subject) -> None:

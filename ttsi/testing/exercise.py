@@ -25,7 +25,7 @@ from ttsi.types import (
 
 SEED = 7
 
-REPEATABLE = (*STAGES, "benchmarks", "scorers")
+REPEATABLE = (*STAGES, "answers", "benchmarks", "scorers")
 """Kinds that cost little to put to work once more, in another process."""
 
 
@@ -96,6 +96,10 @@ def exercise(subject: Subject, made: Any = None) -> Any:
         return run_stage(subject.kind, made, default_wave(made), FakeEngine())
     if subject.kind == "benchmarks":
         return [made.revision(), *(sample.digest for sample in made.samples())]
+    if subject.kind == "answers":
+        from ttsi.testing.drawn_forms import readings
+
+        return readings(made, subject.name)
     if subject.kind == "executors":
         from ttsi.testing.executors import records
 

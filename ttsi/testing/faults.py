@@ -52,7 +52,7 @@ def _example(task: Task, example: Any) -> str:
         return f"attempts is {example.attempts!r}, not a count from 1"
     if not isinstance(example.text, str):
         return f"text is {type(example.text).__name__}, not str"
-    if faults := _answer_faults(example.answer):
+    if faults := answer_faults(example.answer):
         return faults
     wrong = form_of(example.task).faults(example.task, example.answer)
     return f"an example's answer is not valid for its task: {wrong[0]}" if wrong else ""
@@ -82,10 +82,11 @@ def _completion(made: Any, task: Task, result: Any) -> str:
             return f"{name} is {count!r}, not a count"
     if not _number(result.logprob):
         return f"logprob {result.logprob!r} is not a finite number"
-    return _answer_faults(result.answer)
+    return answer_faults(result.answer)
 
 
-def _answer_faults(answer: Any) -> str:
+def answer_faults(answer: Any) -> str:
+    """What is wrong with an Answer, whatever its form; "" where nothing is."""
     if not isinstance(answer, Answer) or not isinstance(answer.status, AnswerStatus):
         return f"an answer must be an Answer with an AnswerStatus: {answer!r}"
     if (answer.value is None) == (answer.status is AnswerStatus.OK):

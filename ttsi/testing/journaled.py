@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ttsi.records.lines import from_json, to_line
-from ttsi.types import Adapter, Demonstrations, Record
+from ttsi.types import Adapter, Completion, Demonstrations, Record
 
 
 def journaled(kind: str, made: Any) -> str:
@@ -33,10 +33,13 @@ def _there_and_back(kind: str, each: Any) -> str:
         "generators": "examples",
         "inference": "base",
         "scorers": "base_score",
+        "answers": "base",
     }
     if kind not in fields:
         return ""
     value = tuple(each) if kind == "generators" else each
+    if kind == "answers":
+        value = Completion("", each)
     empty = Record(id="fake/0", digest="", seed=0)
     told: dict[str, Any] = {fields[kind]: value}
     line = to_line(replace(empty, **told))

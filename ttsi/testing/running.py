@@ -15,6 +15,7 @@ from ttsi.testing.subject import STAGES, Subject
 
 _HOMES = {
     **dict.fromkeys(STAGES, "stages"),
+    "answers": "forms",
     "benchmarks": "benchmarks",
     "engines": "engines",
     "executors": "executors",
