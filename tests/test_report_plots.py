@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from reports import Page, plain
 
@@ -26,6 +26,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(2, 8))
+@example(1.0, 404041.0, 2)
 def test_ticks_are_round_and_even(low: float, span: float, about: int) -> None:
     high = low + span
     found = ticks(low, high, about)

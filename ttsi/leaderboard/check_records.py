@@ -85,7 +85,7 @@ def record_faults(case: Case, seed: int) -> Iterator[Fault]:
     """All that can be said of one record without knowing its method."""
     record = case.record
     if record.digest != case.sample.digest:
-        what = "the sample's digest is not that of the benchmark: other prompt, tools or reference."
+        what = "the sample's digest is not the benchmark's: other prompt, tools, form or reference."
         yield case.fault("sample", what, "Run again with this version of ttsi and of the data.")
     if record.seed != seed:
         what = f"is of seed {record.seed}, in the folder of seed {seed}."

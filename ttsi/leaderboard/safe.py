@@ -30,7 +30,7 @@ MAX_ENTRIES = 1000
 """Bytes of a JSON file, of a file of JSON lines, of one line, of a submission; files of one."""
 
 DEEPEST = MAX_DEPTH + 16
-"""Levels of nesting: those of the deepest call that the parser reads, in a record."""
+"""Levels of nesting: those of the deepest answer that is read from a text, in a record."""
 
 _ARCHIVE = re.compile(r"\.(zip|gz|tgz|tar|bz2|xz|zst|lz4|7z|rar|br|whl|pt|pth|bin|pkl|pickle|npz)$")
 _MAGIC = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")

@@ -43,7 +43,9 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
         return [low]
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.99)
+    # A step wider than the span may have no multiple within it.
+    steps = [power * factor for factor in (1, 2, 5, 10) if power * factor <= high - low]
+    step = next((step for step in steps if step >= rough * 0.99), steps[-1])
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(number * step, 12) for number in range(first, last + 1)]
 

@@ -101,7 +101,9 @@ def _check_record(run: Run, found: SeedRun, record: Record) -> None:
     """Raises VerificationError, naming it, for what is not what the adapter was made of."""
     sample = run.samples.get(record.id)
     if sample is None or sample.digest != record.digest:
-        what = f"{record.id} is not what it was in the run: its prompt, tools or reference changed."
+        what = (
+            f"{record.id} is not what it was in the run: prompt, tools, form or reference changed."
+        )
         raise _changed(found, what if sample else f"The benchmark has no {record.id} any more.")
     wanted = (record.receipt or {}).get("examples", ())
     if len(wanted) != len(record.examples):
@@ -109,7 +111,7 @@ def _check_record(run: Run, found: SeedRun, record: Record) -> None:
         raise _changed(found, f"The record of {record.id} has {counts}.")
     for example, digest in zip(record.examples, wanted, strict=True):
         if example.digest != digest:
-            what = f"The example {example.task.id} was changed after the run: its input or calls."
+            what = f"The example {example.task.id} was changed after the run: its input or answer."
             raise _changed(found, f"{what} Its digest is {example.digest}, the receipt's {digest}.")
 
 
