@@ -62,7 +62,7 @@ KINDS = {
 class Made:
     kind: Kind
     run: Run
-    root: Path
+    base: Run
 
     @property
     def samples(self) -> list[Sample]:
@@ -97,7 +97,8 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ttsi_fakes.ScriptedEngine, "generate", generate)
         run = reports.made(root, **{k: spec[k] for k in ("benchmark", "estimator")})
-    return Made(kind, run, root)
+        base = reports.made(root, benchmark=kind.benchmark, estimator="never")
+    return Made(kind, run, base)
 
 
 def test_its_page_has_both_answers_and_the_reference(made: Made) -> None:
@@ -122,8 +123,10 @@ def test_thresholds_and_pairs_are_told(made: Made, capsys: pytest.CaptureFixture
     folder = str(made.run.folder)
     assert main(["calibrate", folder, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["runs"][0]["all"]["wrong"] == len(made.samples)
-    assert main(["compare", folder, folder, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["fixed"] == 0
+    assert main(["compare", str(made.base.folder), folder, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["fixed"], found["broken"]) == (made.run.seeds[0].results["adapted"], 0)
+    assert {flip["a"]["reason"] for flip in found["flips"]} == {"wrong_value"}
 
 
 def test_it_is_submitted_verified_and_shown(made: Made, tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ class Environment:
         return self._path("purelib") / "host.pth"
 
     def _borrow(self) -> None:
-        host = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
+        # From sys.path, as the host may itself have its packages from another environment.
+        host = [each for each in sys.path if Path(each).name in ("site-packages", "dist-packages")]
         self._link.write_text("\n".join(host) + "\n")
 
     @contextmanager
