@@ -239,7 +239,12 @@ class Answerer:
         return made
 
 
-@fails("results", "the value is .*get_weather.* though the status is declined", "inference")
+@fails(
+    "results",
+    "the value is .*get_weather.* though the status is declined",
+    "inference",
+    ("portable",),
+)
 class Miscounts(Answerer):
     def change(self, made: Completion) -> Completion:
         value = answer_with([ToolCall("get_weather", {})]).value

@@ -12,6 +12,7 @@ from model_server import served
 from teacher_server import surroundings, teacher
 
 from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.values import calls_in
 from ttsi.solving.metering import charging
 from ttsi.types import StageCost
 from ttsi_benchmarks.quickstart import Quickstart
@@ -69,4 +70,4 @@ def test_vllms_server_writes_examples(
         for example in examples:
             assert example.task.input not in ("", task.input)
             assert example.task.tools == task.tools
-            assert not any(argument_faults(task.tools, call) for call in example.calls)
+            assert not any(argument_faults(task.tools, call) for call in calls_in(example.answer))

@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.errors import EngineError
 from ttsi.types import (
     Adapter,
-    AnswerStatus,
     Completion,
     Example,
     LoraRecipe,
@@ -36,7 +35,7 @@ def examples(of: Task, count: int) -> list[Example]:
     return [
         Example(
             of.variant(str(k), input=f"Weather in Town{k}?"),
-            (ToolCall("get_weather", {"city": f"Town{k}"}),),
+            answer_with([ToolCall("get_weather", {"city": f"Town{k}"})]),
             "",
             1,
         )
@@ -150,7 +149,7 @@ def test_an_engine_without_losses_will_do_for_one_example() -> None:
 
 def test_as_answered_writes_in_the_models_own_wrapper() -> None:
     answer = '```json\n[{"name": "get_weather", "arguments": {"city": "X"}}]\n```'
-    base = Completion(answer, (ToolCall("get_weather", {"city": "X"}),), AnswerStatus.OK)
+    base = Completion(answer, answer_with([ToolCall("get_weather", {"city": "X"})]))
     engine = Trainer(lambda job: 1.0)
     learner = BestOf(target="as_answered")
     assert learner.needs_base

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy as reference_entropy
-from ttsi import parse_calls, registry
+from ttsi import registry
+from ttsi.answers import form_of
 from ttsi.types import AnswerStatus, Completion, Generation, Request, Task, Tool
 
 from ttsi_several.semantic_entropy import SemanticEntropy, meaning
@@ -72,11 +73,11 @@ def confidence(
 
 def same(one: str, other: str) -> bool:
     """Whether the scorer takes one answer for right where the other is the reference."""
-    read, reference = parse_calls(one), parse_calls(other)
+    read, reference = (form_of(TASK).parse(TASK, text) for text in (one, other))
     if AnswerStatus.UNPARSABLE in (read.status, reference.status):
         return one == other
-    completion = Completion(one, read.calls, read.status)
-    return registry.load("scorers", "exact")().score(TASK, reference.calls, completion).correct
+    completion = Completion(one, read)
+    return registry.load("scorers", "exact")().score(TASK, reference, completion).correct
 
 
 def classes(texts: Sequence[str]) -> list[list[int]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
-from ttsi.answers.calls.writing import TOOL_CALL, Wrapper
+from ttsi.answers import form_of
 from ttsi.digests import draw_seed
 from ttsi.errors import EngineError
 from ttsi.options import option
@@ -56,8 +56,8 @@ class BestOf:
     )
     target: Literal["tool_call", "as_answered"] = option(
         "tool_call",
-        "How the training output is written: in <tool_call> tags, or in the wrapper in which the "
-        "model answered this task unadapted.",
+        "How the training output is written: in the form's own wrapper, of calls <tool_call> "
+        "tags, or in the wrapper in which the model answered this task unadapted.",
     )
 
     @property
@@ -123,10 +123,11 @@ class BestOf:
     def _pairs(
         self, examples: Sequence[Example], base: Completion | None
     ) -> list[tuple[Prompt, str]]:
-        wrapper = TOOL_CALL
-        if self.target == "as_answered" and base is not None and examples:
-            wrapper = Wrapper.of(base.text, examples[0].task.tool_names) or TOOL_CALL
-        return [(Prompt(one.task.messages), wrapper.write(one.calls)) for one in examples]
+        like = base.text if self.target == "as_answered" and base is not None else None
+        return [
+            (Prompt(one.task.messages), form_of(one.task).write(one.task, one.answer, like))
+            for one in examples
+        ]
 
 
 def best(task: Task, adapters: Sequence[Adapter]) -> Adapter:

@@ -3,7 +3,7 @@
 Kuhn, Gal, Farquhar, "Semantic uncertainty" (ICLR 2023, arXiv 2302.09664), and Farquhar, Kossen,
 Kuhn, Gal, "Detecting hallucinations in large language models using semantic entropy" (Nature 630,
 2024). There, answers mean the same where each entails the other, as judged by a second model. Here
-they do where they make the same calls under the scorer's normalisation: no judge is needed.
+they do where they score alike, calls under the scorer's normalisation: no judge is needed.
 """
 
 from __future__ import annotations
@@ -14,27 +14,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ttsi.answers.calls.match import canonical_calls
-from ttsi.answers.calls.parse import parse_calls
-from ttsi.answers.calls.writing import calls_schema
+from ttsi.answers import form_of
 from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
 from ttsi.types import AnswerStatus, Estimate, Generation, Prompt, Request, Sampling, Task
 
-NO_CALL = "no call"
-
 
 def meaning(task: Task, text: str) -> str:
-    """Equal for answers that make the same calls, whatever their order, wrapper or spelling.
+    """Equal for answers that score alike: of calls, whatever their order, wrapper or spelling.
 
-    Answers without a call all mean that. One that cannot be read means the same as its own text
+    Answers that decline all mean that. One that cannot be read means the same as its own text
     only.
     """
-    parsed = parse_calls(text, task.tool_names)
-    if parsed.status is AnswerStatus.UNPARSABLE:
+    form = form_of(task)
+    answer = form.parse(task, text)
+    if answer.status is AnswerStatus.UNPARSABLE:
         return f"unparsable: {text}"
-    return canonical_calls(task.tools, parsed.calls) or NO_CALL
+    return form.key(task, answer)
 
 
 def by_counts(meanings: Sequence[str]) -> list[float]:
@@ -83,7 +80,9 @@ class SemanticEntropy:
         0.8, "Adapt where one minus the relative entropy is below this.", minimum=0, maximum=1
     )
     format: Literal["free", "tool_calls"] = option(
-        "free", "Free text, or decoding constrained to a JSON list of calls valid for the tools."
+        "free",
+        "Free text, or decoding constrained to the JSON of a right-shaped answer, such as a list "
+        "of calls valid for the tools.",
     )
     max_calls: int | None = option(
         None, "Most calls under format tool_calls; null: any.", minimum=1
@@ -128,6 +127,6 @@ class SemanticEntropy:
             self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.max_tokens
         )
         grammar = None
-        if self.format == "tool_calls" and task.tools:
-            grammar = calls_schema(task.tools, most=self.max_calls)
+        if self.format == "tool_calls":
+            grammar = form_of(task).schema(task, most=self.max_calls)
         return Request(Prompt(task.messages), sampling, seed, grammar=grammar)
