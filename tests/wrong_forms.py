@@ -117,17 +117,22 @@ class Workless(Colour):
 
     def last(self, said: str) -> Answer:
         answer = super().last(said)
-        return replace(answer, work=said.rpartition("\n")[0]) if answer.value else answer
+        return replace(answer, work=said.rpartition("\n")[0].strip()) if answer.value else answer
 
 
-@fails("key", "right is True for ok 'red'", "answers")
+@fails("key", "right is False for ok '(green|blue)', where ok '(green|blue)'", "answers")
 class Partial(Colour):
     def key(self, task: Task, answer: Answer, options: Mapping[str, JSON] | None = None) -> str:
-        return f"{answer.status} {answer.value} {len(KEYS.append(answer) or KEYS)}"
+        return "cold" if answer.value in ("green", "blue") else super().key(task, answer)
 
-
-KEYS: list[Answer] = []
-"""How often keys were asked for: an accident that makes equal answers differ."""
+    def score(
+        self,
+        task: Task,
+        reference: Answer,
+        answer: Answer,
+        options: Mapping[str, JSON] | None = None,
+    ) -> Score:
+        return Colour().score(task, reference, answer)
 
 
 @fails("reasons", "the reason is none of `reasons`", "answers")
@@ -161,7 +166,7 @@ class Impatient(Colour):
         return self.last(text)
 
 
-@fails("schema", "is declined 'None' as a value and ok 'red' as text", "answers")
+@fails("schema", "is declined 'None' as a value and ok '(red|green|blue)' as text", "answers")
 class Typed(Colour):
     def read(self, task: Task, value: JSON) -> Answer:
         return DECLINED if value in COLOURS else super().read(task, value)
@@ -169,8 +174,6 @@ class Typed(Colour):
 
 @fails("schema", "is not JSON Schema", "answers")
 class Vague(Colour):
-    """Fails no more than this: without a schema that can be read, no value is drawn from it."""
-
     def schema(self, task: Task, *, least: int = 1, most: int | None = None) -> JSON:
         return {"enum": "colour"}
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from ttsi.parameters.plain import SchemaFault
 from ttsi.testing.call_texts import FORMS
 from ttsi.testing.fake_benchmark import TOOLS
 from ttsi.testing.hostile import FAMILIES
@@ -66,12 +67,20 @@ def texts(made: Any) -> list[str]:
 
 
 def values(made: Any, task: Task) -> list[JSON]:
-    """JSON values that satisfy the form's schema, drawn by a fixed seed; none without a schema."""
-    schema = made.schema(task)
+    """JSON values that satisfy the form's schema, drawn by a fixed seed.
+
+    None where it has no schema, or one by which values cannot be drawn.
+    """
+    from jsonschema import Draft202012Validator, SchemaError
+
+    schema, draw = made.schema(task), Random(13)
     if not isinstance(schema, dict):
         return []
-    draw = Random(13)
-    return [instance(schema, draw) for _ in range(20)]
+    try:
+        Draft202012Validator.check_schema(schema)
+        return [instance(schema, draw) for _ in range(20)]
+    except (SchemaError, SchemaFault, ValueError):
+        return []
 
 
 def answers(made: Any, task: Task) -> list[Answer]:
