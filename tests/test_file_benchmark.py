@@ -134,6 +134,12 @@ def test_an_id_is_the_rows_own_or_its_lines_number(tmp_path: Path) -> None:
     assert [each.id for each in File(path=str(path)).samples()] == ["file/a", "file/4", "file/12"]
 
 
+def test_null_is_left_out(tmp_path: Path) -> None:
+    nulls = dict.fromkeys(("id", "messages", "instruction", "choices"))
+    path = written(tmp_path, nulls | row())
+    assert File(path=path).samples() == File(path=written(tmp_path, row(), name="b")).samples()
+
+
 def test_alternatives_are_right_each_and_nothing_else_is(tmp_path: Path) -> None:
     call = {
         "name": "set_alarm",
@@ -281,7 +287,12 @@ def test_the_embedded_models_template_shows_every_turn(tmp_path: Path) -> None:
         ({"tools": [{**WEATHER, "parameters": "city"}]}, "parameters that are none", "Schema"),
         ({"reference": {}}, "The reference is no list", "[]"),
         ({"reference": [{**ROME, "args": {}}]}, 'unknown key "args"', '"arguments"?'),
-        ({"reference": [{**ROME, "arguments": "{city"}]}, "are no object", '{"name"'),
+        ({"reference": [{**ROME, "arguments": "{city"}]}, "not JSON", '{"name"'),
+        ({"reference": [{**ROME, "arguments": "[1]"}]}, "are no object", '{"name"'),
+        ({"reference": [{**ROME, "arguments": '{"city": NaN}'}]}, "NaN", '{"name"'),
+        ({"reference": [{**ROME, "arguments": '{"city": "\\ud800"}'}]}, "half of a", '{"name"'),
+        ({"tools": [{**WEATHER, "parameters": []}]}, "parameters that are none", "Schema"),
+        ({"tools": [{**WEATHER, "description": []}]}, "description that is no text", "Schema"),
         ({"reference": [{**ROME, "name": "get_wether"}]}, "not offered", '"get_weather"?'),
         ({"reference": [{**ROME, "arguments": {}}]}, "'city' is a required", '"strict": false'),
         ({"reference": [{**ROME, "arguments": {"city": 1}}]}, "1 is not of type", '"strict"'),
@@ -321,6 +332,8 @@ def test_a_faulty_row_is_told_of_with_its_line_and_a_cure(
         ([{"role": "bot", "content": "x"}], "the role 'bot'"),
         ([{"role": "user", "content": "x", "contnet": ""}], '"contnet"'),
         ([{"role": "user"}], "The content is no text"),
+        ([{"role": "user", "content": {"text": "x"}}], "neither a text nor parts"),
+        ([TALK[1], {"role": "assistant", "content": "x", "tool_calls": {}}], "no list of calls"),
         ([{"role": "user", "content": [{"type": "image_url"}]}], "parts of text: 'image_url'"),
         ([{"role": "user", "content": "x", "tool_calls": [OPENAI_ROME]}], "Only the assistant"),
         ([*TALK[1:], TALK[0]], "not the first"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from ttsi._common.suggest import did_you_mean
@@ -11,6 +10,7 @@ from ttsi.answers.calls.values import AnyOf, ToolCall
 from ttsi.errors import UsageError
 from ttsi.types import JSON, Tool
 from ttsi_benchmarks._file_keys import filled, keyed
+from ttsi_benchmarks._file_lines import json_of
 
 SHAPE = '{"name": "...", "arguments": {...}}'
 _KEEP = 'Correct the row; "strict": false keeps such rows, which no valid answer can match.'
@@ -86,12 +86,10 @@ def _arguments(call: Mapping[str, JSON], where: str) -> Mapping[str, JSON]:
     given = call.get("arguments")
     if given is None:
         return {}
+    cure = f"Write a call as {SHAPE}"
     if isinstance(given, str):
-        try:
-            given = json.loads(given) if given.strip() else {}
-        except (ValueError, RecursionError):
-            given = None
+        given = json_of(given, f"{where}, arguments", cure) if given.strip() else {}
     if not isinstance(given, dict):
         what = f"The arguments of {call.get('name')!r:.80} are no object, nor one as a JSON text."
-        raise UsageError(what, where=where, cure=f"Write a call as {SHAPE}")
+        raise UsageError(what, where=where, cure=cure)
     return given

@@ -32,7 +32,9 @@ class Line:
 
     def row(self) -> dict[str, JSON]:
         """The line's JSON object. Raises UsageError."""
-        value = _json(_decoded(self.data, self.path, self.where), self.where, _lines_of(self.path))
+        value = json_of(
+            _decoded(self.data, self.path, self.where), self.where, _lines_of(self.path)
+        )
         if not isinstance(value, dict):
             what = "The line is JSON, and no object."
             raise UsageError(what, where=self.where, cure=_lines_of(self.path))
@@ -58,7 +60,25 @@ def document(path: str) -> JSON:
     """What a file of one JSON value holds. Raises UsageError."""
     place = Path(path)
     text = _decoded(content(path), place, shown(place))
-    return _json(text, shown(place), "Correct the file: it holds one JSON value.")
+    return json_of(text, shown(place), "Correct the file: it holds one JSON value.")
+
+
+def json_of(text: str, where: str, cure: str) -> JSON:
+    """The value of a JSON text, of which nothing is left to be guessed. Raises UsageError."""
+    try:
+        read = json_lines.load(text)
+        fault = _fault(read)
+    except RecursionError:
+        fault = _too_deep()
+    except json.JSONDecodeError as error:
+        line = f" of line {error.lineno}" if error.lineno > 1 else ""
+        fault = f"is not JSON: {error.msg}, at column {error.colno}{line}"
+    if not fault:
+        value = json.loads(text)
+        if _is_text(value):
+            return value
+        fault = "holds half of a character: a \\u escape of a surrogate without its partner"
+    raise UsageError(f"The text {fault}.", where=where, cure=cure)
 
 
 def _refuse_pipe(path: Path) -> None:
@@ -85,24 +105,6 @@ def _lines_of(path: Path) -> str:
         'Write one object on each line, such as {"input": "...", "reference": [...]}; of a list '
         f"in JSON, `jq -c .[] {quoted(path)}` makes such lines."
     )
-
-
-def _json(text: str, where: str, cure: str) -> JSON:
-    """The value of a JSON text, of which nothing is left to be guessed. Raises UsageError."""
-    try:
-        read = json_lines.load(text)
-        fault = _fault(read)
-    except RecursionError:
-        fault = _too_deep()
-    except json.JSONDecodeError as error:
-        line = f" of line {error.lineno}" if error.lineno > 1 else ""
-        fault = f"is not JSON: {error.msg}, at column {error.colno}{line}"
-    if not fault:
-        value = json.loads(text)
-        if _is_text(value):
-            return value
-        fault = "holds half of a character: a \\u escape of a surrogate without its partner"
-    raise UsageError(f"The text {fault}.", where=where, cure=cure)
 
 
 def _fault(read: JSON) -> str:

@@ -81,7 +81,8 @@ def _read(given: JSON, where: str) -> tuple[str, str]:
 
 def _answered(message: Mapping[str, JSON], text: str, where: str) -> str:
     """The assistant's text, and its calls as models write them."""
-    calls = calls_of(message.get("tool_calls") or [], '"tool_calls"', where)
+    listed = message.get("tool_calls")
+    calls = [] if listed is None else calls_of(listed, '"tool_calls"', where)
     parts = [text.strip()] if text.strip() else []
     parts += [TOOL_CALL.write(calls)] if calls else []
     return filled("\n".join(parts), "The content", where)
@@ -91,14 +92,13 @@ def _content(given: JSON, where: str) -> str:
     """A text, the texts of a list of parts, or nothing."""
     if given is None or isinstance(given, str):
         return given or ""
-    parts = given if isinstance(given, list) else [given]
-    for part in parts:
+    for part in given if isinstance(given, list) else [None]:
         if not isinstance(part, dict) or not isinstance(part.get("text"), str):
             kind = part.get("type") if isinstance(part, dict) else None
-            what = f"The content is neither a text nor parts of text: {kind or part!r:.80}."
+            what = f"The content is neither a text nor parts of text: {kind or given!r:.80}."
             cure = 'Write it as a string, or as [{"type": "text", "text": "..."}].'
             raise UsageError(what, where=where, cure=cure)
-    return "".join(part["text"] for part in parts)
+    return "".join(part["text"] for part in given)
 
 
 def _turns(read: Iterable[tuple[str, str]]) -> list[Message]:

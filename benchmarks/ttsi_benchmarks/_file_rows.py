@@ -63,7 +63,8 @@ class Reader:
 
     def _sample(self, line: Line, prefix: str) -> Sample:
         where = line.where
-        row = keyed(line.row(), KEYS, "The row", where)
+        given = keyed(line.row(), KEYS, "The row", where)
+        row = {key: value for key, value in given.items() if value is not None}
         if "reference" not in row:
             cure = f"Add it: {_shape(self.form)}"
             raise UsageError('The row has no "reference".', where=where, cure=cure)

@@ -49,8 +49,9 @@ def _tool(given: JSON, where: str) -> Tool:
             raise UsageError(what, where=where, cure='Only tools of the type "function" are known.')
     tool = keyed(given, _KEYS, "A tool", where)
     name = filled(tool.get("name"), "A tool's name", where)
-    description = tool.get("description") or ""
-    parameters = tool.get("parameters") or {}
+    description, parameters = tool.get("description"), tool.get("parameters")
+    description = "" if description is None else description
+    parameters = {} if parameters is None else parameters
     if not isinstance(description, str) or not isinstance(parameters, dict):
         what = f"The tool {name!r} has a description that is no text, or parameters that are none."
         raise UsageError(what, where=where, cure=f"Write {SHAPE}")
