@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi import registry
+from ttsi.answers import form_of
 from ttsi.answers.calls.parse import parse_calls
 from ttsi.answers.calls.values import ToolCall
 from ttsi.types import AnswerStatus, Completion, Sample, Score
@@ -32,9 +33,8 @@ def scorer(benchmark: str) -> Any:
 
 
 def verdict(sample: Sample, text: str) -> Score:
-    parsed = parse_calls(text, sample.task.tool_names)
-    answer = Completion(text, parsed.calls, parsed.status)
-    score: Score = scorer(sample.id.split("/")[0]).score(sample.task, sample.reference, answer)
+    said = Completion(text, form_of(sample.task).parse(sample.task, text))
+    score: Score = scorer(sample.id.split("/")[0]).score(sample.task, sample.reference, said)
     return score
 
 

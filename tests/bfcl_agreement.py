@@ -17,8 +17,8 @@ from typing import Any
 
 from bfcl_changes import changes
 
-from ttsi.answers.calls.values import ToolCall
-from ttsi.types import AnswerStatus, Completion, Sample
+from ttsi.answers.calls.values import ToolCall, answer_with
+from ttsi.types import Completion, Sample
 from ttsi_benchmarks._bfcl_source import ANSWERS, QUESTIONS, read_lines
 from ttsi_benchmarks.bfcl import Bfcl
 from ttsi_plugins.scorers.exact import Exact
@@ -73,7 +73,7 @@ def our_checker(samples: Mapping[str, Sample], **switches: bool) -> Checker:
 
     def check(id: str, calls: Sequence[ToolCall]) -> str:
         sample = samples[id]
-        answer = Completion("", tuple(calls), AnswerStatus.OK)
+        answer = Completion("", answer_with(calls))
         return "right" if scorer.score(sample.task, sample.reference, answer).correct else "wrong"
 
     return check

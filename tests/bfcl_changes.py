@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ttsi.answers.calls.values import AnyOf, ToolCall
+from ttsi.answers.calls.values import AnyOf, ToolCall, calls_in
 from ttsi.types import Sample
 
 Change = tuple[str, list[ToolCall]]
@@ -16,11 +16,11 @@ Values = Iterator[tuple[str, Any]]
 
 def changes(sample: Sample) -> Iterator[Change]:
     """(kind, calls). Each answer but those called "gold" and "allowed" differs in one respect."""
-    gold = [ToolCall(call.name, call.arguments) for call in sample.reference]
+    gold = [ToolCall(call.name, call.arguments) for call in calls_in(sample.reference)]
     yield "gold", gold
     yield from _changed_lists(gold)
     schemas = {tool.name: tool.parameters["properties"] for tool in sample.task.tools}
-    for place, call in enumerate(sample.reference):
+    for place, call in enumerate(calls_in(sample.reference)):
         assert isinstance(call, AnyOf)
         for kind, changed in _changed_calls(call, schemas[call.name]):
             yield kind, [*gold[:place], changed, *gold[place + 1 :]]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
-from ttsi.answers.calls.values import AnyOf, Reason, ToolCall
-from ttsi.types import AnswerStatus, Completion, Sample, Score, Task, Tool
+from ttsi.answers.calls.values import AnyOf, Reason, ToolCall, answer_with
+from ttsi.types import Sample, Score, Task, Tool
 
 TOOLS = [
     Tool(
@@ -90,8 +90,7 @@ def plain(call: ToolCall) -> list[ToolCall]:
 
 
 def score(reference: Any, calls: Any, switches: Switches | None = None) -> Score:
-    answer = Completion("", tuple(calls), AnswerStatus.OK)
-    return score_calls(TOOLS, tuple(reference), answer, switches or Switches())
+    return score_calls(TOOLS, tuple(reference), answer_with(calls), switches or Switches())
 
 
 @given(
@@ -171,7 +170,7 @@ def test_text_is_folded_only_where_asked() -> None:
 def test_a_samples_digest_has_the_alternatives_in_it() -> None:
     task = Task("t/0", tuple(TOOLS), "instruction", "input")
     samples = [
-        Sample(task, (call,))
+        Sample(task, answer_with([call]))
         for call in (
             ToolCall(TEA.name, TEA.arguments),
             TEA,

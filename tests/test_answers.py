@@ -14,9 +14,10 @@ from answering import CASES, read, samples, shared, verdict
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
 from ttsi.answers.calls.parse import parse_calls
-from ttsi.answers.calls.values import Reason, ToolCall
+from ttsi.answers.calls.predicted import of_text
+from ttsi.answers.calls.values import Reason, ToolCall, answer_with, calls_in
 from ttsi.cli.main import main
-from ttsi.types import AnswerStatus, Completion, Sample, Tool
+from ttsi.types import AnswerStatus, Sample, Tool
 
 
 def test_every_shared_case_has_the_right_verdict() -> None:
@@ -62,11 +63,13 @@ IDEAS = [
 
 
 def gold(sample: Sample) -> str:
-    return json.dumps([call.as_json() for call in sample.reference])
+    return json.dumps([call.as_json() for call in calls_in(sample.reference)])
 
 
 def idea(text: str, sample: Sample) -> str:
-    other = json.dumps([call.as_json() | {"arguments": {"x": 1}} for call in sample.reference])
+    other = json.dumps(
+        [call.as_json() | {"arguments": {"x": 1}} for call in calls_in(sample.reference)]
+    )
     for word, meant in (
         ("CALLS", gold(sample)),
         ("OTHER", other),
@@ -90,7 +93,7 @@ def test_what_is_thought_is_not_said(wrapped: str, thought: str) -> None:
         for answer in (gold(sample), f"Sure:\n```json\n{gold(sample)}\n```"):
             assert verdict(sample, before + inside + closed + "\n\n" + answer).correct, id
         refused = verdict(sample, before + inside + closed + "\n\nNone of the tools can do that.")
-        assert refused.correct == (not sample.reference)
+        assert refused.correct == (not calls_in(sample.reference))
 
 
 @pytest.mark.parametrize("thought", IDEAS)
@@ -185,9 +188,7 @@ DESK = Tool(
 
 
 def scores(reference: ToolCall, text: str) -> bool:
-    parsed = parse_calls(text, ("f",))
-    answer = Completion(text, parsed.calls, parsed.status)
-    return score_calls([DESK], [reference], answer, Switches()).correct
+    return score_calls([DESK], [reference], of_text(text, ("f",)), Switches()).correct
 
 
 @pytest.mark.parametrize("number", LITERALS)
@@ -234,8 +235,7 @@ def test_the_shared_rows_of_numbers_have_the_right_verdicts() -> None:
         row = rows[answer["id"]]
         tools = [Tool(t["name"], "", t["parameters"]) for t in row["tools"]]
         reference = [ToolCall(c["name"], c["arguments"]) for c in row["reference"]]
-        parsed = parse_calls(answer["text"], [tool.name for tool in tools])
-        said = Completion(answer["text"], parsed.calls, parsed.status)
+        said = of_text(answer["text"], [tool.name for tool in tools])
         right[answer["id"]] = score_calls(tools, reference, said, Switches()).correct
     # The last one says 1.10 where 1.1 is wanted.
     assert right == {f"desk/{at}": at < 4 for at in range(5)}
@@ -270,7 +270,7 @@ def test_a_rewritten_name_counts_only_where_it_means_one_tool() -> None:
     switches = Switches(rewritten_names=True)
 
     def right(wanted: str, said: str) -> bool:
-        answer = Completion("", (ToolCall(said, {}),), AnswerStatus.OK)
+        answer = answer_with([ToolCall(said, {})])
         return score_calls(tools, [ToolCall(wanted, {})], answer, switches).correct
 
     assert right("a.b", "a_b")

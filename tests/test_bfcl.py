@@ -18,12 +18,12 @@ from engines import ROOT
 from grammars import can_write
 from jsonschema import Draft202012Validator
 
-from ttsi.answers.calls.parse import parse_calls
-from ttsi.answers.calls.values import AnyOf, Reason, ToolCall
+from ttsi.answers.calls.predicted import of_text
+from ttsi.answers.calls.values import AnyOf, Reason, ToolCall, calls_in
 from ttsi.cli.main import main
 from ttsi.errors import CorruptAsset, MissingAsset
 from ttsi.options import options_schema
-from ttsi.types import AnswerStatus, Completion, Sample, Score
+from ttsi.types import DECLINED, Completion, Sample, Score
 from ttsi_benchmarks import _bfcl_source
 from ttsi_benchmarks._bfcl_rows import to_reference, to_tool
 from ttsi_benchmarks._bfcl_source import ANSWERS, CATEGORIES, INSTALL, QUESTIONS, read_lines
@@ -66,7 +66,7 @@ def test_how_many_tools_and_calls_the_categories_have(samples: list[Sample]) -> 
     shapes: dict[str, Counter[tuple[bool, int]]] = {name: Counter() for name in ROWS}
     for sample in samples:
         several = len(sample.task.tools) > 1
-        shapes[sample.id.split("/")[1]][several, len(sample.reference)] += 1
+        shapes[sample.id.split("/")[1]][several, len(calls_in(sample.reference))] += 1
     assert shapes["simple_python"] == {(False, 1): 400}
     assert shapes["multiple"] == {(True, 1): 200}
     assert shapes["parallel"] == {
@@ -351,10 +351,9 @@ def test_no_call_is_right_where_no_tool_is_relevant(
 ) -> None:
     scorer = Exact(**Bfcl.scoring)
     for sample in samples[1000:]:
-        parsed = parse_calls(text.replace("TOOL", sample.task.tool_names[0]))
-        answer = Completion(text, parsed.calls, parsed.status)
+        answer = Completion(text, of_text(text.replace("TOOL", sample.task.tool_names[0]), ()))
         assert scorer.score(sample.task, sample.reference, answer).correct == right
-    wanting = Completion("", (), AnswerStatus.DECLINED)
+    wanting = Completion("", DECLINED)
     said = scorer.score(samples[0].task, samples[0].reference, wanting)
     assert said == Score(False, Reason.NO_CALL, "expected calls: 1, got none")
 
@@ -368,7 +367,7 @@ def test_constrained_decoding_can_make_no_call_if_it_may(samples: list[Sample]) 
 def test_constrained_decoding_can_write_the_references(samples: list[Sample]) -> None:
     inference = Direct(format="tool_calls", min_calls=0)
     for sample in samples[:1000:40]:
-        assert can_write(sample.task, sample.reference, inference), sample.id
+        assert can_write(sample.task, calls_in(sample.reference), inference), sample.id
         wrong = [ToolCall("no_such_tool", {})]
         assert not can_write(sample.task, wrong, inference)
 
@@ -378,7 +377,7 @@ def test_references_score_one_from_a_file(
 ) -> None:
     file = tmp_path / "gold.jsonl"
     rows = [
-        {"id": sample.id, "calls": [call.as_json() for call in sample.reference]}
+        {"id": sample.id, "calls": [call.as_json() for call in calls_in(sample.reference)]}
         for sample in samples
     ]
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")

@@ -15,11 +15,11 @@ import pytest
 
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.normalise import normalise
-from ttsi.answers.calls.parse import parse_calls
+from ttsi.answers.calls.predicted import of_text
 from ttsi.answers.calls.validation import argument_faults
-from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.calls.values import ToolCall, calls_in
 from ttsi.protocols import Benchmark
-from ttsi.types import AnswerStatus, Completion, Sample
+from ttsi.types import Completion, Sample
 from ttsi_benchmarks.apibank import ApiBank
 from ttsi_benchmarks.bfcl import Bfcl
 from ttsi_benchmarks.known_bad import known_bad
@@ -71,7 +71,7 @@ def test_no_row_is_excepted_from_replay() -> None:
 @every_benchmark
 def test_calls_replayed_score_one(benchmark: Benchmark) -> None:
     samples = list(benchmark.samples())
-    answers = [Completion("", sample.reference, AnswerStatus.OK) for sample in samples]
+    answers = [Completion("", sample.reference) for sample in samples]
     assert wrong(benchmark, samples, answers) == expected(samples)
 
 
@@ -81,23 +81,21 @@ def test_calls_replayed_score_one(benchmark: Benchmark) -> None:
 )
 def test_text_replayed_scores_one(benchmark: Benchmark, template: str) -> None:
     samples = list(benchmark.samples())
-    parsed = [parse_calls(as_text(sample.reference, template)) for sample in samples]
-    answers = [Completion("", read.calls, read.status) for read in parsed]
+    texts = [as_text(calls_in(sample.reference), template) for sample in samples]
+    answers = [Completion(text, of_text(text, ())) for text in texts]
     assert wrong(benchmark, samples, answers) == expected(samples)
 
 
 @every_benchmark
 def test_another_rows_reference_is_wrong(benchmark: Benchmark) -> None:
     """Replay would also pass if everything scored 1; neighbours' references do not."""
-    samples = [s for s in benchmark.samples() if s.reference]
-    answers = [
-        Completion("", samples[i - 1].reference, AnswerStatus.OK) for i in range(len(samples))
-    ]
+    samples = [s for s in benchmark.samples() if calls_in(s.reference)]
+    answers = [Completion("", samples[i - 1].reference) for i in range(len(samples))]
     same = {
         sample.id
         for i, sample in enumerate(samples)
-        if [c.as_json() for c in samples[i - 1].reference]
-        == [c.as_json() for c in sample.reference]
+        if [c.as_json() for c in calls_in(samples[i - 1].reference)]
+        == [c.as_json() for c in calls_in(sample.reference)]
     }
     right = {sample.id for sample in samples} - wrong(benchmark, samples, answers)
     assert right == same
@@ -120,7 +118,7 @@ def faults(sample: Sample) -> list[str]:
     """What is wrong with the reference once its values are typed as the scorer types them."""
     schemas = {tool.name: tool.schema for tool in sample.task.tools}
     found = []
-    for call in sample.reference:
+    for call in calls_in(sample.reference):
         arguments = normalise(dict(call.arguments), schemas.get(call.name, {}), Switches())
         found += argument_faults(sample.task.tools, ToolCall(call.name, arguments))
     return found

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
 from ttsi.answers.calls.parse import Parsed, Scan, parse_calls
-from ttsi.answers.calls.values import ToolCall
-from ttsi.types import AnswerStatus, Completion, Tool
+from ttsi.answers.calls.predicted import of_text
+from ttsi.answers.calls.values import ToolCall, answer_with, calls_in
+from ttsi.types import AnswerStatus, Tool
 
 VISITS = 8
 """How often a character may be looked at."""
@@ -249,8 +250,7 @@ def test_nothing_is_executed(payload: str, tmp_path: Path, monkeypatch: pytest.M
         assert call.arguments == {"a": payload}
         for kind in types:
             tool = Tool("f", "", {"type": "object", "properties": {"a": {"type": kind}}})
-            answer = Completion(text, (call,), AnswerStatus.OK)
-            assert score_calls([tool], [call], answer, Switches()).correct
+            assert score_calls([tool], [call], answer_with([call]), Switches()).correct
     assert list(tmp_path.iterdir()) == []
 
 
@@ -370,7 +370,8 @@ def test_thousands_of_strings_have_a_status_and_a_score(
     for text in source(4_000, 20_251):
         parsed = read(text)
         seen[parsed.status] += 1
-        answer = Completion(text, parsed.calls, parsed.status)
+        answer = of_text(text, NAMES)
+        assert (answer.status, calls_in(answer)) == (parsed.status, parsed.calls)
         score = score_calls([tool], reference, answer, Switches())
         assert (score.reason is None) == score.correct
         score.detail.encode()

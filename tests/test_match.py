@@ -9,8 +9,8 @@ import pytest
 
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import MAX_DETAIL, canonical_calls, score_calls
-from ttsi.answers.calls.values import Reason, ToolCall
-from ttsi.types import AnswerStatus, Completion, Score, Tool
+from ttsi.answers.calls.values import Reason, ToolCall, answer_with
+from ttsi.types import DECLINED, UNPARSABLE, Answer, Score, Tool
 
 TOOL = Tool(
     "f",
@@ -35,14 +35,10 @@ def call(name: str = "f", **arguments: Any) -> ToolCall:
     return ToolCall(name, arguments)
 
 
-def answer(*calls: ToolCall) -> Completion:
-    return Completion("", calls, AnswerStatus.OK)
-
-
 def score(
     reference: list[ToolCall], calls: list[ToolCall], switches: Switches | None = None
 ) -> Score:
-    return score_calls([TOOL], reference, answer(*calls), switches or Switches())
+    return score_calls([TOOL], reference, answer_with(calls), switches or Switches())
 
 
 EQUAL = [
@@ -184,15 +180,15 @@ def test_first_reason(
 
 
 def test_statuses() -> None:
-    def of(reference: list[ToolCall], status: AnswerStatus) -> Reason | None:
-        return score_calls([TOOL], reference, Completion("", (), status), Switches()).reason
+    def of(reference: list[ToolCall], said: Answer) -> str | None:
+        return score_calls([TOOL], reference, said, Switches()).reason
 
     assert score([], []) == Score(True)
-    assert score_calls([TOOL], [], Completion("", (), AnswerStatus.DECLINED), Switches()).correct
-    assert of([A], AnswerStatus.DECLINED) is Reason.NO_CALL
-    assert of([A], AnswerStatus.OK) is Reason.NO_CALL
-    assert of([A], AnswerStatus.UNPARSABLE) is Reason.UNPARSABLE
-    assert of([], AnswerStatus.UNPARSABLE) is Reason.UNPARSABLE
+    assert score_calls([TOOL], [], DECLINED, Switches()).correct
+    assert of([A], DECLINED) is Reason.NO_CALL
+    assert of([A], answer_with([])) is Reason.NO_CALL
+    assert of([A], UNPARSABLE) is Reason.UNPARSABLE
+    assert of([], UNPARSABLE) is Reason.UNPARSABLE
 
 
 def test_details_are_short_and_can_be_encoded() -> None:

@@ -12,9 +12,10 @@ from notations import NOTATIONS, body
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
 from ttsi.answers.calls.parse import parse_calls
-from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.calls.predicted import of_text
+from ttsi.answers.calls.values import ToolCall, answer_with, calls_in
 from ttsi.answers.numbers import Untyped
-from ttsi.types import JSON, AnswerStatus, Completion, Sample, Tool
+from ttsi.types import JSON, AnswerStatus, Sample, Tool
 
 CODE = ["sealtool", "bfcl"]
 
@@ -27,12 +28,12 @@ def replayed(benchmark: str) -> list[Sample]:
 @pytest.mark.parametrize("benchmark", CODE)
 def test_references_are_right_in_every_notation(benchmark: str, name: str) -> None:
     write = NOTATIONS[name]
-    asked = [sample for sample in replayed(benchmark) if sample.reference]
+    asked = [sample for sample in replayed(benchmark) if calls_in(sample.reference)]
     assert len(asked) > 20
     wrong = {
-        sample.id: (score, write(sample.reference))
+        sample.id: (score, write(calls_in(sample.reference)))
         for sample in asked
-        if not (score := verdict(sample, write(sample.reference))).correct
+        if not (score := verdict(sample, write(calls_in(sample.reference)))).correct
     }
     assert wrong == {}
 
@@ -221,7 +222,7 @@ def test_without_names_only_what_is_a_call_by_itself_is_read() -> None:
 
 
 def test_what_is_attempted_where_nothing_is_wanted_is_wrong() -> None:
-    refused = [s for s in samples("bfcl").values() if not s.reference][::9]
+    refused = [s for s in samples("bfcl").values() if not calls_in(s.reference)][::9]
     assert len(refused) > 20
     for sample in refused:
         call = ToolCall(sample.task.tool_names[0], {"x": 5})
@@ -290,8 +291,7 @@ def test_a_value_without_a_type_has_the_type_that_the_schema_declares(
     name: str, key: str, value: JSON, coerce: bool
 ) -> None:
     right = ToolCall("f", {key: value})
-    parsed = parse_calls(NOTATIONS[name]([right]), ["f"])
-    answer = Completion("", parsed.calls, parsed.status)
+    answer = of_text(NOTATIONS[name]([right]), ["f"])
     switches = Switches(coerce=coerce)
     assert score_calls([UNTYPED_TOOL], [right], answer, switches).correct
     other = [ToolCall("f", {key: "1" if isinstance(value, str) else "x"})]
@@ -303,7 +303,7 @@ def test_a_value_without_a_type_is_the_text_in_records_and_null_is_left_out() ->
     (call,) = parse_calls(text, ["f"]).calls
     assert json.dumps(call.as_json()["arguments"]) == '{"either": "null", "s": "2022"}'
     assert pickle.loads(pickle.dumps(call)).arguments["either"].value is None
-    answer = Completion(text, (call,), AnswerStatus.OK)
+    answer = answer_with([call])
     for right in ({"s": "2022"}, {"s": "2022", "either": None}):
         reference = [ToolCall("f", right)]
         assert score_calls([UNTYPED_TOOL], reference, answer, Switches()).correct

@@ -10,11 +10,11 @@ from jsonschema import Draft202012Validator
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
 from ttsi.answers.calls.validation import argument_faults
-from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.answers.calls.writing import calls_schema
 from ttsi.parameters.fitting import fits
 from ttsi.parameters.plain import SchemaFault, plain_parameters, plain_schema
-from ttsi.types import AnswerStatus, Completion, Tool
+from ttsi.types import Tool
 
 
 def test_a_calls_schema_holds_the_definitions_of_each_tool_apart() -> None:
@@ -69,9 +69,7 @@ def test_multiples_and_patterns_are_one_rule(schema: Any, value: Any, right: boo
     faults = argument_faults([tool], ToolCall("f", {"p": value}))
     assert (faults == []) is right
     call = ToolCall("f", {"p": value})
-    assert score_calls(
-        [tool], [call], Completion("", (call,), AnswerStatus.OK), switches=Switches()
-    ).correct
+    assert score_calls([tool], [call], answer_with([call]), Switches()).correct
 
 
 DEEP: dict[str, Any] = {}

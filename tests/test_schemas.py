@@ -14,12 +14,12 @@ from jsonschema import Draft202012Validator
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
 from ttsi.answers.calls.normalise import normalised
-from ttsi.answers.calls.parse import parse_calls
-from ttsi.answers.calls.values import AnyOf, ToolCall
+from ttsi.answers.calls.predicted import of_text
+from ttsi.answers.calls.values import AnyOf, ToolCall, answer_with, calls_in
 from ttsi.errors import PluginError
 from ttsi.parameters.fitting import fits
 from ttsi.parameters.plain import SchemaFault, plain_parameters, plain_schema
-from ttsi.types import AnswerStatus, Completion, Tool
+from ttsi.types import Tool
 
 # ---------------------------------------------------------------- JSON Schema as the oracle
 
@@ -249,14 +249,13 @@ def test_a_row_with_references_and_all_of_is_scored_by_them() -> None:
     (line,) = (cases / "ref-predictions.jsonl").read_text().splitlines()
     tools = [Tool(each["name"], "", each["parameters"]) for each in row["tools"]]
     reference = [ToolCall(each["name"], each["arguments"]) for each in row["reference"]]
-    read = parse_calls(json.loads(line)["text"])
-    answer = Completion("", read.calls, read.status)
+    answer = of_text(json.loads(line)["text"], ())
     assert score_calls(tools, reference, answer, Switches()).correct
-    (call,) = read.calls
+    (call,) = calls_in(answer)
     heavy = ToolCall(call.name, {**call.arguments, "weight": "1.0"})
     other = ToolCall(call.name, {**call.arguments, "weight": 2})
     for given_call, right in ((heavy, True), (other, False)):
-        answer = Completion("", (given_call,), AnswerStatus.OK)
+        answer = answer_with([given_call])
         assert score_calls(tools, reference, answer, Switches()).correct == right
 
 
@@ -289,7 +288,7 @@ def test_alternatives_of_a_reference_are_read_by_the_answers_branch(
     call: dict[str, Any], right: bool
 ) -> None:
     reference = AnyOf("draw", {"kind": "line", "size": 2}, {"size": (2, "3")})
-    answer = Completion("", (ToolCall("draw", call),), AnswerStatus.OK)
+    answer = answer_with([ToolCall("draw", call)])
     assert score_calls([SHAPES], [reference], answer, Switches()).correct == right
     ordered = Switches(ordered=True)
     assert score_calls([SHAPES], [reference], answer, ordered).correct == right

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from ttsi import registry
-from ttsi.answers.calls.values import Reason
+from ttsi.answers.calls.values import Reason, calls_in
 from ttsi.cli.main import main
 from ttsi.cli.score import tally
 from ttsi.types import Sample, Score
@@ -27,11 +27,11 @@ def samples() -> list[Sample]:
 
 
 def gold(sample: Sample) -> dict[str, Any]:
-    return {"id": sample.id, "calls": [call.as_json() for call in sample.reference]}
+    return {"id": sample.id, "calls": [call.as_json() for call in calls_in(sample.reference)]}
 
 
 def gold_text(sample: Sample) -> dict[str, Any]:
-    calls = json.dumps([call.as_json() for call in sample.reference])
+    calls = json.dumps([call.as_json() for call in calls_in(sample.reference)])
     return {"id": sample.id, "text": f"Sure:\n```json\n{calls}\n```"}
 
 
@@ -55,7 +55,15 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return captured.err
 
 
-@pytest.mark.parametrize("form", [gold, gold_text])
+def gold_answer(sample: Sample) -> dict[str, Any]:
+    return {"id": sample.id, "answer": sample.reference.value}
+
+
+def gold_message(sample: Sample) -> dict[str, Any]:
+    return {"id": sample.id, "message": {"content": None, "tool_calls": openai(sample)}}
+
+
+@pytest.mark.parametrize("form", [gold, gold_text, gold_answer, gold_message])
 def test_references_score_exactly_one(
     form: Any, samples: list[Sample], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,7 +95,10 @@ def test_every_sample_counts(
         {"id": samples[2].id, "text": '[{"name": "f", '},
         {"id": samples[3].id, "calls": []},
         {"id": samples[4].id, "calls": None},
-        {"id": samples[5].id, "calls": [{"name": "no_such_tool"}] * len(samples[5].reference)},
+        {
+            "id": samples[5].id,
+            "calls": [{"name": "no_such_tool"}] * len(calls_in(samples[5].reference)),
+        },
     ]
     results = score(capsys, write(tmp_path / "p.jsonl", rows), "--benchmark", "quickstart")
     assert results["samples"] == n
@@ -127,8 +138,11 @@ def test_scorer_options_go_before_the_preset(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sample = next(sample for sample in samples if len(sample.reference) > 1)
-    turned = {"id": sample.id, "calls": [call.as_json() for call in reversed(sample.reference)]}
+    sample = next(sample for sample in samples if len(calls_in(sample.reference)) > 1)
+    turned = {
+        "id": sample.id,
+        "calls": [call.as_json() for call in reversed(calls_in(sample.reference))],
+    }
     file = write(tmp_path / "p.jsonl", [turned])
     command = (file, "--benchmark", "quickstart", "--subset")
     assert score(capsys, *command)["correct"] == 1
@@ -151,6 +165,16 @@ UNREADABLE = [
     '"text": null',
     '"text": 5',
     '"text": "[{\\"name\\": \\"f\\", "',
+    '"answer": null',
+    '"answer": "nonsense"',
+    '"answer": 5',
+    '"answer": {"name": "f"}',
+    '"answer": [{"city": "Oslo"}]',
+    '"answer": [{"name": "f", "arguments": {"a": NaN}}]',
+    '"answer": [{"name": "f", "arguments": {"a": 1, "a": 2}}]',
+    '"answer": ' + "9" * 5000,
+    '"answer": ' + "[" * 500 + "]" * 500,
+    '"answer": ' + "[" * 30_000 + "]" * 30_000,
     '"calls": null',
     '"calls": "nonsense"',
     '"calls": [3]',
@@ -192,15 +216,15 @@ def openai(sample: Sample) -> list[dict[str, Any]]:
             "type": "function",
             "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
         }
-        for at, call in enumerate(sample.reference)
+        for at, call in enumerate(calls_in(sample.reference))
     ]
 
 
 def test_messages_and_tool_calls_of_openai_are_read(
     samples: list[Sample], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = [call.as_json() for call in samples[3].reference]
-    gold5 = [call.as_json() for call in samples[5].reference]
+    said = [call.as_json() for call in calls_in(samples[3].reference)]
+    gold5 = [call.as_json() for call in calls_in(samples[5].reference)]
     rows: list[Any] = [
         {"id": samples[0].id, "tool_calls": openai(samples[0])},
         {"id": samples[1].id, "message": {"content": None, "tool_calls": openai(samples[1])}},
@@ -218,7 +242,7 @@ def test_messages_and_tool_calls_of_openai_are_read(
         {
             "id": samples[4].id,
             "message": {
-                "content": json.dumps([call.as_json() for call in samples[4].reference]),
+                "content": json.dumps([call.as_json() for call in calls_in(samples[4].reference)]),
                 "tool_calls": openai(samples[4]),
             },
         },
@@ -234,8 +258,9 @@ def test_messages_and_tool_calls_of_openai_are_read(
         ("[1]", 'not an object with an "id"'),
         ('{"text": "x"}', 'not an object with an "id"'),
         ('{"id": 1, "text": "x"}', 'not an object with an "id"'),
-        ('{"id": "quickstart/1"}', "one of text, calls, tool_calls, message"),
+        ('{"id": "quickstart/1"}', "one of text, calls, tool_calls, message, answer"),
         ('{"id": "quickstart/1", "text": "", "calls": []}', "one of text, calls"),
+        ('{"id": "quickstart/1", "calls": [], "answer": []}', "one of text, calls"),
         ('{"id": "quickstart/1", "calls": [], "id": "x"}', "'id' stands twice"),
         ('{"calls": ' + "[" * 10**5, "nested too deep"),
         ('{"id": "quickstat/1", "text": ""}', 'Did you mean "quickstart/1"?'),

@@ -16,9 +16,9 @@ from engines import data
 from grammars import can_write
 
 from ttsi.answers.calls.validation import argument_faults
-from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.calls.values import ToolCall, answer_with, calls_in
 from ttsi.digests import json_digest
-from ttsi.types import AnswerStatus, Completion, Sample
+from ttsi.types import Completion, Sample
 from ttsi_benchmarks import sealtool_full
 from ttsi_benchmarks.sealtool_full import SealToolFull
 from ttsi_plugins.inference.direct import Direct
@@ -50,8 +50,10 @@ def test_rows_are_those_of_the_file(samples: list[Sample]) -> None:
     assert [sample.id for sample in samples] == [f"sealtool_full/{i}" for i in range(700)]
     for sample, row in zip(samples, rows, strict=True):
         assert sample.task.input == row["query"]
-        assert [call.name for call in sample.reference] == [c["api"] for c in row["calling"]]
-        for call, given in zip(sample.reference, row["calling"], strict=True):
+        assert [call.name for call in calls_in(sample.reference)] == [
+            c["api"] for c in row["calling"]
+        ]
+        for call, given in zip(calls_in(sample.reference), row["calling"], strict=True):
             plain = {k: v for k, v in given["parameters"].items() if "API_call" not in str(v)}
             assert plain == {k: v for k, v in call.arguments.items() if k in plain}
             assert call.arguments.keys() == given["parameters"].keys()
@@ -70,12 +72,14 @@ def test_kinds_part_the_rows(samples: list[Sample]) -> None:
     by_kind = {kind: SealToolFull(kinds=[kind]).samples() for kind in sealtool_full.KINDS}
     counts = {kind: len(rows) for kind, rows in by_kind.items()}
     assert counts == {"single": 200, "multiple": 470, "nested": 30}
-    assert all(len(sample.reference) == 1 for sample in by_kind["single"])
-    assert all(len(sample.reference) > 1 for sample in by_kind["nested"] + by_kind["multiple"])
+    assert all(len(calls_in(sample.reference)) == 1 for sample in by_kind["single"])
+    assert all(
+        len(calls_in(sample.reference)) > 1 for sample in by_kind["nested"] + by_kind["multiple"]
+    )
     assert Counter(row.id for rows in by_kind.values() for row in rows) == Counter(
         row.id for row in samples
     )
-    names = [[call.name for call in sample.reference] for sample in samples]
+    names = [[call.name for call in calls_in(sample.reference)] for sample in samples]
     assert sum(len(set(some)) < len(some) for some in names) == 1
 
 
@@ -99,10 +103,10 @@ def test_the_development_rows_are_another_split_and_the_training_rows(
 def test_the_tools_needed_are_on_offer_among_others(distractors: int) -> None:
     places: Counter[float] = Counter()
     for sample in SealToolFull(distractors=distractors, limit=100).samples():
-        needed = {call.name for call in sample.reference}
+        needed = {call.name for call in calls_in(sample.reference)}
         assert needed <= set(sample.task.tool_names)
         assert len(sample.task.tools) == len(needed) + distractors
-        first = sample.task.tool_names.index(sample.reference[0].name)
+        first = sample.task.tool_names.index(calls_in(sample.reference)[0].name)
         places[first / len(sample.task.tools)] += 1
     if distractors:
         assert len(places) > 4
@@ -118,7 +122,7 @@ def test_the_draw_depends_on_the_sample_and_the_seed_alone(samples: list[Sample]
     drawn = Counter(
         name
         for sample in samples
-        for name in set(sample.task.tool_names) - {call.name for call in sample.reference}
+        for name in set(sample.task.tool_names) - {call.name for call in calls_in(sample.reference)}
     )
     assert sum(drawn.values()) == 4 * 700
     assert len(drawn) > 1500
@@ -149,7 +153,9 @@ def test_references_name_earlier_calls_by_their_place(nested: list[Sample]) -> N
     count = 0
     for sample in nested:
         calling = rows[int(sample.id.split("/")[1])]["calling"]
-        for place, (call, given) in enumerate(zip(sample.reference, calling, strict=True)):
+        for place, (call, given) in enumerate(
+            zip(calls_in(sample.reference), calling, strict=True)
+        ):
             for name, value in given["parameters"].items():
                 said = REFERENCE.findall(str(call.arguments[name]))
                 meant = REFERENCE.findall(str(value))
@@ -165,7 +171,7 @@ def typed(sample: Sample) -> list[tuple[ToolCall, str, Any]]:
     schemas = {tool.name: tool.parameters["properties"] for tool in sample.task.tools}
     return [
         (call, name, value)
-        for call in sample.reference
+        for call in calls_in(sample.reference)
         for name, value in call.arguments.items()
         if REFERENCE.fullmatch(str(value)) and schemas[call.name][name]["type"] != "string"
     ]
@@ -177,7 +183,7 @@ def test_a_value_of_any_type_may_be_a_reference_and_no_other_text(nested: list[S
     inference = Direct(format="tool_calls")
     for sample, call, name, _ in found:
         assert not argument_faults(sample.task.tools, call)
-        assert can_write(sample.task, sample.reference, inference)
+        assert can_write(sample.task, calls_in(sample.reference), inference)
         for value in ("five", "API_call_", "xAPI_call_0", True, None):
             wrong = ToolCall(call.name, {**call.arguments, name: value})
             assert argument_faults(sample.task.tools, wrong)
@@ -191,14 +197,15 @@ def test_constrained_decoding_can_write_several_calls_and_no_more_than_it_may(
     nested: list[Sample],
 ) -> None:
     for sample in nested[:5]:
-        assert can_write(sample.task, sample.reference, Direct(format="tool_calls"))
-        least = Direct(format="tool_calls", max_calls=len(sample.reference))
-        assert can_write(sample.task, sample.reference, least)
-        assert not can_write(sample.task, [*sample.reference, sample.reference[0]], least)
+        calls = calls_in(sample.reference)
+        assert can_write(sample.task, calls, Direct(format="tool_calls"))
+        least = Direct(format="tool_calls", max_calls=len(calls))
+        assert can_write(sample.task, calls, least)
+        assert not can_write(sample.task, [*calls, calls[0]], least)
 
 
 def right(sample: Sample, calls: list[ToolCall]) -> bool:
-    answer = Completion("", tuple(calls), AnswerStatus.OK)
+    answer = Completion("", answer_with(calls))
     scorer = Exact(**SealToolFull.scoring)
     return scorer.score(sample.task, sample.reference, answer).correct
 
@@ -222,7 +229,7 @@ def test_calls_may_come_in_any_order_that_puts_results_before_their_use(
 ) -> None:
     others = 0
     for sample in nested:
-        calls = sample.reference
+        calls = calls_in(sample.reference)
         uses = {
             place: {int(k) for v in call.arguments.values() for k in REFERENCE.findall(str(v))}
             for place, call in enumerate(calls)
@@ -238,13 +245,13 @@ def test_calls_may_come_in_any_order_that_puts_results_before_their_use(
 
 def test_a_reference_to_another_call_is_wrong(nested: list[Sample]) -> None:
     for sample in nested:
-        for place, call in enumerate(sample.reference):
+        for place, call in enumerate(calls_in(sample.reference)):
             for name, value in call.arguments.items():
                 for number in map(int, REFERENCE.findall(str(value))):
-                    for other in range(len(sample.reference) + 1):
+                    for other in range(len(calls_in(sample.reference)) + 1):
                         text = REFERENCE.sub(f"API_call_{other}", value)
                         changed = ToolCall(call.name, {**call.arguments, name: text})
-                        calls = [*sample.reference]
+                        calls = [*calls_in(sample.reference)]
                         calls[place] = changed
                         assert right(sample, calls) == (other == number), (sample.id, other)
 
@@ -253,7 +260,7 @@ def test_numbers_written_as_text_are_read_beside_references(samples: list[Sample
     """The schema's first type is the parameter's own, so "4" is 4 there as in `sealtool`."""
     compared = 0
     for sample in samples[:200]:
-        (call,) = sample.reference
+        (call,) = calls_in(sample.reference)
         schemas = {tool.name: tool.parameters["properties"] for tool in sample.task.tools}
         properties = schemas[call.name]
         for name, value in call.arguments.items():

@@ -17,9 +17,9 @@ from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
 from ttsi.answers.calls.normalise import normalise
 from ttsi.answers.calls.validation import argument_faults
-from ttsi.answers.calls.values import ToolCall
+from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.answers.calls.writing import calls_schema
-from ttsi.types import AnswerStatus, Completion, Tool
+from ttsi.types import Tool
 
 KINDS = (
     "refs", "all_of", "root_choice", "constants", "prefix_items", "pattern_properties",
@@ -40,7 +40,7 @@ def tool_of(case: dict[str, Any]) -> Tool:
 
 
 def scored(tool: Tool, reference: Any, given: Any) -> bool:
-    answer = Completion("", (ToolCall(tool.name, given),), AnswerStatus.OK)
+    answer = answer_with([ToolCall(tool.name, given)])
     return score_calls([tool], [ToolCall(tool.name, reference)], answer, Switches()).correct
 
 

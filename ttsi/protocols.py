@@ -71,6 +71,7 @@ class AnswerForm(Protocol):
 
     name: ClassVar[str]
     reasons: ClassVar[tuple[str, ...]]
+    fields: ClassVar[tuple[str, ...]]
 
     @property
     def asking(self) -> Asking: ...
@@ -101,7 +102,7 @@ class AnswerForm(Protocol):
         self, task: Task, context: Context, draft: str = "", *, decline: bool = False
     ) -> Candidates | None: ...
 
-    def predicted(self, task: Task, row: Mapping[str, JSON]) -> Answer | None: ...
+    def predicted(self, task: Task, field: str, value: JSON) -> Answer: ...
 
     def shown(self, task: Task, answer: Answer) -> str: ...
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from ttsi.answers.json_lines import is_sound
 from ttsi.types import (
     JSON,
     UNPARSABLE,
@@ -31,6 +32,8 @@ class Form(ABC):
     name: ClassVar[str]
     reasons: ClassVar[tuple[str, ...]] = ("no_answer", "unparsable", "wrong_value")
     """Why an answer is wrong, the first that holds."""
+    fields: ClassVar[tuple[str, ...]] = ("answer", "message")
+    """Where a line of a predictions file may have the answer, besides `text`."""
     specimens: ClassVar[tuple[str, ...]] = ()
     """Texts that answer in this form, each in its way: what the form's contract is tried on."""
 
@@ -108,17 +111,14 @@ class Form(ABC):
         """
         return None
 
-    def predicted(self, task: Task, row: Mapping[str, JSON]) -> Answer | None:
-        """The answer in a line of a predictions file, under `answer` or as an API's `message`.
+    def predicted(self, task: Task, field: str, value: JSON) -> Answer:
+        """The answer that a line of a predictions file has in one of `fields`.
 
-        None for a line that has neither.
+        `answer` is a JSON value as `read` takes it, `message` one of an API, with text in it.
         """
-        if "answer" in row:
-            return self.read(task, row["answer"])
-        if "message" not in row:
-            return None
-        message = row["message"]
-        said = content_of(message) if isinstance(message, dict) else None
+        if field == "answer":
+            return self.read(task, value) if is_sound(value) else UNPARSABLE
+        said = content_of(value) if isinstance(value, dict) else None
         return self.parse(task, said) if isinstance(said, str) else UNPARSABLE
 
     def shown(self, task: Task, answer: Answer) -> str:

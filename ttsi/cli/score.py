@@ -16,10 +16,12 @@ EPILOG = """\
 PREDICTIONS is a file of JSON lines, plain or packed by gzip, one for each sample:
   {"id": "sealtool/17", "text": "<tool_call>..."}                     what a model wrote
   {"id": "sealtool/18", "calls": [{"name": "f", "arguments": {}}]}    calls, parsed already
+  {"id": "gsm8k/20", "answer": 72}                                    a value, read already
   {"id": "sealtool/19", "message": {"content": null, "tool_calls": [...]}}    OpenAI's message
 
-An answer that cannot be read is wrong (unparsable), and the rest is scored: null for a text, or
-calls that are cut short. A line without an id, or that is not JSON, is an error.
+`calls` is for benchmarks of calls; the others are for all. An answer that cannot be read is wrong
+(unparsable), and the rest is scored: null for a text, or calls that are cut short. A line without
+an id, or that is not JSON, is an error.
 
 Every sample of the benchmark counts: one without a prediction is not correct. samples = correct +
 wrong + missing, and the reasons add up to wrong.

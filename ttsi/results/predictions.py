@@ -3,10 +3,9 @@
 One JSON object a line, with the sample's `id` and one of
 
 - `text`: what a model wrote;
-- `answer`: a value of the benchmark's answer form;
+- `answer`: a JSON value of the task's answer form;
 - `message`: OpenAI's, with `content`, a text or a list of parts, and what else the form reads;
-- `calls` or `tool_calls`, in the form `calls`: a list of calls, `{"name": "f", "arguments": {}}` or
-  as OpenAI has them.
+- what other `fields` the form has for answers.
 
 What is no such value, null, or nested too deep, is an answer that could not be read: that answer is
 unparsable, and the rest is scored. Other keys are ignored, empty lines passed over.
@@ -27,8 +26,7 @@ from ttsi.errors import UsageError
 from ttsi.protocols import Scorer
 from ttsi.types import JSON, UNPARSABLE, Completion, Sample, Score, Task
 
-LINE = '{"id": "...", "text": "..."} or {"id": "...", "calls": [{"name": "...", "arguments": {}}]}'
-_ANSWERS = ("text", "answer", "message", "calls", "tool_calls")
+LINE = '{"id": "...", "text": "..."} or {"id": "...", "answer": ...}'
 _ID = r'"id"\s*:\s*("(?:[^"\\]|\\.)*")'
 _FIRST_ID = re.compile(rf"\{{\s*{_ID}\s*,")
 _LAST_ID = re.compile(rf",\s*{_ID}\s*\}}\Z")
@@ -52,7 +50,7 @@ def read_predictions(path: Path, tasks: Mapping[str, Task]) -> dict[str, Complet
             what = f"Sample {_short(id)} is predicted twice: here and on line {lines[id]}."
             raise UsageError(what, where=where, cure="Keep one of the two lines.")
         lines[id] = number
-        answers[id] = _completion(row, tasks[id])
+        answers[id] = _completion(row, tasks[id], where)
     return answers
 
 
@@ -92,7 +90,7 @@ def _row(line: str, where: str) -> dict[str, Any]:
         row = json_lines.load(line)
     except RecursionError as error:
         if (id := _legible_id(line)) is not None:
-            return {"id": id, "answer": None}
+            return {"id": id, "text": None}
         raise UsageError("The JSON is nested too deep.", where=where, cure=cure) from error
     except ValueError as error:
         raise UsageError(f"The line is not JSON: {error}.", where=where, cure=cure) from error
@@ -101,9 +99,6 @@ def _row(line: str, where: str) -> dict[str, Any]:
         raise UsageError(what, where=where, cure=cure)
     if not isinstance(row, dict) or not isinstance(row.get("id"), str):
         raise UsageError('The line is not an object with an "id".', where=where, cure=cure)
-    if sum(key in row for key in _ANSWERS) != 1:
-        what = f"A prediction has one of {', '.join(_ANSWERS)}."
-        raise UsageError(what, where=where, cure=cure)
     return row
 
 
@@ -117,14 +112,20 @@ def _legible_id(line: str) -> str | None:
     return id if isinstance(id, str) else None
 
 
-def _completion(row: Mapping[str, JSON], task: Task) -> Completion:
+def _completion(row: Mapping[str, JSON], task: Task, where: str) -> Completion:
     form = form_of(task)
-    if "text" not in row:
-        return Completion("", form.predicted(task, row) or UNPARSABLE)
-    text = row["text"]
-    if not isinstance(text, str):
+    fields = ("text", *form.fields)
+    given = [field for field in fields if field in row]
+    if len(given) != 1:
+        what = f"A prediction has one of {', '.join(fields)}."
+        raise UsageError(what, where=where, cure=f"Each line is {LINE}")
+    (field,) = given
+    value = row[field]
+    if field != "text":
+        return Completion("", form.predicted(task, field, value))
+    if not isinstance(value, str):
         return Completion("", UNPARSABLE)
-    return Completion(text, form.parse(task, text))
+    return Completion(value, form.parse(task, value))
 
 
 def _refuse_unknown(id: str, known: frozenset[str], where: str) -> NoReturn:

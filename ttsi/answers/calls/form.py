@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import canonical_calls, score_calls
-from ttsi.answers.calls.parse import parse_calls, read_calls
-from ttsi.answers.calls.predicted import of_calls, of_message
+from ttsi.answers.calls.parse import read_calls
+from ttsi.answers.calls.predicted import of_calls, of_message, of_text
 from ttsi.answers.calls.validation import argument_faults
 from ttsi.answers.calls.values import Reason, answer_with, calls_in
 from ttsi.answers.calls.writing import TOOL_CALL, Wrapper, call_json, calls_schema
@@ -48,13 +48,11 @@ class Calls(Form):
 
     name: ClassVar[str] = "calls"
     reasons: ClassVar[tuple[str, ...]] = tuple(reason.value for reason in Reason)
+    fields: ClassVar[tuple[str, ...]] = ("calls", "tool_calls", "message", "answer")
     asking = ASKING
 
     def parse(self, task: Task, text: str) -> Answer:
-        parsed = parse_calls(text, task.tool_names)
-        if parsed.status is AnswerStatus.OK:
-            return answer_with(parsed.calls)
-        return Answer(parsed.status)
+        return of_text(text, task.tool_names)
 
     def write(self, task: Task, answer: Answer, like: str | None = None) -> str:
         """In `<tool_call>` tags as the paper, or in the wrapper of `like`."""
@@ -93,9 +91,7 @@ class Calls(Form):
     ) -> Candidates:
         """The names of the tools on offer, in their order."""
         names = (*task.tool_names, NO_CALL) if decline else task.tool_names
-        told = tuple(
-            MADE_NO_CALL if name == NO_CALL else CALLED.format(name=name) for name in names
-        )
+        told = tuple(map(_told, names))
         if context == "bare":
             return Candidates("", names, names, told)
         wrapper = Wrapper.of(draft, task.tool_names) if context == "as_answered" else None
@@ -103,14 +99,10 @@ class Calls(Form):
         closed = tuple(f'{name}"' for name in names)
         return Candidates((wrapper or TOOL_CALL).opening, names, closed, told)
 
-    def predicted(self, task: Task, row: Mapping[str, JSON]) -> Answer | None:
-        """Calls as a list, or as an API's message has them."""
-        if "message" in row:
-            return of_message(row["message"], task.tool_names)
-        for key in ("calls", "tool_calls", "answer"):
-            if key in row:
-                return of_calls(row[key], task.tool_names)
-        return None
+    def predicted(self, task: Task, field: str, value: JSON) -> Answer:
+        """A list of calls, or a message with calls beside its text or in it."""
+        of = of_message if field == "message" else of_calls
+        return of(value, task.tool_names)
 
     def shown(self, task: Task, answer: Answer) -> str:
         if answer.status is not AnswerStatus.OK:

@@ -1,4 +1,4 @@
-"""Calls as files of predictions have them: lists, and messages of OpenAI's API."""
+"""Calls as files of predictions have them: texts, lists, and messages of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ttsi.answers.json_lines import is_sound
 from ttsi.types import JSON, UNPARSABLE, Answer, AnswerStatus
 
 
-def of_text(text: JSON, tools: Sequence[str]) -> Answer:
-    if not isinstance(text, str):
-        return UNPARSABLE
+def of_text(text: str, tools: Sequence[str]) -> Answer:
+    """The calls that a model wrote."""
     parsed = parse_calls(text, tools)
     return answer_with(parsed.calls) if parsed.status is AnswerStatus.OK else Answer(parsed.status)
 
 
 def of_calls(given: JSON, tools: Sequence[str]) -> Answer:
+    """A list of calls; an empty one makes none."""
     calls = calls_of(given, tools) if isinstance(given, list) and is_sound(given) else None
     return UNPARSABLE if calls is None else answer_with(calls)
 
 
 def of_message(message: JSON, tools: Sequence[str]) -> Answer:
-    """A message's calls, and those in its content; one without either is no answer."""
+    """A message's calls, and those in its content; one without either cannot be read."""
     if not isinstance(message, dict):
         return UNPARSABLE
     said, listed = content_of(message), message.get("tool_calls")
@@ -32,9 +32,14 @@ def of_message(message: JSON, tools: Sequence[str]) -> Answer:
         if listed:
             return UNPARSABLE
         listed = [message["function_call"]]
+    if said is None and listed:
+        said = ""
+    if not isinstance(said, str):
+        return UNPARSABLE
+    read = of_text(said, tools)
     if not listed:
-        return of_text(said, tools)
-    calls, read = of_calls(listed, tools), of_text("" if said is None else said, tools)
+        return read
+    calls = of_calls(listed, tools)
     if AnswerStatus.UNPARSABLE in (calls.status, read.status):
         return UNPARSABLE
     return answer_with((*calls_in(read), *calls_in(calls)))
