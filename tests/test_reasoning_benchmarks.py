@@ -435,7 +435,7 @@ def test_gsm8k_is_scored_as_its_authors_do_but_for_these_kinds() -> None:
     rows = [*large[:40], *(sample for sample in MATH if 1 < whole(sample) < 1000)]
     ours, theirs, count = apart(rows, MATH_WRITERS, oracle_number, lambda s: str(whole(s)))
     assert (ours, theirs) == (GSM8K_OURS, GSM8K_THEIRS)
-    assert count >= 200
+    assert count == 216
 
 
 def test_bbh_is_scored_as_its_authors_do_but_for_these_kinds() -> None:
@@ -444,4 +444,4 @@ def test_bbh_is_scored_as_its_authors_do_but_for_these_kinds() -> None:
     }
     ours, theirs, count = apart(HARD, HARD_WRITERS, oracle_answer, lambda s: targets[s.id])
     assert (ours, theirs) == (BBH_OURS, BBH_THEIRS)
-    assert count >= 200
+    assert count == 464
