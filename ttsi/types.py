@@ -16,6 +16,8 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 from ttsi._common.jsons import JSON as JSON
+from ttsi._common.settings import LoraRecipe as LoraRecipe
+from ttsi._common.settings import Sampling as Sampling
 from ttsi.digests import bytes_digest, json_digest
 from ttsi.errors import PluginError
 
@@ -204,23 +206,6 @@ class Likelihood:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """How tokens are drawn; temperature 0 is greedy. Defaults: the paper's (section 4)."""
-
-    temperature: float = 0.7
-    top_p: float = 0.8
-    top_k: int = 20
-    repetition_penalty: float = 1.1
-    max_tokens: int = 256
-
-    @classmethod
-    def greedy(cls, max_tokens: int = 256) -> Sampling:
-        return cls(
-            temperature=0.0, top_p=1.0, top_k=0, repetition_penalty=1.0, max_tokens=max_tokens
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Request:
     """One text to generate. `grammar` is a JSON Schema the text must be valid for."""
 
@@ -243,25 +228,6 @@ class Generation:
     completion_tokens: int
     logprob: float
     finish: Literal["stop", "length"]
-
-
-@dataclass(frozen=True, slots=True)
-class LoraRecipe:
-    """Section F.3: LoRA on all linear layers but the head, AdamW, cosine with warm-up.
-
-    `active_from` user_turn: the adapter acts from the last user turn on, in training and after.
-    `max_grad_norm` 0: gradients are not clipped.
-    """
-
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    epochs: int = 3
-    learning_rate: float = 1e-4
-    warmup_ratio: float = 0.03
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    active_from: Literal["start", "user_turn"] = "start"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,5 +5,6 @@ parts.py     the parts of a schema, and what they refer to
 merging.py   several schemas that hold together, as one
 keywords.py  the keywords that are supported
 patterns.py  regular expressions, matched in linear time
+embedding.py a plain schema within another
 fitting.py   whether a value fits a plain schema
 """

@@ -19,7 +19,7 @@ What cannot be said so is refused by SchemaFault. JSON Schema 2020-12 decides on
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any, TypeAlias
 
@@ -38,7 +38,7 @@ from ttsi.parameters.parts import (
     target_of,
 )
 
-__all__ = ["Plain", "SchemaFault", "each_inner", "embedded", "plain_parameters", "plain_schema"]
+__all__ = ["Plain", "SchemaFault", "plain_parameters", "plain_schema"]
 
 Plain: TypeAlias = dict[str, JSON]
 
@@ -62,36 +62,6 @@ def plain_parameters(parameters: Mapping[str, JSON]) -> Plain:
 def plain_schema(schema: Mapping[str, JSON]) -> Plain:
     """Any schema in plain form. Idempotent. Raises SchemaFault."""
     return _Compiler(schema, closed_root=False).compile()
-
-
-def each_inner(plain: Mapping[str, Any], change: Callable[[Any], Any]) -> Plain:
-    """The plain schema with what `change` makes of each schema that stands right within it."""
-    changed: Plain = dict(plain)
-    for keyword, value in plain.items():
-        if keyword in ("properties", "patternProperties", "$defs"):
-            changed[keyword] = {name: change(inner) for name, inner in value.items()}
-        elif keyword in ("anyOf", "prefixItems"):
-            changed[keyword] = [change(inner) for inner in value]
-        elif keyword in ("items", "additionalProperties") and isinstance(value, Mapping):
-            changed[keyword] = change(value)
-    return changed
-
-
-def embedded(plain: Mapping[str, Any], prefix: str) -> tuple[Plain, Plain]:
-    """A plain schema to be put into another one, and its definitions, their names prefixed.
-
-    Without defaults, which say nothing of what is valid.
-    """
-
-    def renamed(node: Mapping[str, Any]) -> Plain:
-        kept = each_inner(node, renamed)
-        kept.pop("default", None)
-        if "$ref" in kept:
-            kept["$ref"] = "#/$defs/" + prefix + kept["$ref"].removeprefix("#/$defs/")
-        return kept
-
-    body = renamed(plain)
-    return body, {prefix + name: each for name, each in body.pop("$defs", {}).items()}
 
 
 class _Compiler:

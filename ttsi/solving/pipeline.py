@@ -33,15 +33,7 @@ from ttsi.protocols import (
 )
 from ttsi.solving.metering import MeteredEngine, charging
 from ttsi.solving.receipts import receipt_of
-from ttsi.types import (
-    JSON,
-    Adaptation,
-    Completion,
-    Estimate,
-    Example,
-    StageCost,
-    Task,
-)
+from ttsi.types import JSON, Adaptation, Completion, Estimate, Example, StageCost, Task
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")

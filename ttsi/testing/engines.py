@@ -365,11 +365,7 @@ CHECKS = (
         "What is not announced and asked for all the same is refused by a ttsi error.",
         others_are_refused,
     ),
-    Check(
-        "determinism",
-        "The same request with the same seed has the same answer.",
-        determinism,
-    ),
+    Check("determinism", "The same request with the same seed has the same answer.", determinism),
     Check(
         "wave",
         "What else is in a batch, and in what order, changes the speed and not the answers.",

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ttsi.testing.checks import Check, NotApplicable, require
 from ttsi.testing.drawn_forms import (
@@ -39,7 +39,7 @@ from ttsi.types import (
 _SIZE = 100
 _GROWTH = 4
 _LEEWAY = 1.25
-_CONTEXTS: tuple[Context, ...] = ("tool_call", "as_answered", "bare")
+_CONTEXTS: tuple[Context, ...] = get_args(Context)
 
 
 def specimens_are_answers(subject: Subject) -> None:

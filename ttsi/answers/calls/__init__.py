@@ -1,17 +1,19 @@
-"""Scoring `exact@1` (DESIGN section 8): text -> calls -> normalised calls -> right or wrong.
+"""Calls of tools: a text -> its calls -> their normal form -> right or wrong.
 
-numbers.py      numbers that remember how they were written
-literals.py     a value of JSON or Python notation, read in linear time and never evaluated
+form.py         the form `calls`: what stages and scorers ask of it
+values.py       calls, and how an answer holds them
 marks.py        the marks of thoughts and calls that models use
 shapes.py       JSON values as calls
 notations.py    calls in other notations
 finding.py      the calls of a text, one after another
 parse.py        the calls in a model's answer
+predicted.py    the calls in a line of a predictions file
+writing.py      calls as text, and the JSON Schema of calls
+validation.py   whether a call is valid for the tools on offer
 normalise.py    values by the type that the tool's schema declares
-forms.py        calls in normal form
+normal_forms.py calls in normal form
 alternatives.py references that several calls match
 match.py        calls against the reference, and the first reason why not
-predictions.py  a file of predictions, scored again without a model
 """
 
 from __future__ import annotations

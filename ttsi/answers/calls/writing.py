@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from ttsi.answers.calls.parse import parse_calls
 from ttsi.answers.calls.values import ToolCall
-from ttsi.parameters.plain import embedded
+from ttsi.parameters.embedding import embedded
 from ttsi.types import JSON, Tool
 
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ttsi.parameters.embedding import each_inner
 from ttsi.parameters.patterns import Chars, Either, Node, Ranges, Repeat, Row, intersect, lengths
 from ttsi.parameters.patterns import read_pattern as read
-from ttsi.parameters.plain import each_inner
 
 _PLAIN: Ranges = ((0x20, 0x21), (0x23, 0x5B), (0x5D, 0xD7FF), (0xE000, 0x10FFFF))
 """The characters that stand in JSON strings as they are."""

@@ -1,0 +1,63 @@
+"""What the tree looks like: calls are known where answers are, and files are short."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from statistics import median
+
+import file_lengths
+
+TTSI = file_lengths.ROOT / "ttsi"
+CALLS = TTSI / "answers" / "calls"
+
+MENTIONS = re.compile(
+    r"tool[ _-]?calls?|answers\.calls|from ttsi\.answers import [^\n]*\bcalls\b", re.IGNORECASE
+)
+
+KNOWS_OF_CALLS = {
+    "__init__.py": "parse_calls is a public name",
+    "answers/objects.py": "the mark of a thought inside a call is text",
+    "cli/score.py": "examples of the predictions that people have",
+    "scaffold/kinds.py": "a spec that decodes calls under a grammar: the option's value",
+    "testing/benchmarks.py": "contract kit: references replayed as models write calls",
+    "testing/call_texts.py": "contract kit: texts that call",
+    "testing/drawn_answers.py": "contract kit: calls drawn for scorers",
+    "testing/fake_benchmark.py": "contract kit: a benchmark of calls",
+    "testing/hostile.py": "contract kit: hostile texts, tags among them",
+    "testing/scorers.py": "contract kit: scorers of calls",
+    "types.py": "where H scores candidates: the option's value, as specs have it",
+}
+"""Modules that speak of calls of tools outside of their form, and why."""
+
+
+def modules() -> list[Path]:
+    found = [path for path in sorted(TTSI.rglob("*.py")) if not path.is_relative_to(CALLS)]
+    assert len(found) > 100
+    return found
+
+
+def test_no_module_but_those_listed_speaks_of_calls_of_tools() -> None:
+    mentions = {
+        path.relative_to(
+            TTSI
+        ).as_posix(): f"line {text[: hit.start()].count(chr(10)) + 1}: {hit[0]}"
+        for path in modules()
+        if (hit := MENTIONS.search(text := path.read_text(encoding="utf-8")))
+    }
+    others = {path: told for path, told in mentions.items() if path not in KNOWS_OF_CALLS}
+    assert others == {}, "let the task's form say it (ttsi.answers.form_of), or list the reason"
+    assert KNOWS_OF_CALLS.keys() - mentions.keys() == set(), "exceptions that are none any more"
+
+
+def test_the_form_of_calls_speaks_of_them() -> None:
+    """The search finds what it is for."""
+    found = [path for path in CALLS.rglob("*.py") if MENTIONS.search(path.read_text())]
+    assert len(found) > 8
+
+
+def test_no_module_is_long_and_half_of_them_are_short() -> None:
+    lengths = file_lengths.lengths(file_lengths.PACKAGES)
+    assert len(lengths) > 200
+    assert file_lengths.too_long(lengths) == []
+    assert median(lengths.values()) < file_lengths.MEDIAN
