@@ -14,7 +14,17 @@ from wrong import fails
 
 from ttsi.answers.calls.values import Reason, ToolCall, answer_with, calls_in
 from ttsi.testing import FakeBenchmark
-from ttsi.types import Answer, AnswerStatus, Completion, Sample, Score, Task, Tool
+from ttsi.types import (
+    UNPARSABLE,
+    Answer,
+    AnswerStatus,
+    Completion,
+    Message,
+    Sample,
+    Score,
+    Task,
+    Tool,
+)
 from ttsi_plugins.scorers.exact import Exact
 
 # ---------------------------------------------------------------- benchmarks
@@ -49,6 +59,18 @@ class Empty(Rows):
 class Listed(Rows):
     def change(self, samples: list[Sample]) -> list[Sample]:
         return [with_task(sample, tools=list(sample.task.tools)) for sample in samples]
+
+
+@fails("samples", "fake/0: there is no answer form 'essay'", "benchmarks")
+class Formless(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return [with_task(sample, form="essay") for sample in samples]
+
+
+@fails("samples", "fake/0: the reference is unparsable", "benchmarks")
+class Unreadable(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return [replace(samples[0], reference=UNPARSABLE), *samples[1:]]
 
 
 @fails("ids", "the id 'row-0' has not the shape fake/...", "benchmarks")
@@ -149,6 +171,19 @@ class Mute(Rows):
 class Hidden(Rows):
     def change(self, samples: list[Sample]) -> list[Sample]:
         return [with_task(sample, instruction="Call a tool.") for sample in samples]
+
+
+@fails("prompt", "fake/0: the user turn is empty", "benchmarks")
+class Unasked(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        return [with_task(sample, turns=(Message("user", ""),)) for sample in samples]
+
+
+@fails("prompt", "fake/0: the last turn is the assistant's", "benchmarks")
+class Answered(Rows):
+    def change(self, samples: list[Sample]) -> list[Sample]:
+        turns = (Message("user", "Hello"), Message("assistant", "Hello!"))
+        return [with_task(sample, turns=turns) for sample in samples]
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,10 @@ def tools_are_sound(subject: Subject) -> None:
 
 
 def _can_be_scored(sample: Sample) -> bool:
-    """Not with parameters that cannot be used, of which the check `tools` tells."""
+    """Not without a form or a reference, of which the check `samples` tells, nor with parameters
+    that cannot be used, of which `tools` does."""
+    if not _has_form(sample.task) or sample.reference.status is AnswerStatus.UNPARSABLE:
+        return False
     try:
         return all(tool.schema is not None for tool in sample.task.tools)
     except PluginError:
