@@ -1,11 +1,12 @@
 """The form `text`: an answer is a text, and has to be right to the letter.
 
 What does not count: how characters are composed (NFC), white space around it, and how much of it
-stands between words; bold and code marks, double quotes around it, full stops at its end.
+stands between words; bold and code marks and double quotes around it; colons before it; full stops
+at its end.
 
 Behind the last mark (see worked.py) the answer is the rest of the line, or of the text where the
 line ends there; of `\\boxed{` it is what the braces hold. Without a mark the answer is the whole
-text. Upper and lower case differ. No text: declined.
+text. Upper and lower case differ. No text, or none behind any mark: declined.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from ttsi.answers.numbers import number_text
 from ttsi.answers.worked import NOT_FOUND, Found, Mark, Worked, before, marks
 from ttsi.types import JSON, Answer, Asking, Task
 
-_BEFORE = ' *`"\u201c\u201d'
-_BEHIND = _BEFORE + "."
+_BEFORE = ' :*_`"\u201c\u201d'
+_BEHIND = ' *_`"\u201c\u201d.'
 _BRACE = re.compile(r"[{}]")
 
 
@@ -46,12 +47,13 @@ class Text(Worked):
         )
 
     def find(self, task: Task, text: str) -> Found:
-        for mark in reversed(marks(text)):
+        announced = marks(text)
+        for mark in reversed(announced):
             value = normal(_behind(text, mark))
             if value:
                 return Found(Answer.of(value, before(text, mark)), mark.end, mark)
         value = normal(text)
-        return Found(Answer.of(value), bare=True) if value else NOT_FOUND
+        return Found(Answer.of(value), bare=True) if value and not announced else NOT_FOUND
 
     def read(self, task: Task, value: JSON) -> Answer:
         """A JSON number is its text. A text is read as a model's: its work is kept."""

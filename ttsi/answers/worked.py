@@ -23,7 +23,8 @@ _MARK = re.compile(
     r"|(?P<boxed>\\boxed\s?\{)\s*"
     r"|[*_]{0,3}(?P<phrase>"
     r"(?:\b(?:so|thus|hence|therefore),?[ ]{1,3})?(?:\bthe[ ]{1,3})?"
-    r"(?:\b(?:final|correct|right|best)[ ]{1,3})?\banswer[*_]{0,3}[ ]{0,3}(?:is\b|:))[\s:*_]*",
+    r"(?:\b(?:final|correct|right|best)[ ]{1,3})?"
+    r"\banswer[*_]{0,3}(?:[ ]{1,3}is\b|[ ]{0,3}:))[\s:*_]*",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|\n")

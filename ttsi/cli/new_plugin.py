@@ -9,6 +9,7 @@ from typing import Any
 EPILOG = """\
 KIND is what the plugin does in a run:
   benchmark   asks: rows as samples, with the right answers
+  answer      a form of answers: reads, writes and compares them
   estimator   H: is the model uncertain about this input?
   generator   G: makes training examples like the input
   learner     T: adapts the model to them
@@ -64,11 +65,11 @@ def run(args: argparse.Namespace) -> int:
     console.say(f"The {names.noun} {names.name}, in {folder}:")
     for path in written:
         console.say(f"  {path.relative_to(folder)}")
-    _say_what_next(folder, names.name)
+    _say_what_next(folder, names.name, spec=folder / "spec.json" in written)
     return 0
 
 
-def _say_what_next(folder: Path, name: str) -> None:
+def _say_what_next(folder: Path, name: str, *, spec: bool) -> None:
     import shlex
 
     from ttsi._common import console
@@ -78,9 +79,10 @@ def _say_what_next(folder: Path, name: str) -> None:
         'python -m pip install -e ".[test]"': "ttsi finds it from then on",
         "python -m pytest": "its contract, and what it does",
         f"ttsi plugins check {name}": "the contract alone",
-        "ttsi validate spec.json": "a spec that names it",
-        "ttsi eval spec.json": "and a short run",
     }
+    if spec:
+        commands["ttsi validate spec.json"] = "a spec that names it"
+        commands["ttsi eval spec.json"] = "and a short run"
     console.say("\nNext:")
     width = max(len(command) for command in list(commands)[1:]) + 2
     for command, what in commands.items():

@@ -31,6 +31,13 @@ STARTS = {
         "say so in `scoring`: the options of the scorer `exact`.",
         {"limit": 4},
     ),
+    "answers": Start(
+        "Answers that are days, such as 2024-05-03.",
+        "Decide in `parse` and `read` what a text and a JSON value say, and in `write` how an "
+        "answer is written. `specimens` are texts that the contract is tried on. A form whose "
+        "answers are candidates for H has `candidates`, too.",
+        {},
+    ),
     "estimators": Start(
         "Doubts long inputs: confidence falls from 1 as the input grows past `tolerated`.",
         "Compute the confidence of each task in `estimate`. To ask the model, put what you ask "
@@ -105,7 +112,7 @@ _COMMON: dict[str, Any] = {
 
 
 def spec(names: Names) -> dict[str, JSON]:
-    """A short run that uses the plugin."""
+    """A short run that uses the plugin. Not for answer forms, which a spec does not name."""
     start = STARTS[names.kind]
     role = next(role for role, kind in COMPONENTS.items() if kind == names.kind)
     own = {role: {"name": names.name, **start.options}}

@@ -13,6 +13,7 @@ from ttsi._common.version import __version__
 from ttsi.errors import UsageError
 from ttsi.scaffold.kinds import STARTS, spec
 from ttsi.scaffold.names import Names
+from ttsi.spec.schema import COMPONENTS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,12 +28,13 @@ def files(names: Names) -> dict[str, str]:
         "README.md": "common/README.md.j2",
         "pyproject.toml": "common/pyproject.toml.j2",
         ".gitignore": "common/gitignore",
-        ".github/workflows/test.yml": "common/test.yml",
+        ".github/workflows/test.yml": "common/test.yml.j2",
         f"{source}/__init__.py": f"{names.kind}/plugin.py.j2",
         tests: f"{names.kind}/test.py.j2",
     }
     made = {path: _text(template, names) for path, template in rendered.items()}
-    made["spec.json"] = json.dumps(spec(names), indent=2) + "\n"
+    if names.kind in COMPONENTS.values():
+        made["spec.json"] = json.dumps(spec(names), indent=2) + "\n"
     made[f"{source}/py.typed"] = ""
     for data in sorted((TEMPLATES / names.kind).glob("*.json")):
         made[f"{source}/{data.name}"] = data.read_text(encoding="utf-8")
