@@ -24,7 +24,7 @@ HEAVY = (
 )
 PROBE = """
 import sys
-from ttsi.cli import main
+from ttsi.cli.main import main
 try:
     code = main({argv!r})
 except SystemExit as exit:
