@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from itertools import product
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.match import score_calls
-from ttsi.answers.calls.values import AnyOf, Reason, ToolCall, answer_with
-from ttsi.types import Sample, Score, Task, Tool
+from ttsi.answers.calls.values import AnyOf, Reason, ToolCall, answer_with, calls_in
+from ttsi.types import Answer, Sample, Score, Task, Tool
 
 TOOLS = [
     Tool(
@@ -181,3 +182,9 @@ def test_a_samples_digest_has_the_alternatives_in_it() -> None:
     assert len({sample.digest for sample in samples}) == len(samples)
     assert all(pickle.loads(pickle.dumps(sample)) == sample for sample in samples)
     assert TEA.as_json() == {"name": "f", "arguments": {"a": 1}}
+
+
+def test_an_answer_holds_alternatives_as_json() -> None:
+    answer = answer_with([TEA, ToolCall("g", {"a": 1})])
+    assert calls_in(answer) == (TEA, ToolCall("g", {"a": 1}))
+    assert Answer.of(json.loads(json.dumps(answer.value))) == answer

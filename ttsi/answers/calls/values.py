@@ -45,12 +45,14 @@ def calls_in(answer: Answer) -> tuple[ToolCall, ...]:
 def _value(call: ToolCall) -> dict[str, JSON]:
     if not isinstance(call, AnyOf):
         return call.as_json()
-    return call.as_json() | {"allowed": dict(call.allowed), "optional": call.optional}
+    allowed = {name: list(values) for name, values in call.allowed.items()}
+    return call.as_json() | {"allowed": allowed, "optional": list(call.optional)}
 
 
 def _call(value: Mapping[str, JSON]) -> ToolCall:
     if "allowed" in value:
-        return AnyOf(value["name"], value["arguments"], value["allowed"], value["optional"])
+        allowed = {name: tuple(values) for name, values in value["allowed"].items()}
+        return AnyOf(value["name"], value["arguments"], allowed, tuple(value["optional"]))
     return ToolCall(value["name"], value["arguments"])
 
 
