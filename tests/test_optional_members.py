@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from _dists import importable, write_dist
 
-from ttsi import protocols, registry
+from ttsi import optional, registry
 from ttsi._common.suggest import slip
 from ttsi.cli.main import main
 from ttsi.errors import PluginError
@@ -68,11 +68,11 @@ def test_what_is_not_chosen_is_what_the_protocol_says() -> None:
     class Rows:
         needs_examples = False
 
-    asked = protocols.LearnsFromRows
-    assert protocols.chosen(Plain(), asked, "needs_examples") is True
-    assert protocols.chosen(Rows(), asked, "needs_examples") is False
+    asked = optional.LearnsFromRows
+    assert optional.chosen(Plain(), asked, "needs_examples") is True
+    assert optional.chosen(Rows(), asked, "needs_examples") is False
     with pytest.raises(AttributeError, match="need_examples"):
-        protocols.chosen(Rows(), asked, "need_examples")
+        optional.chosen(Rows(), asked, "need_examples")
 
 
 def test_a_slip_is_a_letter() -> None:

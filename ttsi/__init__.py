@@ -3,47 +3,142 @@
 import ttsi
 cells = ttsi.evaluate("specs/quickstart.json", overrides={"benchmark.limit": 8})
 print(cells[0].summary["accuracy"])
+
+What is named here is public: everything that a plugin or a notebook imports comes from `ttsi`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ttsi._common.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from ttsi.answers.calls.parse import parse_calls
-    from ttsi.errors import TtsiError
-    from ttsi.options import option
-    from ttsi.running.evaluate import CellResult, evaluate
-    from ttsi.solving.pipeline import Solution
-    from ttsi.solving.solver import Solver
-    from ttsi.spec import Spec, load_spec
+    from ttsi.answers import form_named as form_named
+    from ttsi.answers import form_of as form_of
+    from ttsi.answers.calls.parse import parse_calls as parse_calls
+    from ttsi.answers.calls.values import AnyOf as AnyOf
+    from ttsi.answers.calls.values import ToolCall as ToolCall
+    from ttsi.answers.calls.values import answer_with as answer_with
+    from ttsi.answers.calls.values import calls_in as calls_in
+    from ttsi.answers.form import Form as Form
+    from ttsi.assets import Asset as Asset
+    from ttsi.assets import data_file as data_file
+    from ttsi.digests import bytes_digest as bytes_digest
+    from ttsi.digests import draw_seed as draw_seed
+    from ttsi.digests import file_digest as file_digest
+    from ttsi.digests import json_digest as json_digest
+    from ttsi.errors import CorruptAsset as CorruptAsset
+    from ttsi.errors import DeviceLost as DeviceLost
+    from ttsi.errors import EngineError as EngineError
+    from ttsi.errors import MissingAsset as MissingAsset
+    from ttsi.errors import OutOfMemory as OutOfMemory
+    from ttsi.errors import PluginError as PluginError
+    from ttsi.errors import Problem as Problem
+    from ttsi.errors import RunError as RunError
+    from ttsi.errors import SpecError as SpecError
+    from ttsi.errors import StorageError as StorageError
+    from ttsi.errors import TtsiError as TtsiError
+    from ttsi.errors import UsageError as UsageError
+    from ttsi.errors import VerificationError as VerificationError
+    from ttsi.hooks import hookimpl as hookimpl
+    from ttsi.optional import HasTrainingRows as HasTrainingRows
+    from ttsi.optional import LearnsFromRows as LearnsFromRows
+    from ttsi.optional import Renders as Renders
+    from ttsi.optional import Versioned as Versioned
+    from ttsi.options import option as option
+    from ttsi.protocols import AnswerForm as AnswerForm
+    from ttsi.protocols import Asking as Asking
+    from ttsi.protocols import Benchmark as Benchmark
+    from ttsi.protocols import Candidates as Candidates
+    from ttsi.protocols import Context as Context
+    from ttsi.protocols import Engine as Engine
+    from ttsi.protocols import Episode as Episode
+    from ttsi.protocols import Estimator as Estimator
+    from ttsi.protocols import Executor as Executor
+    from ttsi.protocols import Generator as Generator
+    from ttsi.protocols import Inference as Inference
+    from ttsi.protocols import Learner as Learner
+    from ttsi.protocols import RunnerFactory as RunnerFactory
+    from ttsi.protocols import Scorer as Scorer
+    from ttsi.protocols import Session as Session
+    from ttsi.protocols import Watcher as Watcher
+    from ttsi.protocols import WaveRunner as WaveRunner
+    from ttsi.records.identity import ENGINE_IDENTITY as ENGINE_IDENTITY
+    from ttsi.running.evaluate import CellResult as CellResult
+    from ttsi.running.evaluate import evaluate as evaluate
+    from ttsi.settings import EngineCapability as EngineCapability
+    from ttsi.settings import LoraRecipe as LoraRecipe
+    from ttsi.settings import Sampling as Sampling
+    from ttsi.solving.metering import asked_outside as asked_outside
+    from ttsi.solving.metering import charge as charge
+    from ttsi.solving.pipeline import Solution as Solution
+    from ttsi.solving.solver import Solver as Solver
+    from ttsi.spec import Spec as Spec
+    from ttsi.spec import load_spec as load_spec
+    from ttsi.types import DECLINED as DECLINED
+    from ttsi.types import ENGINE_ERROR as ENGINE_ERROR
+    from ttsi.types import JSON as JSON
+    from ttsi.types import UNPARSABLE as UNPARSABLE
+    from ttsi.types import Adaptation as Adaptation
+    from ttsi.types import Adapter as Adapter
+    from ttsi.types import Answer as Answer
+    from ttsi.types import AnswerStatus as AnswerStatus
+    from ttsi.types import Completion as Completion
+    from ttsi.types import Demonstrations as Demonstrations
+    from ttsi.types import Estimate as Estimate
+    from ttsi.types import Example as Example
+    from ttsi.types import Generation as Generation
+    from ttsi.types import Likelihood as Likelihood
+    from ttsi.types import Message as Message
+    from ttsi.types import Prompt as Prompt
+    from ttsi.types import Record as Record
+    from ttsi.types import Rendered as Rendered
+    from ttsi.types import Request as Request
+    from ttsi.types import Sample as Sample
+    from ttsi.types import Score as Score
+    from ttsi.types import StageCost as StageCost
+    from ttsi.types import Step as Step
+    from ttsi.types import Task as Task
+    from ttsi.types import Tool as Tool
+    from ttsi.types import Training as Training
+    from ttsi.types import TrainJob as TrainJob
 
-from ttsi._common.version import __version__
-
-_HOME = {
-    "CellResult": "ttsi.running.evaluate",
-    "Solution": "ttsi.solving.pipeline",
-    "Solver": "ttsi.solving.solver",
-    "Spec": "ttsi.spec",
-    "TtsiError": "ttsi.errors",
-    "evaluate": "ttsi.running.evaluate",
-    "load_spec": "ttsi.spec",
-    "option": "ttsi.options",
-    "parse_calls": "ttsi.answers.calls.parse",
+_NAMES = {
+    "ttsi.answers": "form_named form_of",
+    "ttsi.answers.calls.parse": "parse_calls",
+    "ttsi.answers.calls.values": "AnyOf ToolCall answer_with calls_in",
+    "ttsi.answers.form": "Form",
+    "ttsi.assets": "Asset data_file",
+    "ttsi.digests": "bytes_digest draw_seed file_digest json_digest",
+    "ttsi.errors": (
+        "CorruptAsset DeviceLost EngineError MissingAsset OutOfMemory PluginError Problem "
+        "RunError SpecError StorageError TtsiError UsageError VerificationError"
+    ),
+    "ttsi.hooks": "hookimpl",
+    "ttsi.optional": "HasTrainingRows LearnsFromRows Renders Versioned",
+    "ttsi.options": "option",
+    "ttsi.protocols": (
+        "AnswerForm Asking Benchmark Candidates Context Engine Episode Estimator Executor "
+        "Generator Inference Learner RunnerFactory Scorer Session Watcher WaveRunner"
+    ),
+    "ttsi.records.identity": "ENGINE_IDENTITY",
+    "ttsi.running.evaluate": "CellResult evaluate",
+    "ttsi.settings": "EngineCapability LoraRecipe Sampling",
+    "ttsi.solving.metering": "asked_outside charge",
+    "ttsi.solving.pipeline": "Solution",
+    "ttsi.solving.solver": "Solver",
+    "ttsi.spec": "Spec load_spec",
+    "ttsi.types": (
+        "Adaptation Adapter Answer AnswerStatus Completion DECLINED "
+        "Demonstrations ENGINE_ERROR Estimate Example Generation JSON Likelihood Message "
+        "Prompt Record Rendered Request Sample Score StageCost Step Task Tool TrainJob "
+        "Training UNPARSABLE"
+    ),
 }
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = [
-    "CellResult",
-    "Solution",
-    "Solver",
-    "Spec",
-    "TtsiError",
-    "__version__",
-    "evaluate",
-    "load_spec",
-    "option",
-    "parse_calls",
-]
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
@@ -55,3 +150,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,6 +4,8 @@ A plugin is a class. Its options are the fields of a dataclass made with `ttsi.o
 hand-written JSON Schema in the class attribute `options_schema`; either way they are readable, and
 the class importable, without any heavy package: import those inside the methods.
 
+What a plugin may have beside its protocol is in `ttsi.optional`.
+
 Lists returned are parallel to the tasks given. `seed` is the run's; derive the seed of each draw by
 `ttsi.digests.draw_seed(seed, task.id, stage, attempt)` so that results do not depend on the wave.
 """
@@ -11,24 +13,22 @@ Lists returned are parallel to the tasks given. `seed` is the run's; derive the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from ttsi.types import (
     JSON,
     Adaptation,
     Adapter,
     Answer,
-    Asking,
-    Candidates,
     Completion,
-    Context,
+    EngineCapability,
     Estimate,
     Example,
     Generation,
     Likelihood,
     Prompt,
     Record,
-    Rendered,
     Request,
     Sample,
     Score,
@@ -42,7 +42,7 @@ class Benchmark(Protocol):
     """Real rows as Samples, rendered: instruction and tools in the system turn, the rest after.
 
     `revision` names the exact data (a digest); `scoring` holds the scorer options its labels need.
-    What else it may have: `HasTrainingRows`.
+    A sample that is played in steps has an `episode`: see `Episode`.
     """
 
     @property
@@ -53,11 +53,51 @@ class Benchmark(Protocol):
     def revision(self) -> str: ...
 
 
-@runtime_checkable
-class HasTrainingRows(Protocol):
-    """What a benchmark may have: labelled rows for training, beside its test set."""
+class Episode(Protocol):
+    """A benchmark's environment for one sample; its reference stays inside it.
 
-    def train(self) -> Iterable[Sample]: ...
+    `start` gives the first task. `step` takes the answer to the last task and gives the next one,
+    or None at the end. `score` is asked once, after the end, and says whether all went right. The
+    tasks' ids do not matter: the run names each step.
+    """
+
+    def start(self) -> Task: ...
+
+    def step(self, completion: Completion) -> Task | None: ...
+
+    def score(self) -> Score: ...
+
+
+Context: TypeAlias = Literal["tool_call", "as_answered", "bare"]
+"""Where candidates are scored: in the form's own wrapper, in that of the model's draft, or bare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What H scores: after `opening`, the text with which the answer is made to begin, the
+    log-likelihood of each of `texts`; `names` are what people are told of them, and `told` is what
+    a model is told of another answer that chose this one, a sentence each."""
+
+    opening: str
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What G says of answers when it asks the model for a training example (F.2).
+
+    `data_for`: whom the data is for, "assistants that ..."; `answer`: what the assistant gives,
+    "the calls that ..."; `answer_to_it`: the same, of a request just named; `rule`: a sentence on
+    right answers; `shape`: an answer as JSON.
+    """
+
+    data_for: str
+    answer: str
+    answer_to_it: str
+    rule: str
+    shape: str
 
 
 @runtime_checkable
@@ -111,9 +151,8 @@ class AnswerForm(Protocol):
 class Engine(Protocol):
     """A model that scores, writes and learns.
 
-    `capabilities` is a subset of {"loglikelihood", "generate", "grammar", "adapters", "train",
-    "activated"}, the last for adapters that act from the user turn on; assembling a spec that needs
-    more is an error before any weight is loaded. `on_progress(done, total)` is set by the pipeline
+    Assembling a spec whose stages need more than its `capabilities` is an error before any weight
+    is loaded. `on_progress(done, total)` is set by the pipeline
     and called by the engine within a call, for people who wait. Constructed as Engine(model,
     **options) with the spec's `model` object, in which `date` is the run's; cheap until `load`.
 
@@ -126,7 +165,7 @@ class Engine(Protocol):
     on_progress: Callable[[int, int], None] | None
 
     @property
-    def capabilities(self) -> frozenset[str]: ...
+    def capabilities(self) -> frozenset[EngineCapability]: ...
 
     def load(self) -> None: ...
 
@@ -150,24 +189,11 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class Renders(Protocol):
-    """What an engine may have: it shows people what its model reads.
-
-    `rendered` is a prompt with its opening, as the engine's other calls read it; `rendered_text` a
-    continuation or, with `end`, a target of training. `ttsi prompts` asks for them.
-    """
-
-    def rendered(self, prompt: Prompt) -> Rendered: ...
-
-    def rendered_text(self, text: str, *, end: bool = False) -> Rendered: ...
-
-
-@runtime_checkable
 class Estimator(Protocol):
     """H: is the model uncertain about this input?"""
 
     @property
-    def needs(self) -> frozenset[str]: ...
+    def needs(self) -> frozenset[EngineCapability]: ...
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]: ...
 
@@ -177,7 +203,7 @@ class Generator(Protocol):
     """G: training examples like the input. Fewer than asked, or none, where attempts ran out."""
 
     @property
-    def needs(self) -> frozenset[str]: ...
+    def needs(self) -> frozenset[EngineCapability]: ...
 
     def generate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Example]]: ...
 
@@ -187,11 +213,11 @@ class Learner(Protocol):
     """T: an adaptation for each task, from its examples (never empty).
 
     `base` holds the unadapted answers, or None where there are none; a learner with `needs_base`
-    always gets them. What else it may have: `LearnsFromRows`.
+    always gets them.
     """
 
     @property
-    def needs(self) -> frozenset[str]: ...
+    def needs(self) -> frozenset[EngineCapability]: ...
 
     @property
     def needs_base(self) -> bool: ...
@@ -206,27 +232,12 @@ class Learner(Protocol):
     ) -> list[Adaptation]: ...
 
 
-class LearnsFromRows(Protocol):
-    """What a learner may have, for baselines that learn from labelled rows.
-
-    With `needs_examples` False G is not run, and `examples` are empty. With `needs_train` True the
-    learner is given, by `teach` and before the first wave, a function that returns the benchmark's
-    rows for training. `source` names, for records, what was learnt from, with a digest.
-    """
-
-    needs_examples: bool = True
-    needs_train: bool = False
-    source: str | None = None
-
-    def teach(self, train: Callable[[], Sequence[Sample]]) -> None: ...
-
-
 @runtime_checkable
 class Inference(Protocol):
     """The answer to each task, under its adaptation (None: the base model)."""
 
     @property
-    def needs(self) -> frozenset[str]: ...
+    def needs(self) -> frozenset[EngineCapability]: ...
 
     def answer(
         self,
@@ -242,12 +253,6 @@ class Scorer(Protocol):
     """Is this answer right? The only stage that sees a reference."""
 
     def score(self, task: Task, reference: Answer, completion: Completion) -> Score: ...
-
-
-class Versioned(Protocol):
-    """What a scorer may have: a version, which changes when any answer could score differently."""
-
-    version: str | None = None
 
 
 class Watcher(Protocol):
@@ -319,25 +324,3 @@ class Executor(Protocol):
         session: Session,
         watcher: Watcher | None = None,
     ) -> list[dict[str, JSON]]: ...
-
-
-OPTIONAL: Mapping[str, type] = {
-    "benchmarks": HasTrainingRows,
-    "engines": Renders,
-    "learners": LearnsFromRows,
-    "scorers": Versioned,
-}
-"""By kind: what its plugins may have beside their protocol."""
-
-
-def members(protocol: type) -> frozenset[str]:
-    """The names of a protocol's methods, properties and attributes."""
-    names = {*vars(protocol), *protocol.__annotations__}
-    return frozenset(name for name in names if not name.startswith("_"))
-
-
-def chosen(plugin: object, protocol: type, name: str) -> Any:
-    """The optional member `name` of `plugin`, or what `protocol` has in its place."""
-    if name not in members(protocol):
-        raise AttributeError(f"{protocol.__name__} has no member {name!r}")
-    return getattr(plugin, name, getattr(protocol, name, None))

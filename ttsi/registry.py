@@ -276,14 +276,14 @@ def _misspelt_members(kind: str, loaded: type) -> list[str]:
 
     Their absence would be an answer of its own, and the plugin's wish would count for nothing.
     """
-    from ttsi import protocols
+    from ttsi import optional, protocols
     from ttsi._common.suggest import slip
 
-    optional = protocols.members(protocols.OPTIONAL[kind]) if kind in protocols.OPTIONAL else ()
-    known = {*optional, *protocols.members(getattr(protocols, PROTOCOLS[kind]))}
+    may_have = optional.members(optional.OPTIONAL[kind]) if kind in optional.OPTIONAL else ()
+    known = {*may_have, *optional.members(getattr(protocols, PROTOCOLS[kind]))}
     own = {name for each in loaded.__mro__[:-1] for name in vars(each) if name[0] != "_"}
     options = getattr(loaded, "__dataclass_fields__", {})
-    found = {name: slip(name, optional) for name in own - known - set(options)}
+    found = {name: slip(name, may_have) for name in own - known - set(options)}
     return [f"{name} (did you mean {near}?)" for name, near in sorted(found.items()) if near]
 
 

@@ -9,17 +9,18 @@ Everything is frozen; nothing here knows of tensors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from ttsi._common.jsons import JSON as JSON
-from ttsi._common.settings import LoraRecipe as LoraRecipe
-from ttsi._common.settings import Sampling as Sampling
 from ttsi.digests import bytes_digest, json_digest
 from ttsi.errors import PluginError
+from ttsi.settings import EngineCapability as EngineCapability
+from ttsi.settings import LoraRecipe as LoraRecipe
+from ttsi.settings import Sampling as Sampling
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A Task plus its reference. Only scoring opens the reference."""
+    """A Task plus its reference. Only scoring opens the reference.
+
+    `episode` makes, of a sample that is played in steps, a new `ttsi.protocols.Episode`: a function
+    that can be pickled. The task is then its first one, and the episode scores itself.
+    """
 
     task: Task
     reference: Answer
+    episode: Callable[[], Any] | None = None
 
     @property
     def id(self) -> str:
@@ -141,40 +147,6 @@ class Sample:
         shown = [self.id, task.instruction, task.input, tools, self.reference.value]
         more = [task.form, task.choices, [[turn.role, turn.content] for turn in task.turns]]
         return json_digest([*shown, *more])
-
-
-# ---------------------------------------------------------------- what an answer form says
-
-Context: TypeAlias = Literal["tool_call", "as_answered", "bare"]
-"""Where candidates are scored: in the form's own wrapper, in that of the model's draft, or bare."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """What H scores: after `opening`, the text with which the answer is made to begin, the
-    log-likelihood of each of `texts`; `names` are what people are told of them, and `told` is what
-    a model is told of another answer that chose this one, a sentence each."""
-
-    opening: str
-    names: tuple[str, ...]
-    texts: tuple[str, ...]
-    told: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """What G says of answers when it asks the model for a training example (F.2).
-
-    `data_for`: whom the data is for, "assistants that ..."; `answer`: what the assistant gives,
-    "the calls that ..."; `answer_to_it`: the same, of a request just named; `rule`: a sentence on
-    right answers; `shape`: an answer as JSON.
-    """
-
-    data_for: str
-    answer: str
-    answer_to_it: str
-    rule: str
-    shape: str
 
 
 # ---------------------------------------------------------------- what stages ask of an engine
@@ -366,8 +338,23 @@ class StageCost:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an episode: what was said last, and what the solver made of it."""
+
+    input: str
+    estimate: Estimate | None
+    examples: tuple[Example, ...]
+    receipt: Mapping[str, JSON] | None
+    answer: Completion
+    adapted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
-    """One sample's whole story, as journaled. A record with an `error` is tried again."""
+    """One sample's whole story, as journaled. A record with an `error` is tried again.
+
+    That of an episode has its `steps`, and the last step's answers.
+    """
 
     id: str
     digest: str
@@ -383,6 +370,7 @@ class Record:
     note: str = ""
     error: str = ""
     costs: Mapping[str, StageCost] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
     @property
     def uncertain(self) -> bool:

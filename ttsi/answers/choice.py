@@ -22,7 +22,8 @@ from typing import ClassVar
 
 from ttsi.answers.numbers import number_text
 from ttsi.answers.worked import NOT_FOUND, Found, Worked, before, marks, said_in, sentence
-from ttsi.types import JSON, UNPARSABLE, Answer, AnswerStatus, Asking, Candidates, Context, Task
+from ttsi.protocols import Asking, Candidates, Context
+from ttsi.types import JSON, UNPARSABLE, Answer, AnswerStatus, Task
 
 NONE = "none"
 """The pseudo-option scored for an answer that chooses none."""

@@ -8,17 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from ttsi.answers.json_lines import is_sound
-from ttsi.types import (
-    JSON,
-    UNPARSABLE,
-    Answer,
-    AnswerStatus,
-    Asking,
-    Candidates,
-    Context,
-    Score,
-    Task,
-)
+from ttsi.protocols import Asking, Candidates, Context
+from ttsi.types import JSON, UNPARSABLE, Answer, AnswerStatus, Score, Task
 
 MAX_DETAIL = 200
 

@@ -26,7 +26,8 @@ from typing import ClassVar
 
 from ttsi.answers.numbers import MAX_DIGITS, number_text
 from ttsi.answers.worked import NOT_FOUND, Found, Mark, Worked, before, marks, sentence
-from ttsi.types import JSON, UNPARSABLE, Answer, Asking, Task
+from ttsi.protocols import Asking
+from ttsi.types import JSON, UNPARSABLE, Answer, Task
 
 _SIGN = r"(?:(?<![)\]}])[-\u2212+])?"
 _CURRENCY = r"[$\u20ac\u00a3\u00a5\u20b9]"

@@ -17,7 +17,8 @@ from typing import ClassVar
 
 from ttsi.answers.numbers import number_text
 from ttsi.answers.worked import NOT_FOUND, Found, Mark, Worked, before, marks
-from ttsi.types import JSON, Answer, Asking, Task
+from ttsi.protocols import Asking
+from ttsi.types import JSON, Answer, Task
 
 _BEFORE = ' :*_`"\u201c\u201d'
 _BEHIND = ' *_`"\u201c\u201d.'

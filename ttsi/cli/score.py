@@ -64,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from ttsi import protocols, registry
+    from ttsi import optional, registry
     from ttsi._common import console
     from ttsi.answers.tools import with_sound_tools
     from ttsi.errors import UsageError
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     results = {
         "benchmark": args.benchmark,
         "revision": benchmark.revision(),
-        "scorer": protocols.chosen(chosen, protocols.Versioned, "version") or args.scorer,
+        "scorer": optional.chosen(chosen, optional.Versioned, "version") or args.scorer,
         **tally(rescore(samples, answers, scorer)),
     }
     if args.json:

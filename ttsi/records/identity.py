@@ -21,7 +21,7 @@ from ttsi.types import JSON
 
 IDENTITY = "identity.json"
 
-ENGINE = (
+ENGINE_IDENTITY = (
     "weights_digest",
     "model_revision",
     "tokenizer_digest",

@@ -17,6 +17,7 @@ from ttsi.types import (
     Record,
     Score,
     StageCost,
+    Step,
     Task,
 )
 
@@ -47,6 +48,7 @@ def to_json(record: Record) -> dict[str, JSON]:
         "note": record.note,
         "error": record.error,
         "costs": {stage: dataclasses.asdict(cost) for stage, cost in record.costs.items()},
+        "steps": [_step_json(step) for step in record.steps],
     }
     return fields
 
@@ -73,6 +75,7 @@ def from_json(data: dict[str, Any]) -> Record:
         note=data["note"],
         error=data["error"],
         costs={stage: _made(StageCost, **cost) for stage, cost in costs.items()},
+        steps=tuple(_step(step) for step in _of(list, data["steps"])),
     )
 
 
@@ -120,6 +123,30 @@ def _example_json(example: Example) -> dict[str, JSON]:
 def _completion_json(completion: Completion) -> dict[str, JSON]:
     fields = {f.name: getattr(completion, f.name) for f in dataclasses.fields(completion)}
     return {**fields, "answer": dataclasses.asdict(completion.answer)}
+
+
+def _step_json(step: Step) -> dict[str, JSON]:
+    return {
+        "input": step.input,
+        "estimate": step.estimate and dataclasses.asdict(step.estimate),
+        "examples": [_example_json(example) for example in step.examples],
+        "receipt": step.receipt and dict(step.receipt),
+        "answer": _completion_json(step.answer),
+        "adapted": step.adapted,
+    }
+
+
+def _step(data: dict[str, Any]) -> Step:
+    answer = _completion(_of(dict, data["answer"]))
+    return _made(
+        Step,
+        input=data["input"],
+        estimate=_estimate(data["estimate"]),
+        examples=tuple(_example(example) for example in _of(list, data["examples"])),
+        receipt=_receipt(data["receipt"]),
+        answer=answer,
+        adapted=data["adapted"],
+    )
 
 
 def _answer(data: dict[str, Any]) -> Answer:

@@ -34,10 +34,16 @@ class Assembly:
             self.engines,
             seed=self.seed,
             watcher=watcher,
-            known=known_of(self.known),
             adapt=self.adapt,
         )
-        return ScoredWaves(pipeline, scorer, self.seed)
+        return ScoredWaves(
+            pipeline,
+            scorer,
+            self.seed,
+            known=known_of(self.known),
+            estimate_at=self.spec.estimate_at,
+            baseline=self.spec.baseline and self.adapt,
+        )
 
     def failed(self, sample: Sample, why: str) -> Record:
         record, known = failed(sample, self.seed, why), self.known.get(sample.id)

@@ -7,26 +7,53 @@ from dataclasses import replace
 
 from ttsi.errors import EngineError, TtsiError
 from ttsi.protocols import Scorer
+from ttsi.running.episodes import play
 from ttsi.solving.pipeline import Known, Pipeline, Solution
+from ttsi.spec import EstimateAt
 from ttsi.types import JSON, Completion, Record, Sample, Score
 
 
 class ScoredWaves:
-    """A pipeline and a scorer, as `ttsi.protocols.WaveRunner`. Here alone references are opened."""
+    """A pipeline and a scorer, as `ttsi.protocols.WaveRunner`. Here alone references are opened.
 
-    def __init__(self, pipeline: Pipeline, scorer: Scorer, seed: int) -> None:
+    `known`: what the pipeline need not find out again, by sample id. `estimate_at` and `baseline`
+    are of episodes (`ttsi.running.episodes`).
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        scorer: Scorer,
+        seed: int,
+        *,
+        known: Mapping[str, Known] | None = None,
+        estimate_at: EstimateAt = "every_step",
+        baseline: bool = True,
+    ) -> None:
         self._pipeline = pipeline
         self._scorer = scorer
         self._seed = seed
+        self._known = known or {}
+        self._estimate_at = estimate_at
+        self._baseline = baseline
 
     def identity(self) -> dict[str, JSON]:
         return self._pipeline.identity()
 
     def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
         """Yields each sample's record as soon as it is finished."""
-        by_id = {sample.id: sample for sample in samples}
-        for solution in self._pipeline.solve([sample.task for sample in samples]):
-            yield self._record(by_id[solution.task.id], solution)
+        plain = {sample.id: sample for sample in samples if sample.episode is None}
+        tasks = [sample.task for sample in plain.values()]
+        for solution in self._pipeline.solve(tasks, self._known) if tasks else ():
+            yield self._record(plain[solution.task.id], solution)
+        episodes = [sample for sample in samples if sample.episode is not None]
+        yield from play(
+            self._pipeline,
+            episodes,
+            self._seed,
+            estimate_at=self._estimate_at,
+            baseline=self._baseline,
+        )
 
     def close(self) -> dict[str, JSON]:
         return self._pipeline.close()

@@ -14,17 +14,9 @@ from ttsi import registry
 from ttsi._common.version import __version__
 from ttsi.digests import json_digest
 from ttsi.errors import Problem, SpecError
-from ttsi.protocols import (
-    Benchmark,
-    Engine,
-    Executor,
-    HasTrainingRows,
-    LearnsFromRows,
-    Scorer,
-    Watcher,
-    chosen,
-)
-from ttsi.solving.pipeline import Known, Pipeline, Stages
+from ttsi.optional import HasTrainingRows, LearnsFromRows, chosen
+from ttsi.protocols import Benchmark, Engine, Executor, Scorer, Watcher
+from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.spec import Component, Spec, effective_options
 from ttsi.spec.schema import COMPONENTS, model_defaults
 from ttsi.types import JSON, Sample
@@ -117,10 +109,9 @@ def pipeline(
     *,
     seed: int,
     watcher: Watcher | None = None,
-    known: Mapping[str, Known] | None = None,
     adapt: bool = True,
 ) -> Pipeline:
-    """Algorithm 1 of `spec` on an engine of `engines`; `known`, `adapt` as `Pipeline` has them.
+    """Algorithm 1 of `spec` on an engine of `engines`; `adapt` as `Pipeline` has it.
 
     Loads the model unless `engines` has it. Raises SpecError where the engine cannot do what the
     stages need.
@@ -135,7 +126,6 @@ def pipeline(
             seed=seed,
             baseline=spec.baseline,
             watcher=watcher,
-            known=known,
             adapt=adapt,
             release=partial(engines.take_back, spec),
         )

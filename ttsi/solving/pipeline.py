@@ -21,16 +21,8 @@ from functools import partial
 from typing import TypeVar
 
 from ttsi.errors import EngineError, OutOfMemory, RunError, TtsiError, release
-from ttsi.protocols import (
-    Engine,
-    Estimator,
-    Generator,
-    Inference,
-    Learner,
-    LearnsFromRows,
-    Watcher,
-    chosen,
-)
+from ttsi.optional import LearnsFromRows, chosen
+from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Watcher
 from ttsi.solving.metering import MeteredEngine, charging
 from ttsi.solving.receipts import receipt_of
 from ttsi.types import JSON, Adaptation, Completion, Estimate, Example, StageCost, Task
@@ -110,8 +102,7 @@ class Story:
 class Pipeline:
     """Algorithm 1 on one engine, with one seed.
 
-    `known` holds, by task id, what is not to be found out again. With `adapt` False every task is
-    estimated and answered by the base model, and that is all.
+    With `adapt` False every task is estimated and answered by the base model, and that is all.
     `engine` is loaded. `release` takes the engine at the end, and is told whether it is sound.
     """
 
@@ -123,7 +114,6 @@ class Pipeline:
         seed: int,
         baseline: bool = True,
         watcher: Watcher | None = None,
-        known: Mapping[str, Known] | None = None,
         adapt: bool = True,
         release: Callable[[Engine, bool], None] | None = None,
     ) -> None:
@@ -134,10 +124,10 @@ class Pipeline:
         self._seed = seed
         self._baseline = baseline
         self._watcher = watcher
-        self._known = known or {}
         self._adapt = adapt
         # Tasks that the engine's memory holds at a time, as far as waves have shown.
         self._fitting = sys.maxsize
+        self._known: Mapping[str, Known] = {}
         self._stage = ""
         # By stage and task, until the task's solution: a stage that fails has spent, too.
         self._spent: dict[str, dict[str, StageCost]] = {stage: {} for stage in STAGES}
@@ -147,14 +137,18 @@ class Pipeline:
     def identity(self) -> dict[str, JSON]:
         return dict(self._identity)
 
-    def solve(self, tasks: Sequence[Task]) -> Iterator[Solution]:
+    def solve(
+        self, tasks: Sequence[Task], known: Mapping[str, Known] | None = None
+    ) -> Iterator[Solution]:
         """Yields each task's solution as soon as it is there.
+
+        `known` holds, by task id, what is not to be found out again.
 
         A failing wave is halved until the failure has one task to its name; an engine that is out
         of memory gets smaller waves by the same road. The size that fits then holds for the waves
         after it, unless a single task did not fit either: that says nothing about the others.
         """
-        before = self._fitting
+        self._known, before = known or {}, self._fitting
         waiting = deque([tasks])
         while waiting:
             wave = waiting.popleft()

@@ -13,7 +13,8 @@ from typing import Literal
 
 from ttsi._common.suggest import did_you_mean
 from ttsi.errors import UsageError
-from ttsi.protocols import Engine, Renders
+from ttsi.optional import Renders
+from ttsi.protocols import Engine
 from ttsi.solving import assemble
 from ttsi.solving.metering import MeteredEngine, hearing
 from ttsi.solving.pipeline import Known, Pipeline, Solution
@@ -144,11 +145,9 @@ def _run(
     parts = assemble.stages(spec)
 
     def once(known: Mapping[str, Known]) -> Solution:
-        pipeline = Pipeline(
-            parts, recorder, seed=seed, baseline=spec.baseline, watcher=recorder, known=known
-        )
+        pipeline = Pipeline(parts, recorder, seed=seed, baseline=spec.baseline, watcher=recorder)
         with hearing(recorder.outside):
-            (solution,) = pipeline.solve([task])
+            (solution,) = pipeline.solve([task], known)
         return solution
 
     solution = once({})

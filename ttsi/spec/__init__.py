@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ttsi import registry
 from ttsi._common.version import __version__
@@ -36,6 +36,10 @@ class Component:
     options: Mapping[str, JSON] = field(default_factory=dict)
 
 
+EstimateAt: TypeAlias = Literal["every_step", "first_of_turn"]
+"""Of an episode: the steps at which H is asked. Others are answered by the base model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """One evaluation. `cell`: axis -> value, or variant's label, for one cell of a matrix."""
@@ -53,6 +57,7 @@ class Spec:
     seeds: tuple[int, ...] = (0,)
     baseline: bool = True
     budget: float | None = None
+    estimate_at: EstimateAt = "every_step"
     cell: Mapping[str, JSON] = field(default_factory=dict)
 
     @property
@@ -136,6 +141,8 @@ def resolved(spec: Spec) -> dict[str, JSON]:
     document["seeds"] = list(spec.seeds)
     document["baseline"] = spec.baseline
     document["budget"] = spec.budget
+    if spec.estimate_at != "every_step":  # which says nothing where there are no episodes
+        document["estimate_at"] = spec.estimate_at
     return document
 
 
@@ -161,6 +168,7 @@ def _build(document: Mapping[str, JSON], cell: Mapping[str, JSON], fallback: str
         seeds=tuple(int(seed) for seed in document.get("seeds", [0])),
         baseline=document.get("baseline", True),
         budget=_canonical(document.get("budget"), {"type": "number"}),
+        estimate_at=document.get("estimate_at", "every_step"),
         cell=cell,
         **components,
     )

@@ -158,6 +158,12 @@ def _plain_keys() -> dict[str, Any]:
             "description": "Adapt to this share of the samples, the least confident ones, instead "
             "of those under a threshold. All are estimated first.",
         },
+        "estimate_at": {
+            "enum": ["every_step", "first_of_turn"],
+            "default": "every_step",
+            "description": "Of a sample that is played in steps: estimate at every step, or at the "
+            "first one after a user has spoken; the base model then answers the others.",
+        },
         "matrix": {
             "type": "object",
             "description": "A grid: JSON pointers into this spec, each with the values it takes; "

@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from ttsi.errors import EngineError, MissingAsset, TtsiError
-from ttsi.records.identity import ENGINE, differences
+from ttsi.records.identity import ENGINE_IDENTITY, differences
+from ttsi.settings import EngineCapability as Can
 from ttsi.testing.checks import Check, NotApplicable, require
 from ttsi.testing.subject import ALL_NEEDS, Subject
 from ttsi.types import (
@@ -65,7 +66,7 @@ class Bench:
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
-        self.can: frozenset[str] = engine.capabilities
+        self.can: frozenset[Can] = engine.capabilities
         self.digest: str = engine.digest()
         self.identity: Any = engine.identity()
         self.pristine = self.answers()
@@ -141,12 +142,12 @@ def announced_methods_work(subject: Subject) -> None:
         _check_generations(requests, bench.engine.generate(requests))
     if "train" in bench.can:
         _check_adapters(bench.adapters)
-    if {"train", "activated"} <= bench.can:
+    if {Can.TRAIN, Can.ACTIVATED} <= bench.can:
         bench.engine.train(jobs(active_from="user_turn")[:1])
-    if {"train", "adapters", "generate"} <= bench.can:
+    if {Can.TRAIN, Can.ADAPTERS, Can.GENERATE} <= bench.can:
         requests = bench.requests(adapted=True)
         _check_generations(requests, bench.engine.generate(requests))
-    if {"grammar", "generate"} <= bench.can:
+    if {Can.GRAMMAR, Can.GENERATE} <= bench.can:
         _check_grammar(bench.engine)
 
 
@@ -183,7 +184,7 @@ def wave_invariance(subject: Subject) -> None:
 
 def adapters_leave_no_trace(subject: Subject) -> None:
     bench = loaded(subject)
-    if not {"train", "adapters", "generate"} <= bench.can:
+    if not {Can.TRAIN, Can.ADAPTERS, Can.GENERATE} <= bench.can:
         raise NotApplicable("it does not train adapters and generate under them")
     bench.engine.generate(bench.requests(adapted=True))
     _same(bench.pristine, bench.answers(), "before and after the use of adapters")
@@ -194,7 +195,7 @@ def adapters_leave_no_trace(subject: Subject) -> None:
 def identity_is_what_was_loaded(subject: Subject) -> None:
     bench = loaded(subject)
     said = bench.identity
-    lacking = [key for key in ENGINE if not isinstance(said, Mapping) or key not in said]
+    lacking = [key for key in ENGINE_IDENTITY if not isinstance(said, Mapping) or key not in said]
     require(not lacking, f"identity() has no {', '.join(lacking)}")
     try:
         again = json.loads(json.dumps(said, allow_nan=False))

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from ttsi.digests import bytes_digest, json_digest
 from ttsi.errors import EngineError, MissingAsset
+from ttsi.settings import EngineCapability
 from ttsi.testing.instances import WORDS, instance
 from ttsi.testing.subject import ALL_NEEDS
 from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, Training, TrainJob
@@ -36,7 +37,7 @@ class FakeEngine:
     """
 
     model: Mapping[str, Any] = field(default_factory=lambda: dict(FAKE_MODEL))
-    capabilities: frozenset[str] = ALL_NEEDS
+    capabilities: frozenset[EngineCapability] = ALL_NEEDS
     script: Callable[[Request], str] | None = None
     failing: bool = False
 

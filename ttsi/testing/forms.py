@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
+from ttsi.protocols import Asking, Candidates, Context
 from ttsi.testing.checks import Check, NotApplicable, require
 from ttsi.testing.drawn_forms import (
     GROWING,
@@ -24,17 +25,7 @@ from ttsi.testing.faults import answer_faults
 from ttsi.testing.hostile import carriers, payloads
 from ttsi.testing.subject import Subject
 from ttsi.testing.work import lines_executed
-from ttsi.types import (
-    DECLINED,
-    UNPARSABLE,
-    Answer,
-    AnswerStatus,
-    Asking,
-    Candidates,
-    Context,
-    Score,
-    Task,
-)
+from ttsi.types import DECLINED, UNPARSABLE, Answer, AnswerStatus, Score, Task
 
 _SIZE = 100
 _GROWTH = 4

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+from ttsi.settings import EngineCapability as Can
 from ttsi.spec.schema import DEFAULT_MODEL
 from ttsi.testing.checks import NotApplicable
 from ttsi.types import Sample
@@ -15,7 +16,7 @@ Made = TypeVar("Made")
 
 STAGES = ("estimators", "generators", "learners", "inference")
 
-ALL_NEEDS = frozenset({"loglikelihood", "generate", "grammar", "adapters", "train", "activated"})
+ALL_NEEDS = frozenset(Can)
 """All that an engine can be asked for."""
 
 

@@ -10,9 +10,10 @@ from typing import ClassVar, Literal
 from ttsi.answers import form_of
 from ttsi.errors import UsageError
 from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.types import Candidates as Found
-from ttsi.types import Context, Likelihood, Prompt, Request, Sampling, Task
+from ttsi.protocols import Candidates as Found
+from ttsi.protocols import Context, Engine
+from ttsi.settings import EngineCapability as Can
+from ttsi.types import Likelihood, Prompt, Request, Sampling, Task
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Candidates:
     """Options of scoring. The candidates are those of the task's answer form, in its order: of
     calls the names of the tools on offer, of a choice the options."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"loglikelihood", "generate"})
+    needs: ClassVar[frozenset[Can]] = frozenset({Can.LOGLIKELIHOOD, Can.GENERATE})
 
     context: Context = option(
         "tool_call",

@@ -9,6 +9,7 @@ from typing import ClassVar
 from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
+from ttsi.settings import EngineCapability
 from ttsi.types import Estimate, Task
 
 
@@ -16,7 +17,7 @@ from ttsi.types import Estimate, Task
 class Always:
     """Every input is uncertain: TT-SI without H."""
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[frozenset[EngineCapability]] = frozenset()
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
         return [Estimate(confidence=0.0, uncertain=True) for _ in tasks]
@@ -26,7 +27,7 @@ class Always:
 class Never:
     """No input is uncertain: the base model alone."""
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[frozenset[EngineCapability]] = frozenset()
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
         return [Estimate(confidence=1.0, uncertain=False) for _ in tasks]
@@ -36,7 +37,7 @@ class Never:
 class Random:
     """Each input is uncertain with probability `rate`, by a draw of its own seed."""
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[frozenset[EngineCapability]] = frozenset()
 
     rate: float = option(0.5, "Share of inputs to adapt to.", minimum=0, maximum=1)
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from ttsi.options import option
 from ttsi.protocols import Engine
+from ttsi.settings import EngineCapability as Can
 from ttsi.types import Estimate, Prompt, Request, Sampling, Task
 
 
@@ -16,7 +17,7 @@ from ttsi.types import Estimate, Prompt, Request, Sampling, Task
 class Perplexity:
     """u = 1 / perplexity of the free greedy answer, in (0, 1]; uncertain iff u < threshold."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"generate"})
+    needs: ClassVar[frozenset[Can]] = frozenset({Can.GENERATE})
 
     threshold: float = option(
         0.95, "Adapt where the inverse perplexity is below this.", minimum=0, maximum=1

@@ -9,6 +9,7 @@ from typing import Literal
 from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
+from ttsi.settings import EngineCapability as Can
 from ttsi.types import Example, Prompt, Request, Sampling, Task
 from ttsi_plugins.generators._contract import (
     PromptForm,
@@ -50,8 +51,8 @@ class SelfGenerator:
     max_calls: int = option(4, "Most calls in an example under format json.", minimum=1)
 
     @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"generate", "grammar"} if self.format == "json" else {"generate"})
+    def needs(self) -> frozenset[Can]:
+        return frozenset({Can.GENERATE, Can.GRAMMAR} if self.format == "json" else {Can.GENERATE})
 
     def generate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Example]]:
         found: list[dict[int, Example]] = [{} for _ in tasks]

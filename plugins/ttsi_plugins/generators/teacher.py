@@ -18,6 +18,7 @@ from ttsi.digests import draw_seed
 from ttsi.errors import EngineError, MissingAsset, TtsiError
 from ttsi.options import option
 from ttsi.protocols import Engine
+from ttsi.settings import EngineCapability
 from ttsi.solving.metering import asked_outside, charge
 from ttsi.types import Example, Task
 from ttsi_plugins.generators._answers import Answer, Answers
@@ -47,7 +48,7 @@ class TeacherGenerator:
     Made: MissingAsset (no `openai`, no key that can be used), UsageError (what is no URL).
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[frozenset[EngineCapability]] = frozenset()
 
     model: str = option("gpt-5-mini", "The teacher, by its name at the endpoint.", minLength=1)
     base_url: str | None = option(

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ttsi.answers import form_of
 from ttsi.options import option
+from ttsi.settings import EngineCapability as Can
 from ttsi.types import (
     Adaptation,
     Adapter,
@@ -41,8 +42,10 @@ class Decoding:
     )
 
     @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"generate", "grammar"} if self.format == "tool_calls" else {"generate"})
+    def needs(self) -> frozenset[Can]:
+        return frozenset(
+            {Can.GENERATE, Can.GRAMMAR} if self.format == "tool_calls" else {Can.GENERATE}
+        )
 
     def sampling(self) -> Sampling:
         return Sampling(

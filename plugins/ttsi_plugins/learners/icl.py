@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from ttsi.options import option
 from ttsi.protocols import Engine
+from ttsi.settings import EngineCapability
 from ttsi.types import Adaptation, Completion, Demonstrations, Example, Task
 from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 
@@ -16,7 +17,7 @@ from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 class InContext:
     """Each example becomes a user turn and an assistant turn before the question."""
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[frozenset[EngineCapability]] = frozenset()
 
     target: Literal["tool_call", "as_answered"] = option("as_answered", TARGET_HELP)
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
+from ttsi.settings import EngineCapability
 from ttsi.types import Adaptation, Completion, Demonstrations, Example, Task
 from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 from ttsi_plugins.learners._train import FromRows, Row
@@ -20,7 +21,7 @@ OTHER_TOOLS = "An earlier request, which came with instructions and tools of its
 class InContextTrain(FromRows):
     """Each row drawn becomes a user turn and an assistant turn before the question."""
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[frozenset[EngineCapability]] = frozenset()
 
     shots: int = option(1, "How many rows are drawn for a task, each at most once.", minimum=1)
     target: Literal["tool_call", "as_answered"] = option("as_answered", TARGET_HELP)

@@ -9,6 +9,7 @@ from typing import Literal
 from ttsi.digests import draw_seed
 from ttsi.options import option
 from ttsi.protocols import Engine
+from ttsi.settings import EngineCapability as Can
 from ttsi.types import Adaptation, Completion, Example, LoraRecipe, Prompt, Task, TrainJob
 from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 
@@ -36,9 +37,9 @@ class Recipe:
     )
 
     @property
-    def needs(self) -> frozenset[str]:
-        activated = {"activated"} if self.active_from == "user_turn" else set()
-        return frozenset({"train", "adapters"} | activated)
+    def needs(self) -> frozenset[Can]:
+        activated = {Can.ACTIVATED} if self.active_from == "user_turn" else set()
+        return frozenset({Can.TRAIN, Can.ADAPTERS} | activated)
 
     def recipe(self) -> LoraRecipe:
         return LoraRecipe(**{part.name: getattr(self, part.name) for part in fields(LoraRecipe)})

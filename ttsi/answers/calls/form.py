@@ -13,17 +13,8 @@ from ttsi.answers.calls.validation import argument_faults
 from ttsi.answers.calls.values import Reason, answer_with, calls_in
 from ttsi.answers.calls.writing import TOOL_CALL, Wrapper, call_json, calls_schema
 from ttsi.answers.form import Form
-from ttsi.types import (
-    JSON,
-    UNPARSABLE,
-    Answer,
-    AnswerStatus,
-    Asking,
-    Candidates,
-    Context,
-    Score,
-    Task,
-)
+from ttsi.protocols import Asking, Candidates, Context
+from ttsi.types import JSON, UNPARSABLE, Answer, AnswerStatus, Score, Task
 
 NO_CALL = "none"
 """The pseudo-name scored for an answer that makes no call."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ttsi.options import option
+from ttsi.settings import EngineCapability
 from ttsi_plugins.engines._deferred import Deferred
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ class TransformersEngine(Deferred):
     Raises EngineError (and OutOfMemory) from its calls, MissingAsset and CorruptAsset from `load`.
     """
 
-    capabilities: ClassVar[frozenset[str]] = frozenset(
-        {"loglikelihood", "generate", "grammar", "adapters", "train", "activated"}
-    )
+    capabilities: ClassVar[frozenset[EngineCapability]] = frozenset(EngineCapability)
 
     name: ClassVar[str] = "transformers"
     packages: ClassVar[frozenset[str]] = frozenset(

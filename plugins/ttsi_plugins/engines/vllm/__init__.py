@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ttsi.options import option
+from ttsi.settings import EngineCapability
 from ttsi_plugins.engines._deferred import Deferred
 from ttsi_plugins.engines.transformers import TransformersEngine
 
@@ -39,9 +40,9 @@ class VllmEngine(Deferred):
     where the device cannot hold both halves, from `load`.
     """
 
-    capabilities: ClassVar[frozenset[str]] = frozenset(
-        {"loglikelihood", "generate", "grammar", "adapters", "train"}
-    )
+    capabilities: ClassVar[frozenset[EngineCapability]] = frozenset(EngineCapability) - {
+        EngineCapability.ACTIVATED
+    }
 
     name: ClassVar[str] = "vllm"
     packages: ClassVar[frozenset[str]] = TransformersEngine.packages | {"vllm"}

@@ -1,9 +1,26 @@
-"""How tokens are drawn and adapters are trained; the defaults are the paper's."""
+"""What an engine can do, how tokens are drawn, how adapters are trained; the paper's defaults."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
+
+
+class EngineCapability(StrEnum):
+    """What an engine may be able to do, and a stage may need.
+
+    loglikelihood: score continuations of a prompt. generate: write text. grammar: hold text to a
+    JSON Schema. adapters: answer under a LoRA adapter. train: make one. activated: adapters that
+    act from the last user turn on.
+    """
+
+    LOGLIKELIHOOD = "loglikelihood"
+    GENERATE = "generate"
+    GRAMMAR = "grammar"
+    ADAPTERS = "adapters"
+    TRAIN = "train"
+    ACTIVATED = "activated"
 
 
 @dataclass(frozen=True, slots=True)
