@@ -17,7 +17,8 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
-from ttsi.assets import Asset, data_file, github_asset
+from ttsi import Asset, data_file
+from ttsi.assets import github_asset
 
 REPOSITORY = "suzgunmirac/BIG-Bench-Hard"
 COMMIT = "9ee07bd481feebf959a6b59d61ea57bdcf30964d"

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from ttsi.answers.calls.values import AnyOf, ToolCall
-from ttsi.types import JSON, Tool
+from ttsi import JSON, AnyOf, Tool, ToolCall
 from ttsi_benchmarks._notation import object_schema, type_schema, with_hints
 
 Row = Mapping[str, Any]

@@ -11,9 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ttsi.assets import Asset, local_copy
-from ttsi.digests import file_digest
-from ttsi.errors import CorruptAsset, MissingAsset
+from ttsi import Asset, CorruptAsset, MissingAsset, file_digest
+from ttsi.assets import local_copy
 
 DISTRIBUTION = "bfcl-eval"
 VERSION = "2026.3.23"

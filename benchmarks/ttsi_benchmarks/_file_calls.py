@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from ttsi import JSON, AnyOf, Tool, ToolCall, UsageError
 from ttsi._common.suggest import did_you_mean
 from ttsi.answers.calls.validation import argument_faults
-from ttsi.answers.calls.values import AnyOf, ToolCall
-from ttsi.errors import UsageError
-from ttsi.types import JSON, Tool
 from ttsi_benchmarks._file_keys import filled, keyed
 from ttsi_benchmarks._file_lines import json_of
 

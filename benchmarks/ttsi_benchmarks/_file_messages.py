@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ttsi import JSON, Message, UsageError
 from ttsi.answers.calls.writing import TOOL_CALL
-from ttsi.errors import UsageError
-from ttsi.types import JSON, Message
 from ttsi_benchmarks._file_calls import calls_of
 from ttsi_benchmarks._file_keys import filled, keyed
 

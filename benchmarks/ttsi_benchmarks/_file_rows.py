@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ttsi import (
+    JSON,
+    Answer,
+    AnswerStatus,
+    Sample,
+    Task,
+    Tool,
+    TtsiError,
+    UsageError,
+    answer_with,
+    form_named,
+)
 from ttsi._common.inputs import shown
 from ttsi._common.suggest import did_you_mean
-from ttsi.answers import form_named
-from ttsi.answers.calls.values import answer_with
-from ttsi.errors import TtsiError, UsageError
-from ttsi.types import JSON, Answer, AnswerStatus, Sample, Task, Tool
 from ttsi_benchmarks import _file_calls
 from ttsi_benchmarks._file_keys import filled, keyed
 from ttsi_benchmarks._file_lines import Line, lines_of

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ttsi.errors import PluginError, UsageError
-from ttsi.types import JSON, Tool
+from ttsi import JSON, PluginError, Tool, UsageError
 from ttsi_benchmarks._file_keys import filled, keyed
 
 SHAPE = '{"name": "...", "description": "...", "parameters": {a JSON Schema}}'

@@ -12,10 +12,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ttsi.answers.calls.values import ToolCall, answer_with
-from ttsi.assets import Asset, data_file, github_asset
-from ttsi.digests import json_digest
-from ttsi.types import JSON, Sample, Tool
+from ttsi import JSON, Asset, Sample, Tool, ToolCall, answer_with, data_file, json_digest
+from ttsi.assets import github_asset
 from ttsi_benchmarks._notation import object_schema, type_schema, with_hints
 from ttsi_benchmarks._rendering import make_task
 

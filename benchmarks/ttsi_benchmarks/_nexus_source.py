@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ttsi.assets import Asset, cache_root, local_copy, offline
-from ttsi.errors import CorruptAsset, MissingAsset
+from ttsi import Asset, CorruptAsset, MissingAsset
+from ttsi.assets import cache_root, local_copy, offline
 
 HUB_ID = "Nexusflow/NexusRaven_API_evaluation"
 LICENSE = "CC-BY-NC-4.0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ttsi.types import JSON
+from ttsi import JSON
 
 _TYPES = {
     "str": "string",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from ttsi.types import JSON, Task, Tool
+from ttsi import JSON, Task, Tool
 
 ANSWER_FORMAT = (
     "Answer with a JSON list of calls and nothing else: "

@@ -21,7 +21,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from ttsi.assets import Asset, data_file, github_asset
+from ttsi import Asset, data_file
+from ttsi.assets import github_asset
 from ttsi_benchmarks._hammer import Row
 
 REPOSITORY = "fairyshine/Seal-Tools"

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ttsi.errors import UsageError
-from ttsi.options import option
-from ttsi.types import Sample
+from ttsi import Sample, UsageError, option
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ttsi.options import option
-from ttsi.types import JSON, Sample
+from ttsi import JSON, Sample, option
 from ttsi_benchmarks._hammer import Row, files_revision, hammer_asset, read_rows, to_sample
 from ttsi_benchmarks._select import Selection
 

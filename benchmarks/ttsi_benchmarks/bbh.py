@@ -11,10 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ttsi.answers import form_of
-from ttsi.errors import UsageError
-from ttsi.options import option
-from ttsi.types import JSON, Sample, Task
+from ttsi import JSON, Sample, Task, UsageError, form_of, option
 from ttsi_benchmarks._bbh_source import FILES, OTHER_FORMS, TASKS, choices_of, read_examples
 from ttsi_benchmarks._hammer import files_revision
 from ttsi_benchmarks._select import Selection, evenly, places

@@ -27,9 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ttsi.answers.calls.values import answer_with
-from ttsi.options import option
-from ttsi.types import JSON, Sample
+from ttsi import JSON, Sample, answer_with, option
 from ttsi_benchmarks._bfcl_rows import Row, to_reference, to_tool
 from ttsi_benchmarks._bfcl_source import ANSWERS, CATEGORIES, QUESTIONS, read_lines
 from ttsi_benchmarks._hammer import files_revision

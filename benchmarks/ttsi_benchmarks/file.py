@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ttsi.answers import form_named
-from ttsi.digests import bytes_digest, json_digest
-from ttsi.options import option
-from ttsi.types import JSON, Sample
+from ttsi import JSON, Sample, bytes_digest, form_named, json_digest, option
 from ttsi_benchmarks._file_lines import content, document
 from ttsi_benchmarks._file_rows import Reader
 from ttsi_benchmarks._file_tools import Toolbox

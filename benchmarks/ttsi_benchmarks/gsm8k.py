@@ -17,10 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ttsi.answers import form_named
-from ttsi.assets import Asset, data_file, github_asset
-from ttsi.options import option
-from ttsi.types import JSON, Answer, Sample, Task
+from ttsi import JSON, Answer, Asset, Sample, Task, data_file, form_named, option
+from ttsi.assets import github_asset
 from ttsi_benchmarks._hammer import files_revision
 from ttsi_benchmarks._select import Selection, places
 
@@ -101,7 +99,7 @@ def read_problems(asset: Asset) -> Sequence[Row]:
 
 
 def reference(answer: str) -> Answer:
-    """The number behind `####` as the form spells it, and the work without the calculator's notes."""
+    """The number behind `####` as the form spells it; the work without the calculator's notes."""
     work, _, number = answer.rpartition("####")
     return Answer.of(number.strip().replace(",", ""), _CALCULATION.sub("", work).strip())
 

@@ -26,9 +26,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ttsi.answers.calls.values import ToolCall, answer_with
-from ttsi.digests import json_digest
-from ttsi.types import JSON, Sample, Tool
+from ttsi import JSON, Sample, Tool, ToolCall, answer_with, json_digest
 from ttsi_benchmarks import _nexus_docs
 from ttsi_benchmarks._nexus_source import QUERIES, TOOLS, read_table
 from ttsi_benchmarks._notation import object_schema, type_schema

@@ -19,9 +19,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, ClassVar
 
-from ttsi.answers.calls.values import ToolCall, answer_with
-from ttsi.digests import json_digest
-from ttsi.types import JSON, Sample, Tool
+from ttsi import JSON, Sample, Tool, ToolCall, answer_with, json_digest
 from ttsi_benchmarks._notation import object_schema, type_schema
 from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._select import Selection

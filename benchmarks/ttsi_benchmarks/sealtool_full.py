@@ -27,10 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ttsi.answers.calls.values import ToolCall, answer_with
-from ttsi.digests import draw_seed
-from ttsi.options import option
-from ttsi.types import JSON, Sample, Tool
+from ttsi import JSON, Sample, Tool, ToolCall, answer_with, draw_seed, option
 from ttsi_benchmarks._hammer import Row, declared_required, files_revision, to_tool
 from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._seal import DEV, TOOLS, hammer_tool, read_seal, seal_asset

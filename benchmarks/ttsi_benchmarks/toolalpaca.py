@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ttsi.types import JSON, Sample
+from ttsi import JSON, Sample
 from ttsi_benchmarks._hammer import files_revision, hammer_asset, read_rows, to_sample
 from ttsi_benchmarks._select import Selection
 

@@ -50,7 +50,7 @@ def test_results_are_of_forty_samples_a_benchmark_at_least() -> None:
 
 
 def test_specs_in_the_repository_validate() -> None:
-    from ttsi.spec import load_spec
+    from ttsi import load_spec
 
     paths = sorted((ROOT / "specs").glob("**/*.json"))
     assert len(paths) >= 5

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from ttsi.answers.calls.values import AnyOf, calls_in
+from ttsi import AnyOf, calls_in, load_spec
 from ttsi.options import options_schema
 from ttsi.results.metrics import mcnemar
 from ttsi.solving import assemble
-from ttsi.spec import load_spec
 from ttsi_benchmarks import _file_rows
 from ttsi_benchmarks.file import File
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from ttsi.errors import MissingAsset, UsageError
+from ttsi import DECLINED, Example, MissingAsset, Record, Task, UsageError, load_spec
 from ttsi.results.runs import Run, SeedRun
-from ttsi.spec import load_spec, resolved
-from ttsi.types import DECLINED, Example, Record, Task
+from ttsi.spec import resolved
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = ROOT / "specs" / "paper"

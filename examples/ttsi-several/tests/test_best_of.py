@@ -8,17 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ttsi.answers.calls.values import ToolCall, answer_with
-from ttsi.errors import EngineError
-from ttsi.types import (
+from ttsi import (
     Adapter,
     Completion,
+    EngineError,
     Example,
     LoraRecipe,
     Task,
     Tool,
+    ToolCall,
     Training,
     TrainJob,
+    answer_with,
 )
 
 from ttsi_several.best_of import BestOf

@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy as reference_entropy
-from ttsi import registry
-from ttsi.answers import form_of
-from ttsi.types import AnswerStatus, Completion, Generation, Request, Task, Tool
+from ttsi import AnswerStatus, Completion, Generation, Request, Task, Tool, form_of, registry
 
 from ttsi_several.semantic_entropy import SemanticEntropy, meaning
 

@@ -14,12 +14,21 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
-from ttsi.answers import form_of
-from ttsi.digests import draw_seed
-from ttsi.errors import EngineError
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.types import Adaptation, Adapter, Completion, Example, LoraRecipe, Prompt, Task, TrainJob
+from ttsi import (
+    Adaptation,
+    Adapter,
+    Completion,
+    Engine,
+    EngineError,
+    Example,
+    LoraRecipe,
+    Prompt,
+    Task,
+    TrainJob,
+    draw_seed,
+    form_of,
+    option,
+)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ttsi.answers import form_of
-from ttsi.digests import draw_seed
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.types import AnswerStatus, Estimate, Generation, Prompt, Request, Sampling, Task
+from ttsi import (
+    AnswerStatus,
+    Engine,
+    Estimate,
+    Generation,
+    Prompt,
+    Request,
+    Sampling,
+    Task,
+    draw_seed,
+    form_of,
+    option,
+)
 
 
 def meaning(task: Task, text: str) -> str:

@@ -6,8 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from ttsi.errors import MissingAsset
-from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Rendered, Request, TrainJob
+from ttsi import (
+    JSON,
+    Adapter,
+    Generation,
+    Likelihood,
+    MissingAsset,
+    Prompt,
+    Rendered,
+    Request,
+    TrainJob,
+)
 
 
 class Deferred(ABC):

@@ -7,13 +7,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ttsi.answers import form_of
-from ttsi.errors import UsageError
-from ttsi.options import option
-from ttsi.protocols import Candidates as Found
-from ttsi.protocols import Context, Engine
-from ttsi.settings import EngineCapability as Can
-from ttsi.types import Likelihood, Prompt, Request, Sampling, Task
+from ttsi import (
+    Candidates as Found,
+)
+from ttsi import (
+    Context,
+    Engine,
+    Likelihood,
+    Prompt,
+    Request,
+    Sampling,
+    Task,
+    UsageError,
+    form_of,
+    option,
+)
+from ttsi import (
+    EngineCapability as Can,
+)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ttsi.digests import draw_seed
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.settings import EngineCapability
-from ttsi.types import Estimate, Task
+from ttsi import Engine, EngineCapability, Estimate, Task, draw_seed, option
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.types import Estimate, Task
+from ttsi import Engine, Estimate, Task, option
 from ttsi_plugins.estimators._candidates import Candidates, entropy, opened, softmax
 
 

@@ -22,9 +22,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.types import Estimate, Message, Prompt, Task
+from ttsi import Engine, Estimate, Message, Prompt, Task, option
 from ttsi_plugins.estimators._candidates import Candidates, opened, softmax
 
 

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.settings import EngineCapability as Can
-from ttsi.types import Estimate, Prompt, Request, Sampling, Task
+from ttsi import Engine, Estimate, Prompt, Request, Sampling, Task, option
+from ttsi import EngineCapability as Can
 
 
 @dataclass(frozen=True)

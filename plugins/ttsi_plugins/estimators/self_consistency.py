@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttsi.digests import draw_seed
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.types import AnswerStatus, Completion, Estimate, Task
+from ttsi import AnswerStatus, Completion, Engine, Estimate, Task, draw_seed, option
 from ttsi_plugins.inference._requests import Decoding, read_completion
 from ttsi_plugins.inference.majority_vote import groups_of, same_answers
 

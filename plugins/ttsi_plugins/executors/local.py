@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttsi.options import option
-from ttsi.protocols import RunnerFactory, Session, Watcher
-from ttsi.types import JSON, Sample
+from ttsi import JSON, RunnerFactory, Sample, Session, Watcher, option
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ttsi import (
+    JSON,
+    DeviceLost,
+    MissingAsset,
+    RunError,
+    RunnerFactory,
+    Sample,
+    Session,
+    Watcher,
+    option,
+)
 from ttsi._common import console
-from ttsi.errors import DeviceLost, MissingAsset, RunError
-from ttsi.options import option
-from ttsi.protocols import RunnerFactory, Session, Watcher
-from ttsi.types import JSON, Sample
 from ttsi_plugins.executors.ray_cluster import cluster, in_short, machine_for_one, room
 from ttsi_plugins.executors.ray_worker import BEAT, Actor, Board
 

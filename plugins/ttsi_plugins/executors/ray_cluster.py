@@ -11,7 +11,7 @@ import threading
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 
-from ttsi.errors import RunError
+from ttsi import RunError
 
 # Told to the workers of an existing cluster. No secrets: Ray shows them to all who use the cluster.
 _SHIPPED = (

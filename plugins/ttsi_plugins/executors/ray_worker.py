@@ -7,8 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ttsi.protocols import RunnerFactory, WaveRunner
-from ttsi.types import JSON, Record, Sample
+from ttsi import JSON, Record, RunnerFactory, Sample, WaveRunner
 
 BEAT = 0.5
 """Seconds between two words of progress, at least."""

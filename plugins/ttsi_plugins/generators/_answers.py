@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ttsi.errors import EngineError, StorageError
+from ttsi import EngineError, StorageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, Literal, TypeAlias
 
-from ttsi.answers import form_of
+from ttsi import AnswerStatus, Example, Message, Task, form_of
 from ttsi.answers.objects import find_object
-from ttsi.types import AnswerStatus, Example, Message, Task
 
 PromptForm: TypeAlias = Literal["quoted", "seed_first"]
 

@@ -18,9 +18,8 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from ttsi import EngineError, MissingAsset, RunError, TtsiError, json_digest
 from ttsi.assets import offline
-from ttsi.digests import json_digest
-from ttsi.errors import EngineError, MissingAsset, RunError, TtsiError
 from ttsi_plugins.generators._answers import Answer, Answers
 from ttsi_plugins.generators._keys import Address, Key, how_to_set
 

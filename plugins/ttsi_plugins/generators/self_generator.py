@@ -6,11 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ttsi.digests import draw_seed
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.settings import EngineCapability as Can
-from ttsi.types import Example, Prompt, Request, Sampling, Task
+from ttsi import (
+    Engine,
+    Example,
+    Prompt,
+    Request,
+    Sampling,
+    Task,
+    draw_seed,
+    option,
+)
+from ttsi import (
+    EngineCapability as Can,
+)
 from ttsi_plugins.generators._contract import (
     PromptForm,
     accept,

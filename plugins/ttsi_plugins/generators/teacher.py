@@ -13,14 +13,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from ttsi import (
+    Engine,
+    EngineCapability,
+    EngineError,
+    Example,
+    MissingAsset,
+    Task,
+    TtsiError,
+    asked_outside,
+    charge,
+    draw_seed,
+    option,
+)
 from ttsi.assets import cache_root
-from ttsi.digests import draw_seed
-from ttsi.errors import EngineError, MissingAsset, TtsiError
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.settings import EngineCapability
-from ttsi.solving.metering import asked_outside, charge
-from ttsi.types import Example, Task
 from ttsi_plugins.generators._answers import Answer, Answers
 from ttsi_plugins.generators._contract import (
     PromptForm,

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ttsi.answers import form_of
-from ttsi.options import option
-from ttsi.settings import EngineCapability as Can
-from ttsi.types import (
+from ttsi import (
     Adaptation,
     Adapter,
     Completion,
@@ -19,6 +16,11 @@ from ttsi.types import (
     Request,
     Sampling,
     Task,
+    form_of,
+    option,
+)
+from ttsi import (
+    EngineCapability as Can,
 )
 
 

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ttsi.digests import draw_seed
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.types import Adaptation, Completion, Sampling, Task
+from ttsi import Adaptation, Completion, Engine, Sampling, Task, draw_seed, option
 from ttsi_plugins.inference._requests import Decoding, read_completion
 
 

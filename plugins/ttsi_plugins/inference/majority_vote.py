@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from ttsi.answers import form_of
-from ttsi.digests import draw_seed
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.types import Adaptation, AnswerStatus, Completion, Generation, Task
+from ttsi import (
+    Adaptation,
+    AnswerStatus,
+    Completion,
+    Engine,
+    Generation,
+    Task,
+    draw_seed,
+    form_of,
+    option,
+)
 from ttsi_plugins.inference._requests import Decoding, read_completion
 
 

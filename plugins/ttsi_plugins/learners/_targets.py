@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from ttsi.answers import form_of
-from ttsi.types import Answer, Completion, Task
+from ttsi import Answer, Completion, Task, form_of
 
 Target: TypeAlias = Literal["tool_call", "as_answered", "list"]
 

@@ -16,11 +16,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from ttsi.answers import form_named
-from ttsi.digests import json_digest
-from ttsi.errors import CorruptAsset, MissingAsset, UsageError
-from ttsi.options import option
-from ttsi.types import JSON, Answer, AnswerStatus, Sample, Task
+from ttsi import (
+    JSON,
+    Answer,
+    AnswerStatus,
+    CorruptAsset,
+    MissingAsset,
+    Sample,
+    Task,
+    UsageError,
+    form_named,
+    json_digest,
+    option,
+)
 
 SHAPE = 'one JSON object a line: {"instruction": "...", "input": "...", "output": [calls]}'
 

@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.settings import EngineCapability
-from ttsi.types import Adaptation, Completion, Demonstrations, Example, Task
+from ttsi import (
+    Adaptation,
+    Completion,
+    Demonstrations,
+    Engine,
+    EngineCapability,
+    Example,
+    Task,
+    option,
+)
 from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 
 

@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ttsi.digests import draw_seed
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.settings import EngineCapability
-from ttsi.types import Adaptation, Completion, Demonstrations, Example, Task
+from ttsi import (
+    Adaptation,
+    Completion,
+    Demonstrations,
+    Engine,
+    EngineCapability,
+    Example,
+    Task,
+    draw_seed,
+    option,
+)
 from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 from ttsi_plugins.learners._train import FromRows, Row
 

@@ -6,11 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from ttsi.digests import draw_seed
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.settings import EngineCapability as Can
-from ttsi.types import Adaptation, Completion, Example, LoraRecipe, Prompt, Task, TrainJob
+from ttsi import (
+    Adaptation,
+    Completion,
+    Engine,
+    Example,
+    LoraRecipe,
+    Prompt,
+    Task,
+    TrainJob,
+    draw_seed,
+    option,
+)
+from ttsi import (
+    EngineCapability as Can,
+)
 from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 
 

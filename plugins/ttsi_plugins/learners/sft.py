@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ttsi.digests import draw_seed
-from ttsi.options import option
-from ttsi.protocols import Engine
-from ttsi.types import Adaptation, Adapter, Completion, Example, Prompt, Task, TrainJob
+from ttsi import (
+    Adaptation,
+    Adapter,
+    Completion,
+    Engine,
+    Example,
+    Prompt,
+    Task,
+    TrainJob,
+    draw_seed,
+    option,
+)
 from ttsi_plugins.learners._targets import write_target
 from ttsi_plugins.learners._train import FromRows
 from ttsi_plugins.learners.lora_sft import Recipe

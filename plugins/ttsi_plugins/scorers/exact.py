@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from ttsi.answers import form_of
-from ttsi.options import option
-from ttsi.types import JSON, Answer, Completion, Score, Task
+from ttsi import JSON, Answer, Completion, Score, Task, form_of, option
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ttsi.errors import EngineError
-from ttsi.types import Adapter, LoraRecipe, Training
+from ttsi import Adapter, EngineError, LoraRecipe, Training
 
 from . import lora
 from .stack import Factors, Layer, Stack

@@ -19,11 +19,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ttsi import JSON, CorruptAsset, StorageError, file_digest
 from ttsi._common.console import note
 from ttsi.assets import cache_root
-from ttsi.digests import file_digest
-from ttsi.errors import CorruptAsset, StorageError
-from ttsi.types import JSON
 
 from . import gguf
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ttsi.errors import EngineError
-from ttsi.types import Adapter, Request
+from ttsi import Adapter, EngineError, Request
 
 from .bank import Bank
 from .grammar import Matcher, allowed

@@ -10,8 +10,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from ttsi.errors import DeviceLost, EngineError, OutOfMemory, TtsiError, release
-from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Rendered, Request, TrainJob
+from ttsi import (
+    JSON,
+    Adapter,
+    DeviceLost,
+    EngineError,
+    Generation,
+    Likelihood,
+    OutOfMemory,
+    Prompt,
+    Rendered,
+    Request,
+    TrainJob,
+    TtsiError,
+)
+from ttsi.errors import release
 
 from . import lora, proof, support, training, weights
 from .bank import Bank

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ttsi.errors import CorruptAsset
+from ttsi import CorruptAsset
 
 from .hub import library_errors, needs_packages, quiet
 

@@ -12,7 +12,7 @@ import xgrammar
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ttsi.errors import EngineError
+from ttsi import EngineError
 from ttsi.parameters.plain import plain_schema
 from ttsi_plugins.engines.transformers.lowering import lowered
 

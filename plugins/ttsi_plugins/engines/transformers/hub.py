@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ttsi import CorruptAsset, MissingAsset, StorageError, TtsiError
 from ttsi.assets import offline
-from ttsi.errors import CorruptAsset, MissingAsset, StorageError, TtsiError
 
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt", "vocab.txt"]
 # Other formats of the same weights: sub-folders (onnx, original) and Mistral's own layout.

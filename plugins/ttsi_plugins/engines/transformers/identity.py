@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttsi.digests import bytes_digest, json_digest
-from ttsi.types import JSON
+from ttsi import JSON, bytes_digest, json_digest
 
 from .convert import source_digest
 

@@ -17,8 +17,7 @@ import safetensors.torch
 from peft.tuners.tuners_utils import check_target_module_exists
 from torch import Tensor
 
-from ttsi.errors import EngineError
-from ttsi.types import JSON, Adapter, LoraRecipe
+from ttsi import JSON, Adapter, EngineError, LoraRecipe
 
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _PREFIX = "base_model.model."

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from ttsi import LoraRecipe
 from ttsi.errors import release
-from ttsi.types import LoraRecipe
 
 from . import support
 from .bank import Bank

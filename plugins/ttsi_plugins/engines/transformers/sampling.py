@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ttsi.types import Sampling
+from ttsi import Sampling
 
 # More than top_k of a row are looked at, since all tokens that tie with the last one count.
 _TIES = 32

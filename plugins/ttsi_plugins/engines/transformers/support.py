@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from ttsi.errors import EngineError
+from ttsi import EngineError
 
 CURE = "Use a model whose layers are full attention, such as Llama, Qwen2 or Qwen3."
 

@@ -16,8 +16,7 @@ from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from ttsi.errors import EngineError, UsageError
-from ttsi.types import JSON, Message
+from ttsi import JSON, EngineError, Message, UsageError
 
 SystemTurn = Literal["template", "folded"]
 Content = Literal["text", "parts"]

@@ -20,8 +20,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from ttsi.errors import EngineError
-from ttsi.types import JSON, Message, Prompt, Rendered
+from ttsi import JSON, EngineError, Message, Prompt, Rendered
 
 from .lora import begins
 from .markers import is_marker

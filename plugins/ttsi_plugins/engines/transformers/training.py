@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ttsi.types import Adapter, LoraRecipe, Training
+from ttsi import Adapter, LoraRecipe, Training
 
 from .bank import Bank
 from .passes import NO_PAST, Network, Past, Row, Rows

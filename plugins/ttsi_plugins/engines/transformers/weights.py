@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttsi import JSON, CorruptAsset, MissingAsset, RunError, UsageError, file_digest
 from ttsi._common.suggest import nearest
 from ttsi.assets import is_hub_id
-from ttsi.digests import file_digest
-from ttsi.errors import CorruptAsset, MissingAsset, RunError, UsageError
-from ttsi.types import JSON
 
 from . import hub
 from .convert import converted

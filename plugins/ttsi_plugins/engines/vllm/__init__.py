@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ttsi.options import option
-from ttsi.settings import EngineCapability
+from ttsi import EngineCapability, option
 from ttsi_plugins.engines._deferred import Deferred
 from ttsi_plugins.engines.transformers import TransformersEngine
 

@@ -23,8 +23,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from vllm.lora.request import LoRARequest
 
-from ttsi.digests import json_digest
-from ttsi.types import Adapter
+from ttsi import Adapter, json_digest
 from ttsi_plugins.engines.transformers import lora
 
 _SHARED = Path("/dev/shm")

@@ -12,8 +12,18 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ttsi.errors import EngineError, UsageError
-from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Rendered, Request, TrainJob
+from ttsi import (
+    JSON,
+    Adapter,
+    EngineError,
+    Generation,
+    Likelihood,
+    Prompt,
+    Rendered,
+    Request,
+    TrainJob,
+    UsageError,
+)
 from ttsi_plugins.engines.transformers import TransformersEngine, weights
 from ttsi_plugins.engines.transformers.engine import Runtime as Beside
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
-from ttsi.errors import RunError
+from ttsi import RunError
 
 if TYPE_CHECKING:
     from . import VllmEngine

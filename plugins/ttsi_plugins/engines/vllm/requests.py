@@ -16,8 +16,7 @@ import xgrammar
 from vllm import RequestOutput, SamplingParams
 from vllm.sampling_params import StructuredOutputsParams
 
-from ttsi.errors import EngineError
-from ttsi.types import Generation, Request, Sampling
+from ttsi import EngineError, Generation, Request, Sampling
 from ttsi_plugins.engines.transformers.grammar import Grammars, grammar_schema
 from ttsi_plugins.engines.transformers.tokens import Tokens
 

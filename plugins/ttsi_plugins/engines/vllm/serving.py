@@ -15,7 +15,7 @@ from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from ttsi.errors import DeviceLost, EngineError, RunError
+from ttsi import DeviceLost, EngineError, RunError
 
 from . import adapters
 from .watch import dismiss, watch
