@@ -19,6 +19,7 @@ KNOWS_OF_CALLS = {
     "__init__.py": "parse_calls is a public name",
     "answers/objects.py": "the mark of a thought inside a call is text",
     "cli/score.py": "examples of the predictions that people have",
+    "protocols.py": "where H scores candidates: the option's value, as specs have it",
     "scaffold/kinds.py": "a spec that decodes calls under a grammar: the option's value",
     "testing/benchmarks.py": "contract kit: references replayed as models write calls",
     "testing/call_texts.py": "contract kit: texts that call",
@@ -26,7 +27,6 @@ KNOWS_OF_CALLS = {
     "testing/fake_benchmark.py": "contract kit: a benchmark of calls",
     "testing/hostile.py": "contract kit: hostile texts, tags among them",
     "testing/scorers.py": "contract kit: scorers of calls",
-    "types.py": "where H scores candidates: the option's value, as specs have it",
 }
 """Modules that speak of calls of tools outside of their form, and why."""
 
