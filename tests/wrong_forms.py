@@ -11,18 +11,8 @@ from wrong import fails
 
 from ttsi.answers.form import Form
 from ttsi.answers.objects import behind_thoughts
-from ttsi.types import (
-    DECLINED,
-    JSON,
-    UNPARSABLE,
-    Answer,
-    AnswerStatus,
-    Asking,
-    Candidates,
-    Context,
-    Score,
-    Task,
-)
+from ttsi.protocols import Asking, Candidates, Context
+from ttsi.types import DECLINED, JSON, UNPARSABLE, Answer, AnswerStatus, Score, Task
 
 COLOURS = ("red", "green", "blue")
 
