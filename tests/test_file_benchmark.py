@@ -25,7 +25,7 @@ from ttsi.errors import (
     UsageError,
     VerificationError,
 )
-from ttsi.protocols import HasTrainingRows
+from ttsi.optional import HasTrainingRows
 from ttsi.solving import assemble
 from ttsi.spec import load_spec, validate
 from ttsi.testing import contract
