@@ -1,4 +1,4 @@
-"""Small models with a bank beside them, and lessons for it."""
+"""Small models with a bank beside them, and jobs for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from ttsi.types import Adapter, LoraRecipe
 from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.passes import Network, Row, Rows
-from ttsi_plugins.engines.transformers.training import Lesson, Pair
+from ttsi_plugins.engines.transformers.training import Pair, TokenJob
 
 MODELS = {"llama": tiny_llama, "qwen2": tiny_qwen2}
 LOUD = LoraRecipe(rank=2, learning_rate=1e-2)
@@ -31,22 +31,22 @@ def ids(seed: int, count: int) -> list[int]:
     return list(drawn.tolist())
 
 
-def lesson(seed: int, pairs: Sequence[tuple[int, int]], recipe: LoraRecipe = LOUD) -> Lesson:
+def job(seed: int, pairs: Sequence[tuple[int, int]], recipe: LoraRecipe = LOUD) -> TokenJob:
     """Of pairs with so many tokens in prompt and target."""
     drawn = [
         Pair(ids(100 * seed + at, prompt), ids(100 * seed + at + 50, target))
         for at, (prompt, target) in enumerate(pairs)
     ]
-    return Lesson(f"lesson {seed}", drawn, recipe, seed)
+    return TokenJob(f"job {seed}", drawn, recipe, seed)
 
 
-def unlike_lessons() -> list[Lesson]:
+def unlike_jobs() -> list[TokenJob]:
     """Of other lengths, steps, ranks and settings; the first finishes while others go on."""
     return [
-        lesson(1, [(9, 3)], dataclasses.replace(LOUD, epochs=1)),
-        lesson(2, [(4, 7), (12, 2), (4, 7)], dataclasses.replace(LOUD, rank=3, alpha=5.0)),
-        lesson(3, [(20, 1)], dataclasses.replace(LOUD, max_grad_norm=0.05, weight_decay=0.1)),
-        lesson(4, [(3, 5), (3, 5)], dataclasses.replace(LOUD, epochs=2, warmup_ratio=0.0)),
+        job(1, [(9, 3)], dataclasses.replace(LOUD, epochs=1)),
+        job(2, [(4, 7), (12, 2), (4, 7)], dataclasses.replace(LOUD, rank=3, alpha=5.0)),
+        job(3, [(20, 1)], dataclasses.replace(LOUD, max_grad_norm=0.05, weight_decay=0.1)),
+        job(4, [(3, 5), (3, 5)], dataclasses.replace(LOUD, epochs=2, warmup_ratio=0.0)),
     ]
 
 

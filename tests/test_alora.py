@@ -24,7 +24,7 @@ from ttsi.types import Adapter, LoraRecipe
 from ttsi_plugins.engines.transformers import lora
 from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.passes import NO_PAST, Network, Past, Row, Rows
-from ttsi_plugins.engines.transformers.training import Lesson, Pair, fit, learning_rates
+from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit, learning_rates
 
 # PEFT warns of its own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -85,17 +85,15 @@ def test_a_bank_of_activated_and_plain_is_one_by_one(tmp_path: Path) -> None:
         (tiny_prompt(3, 0, 5), [12, 13], 0),
         (tiny_prompt(4, 5, 5), [14, 15], 0),
     ]
-    lessons = [
-        Lesson(str(at), [pair(network, *text)], LOUD, at, SIGN if at < 3 else ())
+    jobs = [
+        TokenJob(str(at), [pair(network, *text)], LOUD, at, SIGN if at < 3 else ())
         for at, text in enumerate(texts)
     ]
-    together = fit(network, bank, lessons)
-    for at, (lesson, made, (prompt, target, _)) in enumerate(
-        zip(lessons, together, texts, strict=True)
-    ):
-        (alone,) = fit(network, bank, [lesson])
+    together = fit(network, bank, jobs)
+    for at, (job, made, (prompt, target, _)) in enumerate(zip(jobs, together, texts, strict=True)):
+        (alone,) = fit(network, bank, [job])
         fresh = dataclasses.replace(LOUD, learning_rate=0.0)
-        (initial,) = fit(network, bank, [dataclasses.replace(lesson, recipe=fresh)])
+        (initial,) = fit(network, bank, [dataclasses.replace(job, recipe=fresh)])
         reference = loop(tiny_llama(), initial, [(prompt, target)], LOUD, tmp_path / str(at))
         for one in (alone, made):
             assert_learnt(one, reference, initial)
@@ -168,9 +166,9 @@ def test_what_is_learnt_is_pefts(count: int, tmp_path: Path) -> None:
         assert start > 20
         pairs.append(pair(network, ids, tail, start))
         texts.append((ids, tail))
-    lesson = Lesson("one", pairs, recipe, 11, invocation)
-    (ours,) = fit(network, runtime.bank, [lesson])
-    still = dataclasses.replace(lesson, recipe=dataclasses.replace(recipe, learning_rate=0.0))
+    job = TokenJob("one", pairs, recipe, 11, invocation)
+    (ours,) = fit(network, runtime.bank, [job])
+    still = dataclasses.replace(job, recipe=dataclasses.replace(recipe, learning_rate=0.0))
     (initial,) = fit(network, runtime.bank, [still])
     assert_learnt(ours, loop(real_model(), initial, texts, recipe, tmp_path), initial)
     assert ours.training is not None
@@ -188,8 +186,8 @@ def test_an_exported_adapter_answers_as_in_peft(tmp_path: Path) -> None:
     assert start is not None
     past = read(network, ids[:start])
     loud = dataclasses.replace(RECIPE, learning_rate=1e-2)
-    lesson = Lesson("one", [Pair(ids, tokens.target("Yes."), past, start)], loud, 3, invocation)
-    (adapter,) = fit(network, bank, [lesson])
+    job = TokenJob("one", [Pair(ids, tokens.target("Yes."), past, start)], loud, 3, invocation)
+    (adapter,) = fit(network, bank, [job])
     lora.export(adapter, tmp_path)
     theirs = peft.PeftModel.from_pretrained(real_model(), tmp_path)
     text, rest = torch.tensor([ids]), torch.tensor([ids[start:]])

@@ -20,7 +20,7 @@ from ttsi_plugins.engines.transformers import engine, lora, support
 from ttsi_plugins.engines.transformers.decode import Decoder, Row
 from ttsi_plugins.engines.transformers.prefixes import Prefixes
 from ttsi_plugins.engines.transformers.reading import Reader
-from ttsi_plugins.engines.transformers.training import Lesson, Pair, fit, learning_rates
+from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit, learning_rates
 
 # PEFT and transformers warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -47,9 +47,9 @@ def test_what_runs_is_transformers_own(name: str, tmp_path: Path) -> None:
         return [row.text for row in rows]
 
     assert answers(None, None) == [greedy(plain, PROMPT[:50]), greedy(plain, PROMPT[:51])]
-    lesson = Lesson("a", [Pair(PROMPT, TARGET)], RECIPE, 1)
-    still = Lesson("b", [Pair(PROMPT, TARGET)], LoraRecipe(rank=2, learning_rate=0.0), 1)
-    adapter, initial = fit(network, bank, [lesson, still])
+    job = TokenJob("a", [Pair(PROMPT, TARGET)], RECIPE, 1)
+    still = TokenJob("b", [Pair(PROMPT, TARGET)], LoraRecipe(rank=2, learning_rate=0.0), 1)
+    adapter, initial = fit(network, bank, [job, still])
     theirs, losses = by_peft(plain, initial, tmp_path)
     assert adapter.training is not None
     assert adapter.training.losses == pytest.approx(losses, rel=1e-3)

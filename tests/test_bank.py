@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from banks import LOUD, MODELS, assert_same, bench, ids, lesson, logits, under, unlike_lessons
+from banks import LOUD, MODELS, assert_same, bench, ids, job, logits, under, unlike_jobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -20,7 +20,7 @@ from ttsi.types import Adapter, LoraRecipe
 from ttsi_plugins.engines.transformers import lora, training
 from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.passes import Network, Row, Rows
-from ttsi_plugins.engines.transformers.training import Lesson, Pair, fit, groups
+from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit, groups
 
 # ---------------------------------------------------------------- training
 
@@ -28,12 +28,12 @@ from ttsi_plugins.engines.transformers.training import Lesson, Pair, fit, groups
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_bank_is_its_adapters_one_by_one(kind: str) -> None:
     network, bank = bench(kind)
-    lessons = unlike_lessons()
-    alone = [fit(network, bank, [each])[0] for each in lessons]
-    assert_same(fit(network, bank, lessons), alone)
-    assert_same(fit(network, bank, lessons[::-1]), alone[::-1])
-    assert_same(fit(network, bank, lessons[1:3]), alone[1:3])
-    assert len({adapter.digest for adapter in alone}) == len(lessons)
+    jobs = unlike_jobs()
+    alone = [fit(network, bank, [each])[0] for each in jobs]
+    assert_same(fit(network, bank, jobs), alone)
+    assert_same(fit(network, bank, jobs[::-1]), alone[::-1])
+    assert_same(fit(network, bank, jobs[1:3]), alone[1:3])
+    assert len({adapter.digest for adapter in alone}) == len(jobs)
 
 
 lengths = st.tuples(st.integers(1, 12), st.integers(1, 6))
@@ -47,17 +47,17 @@ recipes = st.builds(
     weight_decay=st.sampled_from([0.0, 0.1]),
 )
 unlike = st.lists(
-    st.builds(lesson, st.integers(0, 99), st.lists(lengths, min_size=1, max_size=3), recipes),
+    st.builds(job, st.integers(0, 99), st.lists(lengths, min_size=1, max_size=3), recipes),
     min_size=2,
     max_size=4,
 )
 
 
 @settings(max_examples=15, deadline=None)
-@given(lessons=unlike)
-def test_whatever_the_adapters_of_a_bank_are(lessons: list[Lesson]) -> None:
+@given(jobs=unlike)
+def test_whatever_the_adapters_of_a_bank_are(jobs: list[TokenJob]) -> None:
     network, bank = small()
-    assert_same(fit(network, bank, lessons), [fit(network, bank, [each])[0] for each in lessons])
+    assert_same(fit(network, bank, jobs), [fit(network, bank, [each])[0] for each in jobs])
 
 
 @functools.cache
@@ -91,10 +91,10 @@ def zero_gradients_for_the_finished(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("mistake", [one_mean_over_all_tokens, zero_gradients_for_the_finished])
 def test_the_comparison_sees_mistakes(mistake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     network, bank = bench("llama")
-    lessons = unlike_lessons()
-    alone = [fit(network, bank, [each])[0] for each in lessons]
+    jobs = unlike_jobs()
+    alone = [fit(network, bank, [each])[0] for each in jobs]
     mistake(monkeypatch)
-    wrong = fit(network, bank, lessons)
+    wrong = fit(network, bank, jobs)
     with pytest.raises(AssertionError):
         assert_same(wrong, alone)
 
@@ -104,7 +104,7 @@ def test_what_pads_a_smaller_rank_stays_zero(monkeypatch: pytest.MonkeyPatch) ->
     kept: list[Any] = []
     monkeypatch.setattr(bank, "keep", lambda stack, adapters: kept.append(stack))
     narrow = dataclasses.replace(LOUD, rank=1, weight_decay=0.1)
-    fit(network, bank, [lesson(1, [(5, 4)], narrow), lesson(2, [(5, 4)])])
+    fit(network, bank, [job(1, [(5, 4)], narrow), job(2, [(5, 4)])])
     (stack,) = kept
     assert stack.flat.shape == (2, bank.parameters(2))
     for a, b in stack.split(stack.flat):
@@ -117,17 +117,17 @@ def test_what_pads_a_smaller_rank_stays_zero(monkeypatch: pytest.MonkeyPatch) ->
 def test_dropout_is_the_lessons_own() -> None:
     network, bank = bench("llama")
     wet = dataclasses.replace(LOUD, dropout=0.5)
-    lessons = [
-        lesson(1, [(4, 3)], wet),
-        lesson(2, [(17, 2)], dataclasses.replace(wet, dropout=0.2)),
-        lesson(3, [(6, 3), (9, 2)]),
+    jobs = [
+        job(1, [(4, 3)], wet),
+        job(2, [(17, 2)], dataclasses.replace(wet, dropout=0.2)),
+        job(3, [(6, 3), (9, 2)]),
     ]
     state = torch.random.get_rng_state()
-    alone = [fit(network, bank, [each])[0] for each in lessons]
-    assert_same(fit(network, bank, lessons), alone)
+    alone = [fit(network, bank, [each])[0] for each in jobs]
+    assert_same(fit(network, bank, jobs), alone)
     assert torch.equal(torch.random.get_rng_state(), state)
-    dry = fit(network, bank, [dataclasses.replace(lessons[0], recipe=LOUD)])[0]
-    reseeded = fit(network, bank, [dataclasses.replace(lessons[0], seed=7)])[0]
+    dry = fit(network, bank, [dataclasses.replace(jobs[0], recipe=LOUD)])[0]
+    reseeded = fit(network, bank, [dataclasses.replace(jobs[0], seed=7)])[0]
     assert len({dry.digest, alone[0].digest, reseeded.digest}) == 3
 
 
@@ -137,15 +137,15 @@ def test_a_step_at_rate_zero_shares_its_gradient(monkeypatch: pytest.MonkeyPatch
     run = network.run
     monkeypatch.setattr(network, "run", lambda *given: sizes.append(len(given[0])) or run(*given))
     # The second has another pair in its second step; the third does not warm up.
-    lessons = [
-        lesson(1, [(5, 3)]),
-        lesson(2, [(5, 3), (5, 3)]),
-        lesson(3, [(5, 3)], dataclasses.replace(LOUD, warmup_ratio=0.0)),
+    jobs = [
+        job(1, [(5, 3)]),
+        job(2, [(5, 3), (5, 3)]),
+        job(3, [(5, 3)], dataclasses.replace(LOUD, warmup_ratio=0.0)),
     ]
-    shared = fit(network, bank, lessons)
+    shared = fit(network, bank, jobs)
     assert sizes == [3, 2, 3, 1, 1, 1]
-    monkeypatch.setattr(training._Course, "_repeats", lambda *given: False)
-    assert_same(fit(network, bank, lessons), shared)
+    monkeypatch.setattr(training._GroupTraining, "_repeats", lambda *given: False)
+    assert_same(fit(network, bank, jobs), shared)
     assert sizes[6:] == [3, 3, 3, 1, 1, 1]
 
 
@@ -180,8 +180,8 @@ def merged() -> tuple[list[Adapter | None], Tensor, Tensor]:
     network, bank = bench("llama", torch.float32)
     ranks = [1, 2, 3, 2, 1]
     recipes = [dataclasses.replace(LOUD, rank=rank, alpha=3.0 + rank) for rank in ranks]
-    lessons = [lesson(seed, [(6, 4)], recipe) for seed, recipe in enumerate(recipes)]
-    adapters: list[Adapter | None] = [None, *fit(network, bank, lessons)]
+    jobs = [job(seed, [(6, 4)], recipe) for seed, recipe in enumerate(recipes)]
+    adapters: list[Adapter | None] = [None, *fit(network, bank, jobs)]
     bank.close()
     network.close()
     text = torch.tensor([ids(9, 11)])
@@ -225,7 +225,7 @@ def test_the_merged_weights_differ() -> None:
 
 def test_residents_are_not_copied_again(monkeypatch: pytest.MonkeyPatch) -> None:
     network, bank = bench("llama", torch.float32)
-    first, second, third = fit(network, bank, [lesson(seed, [(5, 3)]) for seed in (1, 2, 3)])
+    first, second, third = fit(network, bank, [job(seed, [(5, 3)]) for seed in (1, 2, 3)])
     unpacked: list[bytes] = []
     unpack = lora.unpack
     monkeypatch.setattr(
@@ -249,7 +249,7 @@ def test_residents_are_not_copied_again(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_same_weights_at_another_scale_are_another_adapter() -> None:
     network, bank = bench("llama", torch.float32)
-    (one,) = fit(network, bank, [lesson(1, [(5, 3)])])
+    (one,) = fit(network, bank, [job(1, [(5, 3)])])
     silent = dataclasses.replace(one, config={**one.config, "lora_alpha": 0})
     assert silent.digest == one.digest
     text = torch.tensor([ids(9, 7)] * 3)
@@ -260,7 +260,7 @@ def test_the_same_weights_at_another_scale_are_another_adapter() -> None:
 
 def test_a_slot_given_up_is_not_answered_from() -> None:
     network, bank = bench("llama", torch.float32)
-    (one,) = fit(network, bank, [lesson(1, [(5, 3)])])
+    (one,) = fit(network, bank, [job(1, [(5, 3)])])
     (slot,) = bank.load([one])
     bank.clear()
     with pytest.raises(ValueError, match="no adapter"), bank.on([slot]):
@@ -272,7 +272,7 @@ def test_the_base_model_is_left_as_it_was() -> None:
     text = torch.tensor([ids(9, 7)] * 2)
     state = copy.deepcopy(network.model.state_dict())
     before = under(network, bank, None, text)
-    (one,) = fit(network, bank, [lesson(1, [(5, 3)], dataclasses.replace(LOUD, dropout=0.1))])
+    (one,) = fit(network, bank, [job(1, [(5, 3)], dataclasses.replace(LOUD, dropout=0.1))])
     mixed = logits(network, bank, [None, one], text)
     torch.testing.assert_close(mixed[0], before[0], rtol=1e-5, atol=1e-6)
     assert (mixed[1] - before[1]).abs().max() > 1e-2

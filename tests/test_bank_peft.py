@@ -11,7 +11,7 @@ import peft
 import pytest
 import safetensors.torch
 import torch
-from banks import MODELS, bench, ids, lesson, logits
+from banks import MODELS, bench, ids, job, logits
 from torch import nn
 
 from ttsi.errors import EngineError
@@ -36,16 +36,16 @@ def in_peft(kind: str, adapter: Adapter, folder: Path, dtype: torch.dtype) -> An
 @pytest.mark.parametrize("kind", MODELS)
 def test_gradients_are_pefts(kind: str, tmp_path: Path) -> None:
     network, bank = bench(kind)
-    lessons = [lesson(1, [(9, 3)]), lesson(2, [(4, 6)]), lesson(3, [(14, 1)])]
-    adapters = fit(network, bank, lessons)
+    jobs = [job(1, [(9, 3)]), job(2, [(4, 6)]), job(3, [(14, 1)])]
+    adapters = fit(network, bank, jobs)
     # B is no longer zero, so A has a gradient too.
     rows = [slot + 1 for slot in bank.load(adapters)]
     weights = bank._store.split(bank._store.flat[rows].clone())
     leaves = [(a.requires_grad_(), b.requires_grad_()) for a, b in weights]
     with bank.through(Factors(leaves, bank._store.scales[rows][:, None, None])):
-        found = training.losses(network, [each.pairs[0] for each in lessons])
+        found = training.losses(network, [each.pairs[0] for each in jobs])
     sum(found).backward()
-    for row, (adapter, each) in enumerate(zip(adapters, lessons, strict=True)):
+    for row, (adapter, each) in enumerate(zip(adapters, jobs, strict=True)):
         reference = in_peft(kind, adapter, tmp_path / str(row), torch.float64)
         (pair,) = each.pairs
         labels = torch.tensor([[-100] * len(pair.prompt) + list(pair.target)])
@@ -66,7 +66,7 @@ def test_gradients_are_pefts(kind: str, tmp_path: Path) -> None:
 @peft_warns
 def test_a_bfloat16_model_is_pefts(tmp_path: Path) -> None:
     network, bank = bench("llama", torch.bfloat16)
-    (adapter,) = fit(network, bank, [lesson(1, [(9, 3)])])
+    (adapter,) = fit(network, bank, [job(1, [(9, 3)])])
     text = torch.tensor([ids(5, 12)])
     lora.export(adapter, tmp_path)
     model = MODELS["llama"]().bfloat16()
@@ -139,12 +139,12 @@ def test_what_a_bank_cannot_do_is_refused(settings: dict[str, Any], tmp_path: Pa
 
 def test_what_is_damaged_or_of_another_model_is_refused() -> None:
     network, bank = bench("llama", torch.float32)
-    (fine,) = fit(network, bank, [lesson(1, [(5, 3)])])
+    (fine,) = fit(network, bank, [job(1, [(5, 3)])])
     tensors = safetensors.torch.load(fine.safetensors)
     some = dict(list(tensors.items())[1:])
     whole = {name: tensor.to(torch.int32) for name, tensor in tensors.items()}
     alien_network, alien_bank = bench("qwen2", torch.float32)
-    (alien,) = fit(alien_network, alien_bank, [lesson(1, [(5, 3)])])
+    (alien,) = fit(alien_network, alien_bank, [job(1, [(5, 3)])])
     wrong = [
         alien,
         dataclasses.replace(fine, safetensors=b"no weights"),

@@ -122,7 +122,7 @@ def test_the_zero_rate_step_costs_no_backward(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(training, "losses", lambda *given: calls.append(given) or whole(*given))
     (shared,) = shared_engine().train([job("a", "one")])
     assert len(calls) == 2
-    monkeypatch.setattr(training._Course, "_repeats", lambda *given: False)
+    monkeypatch.setattr(training._GroupTraining, "_repeats", lambda *given: False)
     (plain,) = shared_engine().train([job("a", "one")])
     assert len(calls) == 2 + 3
     assert shared.digest == plain.digest

@@ -39,10 +39,10 @@ def test_a_layer_gives_what_it_gave(
 
 def test_a_gradient_is_that_of_the_layer() -> None:
     layer = frozen()
-    x, slope = torch.randn(2, 7, 24, requires_grad=True), torch.randn(2, 7, 40)
-    (expected,) = torch.autograd.grad(layer(x), x, slope)
+    x, gradient = torch.randn(2, 7, 24, requires_grad=True), torch.randn(2, 7, 40)
+    (expected,) = torch.autograd.grad(layer(x), x, gradient)
     products.quicken(products.quickened([layer]))
-    (found,) = torch.autograd.grad(layer(x), x, slope)
+    (found,) = torch.autograd.grad(layer(x), x, gradient)
     torch.testing.assert_close(found, expected)
 
     def wide(x: Tensor) -> Tensor:

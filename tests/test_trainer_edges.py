@@ -23,7 +23,7 @@ from ttsi.types import Adapter, LoraRecipe
 from ttsi_plugins.engines.transformers import lora
 from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.passes import Network
-from ttsi_plugins.engines.transformers.training import Lesson, Pair, fit
+from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit
 
 # PEFT and the Trainer warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -36,7 +36,7 @@ def ours(recipe: LoraRecipe) -> Adapter:
     model = tiny_llama().requires_grad_(False)
     network, bank = Network(model), Bank(model, "tiny")
     pairs = [Pair(prompt, target) for prompt, target in TEXTS]
-    (adapter,) = fit(network, bank, [Lesson("a", pairs, recipe, 5)])
+    (adapter,) = fit(network, bank, [TokenJob("a", pairs, recipe, 5)])
     bank.close()
     network.close()
     return adapter

@@ -77,7 +77,7 @@ class Solution:
 
 
 @dataclass(eq=False)
-class Story:
+class State:
     """What is known so far of one task in a wave."""
 
     task: Task
@@ -88,8 +88,8 @@ class Story:
     adapted: Completion | None = None
 
     @classmethod
-    def of(cls, task: Task, known: Known | None) -> Story:
-        """The story so far: from the beginning, or with what is `known`."""
+    def of(cls, task: Task, known: Known | None) -> State:
+        """The state so far: from the beginning, or with what is `known`."""
         if known is None:
             return cls(task)
         return cls(task, known.estimate, known.base)
@@ -180,7 +180,7 @@ class Pipeline:
         finished: set[str] = set()
         try:
             known = self._known
-            for solution in self._wave([Story.of(each, known.get(each.id)) for each in wave]):
+            for solution in self._wave([State.of(each, known.get(each.id)) for each in wave]):
                 finished.add(solution.task.id)
                 yield solution
         except Exception as error:
@@ -221,91 +221,91 @@ class Pipeline:
 
     # ------------------------------------------------------------ the stages, in order
 
-    def _wave(self, stories: list[Story]) -> Iterator[Solution]:
-        self._estimate([story for story in stories if story.estimate is None])
+    def _wave(self, states: list[State]) -> Iterator[Solution]:
+        self._estimate([state for state in states if state.estimate is None])
         learner = self._stages.learner
         wants_base = self._baseline or learner.needs_base or not self._adapt
-        wanting = [story for story in stories if wants_base or not story.uncertain]
-        self._answer([story for story in wanting if story.base is None])
-        uncertain = [story for story in stories if story.uncertain and self._adapt]
-        for story in stories:
-            if story not in uncertain:
-                yield self._solution(story)
+        wanting = [state for state in states if wants_base or not state.uncertain]
+        self._answer([state for state in wanting if state.base is None])
+        uncertain = [state for state in states if state.uncertain and self._adapt]
+        for state in states:
+            if state not in uncertain:
+                yield self._solution(state)
 
         needs_examples = chosen(learner, LearnsFromRows, "needs_examples")
         if needs_examples:
             self._generate(uncertain)
-        taught = [story for story in uncertain if story.examples or not needs_examples]
-        untaught = [story for story in uncertain if story not in taught]
-        self._answer([story for story in untaught if story.base is None])
-        for story in untaught:
-            yield self._solution(story)
+        taught = [state for state in uncertain if state.examples or not needs_examples]
+        untaught = [state for state in uncertain if state not in taught]
+        self._answer([state for state in untaught if state.base is None])
+        for state in untaught:
+            yield self._solution(state)
 
         self._learn(taught)
         self._answer_adapted(taught)
-        for story in taught:
-            yield self._solution(story)
+        for state in taught:
+            yield self._solution(state)
 
-    def _estimate(self, stories: list[Story]) -> None:
-        if not stories:
+    def _estimate(self, states: list[State]) -> None:
+        if not states:
             return
-        tasks = [story.task for story in stories]
-        with self._stage_of("estimate", stories):
+        tasks = [state.task for state in states]
+        with self._stage_of("estimate", states):
             estimates = self._stages.estimator.estimate(tasks, self._engine, self._seed)
-            for story, estimate in _parallel(stories, estimates, "estimator"):
+            for state, estimate in _parallel(states, estimates, "estimator"):
                 if not 0.0 <= estimate.confidence <= 1.0 or not all(
                     math.isfinite(score) for score in estimate.scores.values()
                 ):
                     raise EngineError(f"The estimator gave no sound estimate: {estimate}")
-                story.estimate = estimate
+                state.estimate = estimate
 
-    def _answer(self, stories: list[Story]) -> None:
-        if not stories:
+    def _answer(self, states: list[State]) -> None:
+        if not states:
             return
-        tasks = [story.task for story in stories]
-        with self._stage_of("answer", stories):
+        tasks = [state.task for state in states]
+        with self._stage_of("answer", states):
             answers = self._stages.inference.answer(
                 tasks, [None] * len(tasks), self._engine, self._seed
             )
-            for story, answer in _parallel(stories, answers, "inference"):
-                story.base = answer
+            for state, answer in _parallel(states, answers, "inference"):
+                state.base = answer
 
-    def _generate(self, stories: list[Story]) -> None:
-        if not stories:
+    def _generate(self, states: list[State]) -> None:
+        if not states:
             return
-        tasks = [story.task for story in stories]
-        with self._stage_of("generate", stories):
+        tasks = [state.task for state in states]
+        with self._stage_of("generate", states):
             examples = self._stages.generator.generate(tasks, self._engine, self._seed)
-            for story, some in _parallel(stories, examples, "generator"):
-                story.examples = some
+            for state, some in _parallel(states, examples, "generator"):
+                state.examples = some
 
-    def _learn(self, stories: list[Story]) -> None:
-        if not stories:
+    def _learn(self, states: list[State]) -> None:
+        if not states:
             return
-        with self._stage_of("learn", stories):
+        with self._stage_of("learn", states):
             adaptations = self._stages.learner.learn(
-                [story.task for story in stories],
-                [story.examples for story in stories],
-                [story.base for story in stories],
+                [state.task for state in states],
+                [state.examples for state in states],
+                [state.base for state in states],
                 self._engine,
                 self._seed,
             )
-            for story, adaptation in _parallel(stories, adaptations, "learner"):
-                story.adaptation = adaptation
+            for state, adaptation in _parallel(states, adaptations, "learner"):
+                state.adaptation = adaptation
 
-    def _answer_adapted(self, stories: list[Story]) -> None:
-        if not stories:
+    def _answer_adapted(self, states: list[State]) -> None:
+        if not states:
             return
-        tasks = [story.task for story in stories]
-        with self._stage_of("adapted", stories):
+        tasks = [state.task for state in states]
+        with self._stage_of("adapted", states):
             answers = self._stages.inference.answer(
-                tasks, [story.adaptation for story in stories], self._engine, self._seed
+                tasks, [state.adaptation for state in states], self._engine, self._seed
             )
-            for story, answer in _parallel(stories, answers, "inference"):
-                story.adapted = answer
+            for state, answer in _parallel(states, answers, "inference"):
+                state.adapted = answer
 
     @contextmanager
-    def _stage_of(self, stage: str, stories: list[Story]) -> Iterator[None]:
+    def _stage_of(self, stage: str, states: list[State]) -> Iterator[None]:
         """Times a stage, counts its tokens, and tells the watcher how far it is.
 
         One that fails has spent as well: its tasks' shares wait for their solutions.
@@ -321,38 +321,38 @@ class Pipeline:
 
         def tell(done: int, total: int) -> None:
             # A stage may call its engine again, so only its end is the whole of it.
-            reach(len(stories) * min(done / max(total, 1), 0.99))
+            reach(len(states) * min(done / max(total, 1), 0.99))
 
         if self._watcher is not None:
-            self._watcher.plan(stage, len(stories))
+            self._watcher.plan(stage, len(states))
         self._engine.begin(tell)
         started, spent = time.perf_counter(), self._spent[stage]
         try:
             with charging(spent):
                 yield
         finally:
-            share = self._engine.spent.share(time.perf_counter() - started, len(stories))
-            for story in stories:
-                spent[story.task.id] = spent.get(story.task.id, StageCost()) + share
-        reach(len(stories))
+            share = self._engine.spent.share(time.perf_counter() - started, len(states))
+            for state in states:
+                spent[state.task.id] = spent.get(state.task.id, StageCost()) + share
+        reach(len(states))
 
     # ------------------------------------------------------------ solutions
 
-    def _solution(self, story: Story) -> Solution:
-        if story.adapted is None and story.base is None:
-            raise EngineError(f"No answer was made for {story.task.id}")
+    def _solution(self, state: State) -> Solution:
+        if state.adapted is None and state.base is None:
+            raise EngineError(f"No answer was made for {state.task.id}")
         note = ""
-        if story.uncertain and self._adapt and story.adapted is None:
+        if state.uncertain and self._adapt and state.adapted is None:
             note = "uncertain, but no valid example was generated: answered by the base model"
         return Solution(
-            story.task,
-            estimate=story.estimate,
-            base=story.base,
-            examples=tuple(story.examples),
-            receipt=receipt_of(story.adaptation, story.examples),
-            adapted=story.adapted,
+            state.task,
+            estimate=state.estimate,
+            base=state.base,
+            examples=tuple(state.examples),
+            receipt=receipt_of(state.adaptation, state.examples),
+            adapted=state.adapted,
             note=note,
-            costs=self._settled(story.task),
+            costs=self._settled(state.task),
         )
 
     def _settled(self, task: Task) -> dict[str, StageCost]:

@@ -103,7 +103,7 @@ def shown(spec: Spec, sample: str | None = None, *, all_stages: bool = False) ->
     try:
         engine.load()
         solution, forced = _run(spec, recorder, chosen, seed, forced)
-        found = _Tale(engine).tell(recorder.asked)
+        found = _Account(engine).tell(recorder.asked)
         about = engine.describe()
     finally:
         engine.close()
@@ -162,7 +162,7 @@ def _run(
 # ---------------------------------------------------------------- what is told
 
 
-class _Tale:
+class _Account:
     """Calls as JSON. Each chat is told once, and numbered: stages often share one."""
 
     def __init__(self, engine: Engine) -> None:

@@ -51,8 +51,8 @@ class Bank:
         # Row 0 stays zero: it is the base model.
         self._store = Stack(self.layers, 1, 1, self._like)
         self._held: dict[int, Adapter] = {}
-        self._seats = self._like.new_empty(0, 0)
-        self._seated: list[int] = []
+        self._copies = self._like.new_empty(0, 0)
+        self._copied: list[int] = []
         self._asked: tuple[int, ...] = ()
         self._latest: Factors | None = None
         self._on: Factors | None = None
@@ -145,7 +145,7 @@ class Bank:
 
     def bytes(self) -> int:
         """What adapters take that answer or have answered."""
-        return self._store.flat.nbytes + self._seats.nbytes
+        return self._store.flat.nbytes + self._copies.nbytes
 
     def _rank(self, adapters: Iterable[Adapter]) -> int:
         return max((self._form(adapter).rank for adapter in adapters), default=1)
@@ -242,26 +242,26 @@ class Bank:
         return self._latest
 
     def _view(self, rows: tuple[int, ...]) -> Tensor:
-        """Weights [len(rows), P]: where they lie, or copied to seats if in no even steps."""
+        """The weights of `rows`, [len(rows), P]: a view of evenly spaced ones, else a copy."""
         flat, first = self._store.flat, rows[0]
         steps = {after - before for before, after in pairwise(rows)}
         if steps <= {0}:
             return flat[first : first + 1].expand(len(rows), -1)
         if len(steps) == 1 and min(steps) > 0:
             return flat[first : rows[-1] + 1 : min(steps)]
-        if len(rows) > len(self._seats):
+        if len(rows) > len(self._copies):
             self._forget_seats()
-            self._seats = flat.new_empty(len(rows), flat.shape[1])
-        self._seated += [-1] * (len(rows) - len(self._seated))
-        for seat, row in enumerate(rows):
+            self._copies = flat.new_empty(len(rows), flat.shape[1])
+        self._copied += [-1] * (len(rows) - len(self._copied))
+        for place, row in enumerate(rows):
             # Rows come and go one by one: most sit where they sat in the pass before.
-            if self._seated[seat] != row:
-                self._seats[seat] = flat[row]
-                self._seated[seat] = row
-        return self._seats[: len(rows)]
+            if self._copied[place] != row:
+                self._copies[place] = flat[row]
+                self._copied[place] = row
+        return self._copies[: len(rows)]
 
     def _forget_seats(self) -> None:
-        self._seats, self._seated = self._like.new_empty(0, 0), []
+        self._copies, self._copied = self._like.new_empty(0, 0), []
         self._asked, self._latest = (), None
 
     def _find(self, adapter: Adapter) -> int | None:
@@ -300,7 +300,7 @@ class Bank:
         self._held.pop(row, None)
         self._store.put(row, stack, source)
         self._held[row] = adapter
-        self._seated = [-1 if seat == row else seat for seat in self._seated]
+        self._copied = [-1 if place == row else place for place in self._copied]
         self._asked = ()
         return row
 

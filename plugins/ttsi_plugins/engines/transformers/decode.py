@@ -187,8 +187,8 @@ class Decoder:
     def _take(self, rows: Sequence[Row], logits: Tensor) -> None:
         """Each row's next token from logits [rows, V]."""
         logits = logits.float()
-        masses = logits.logsumexp(-1)
-        if not masses.isfinite().all():
+        log_sums = logits.logsumexp(-1)
+        if not log_sums.isfinite().all():
             raise EngineError(
                 "The model's logits are not finite numbers.",
                 where=f"engine transformers, dtype {self._network.model.dtype}",
@@ -203,7 +203,7 @@ class Decoder:
             for row, (values, ids) in zip(rows, likeliest(scores, samplings), strict=True)
         ]
         picked = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0]
-        logprobs = (picked - masses).tolist()
+        logprobs = (picked - log_sums).tolist()
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             row.take(token, logprob, self._ends)
 

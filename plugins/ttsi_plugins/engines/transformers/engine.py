@@ -151,8 +151,8 @@ class Runtime:
             for group in training.groups(widths, self.room.limit // token):
                 with self.room.taking(token * len(group) * widths[group[0]]):
                     # Pasts are read a group at a time: those of a whole wave might not fit.
-                    lessons = [self._lesson(jobs[index], drafts[index]) for index in group]
-                    adapters = training.fit(self.network, self.bank, lessons, stepped)
+                    ready = [self._token_job(jobs[index], drafts[index]) for index in group]
+                    adapters = training.fit(self.network, self.bank, ready, stepped)
                 made.update(zip(group, adapters, strict=True))
 
         if jobs:
@@ -260,13 +260,13 @@ class Runtime:
             draft.append((ids, target, self.tokens.user_turn(ids) if activated else 0))
         return draft
 
-    def _lesson(self, job: TrainJob, draft: list[Draft]) -> training.Lesson:
+    def _token_job(self, job: TrainJob, draft: list[Draft]) -> training.TokenJob:
         pairs = [
             training.Pair(ids, target, self.reader.past(ids[:start]) if start else NO_PAST, start)
             for ids, target, start in draft
         ]
         invocation = self.tokens.invocation if job.recipe.active_from == "user_turn" else []
-        return training.Lesson(job.id, pairs, job.recipe, job.seed, invocation)
+        return training.TokenJob(job.id, pairs, job.recipe, job.seed, invocation)
 
     def _generation(self, row: Row) -> Generation:
         return Generation(

@@ -56,8 +56,8 @@ class _Frozen(torch.autograd.Function):
         return _multiply(x, weight, layer.bias)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
-        return _multiply(slope, ctx.layer.weight.detach().t(), None), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _multiply(gradient, ctx.layer.weight.detach().t(), None), None, None
 
 
 def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

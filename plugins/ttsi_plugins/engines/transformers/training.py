@@ -21,7 +21,7 @@ from .bank import Bank
 from .passes import NO_PAST, Network, Past, Row, Rows
 from .stack import Factors
 
-# A lesson joins a group if padding then makes up no more than this share of the group's tokens.
+# A job joins a group if padding then makes up no more than this share of the group's tokens.
 _PADDING = 0.2
 
 
@@ -51,7 +51,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TokenJob:
     """One adapter to be trained; `invocation` is what its config says of where it begins to act."""
 
     id: str
@@ -84,10 +84,10 @@ def learning_rates(steps: int, recipe: LoraRecipe) -> list[float]:
 
 
 def groups(widths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Indices of lessons to be trained together, the widest first.
+    """Indices of jobs to be trained together, the widest first.
 
-    `widths` are the tokens of each lesson's longest pair. A group is of like widths and reads at
-    most `token_budget` tokens a pass, padding included, or one lesson that is wider.
+    `widths` are the tokens of each job's longest pair. A group is of like widths and reads at
+    most `token_budget` tokens a pass, padding included, or one job that is wider.
     """
     parts: list[list[int]] = []
     for index in sorted(range(len(widths)), key=lambda each: -widths[each]):
@@ -127,55 +127,53 @@ def losses(network: Network, pairs: Sequence[Pair]) -> list[Tensor]:
 def fit(
     network: Network,
     bank: Bank,
-    lessons: Sequence[Lesson],
+    jobs: Sequence[TokenJob],
     stepped: Callable[[int], None] = lambda count: None,
 ) -> list[Adapter]:
-    """The adapters of `lessons`, trained together and resident in `bank` afterwards.
+    """The adapters of `jobs`, trained together and resident in `bank` afterwards.
 
-    A pass reads one pair of each lesson, padded to the longest; `groups` finds those that fit.
-    `stepped` is told after each pass how many lessons it took a step on.
+    A pass reads one pair of each job, padded to the longest; `groups` finds those that fit.
+    `stepped` is told after each pass how many jobs it took a step on.
     """
     started = time.perf_counter()
     # Those with the most steps first, so that the rows of a pass are the first ones to the end.
-    places = sorted(range(len(lessons)), key=lambda each: -len(lessons[each].order))
-    course = _Course(network, bank, [lessons[place] for place in places])
-    course.run(stepped)
-    found = [torch.stack(each).tolist() if each else [] for each in course.losses]
-    reports = _reports(course, found, time.perf_counter() - started)
+    places = sorted(range(len(jobs)), key=lambda each: -len(jobs[each].order))
+    group = _GroupTraining(network, bank, [jobs[place] for place in places])
+    group.run(stepped)
+    found = [torch.stack(each).tolist() if each else [] for each in group.losses]
+    reports = _reports(group, found, time.perf_counter() - started)
     adapters = [
-        bank.adapter(course.stack, row, lesson.recipe, lesson.invocation, report)
-        for row, (lesson, report) in enumerate(zip(course.lessons, reports, strict=True))
+        bank.adapter(group.stack, row, job.recipe, job.invocation, report)
+        for row, (job, report) in enumerate(zip(group.jobs, reports, strict=True))
     ]
-    bank.keep(course.stack, adapters)
-    return [adapters[places.index(index)] for index in range(len(lessons))]
+    bank.keep(group.stack, adapters)
+    return [adapters[places.index(index)] for index in range(len(jobs))]
 
 
-class _Course:
-    """A group in training: weights, gradients and optimiser state, a row for each lesson."""
+class _GroupTraining:
+    """A group in training: weights, gradients and optimiser state, a row for each job."""
 
-    def __init__(self, network: Network, bank: Bank, lessons: Sequence[Lesson]) -> None:
-        self.network, self.bank, self.lessons = network, bank, lessons
-        self.orders = [lesson.order for lesson in lessons]
+    def __init__(self, network: Network, bank: Bank, jobs: Sequence[TokenJob]) -> None:
+        self.network, self.bank, self.jobs = network, bank, jobs
+        self.orders = [job.order for job in jobs]
         self.rates = [
-            learning_rates(len(order), lesson.recipe)
-            for order, lesson in zip(self.orders, lessons, strict=True)
+            learning_rates(len(order), job.recipe)
+            for order, job in zip(self.orders, jobs, strict=True)
         ]
-        self.losses: list[list[Tensor]] = [[] for _ in lessons]
-        self.stack = bank.fresh([(lesson.recipe, lesson.seed) for lesson in lessons])
+        self.losses: list[list[Tensor]] = [[] for _ in jobs]
+        self.stack = bank.fresh([(job.recipe, job.seed) for job in jobs])
         flat = self.stack.flat
-        self.slopes = torch.zeros_like(flat)
+        self.gradients = torch.zeros_like(flat)
         self._weights = [nn.Parameter(flat[row]) for row in range(len(flat))]
         settings = [
-            {"params": [weights], "weight_decay": lesson.recipe.weight_decay}
-            for weights, lesson in zip(self._weights, lessons, strict=True)
+            {"params": [weights], "weight_decay": job.recipe.weight_decay}
+            for weights, job in zip(self._weights, jobs, strict=True)
         ]
         self._optimizer = torch.optim.AdamW(settings, lr=0.0, fused=True)
         # As in Trainer, a limit of 0 is none.
-        limits = [lesson.recipe.max_grad_norm or math.inf for lesson in lessons]
+        limits = [job.recipe.max_grad_norm or math.inf for job in jobs]
         self._limits = flat.new_tensor(limits)
-        self._generators = [
-            torch.Generator(flat.device).manual_seed(lesson.seed) for lesson in lessons
-        ]
+        self._generators = [torch.Generator(flat.device).manual_seed(job.seed) for job in jobs]
 
     def run(self, stepped: Callable[[int], None]) -> None:
         for step in range(max(map(len, self.orders))):
@@ -190,7 +188,7 @@ class _Course:
             self._backward(fresh, [self.orders[row][step] for row in fresh], untrained)
         for row, weights in enumerate(self._weights):
             # A finished row has no gradient: a zero one would let Adam's moments move it on.
-            weights.grad = self.slopes[row] if row in live else None
+            weights.grad = self.gradients[row] if row in live else None
         for row in live:
             self._optimizer.param_groups[row]["lr"] = self.rates[row][step]
             if row not in fresh:
@@ -205,16 +203,16 @@ class _Course:
         return (
             step > 0
             and self.rates[row][step - 1] == 0
-            and self.lessons[row].recipe.dropout == 0
+            and self.jobs[row].recipe.dropout == 0
             and self.orders[row][step - 1] == self.orders[row][step]
         )
 
     def _backward(self, rows: list[int], pairs: list[Pair], untrained: bool) -> None:
-        """Clipped gradients of `rows`, for a pair each, into their rows of `slopes`."""
+        """Clipped gradients of `rows`, for a pair each, into their rows of `gradients`."""
         first = rows == list(range(len(rows)))
         which = slice(len(rows)) if first else rows
         # Views of the first rows, else copies.
-        flat, slopes = self.stack.flat[which], self.slopes[which]
+        flat, gradients = self.stack.flat[which], self.gradients[which]
         leaves = [
             (a.detach().requires_grad_(), b.detach().requires_grad_())
             for a, b in self.stack.split(flat)
@@ -222,14 +220,14 @@ class _Course:
         scales = self.stack.scales[which][:, None, None]
         factors = Factors(leaves, scales, self._drop(rows, pairs), untrained)
         found, parts = self._gradients(factors, pairs)
-        places = [place for pair in self.stack.split(slopes) for place in pair]
+        places = [place for pair in self.stack.split(gradients) for place in pair]
         for place, part in zip(places, parts, strict=True):
             place.copy_(part)
         # Over millions of numbers at once, float32 would lose a thousandth.
-        norms = torch.linalg.vector_norm(slopes, dim=1, dtype=torch.float64).to(slopes.dtype)
-        slopes *= (self._limits[which] / (norms + 1e-6)).clamp(max=1.0)[:, None]
+        norms = torch.linalg.vector_norm(gradients, dim=1, dtype=torch.float64).to(gradients.dtype)
+        gradients *= (self._limits[which] / (norms + 1e-6)).clamp(max=1.0)[:, None]
         if not first:
-            self.slopes[which] = slopes
+            self.gradients[which] = gradients
         for row, loss in zip(rows, found, strict=True):
             self.losses[row].append(loss)
 
@@ -243,8 +241,8 @@ class _Course:
             return found.detach(), torch.autograd.grad(found.sum(), inputs, materialize_grads=True)
 
     def _drop(self, rows: list[int], pairs: list[Pair]) -> Callable[[Tensor], Tensor] | None:
-        """Dropout that draws each row's own tokens from its lesson's seed, whoever is beside it."""
-        shares = [self.lessons[row].recipe.dropout for row in rows]
+        """Dropout that draws each row's own tokens from its job's seed, whoever is beside it."""
+        shares = [self.jobs[row].recipe.dropout for row in rows]
         if not any(shares):
             return None
         lengths = [len(pair.line) for pair in pairs]
@@ -260,15 +258,15 @@ class _Course:
         return drop
 
 
-def _reports(course: _Course, found: list[list[float]], seconds: float) -> list[Training]:
-    """What happened to each lesson; its seconds are its share, by tokens, of the group's."""
+def _reports(group: _GroupTraining, found: list[list[float]], seconds: float) -> list[Training]:
+    """What happened to each job; its seconds are its share, by tokens, of the group's."""
     tokens = [
         sum(len(pair.prompt) - pair.start + len(pair.target) for pair in order)
-        for order in course.orders
+        for order in group.orders
     ]
     return [
         Training(tuple(loss), tuple(rates), seconds * own / max(1, sum(tokens)), own)
-        for loss, rates, own in zip(found, course.rates, tokens, strict=True)
+        for loss, rates, own in zip(found, group.rates, tokens, strict=True)
     ]
 
 

@@ -40,13 +40,13 @@ class Trie:
         Sums over the vocabulary are taken in float64: in float32 they are off by more than the
         whole pass is.
         """
-        masses = [float(row.double().logsumexp(-1)) for row in logits]
+        log_sums = [float(row.double().logsumexp(-1)) for row in logits]
         rows, columns = [], []
         for candidate in self.candidates:
             rows += [self._nodes[candidate[:depth]] + 1 for depth in range(len(candidate))]
             columns += candidate
         picked = iter(logits[rows, columns].tolist() if rows else [])
-        each = iter(masses[row] for row in rows)
+        each = iter(log_sums[row] for row in rows)
         return [sum(next(picked) - next(each) for _ in candidate) for candidate in self.candidates]
 
     def _read(self, path: tuple[int, ...]) -> None:
