@@ -16,12 +16,18 @@ from ttsi._common.version import __version__ as __version__
 if TYPE_CHECKING:
     from ttsi.answers import form_named as form_named
     from ttsi.answers import form_of as form_of
+    from ttsi.answers.calls import Switches as Switches
+    from ttsi.answers.calls.match import score_calls as score_calls
     from ttsi.answers.calls.parse import parse_calls as parse_calls
+    from ttsi.answers.calls.validation import argument_faults as argument_faults
     from ttsi.answers.calls.values import AnyOf as AnyOf
+    from ttsi.answers.calls.values import Reason as Reason
     from ttsi.answers.calls.values import ToolCall as ToolCall
     from ttsi.answers.calls.values import answer_with as answer_with
     from ttsi.answers.calls.values import calls_in as calls_in
     from ttsi.answers.form import Form as Form
+    from ttsi.answers.objects import behind_thoughts as behind_thoughts
+    from ttsi.answers.objects import find_object as find_object
     from ttsi.assets import Asset as Asset
     from ttsi.assets import data_file as data_file
     from ttsi.digests import bytes_digest as bytes_digest
@@ -106,9 +112,13 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "ttsi.answers": "form_named form_of",
+    "ttsi.answers.calls": "Switches",
+    "ttsi.answers.calls.match": "score_calls",
     "ttsi.answers.calls.parse": "parse_calls",
-    "ttsi.answers.calls.values": "AnyOf ToolCall answer_with calls_in",
+    "ttsi.answers.calls.validation": "argument_faults",
+    "ttsi.answers.calls.values": "AnyOf Reason ToolCall answer_with calls_in",
     "ttsi.answers.form": "Form",
+    "ttsi.answers.objects": "behind_thoughts find_object",
     "ttsi.assets": "Asset data_file",
     "ttsi.digests": "bytes_digest draw_seed file_digest json_digest",
     "ttsi.errors": (

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ttsi import JSON, AnyOf, Tool, ToolCall, UsageError
+from ttsi import JSON, AnyOf, Tool, ToolCall, UsageError, argument_faults
 from ttsi._common.suggest import did_you_mean
-from ttsi.answers.calls.validation import argument_faults
 from ttsi_benchmarks._file_keys import filled, keyed
 from ttsi_benchmarks._file_lines import json_of
 

@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, Literal, TypeAlias
 
-from ttsi import AnswerStatus, Example, Message, Task, form_of
-from ttsi.answers.objects import find_object
+from ttsi import AnswerStatus, Example, Message, Task, find_object, form_of
 
 PromptForm: TypeAlias = Literal["quoted", "seed_first"]
 
