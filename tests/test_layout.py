@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 from pathlib import Path
 from statistics import median
 
 import file_lengths
+import pytest
+
+import ttsi
 
 TTSI = file_lengths.ROOT / "ttsi"
 CALLS = TTSI / "answers" / "calls"
@@ -61,3 +66,18 @@ def test_no_module_is_long_and_half_of_them_are_short() -> None:
     assert len(lengths) > 200
     assert file_lengths.too_long(lengths) == []
     assert median(lengths.values()) < file_lengths.MEDIAN
+
+
+def test_the_public_names_are_the_same_to_type_checkers() -> None:
+    source = (TTSI / "__init__.py").read_text()
+    listed = {
+        (name.name, node.module)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ttsi.")
+        for name in node.names
+    }
+    assert {name for name, _ in listed} == set(ttsi.__all__)
+    for name, module in listed:
+        assert getattr(ttsi, name) is getattr(importlib.import_module(str(module)), name)
+    with pytest.raises(AttributeError, match="nothing_such"):
+        _ = ttsi.nothing_such
