@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -13,3 +14,10 @@ os.environ.setdefault("TTSI_DATA_DIR", str(ROOT.parent / "shared" / "data"))
 
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long go first, so that no worker ends with one while others idle."""
+    slow = ("model", "slow")
+    heavy = {item.path for item in items if any(map(item.get_closest_marker, slow))}
+    items.sort(key=lambda item: item.path not in heavy)

@@ -31,6 +31,8 @@ from ttsi_benchmarks.bfcl import Bfcl
 from ttsi_plugins.inference.direct import Direct
 from ttsi_plugins.scorers.exact import Exact
 
+pytestmark = pytest.mark.slow
+
 ROWS = {
     "simple_python": 400,
     "multiple": 200,

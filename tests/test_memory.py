@@ -10,8 +10,8 @@ import torch
 from engines import ask, may_run_out, real_tasks, shared_engine
 from tiny_model import tiny_llama, tiny_qwen2
 
-from ttsi.solving.pipeline import Pipeline, Stages
-from ttsi.types import LoraRecipe, Record, Request, Sample, Sampling, Task, TrainJob
+from ttsi.solving.pipeline import Pipeline, Solution, Stages
+from ttsi.types import LoraRecipe, Request, Sampling, Task, TrainJob
 from ttsi_plugins.engines.transformers import memory, training
 from ttsi_plugins.engines.transformers.bank import Bank, Factors
 from ttsi_plugins.engines.transformers.passes import Network
@@ -19,7 +19,6 @@ from ttsi_plugins.estimators.constant import Always
 from ttsi_plugins.generators.self_generator import SelfGenerator
 from ttsi_plugins.inference.direct import Direct
 from ttsi_plugins.learners.lora_sft import LoraSft
-from ttsi_plugins.scorers.exact import Exact
 
 
 def kept_for_backward(model: Any, rows: int, width: int, labels: int) -> int:
@@ -112,17 +111,16 @@ def task(number: int) -> Task:
     return Task(f"t{number}", (), system.content, user.content)
 
 
-def records(runtime: Any, wave: list[Task]) -> dict[str, Record]:
+def solutions(runtime: Any, wave: list[Task]) -> dict[str, Solution]:
     engine = shared_engine()
     stages = Stages(
         Always(),
         SelfGenerator(attempts=1),
         LoraSft(),
         Direct(decoding="greedy", max_tokens=4),
-        Exact(),
     )
     pipeline = Pipeline(stages, engine, seed=0)
-    return {record.id: record for record in pipeline.run_wave([Sample(one, ()) for one in wave])}
+    return {solution.task.id: solution for solution in pipeline.solve(wave)}
 
 
 @pytest.mark.model
@@ -131,7 +129,7 @@ def test_out_of_memory_halves_the_wave_until_it_fits(monkeypatch: pytest.MonkeyP
     runtime = shared_engine()._runtime()
     wave = [task(number) for number in range(4)]
     monkeypatch.setattr(SelfGenerator, "generate", lambda self, tasks, *rest: [[] for _ in tasks])
-    expected = records(runtime, wave)
+    expected = solutions(runtime, wave)
     whole, widest = runtime.network.run, []
 
     def small(ids: torch.Tensor, *rest: Any) -> torch.Tensor:
@@ -141,12 +139,12 @@ def test_out_of_memory_halves_the_wave_until_it_fits(monkeypatch: pytest.MonkeyP
         return whole(ids, *rest)
 
     monkeypatch.setattr(runtime.network, "run", small)
-    found = records(runtime, wave)
+    found = solutions(runtime, wave)
     assert max(widest) > 1
-    assert {id: record.final.text for id, record in found.items()} == {
-        id: record.final.text for id, record in expected.items()
+    assert {id: each.answer.text for id, each in found.items()} == {
+        id: each.answer.text for id, each in expected.items()
     }
-    assert not any(record.error for record in found.values())
+    assert not any(each.error for each in found.values())
 
 
 @pytest.mark.model

@@ -31,6 +31,8 @@ from ttsi.scaffold.names import LONGEST_DISTRIBUTION, LONGEST_ENTRY, read_names
 from ttsi.spec.schema import COMPONENTS
 from ttsi.testing import checks_for
 
+pytestmark = pytest.mark.slow
+
 AWKWARD = [*keyword.kwlist, *(name for name in vars(types) if name.isalpha())]
 """Names that a class could take from Python, or from what its module imports."""
 

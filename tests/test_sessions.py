@@ -29,6 +29,8 @@ from ttsi.testing import FakeEngine
 from ttsi_fakes import ScriptedEngine
 from ttsi_plugins.executors.local import Local
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from _environments import call, make_environment
 
+pytestmark = pytest.mark.slow
+
 BENCHMARK = '''
 from dataclasses import dataclass
 from datetime import date, timedelta

@@ -29,6 +29,7 @@ def waves(
     scorer: Any = None,
     estimator: Any = None,
     generator: Any = None,
+    known: Any = None,
     **options: Any,
 ) -> ScoredWaves:
     stages = Stages(
@@ -37,7 +38,8 @@ def waves(
         learner=LoraSft(),
         inference=Direct(decoding="greedy"),
     )
-    return ScoredWaves(Pipeline(stages, engine, seed=7, **options), scorer or Exact(), seed=7)
+    pipeline = Pipeline(stages, engine, seed=7, **options)
+    return ScoredWaves(pipeline, scorer or Exact(), seed=7, known=known)
 
 
 def by_id(records: Sequence[Record]) -> list[Record]:
