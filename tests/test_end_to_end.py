@@ -92,15 +92,14 @@ def test_the_run_adapted_something_and_reset_it(whole: CellResult) -> None:
     assert engine["weights_digest"].startswith("sha256:")
 
 
-@pytest.mark.parametrize("wave", [1, 32])
-def test_the_wave_changes_no_greedy_answer(whole: CellResult, wave: int, tmp_path: Path) -> None:
-    (cell,) = ttsi.evaluate(spec(executor={"name": "local", "wave": wave}), out=tmp_path)
+def test_the_wave_changes_no_greedy_answer(whole: CellResult, tmp_path: Path) -> None:
+    (cell,) = ttsi.evaluate(spec(executor={"name": "local", "wave": 3}), out=tmp_path)
     assert answers(cell) == answers(whole)
 
 
 def test_seeds_decide_sampled_answers(tmp_path: Path) -> None:
     sampled = spec(
-        benchmark={"name": "quickstart", "limit": 4},
+        benchmark={"name": "quickstart", "limit": 2},
         estimator="never",
         inference={
             "name": "direct",
