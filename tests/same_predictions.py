@@ -53,9 +53,21 @@ def spec_of(benchmark: str, model: str, limit: int) -> dict[str, object]:
         "engine": "transformers",
         "benchmark": {"name": benchmark, "limit": limit},
         "estimator": "rss_margin",
-        "generator": {"name": "self", "format": "json", "attempts": 3, "max_tokens": 96},
-        "learner": "lora_sft",
-        "inference": {"name": "direct", "decoding": "greedy", "max_tokens": 96},
+        "generator": {
+            "name": "self",
+            "prompt": "seed_first",
+            "format": "json",
+            "attempts": 2,
+            "at_once": 1,
+            "max_tokens": 80,
+        },
+        "learner": {"name": "lora_sft", "target": "as_answered", "active_from": "user_turn"},
+        "inference": {
+            "name": "direct",
+            "format": "tool_calls",
+            "decoding": "greedy",
+            "max_tokens": 64,
+        },
     }
 
 
