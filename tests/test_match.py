@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from ttsi.answers.calls import Switches
-from ttsi.answers.calls.match import MAX_DETAIL, canonical_calls, score_calls
+from ttsi.answers.calls.match import canonical_calls, score_calls
 from ttsi.answers.calls.values import Reason, ToolCall, answer_with
+from ttsi.answers.form import MAX_DETAIL
 from ttsi.types import DECLINED, UNPARSABLE, Answer, Score, Tool
 
 TOOL = Tool(

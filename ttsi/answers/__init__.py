@@ -2,8 +2,9 @@
 
 form.py   what a form has to say of answers
 calls/    calls of tools
+worked.py what the next three share: answers that are worked out in the text
 choice.py one of some options
-number.py the last number
+number.py a number
 text.py   a text
 """
 

@@ -90,7 +90,7 @@ class Form(ABC):
         if answer.status is AnswerStatus.DECLINED:
             return Score(False, "no_answer", f"expected {self.shown(task, reference)}, got none")
         wanted, given = self.shown(task, reference), self.shown(task, answer)
-        return Score(False, "wrong_value", _short(f"expected {wanted}, got {given}"))
+        return Score(False, "wrong_value", bounded(f"expected {wanted}, got {given}"))
 
     def candidates(
         self, task: Task, context: Context, draft: str = "", *, decline: bool = False
@@ -128,5 +128,6 @@ def content_of(message: dict[str, JSON]) -> JSON:
     return "".join(map(str, said)) if all(isinstance(text, str) for text in said) else content
 
 
-def _short(text: str) -> str:
+def bounded(text: str) -> str:
+    """A score's detail, cut off at MAX_DETAIL characters."""
     return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 3] + "..."

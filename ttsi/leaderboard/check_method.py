@@ -18,8 +18,9 @@ from ttsi.leaderboard.faults import Fault, shown
 from ttsi.leaderboard.publishing import is_withheld, repeats
 from ttsi.leaderboard.submission import Seed
 from ttsi.records.journal import SAMPLES
+from ttsi.records.lines import whole_task
 from ttsi.solving.budget import share_out
-from ttsi.types import Example, Task
+from ttsi.types import Example
 
 _WITH_THRESHOLD = ("rss_margin", "entropy", "mutual_information", "perplexity", "self_consistency")
 _OF_NAMES = ("rss_margin", "entropy", "mutual_information")
@@ -176,21 +177,16 @@ def _example(case: Case, at: int, example: Example) -> Iterator[Fault]:
         yield case.fault("benchmark-text", what, cure)
     if builtin and not _is_read_from_text(case, example):
         yield case.fault("example", f"example {at} is not what its text says.")
-    if builtin and form_of(task).faults(_variant(case, example), example.answer):
+    if builtin and form_of(task).faults(whole_task(example, task), example.answer):
         yield case.fault("example", f"example {at} has an answer that its task does not allow.")
-
-
-def _variant(case: Case, example: Example) -> Task:
-    """The example's whole task: records leave out what it shares with the sample's."""
-    task = case.sample.task
-    return form_of(task).variant(task, "", example.task.input)
 
 
 def _is_read_from_text(case: Case, example: Example) -> bool:
     made = find_object(example.text, ("input", "output"))
     if made is None or not isinstance(made["input"], str):
         return False
-    again = form_of(case.sample.task).read(_variant(case, example), made["output"])
+    task = whole_task(example, case.sample.task)
+    again = form_of(task).read(task, made["output"])
     stored = example.answer
     same = json_digest([again.value, again.work]) == json_digest([stored.value, stored.work])
     return same and made["input"].strip() == example.task.input
@@ -255,9 +251,9 @@ def learning_rates(steps: int, peak: float, warmup_ratio: float) -> list[float]:
 def _demonstrations(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
     base, target = case.record.base, case.option("learner", "target")
     like = base.text if base is not None and target == "as_answered" else None
-    form = form_of(case.sample.task)
+    task = case.sample.task
     turns = [
-        [each.task.input, form.write(_variant(case, each), each.answer, like)]
+        [each.task.input, form_of(task).write(whole_task(each, task), each.answer, like)]
         for each in case.record.examples
     ]
     if receipt["digest"] != json_digest(turns):

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ttsi.answers import form_of
 from ttsi.types import (
     JSON,
     Answer,
@@ -56,7 +57,8 @@ def to_json(record: Record) -> dict[str, JSON]:
 def from_json(data: dict[str, Any]) -> Record:
     """The inverse of `to_json`. Raises KeyError, TypeError or ValueError on anything else.
 
-    Synthetic tasks come back as their input alone: prompts are not stored twice.
+    Synthetic tasks come back as their input alone, since prompts are not stored twice: `whole_task`
+    gives the rest back.
     """
     costs = _of(dict, data["costs"])
     return _made(
@@ -77,6 +79,12 @@ def from_json(data: dict[str, Any]) -> Record:
         costs={stage: _made(StageCost, **cost) for stage, cost in costs.items()},
         steps=tuple(_step(step) for step in _of(list, data["steps"])),
     )
+
+
+def whole_task(example: Example, task: Task) -> Task:
+    """The task of a stored example of `task`, with what the two have in common."""
+    whole = form_of(task).variant(task, "", example.task.input)
+    return dataclasses.replace(whole, id=example.task.id)
 
 
 def _made(kind: Callable[..., Made], **values: Any) -> Made:

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ttsi.answers import form_of
 from ttsi.errors import EngineError, VerificationError
 from ttsi.protocols import Engine
 from ttsi.records import identity
+from ttsi.records.lines import whole_task
 from ttsi.results.runs import Run, SeedRun
 from ttsi.solving import assemble
 from ttsi.spec import Spec, load_spec
-from ttsi.types import JSON, Adapter, Example, Record, Task
+from ttsi.types import JSON, Adapter, Record, Task
 
 _MAY_DIFFER = ("dtype", "device")
 _ROLES = ("model", "engine", "benchmark", "estimator", "learner", "inference")
@@ -111,7 +111,7 @@ class _Bench:
     def _learn(self, together: Sequence[Record]) -> Sequence[Any]:
         tasks = self._tasks(together)
         examples = [
-            [_whole(example, task) for example in record.examples]
+            [replace(each, task=whole_task(each, task)) for each in record.examples]
             for record, task in zip(together, tasks, strict=True)
         ]
         base = [record.base for record in together]
@@ -129,12 +129,6 @@ def _engine_options(spec: Spec, found: SeedRun) -> dict[str, JSON]:
     told: Mapping[str, JSON] = next(iter(found.results.get("engines", ())), {})
     options = spec.engine.options.items()
     return {name: told.get(name) if value is None else value for name, value in options}
-
-
-def _whole(example: Example, task: Task) -> Example:
-    """With the prompt that records leave out: it is the sample's own but for the input."""
-    whole = form_of(task).variant(task, "", example.task.input)
-    return replace(example, task=replace(whole, id=example.task.id))
 
 
 def _wave(run: Run, found: SeedRun, record: Record) -> list[Record]:

@@ -14,9 +14,9 @@ from ttsi.answers.calls import Switches
 from ttsi.answers.calls.alternatives import settle
 from ttsi.answers.calls.normal_forms import Form, Former
 from ttsi.answers.calls.values import Reason, ToolCall, calls_in
+from ttsi.answers.form import bounded
 from ttsi.types import Answer, AnswerStatus, Score, Tool
 
-MAX_DETAIL = 200
 _PAIRED = 32
 """Of so many unmatched calls a side the closest pair is sought, to be told to people."""
 
@@ -111,5 +111,4 @@ def _differing(expected: Form, got: Form) -> list[str]:
 
 def _wrong(reason: Reason, detail: str) -> Score:
     # repr() has escaped what no terminal or UTF-8 file could take.
-    short = detail if len(detail) <= MAX_DETAIL else detail[: MAX_DETAIL - 3] + "..."
-    return Score(False, reason, short)
+    return Score(False, reason, bounded(detail))
