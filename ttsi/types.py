@@ -290,13 +290,26 @@ Adaptation: TypeAlias = Adapter | Demonstrations
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the model wrote, and the answer that was read from it."""
+    """What the model wrote, and the answer that was read from it.
+
+    `cut`: the text was cut off at max_tokens. What is read from it may not be what the model would
+    have come to.
+    """
 
     text: str
     answer: Answer
     prompt_tokens: int = 0
     completion_tokens: int = 0
     logprob: float = 0.0
+    cut: bool = False
+
+    @property
+    def readable(self) -> bool:
+        """Whether it is known what was answered. A text that was cut off before it came to an
+        answer declines nothing."""
+        if self.answer.status is AnswerStatus.DECLINED:
+            return not self.cut
+        return self.answer.status is AnswerStatus.OK
 
 
 ENGINE_ERROR = "engine_error"

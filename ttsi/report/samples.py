@@ -253,6 +253,8 @@ def _answer(title: str, answer: Completion, score: Score | None) -> AnswerView:
     size = f"{answer.prompt_tokens:,} tokens in, {answer.completion_tokens:,} out"
     if answer.logprob:
         size += f", log-probability {text.decimal(answer.logprob)}"
+    if answer.cut:
+        size += ", cut off at max_tokens"
     why = ""
     if score is not None and score.reason is not None:
         why = ": ".join(part for part in (reason(score.reason), score.detail) if part)

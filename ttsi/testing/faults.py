@@ -82,6 +82,8 @@ def _completion(made: Any, task: Task, result: Any) -> str:
             return f"{name} is {count!r}, not a count"
     if not _number(result.logprob):
         return f"logprob {result.logprob!r} is not a finite number"
+    if type(result.cut) is not bool:
+        return f"cut is {result.cut!r}, neither True nor False"
     return answer_faults(result.answer)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttsi import AnswerStatus, Completion, Engine, Estimate, Task, draw_seed, option
+from ttsi import Completion, Engine, Estimate, Task, draw_seed, option
 from ttsi_plugins.inference._requests import Decoding, read_completion
 from ttsi_plugins.inference.majority_vote import groups_of, same_answers
 
@@ -13,10 +13,10 @@ from ttsi_plugins.inference.majority_vote import groups_of, same_answers
 def agreement(task: Task, answers: Sequence[Completion]) -> float:
     """Share of the largest group of `answers` that score alike, in (0, 1].
 
-    Answers that decline agree in that. One that cannot be read agrees with no other: what it meant
-    is not known.
+    Answers that decline agree in that. One that cannot be read, or was cut off before its answer,
+    agrees with no other: what it meant is not known.
     """
-    readable = [answer for answer in answers if answer.answer.status is not AnswerStatus.UNPARSABLE]
+    readable = [answer for answer in answers if answer.readable]
     groups = same_answers(task, readable).values()
     return max((len(group) for group in groups), default=1) / len(answers)
 

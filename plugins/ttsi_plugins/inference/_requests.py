@@ -86,4 +86,5 @@ def read_completion(task: Task, generation: Generation) -> Completion:
         prompt_tokens=generation.prompt_tokens,
         completion_tokens=generation.completion_tokens,
         logprob=generation.logprob,
+        cut=generation.finish == "length",
     )

@@ -8,7 +8,6 @@ from statistics import fmean
 
 from ttsi import (
     Adaptation,
-    AnswerStatus,
     Completion,
     Engine,
     Generation,
@@ -53,11 +52,10 @@ def groups_of(size: int, drawn: Sequence[Generation]) -> list[Sequence[Generatio
 def vote(task: Task, answers: Sequence[Completion]) -> Completion:
     """The first answer of the winning group, with the tokens of all.
 
-    An answer that declines votes for that. What cannot be parsed has no vote, unless nothing can.
+    An answer that declines votes for that. What cannot be parsed, or was cut off before its answer,
+    has no vote, unless nothing else is there.
     """
-    readable = [
-        each for each in answers if each.answer.status is not AnswerStatus.UNPARSABLE
-    ] or answers
+    readable = [each for each in answers if each.readable] or answers
     groups = same_answers(task, readable)
     winner = max(groups.values(), key=lambda group: (len(group), _mean_logprob(group)))[0]
     return replace(winner, completion_tokens=sum(answer.completion_tokens for answer in answers))
