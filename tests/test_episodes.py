@@ -42,21 +42,26 @@ class Journey:
     """
 
     cities: tuple[str, ...]
-    broken: bool = False
+    broken: str = ""
     said: list[str] = field(default_factory=list)
 
     def start(self) -> Task:
+        self._breaks("start")
         return self._task()
 
     def step(self, completion: Completion) -> Task | None:
-        if self.broken:
-            raise ValueError("the environment fell over")
+        self._breaks("step")
         self.said.append(calls_in(completion.answer)[0].name)
         return self._task() if len(self.said) < len(self.cities) else None
 
     def score(self) -> Score:
+        self._breaks("score")
         right = self.said == ["get_weather"] * len(self.cities)
         return Score(True) if right else Score(False, "wrong_name", " ".join(self.said))
+
+    def _breaks(self, method: str) -> None:
+        if self.broken == method:
+            raise ValueError("the environment fell over")
 
     def _task(self) -> Task:
         task = make_sample(0, self.cities[len(self.said)]).task
@@ -164,14 +169,15 @@ def test_a_failing_step_costs_its_episode_and_no_other() -> None:
     records = played(
         sample("a", "City2", "City4"),
         sample("b", "City2", "City6"),
-        sample("c", "City8", broken=True),
+        *(sample(name, "City8", broken=name) for name in ("start", "step", "score")),
         engine=ScriptedEngine(script=script),
     )
     told = {record.id: record.error for record in records}
     assert told["journeys/b"] == ""
     assert "out of words" in told["journeys/a"]
-    assert told["journeys/c"] == "episode: ValueError: the environment fell over"
-    assert all(record.costs for record in records)
+    for method in ("start", "step", "score"):
+        assert told[f"journeys/{method}"] == "episode: ValueError: the environment fell over"
+    assert all(record.costs for record in records if record.id != "journeys/start")
     assert all(record.final is None for record in records if record.error)
 
 

@@ -149,7 +149,7 @@ def test_the_same_plugins_are_ready_in_another_place(
 
 def small_spec() -> dict[str, Any]:
     spec: dict[str, Any] = json.loads((ROOT / "specs" / "quickstart.json").read_text())
-    spec["benchmark"]["limit"] = 2
+    spec["benchmark"]["limit"] = 1
     spec["estimator"]["threshold"] = 1.0
     spec["generator"] |= {"attempts": 2, "max_tokens": 48}
     spec["learner"] |= {"epochs": 2, "target": "tool_call"}
@@ -167,7 +167,7 @@ def test_a_run_its_report_and_its_score_need_no_checkout(
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     results = json.loads((folder / "seed-0" / "results.json").read_text())
-    assert (results["samples"], results["errors"], results["uncertain"]) == (2, 0, 2)
+    assert (results["samples"], results["errors"], results["uncertain"]) == (1, 0, 1)
     assert results["adapted"] > 0
     (about,) = json.loads((folder / "seed-0" / "sessions.json").read_text())["sessions"]
     assert (about["ttsi"], about["commit"]) == (__version__, None)

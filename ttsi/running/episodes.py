@@ -7,13 +7,15 @@ task, and says in the end whether all went right; its reference stays inside it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ttsi.errors import EngineError, TtsiError
 from ttsi.protocols import Episode
 from ttsi.solving.pipeline import Known, Pipeline, Solution, add_costs
 from ttsi.spec import EstimateAt
-from ttsi.types import Completion, Estimate, Record, Sample, Step, Task
+from ttsi.types import Completion, Estimate, Record, Sample, Score, Step, Task
 
 _SURE = Known(Estimate(confidence=1.0, uncertain=False), None, {})
 """What is said of a step at which H is not asked: the base model answers it."""
@@ -21,36 +23,54 @@ _SURE = Known(Estimate(confidence=1.0, uncertain=False), None, {})
 
 @dataclass(eq=False)
 class _Play:
-    """One episode being played: the task at hand, and the steps so far."""
+    """One episode being played: the task at hand, and the steps so far.
+
+    It has ended once there is no task: with a score or with an error. What goes wrong inside an
+    environment is its own sample's error; what ttsi itself says cannot go on is raised.
+    """
 
     sample: Sample
-    episode: Episode
-    task: Task | None
     steps: list[Solution] = field(default_factory=list)
+    task: Task | None = None
+    score: Score | None = None
     error: str = ""
+    _episode: Episode | None = None
 
     @classmethod
     def begin(cls, sample: Sample) -> _Play:
         if sample.episode is None:
             raise ValueError(f"sample {sample.id} is no episode")
-        episode = sample.episode()
-        play = cls(sample, episode, None)
-        play.task = play.named(episode.start())
+        play = cls(sample)
+        with play._costs_its_sample():
+            play._episode = sample.episode()
+            play._goes_on(play._episode.start())
         return play
-
-    def named(self, task: Task | None) -> Task | None:
-        """The task under the id of its step: what is drawn for a step depends on that."""
-        return task and replace(task, id=f"{self.sample.id}@{len(self.steps)}")
 
     def take(self, solution: Solution) -> None:
         """Go on with an answer; an error ends the episode."""
         self.task, self.error = None, solution.error
-        if solution.answer is None:
+        if solution.answer is None or self._episode is None:
             return
         self.steps.append(solution)
+        with self._costs_its_sample():
+            self._goes_on(self._episode.step(solution.answer))
+
+    def _goes_on(self, task: Task | None) -> None:
+        """Name the task by its step, since what is drawn depends on the name; or score the end."""
+        if task is not None:
+            self.task = replace(task, id=f"{self.sample.id}@{len(self.steps)}")
+        elif not self.steps:
+            self.error = "episode: it ended before its first step"
+        elif self._episode is not None:
+            self.score = self._episode.score()
+
+    @contextmanager
+    def _costs_its_sample(self) -> Iterator[None]:
         try:
-            self.task = self.named(self.episode.step(solution.answer))
-        except Exception as error:  # an environment's fault costs one sample, not the run
+            yield
+        except Exception as error:
+            if isinstance(error, TtsiError) and not isinstance(error, EngineError):
+                raise
             self.error = f"episode: {type(error).__name__}: {error}"
 
 
@@ -84,14 +104,16 @@ def _lockstep(
     pipeline: Pipeline, samples: Sequence[Sample], estimate_at: EstimateAt | Literal["never"]
 ) -> Iterator[_Play]:
     active = [_Play.begin(sample) for sample in samples]
-    while active:
+    while True:
+        yield from (play for play in active if play.task is None)
+        active = [play for play in active if play.task is not None]
+        if not active:
+            return
         tasks = {play.task.id: play for play in active if play.task is not None}
         wave = [play.task for play in tasks.values() if play.task is not None]
         known = {task.id: _SURE for task in wave if not _estimates(task, estimate_at)}
         for solution in pipeline.solve(wave, known):
             tasks[solution.task.id].take(solution)
-        yield from (play for play in active if play.task is None)
-        active = [play for play in active if play.task is not None]
 
 
 def _estimates(task: Task, estimate_at: EstimateAt | Literal["never"]) -> bool:
@@ -107,19 +129,17 @@ def _record(ended: _Play, base: _Play | None, seed: int) -> Record:
     costs = add_costs(*(step.costs for each in plays for step in each.steps))
     told = Record(ended.sample.id, ended.sample.digest, seed, costs=costs)
     error = next((each.error for each in plays if each.error), "")
-    if error or not ended.steps:
-        return replace(told, error=error or "episode: it ended before its first step")
-    score, first = ended.episode.score(), ended.steps[0]
+    if error:
+        return replace(told, error=error)
     untouched = not any(step.adapted for step in ended.steps)
     before = ended if untouched else base
-    base_score = score if untouched or base is None else base.episode.score()
     return replace(
         told,
-        estimate=first.estimate,
+        estimate=ended.steps[0].estimate,
         base=_last(before),
-        base_score=base_score if before is not None else None,
+        base_score=before.score if before is not None else None,
         final=_last(ended),
-        final_score=score,
+        final_score=ended.score,
         adapted=not untouched,
         steps=tuple(map(_step, ended.steps)),
     )
