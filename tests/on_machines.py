@@ -13,7 +13,10 @@ from on_ray import engine, on, run, same, spec
 
 from ttsi.errors import DeviceLost, MissingAsset, RunError, TtsiError
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no ray")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no ray"),
+]
 
 
 @pytest.fixture(scope="module")
