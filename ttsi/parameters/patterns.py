@@ -1,12 +1,12 @@
-"""Regular expressions of schemas, read as far as they are regular.
+"""Regular expressions of schemas, as far as they are regular.
 
-A pattern is searched for in a string, as JSON Schema has it: only `^` and `$` tie it to the ends.
-Read here are literals, classes, groups, alternatives and repetitions. What looks around, refers
-back or is bound to words is refused, because no grammar could hold a model to it.
+As JSON Schema defines it, a pattern may match anywhere in a string; only `^` and `$` anchor it.
+Supported are literals, classes, groups, alternatives and repetitions. Look-around, back-references
+and word boundaries are refused, because no grammar could enforce them.
 
 `\\d`, `\\w` and `\\s` stand for their ASCII characters, `\\D`, `\\W` and `\\S` for all others, and
-`$` for the end of the text: to scoring, the contract and the grammar alike. A pattern is looked for
-by its automaton, which takes time in proportion to the text, whatever the text is.
+`$` for the end of the text, in scoring, the contract and the grammar alike. Patterns are matched by
+an automaton, whose time is linear in the length of any text.
 """
 
 from __future__ import annotations

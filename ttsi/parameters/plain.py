@@ -1,7 +1,7 @@
 """A tool's parameters in plain form: one schema that scoring, G's contract and the grammar share.
 
 A plain schema is {} (any value), one `type` with keywords of that type alone, `anyOf` of plain
-schemas, or `{"$ref": "#/$defs/NAME"}` for a recursive schema; `$defs` are at the root. `enum` stands
+schemas, or `{"$ref": "#/$defs/NAME"}` for a recursive schema; `$defs` are at the root. `enum` is
 beside the type of its values, `default` beside any. Other references are resolved, and `allOf` and
 the keywords beside a reference or a choice are merged. These rules remove ambiguity:
 
