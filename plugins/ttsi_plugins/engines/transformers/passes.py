@@ -1,8 +1,8 @@
-"""A forward pass of the model, whatever it is for: reading, scoring, decoding or training.
+"""Forward passes of the model, for reading, scoring, decoding and training.
 
-Key-value caches are the engine's own. The model runs without a cache object; its attention, put in
-by transformers' registry of attention functions, asks the pass's plan what each row has read before
-and where what it reads now is to be kept. Heads that share a key are folded without copying it.
+The engine keeps its own KV caches, and the model runs without a cache object. The attention
+function, registered with transformers, asks the pass's plan which keys and values each row attends
+to and where to store the new ones. Query heads that share a key head use it without a copy.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ ATTENTION = "ttsi"
 
 
 class Plan(Protocol):
-    """What a pass does about attention."""
+    """How a pass computes attention: which keys and values each row attends to."""
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-        """q [rows, heads, T, D], k and v [rows, key heads, T, D] -> [rows, heads, T, D]."""
+        """Return attention [rows, heads, T, D] of q, of that shape, to k and v.
+
+        k and v [rows, key heads, T, D] are those of the pass's own tokens.
+        """
         ...
 
 
@@ -49,9 +52,9 @@ class Network:
         self._hook = head.register_forward_pre_hook(self._narrow)
 
     def run(self, ids: Tensor, positions: Tensor, plan: Plan, read: Tensor) -> Tensor:
-        """Logits [len(read), V] at `read`, indices into the flattened `ids` [rows, T].
+        """Return logits [len(read), V] at `read`, indices into the flattened `ids` [rows, T].
 
-        The head is applied nowhere else: prompt x vocabulary logits never exist.
+        The head is applied nowhere else: logits of a whole prompt never exist.
         """
         self._read = read
         try:
@@ -62,7 +65,7 @@ class Network:
         return logits
 
     def own(self, ids: Tensor, read: Tensor) -> Tensor:
-        """Logits [len(read), V] at `read` of the model's own forward pass over `ids` [rows, T]."""
+        """Return logits [len(read), V] at `read` of the model's own pass over `ids` [rows, T]."""
         with self.native() as model:
             self._read = read
             try:
@@ -73,7 +76,7 @@ class Network:
 
     @contextmanager
     def native(self) -> Iterator[Any]:
-        """The model as transformers made it, for others to call."""
+        """Yield the model with transformers' own attention and products, for others to call."""
         self._end()
         try:
             yield self.model
@@ -81,7 +84,7 @@ class Network:
             self._begin()
 
     def token_bytes(self) -> int:
-        """What the keys and values of one token take."""
+        """Return the bytes of one token's keys and values."""
         size = int(self.model.dtype.itemsize)
         return 2 * self.layers * self.key_heads * self.head_width * size
 
@@ -103,7 +106,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Past:
-    """Keys and values of the tokens before a row's own, as pieces [layers, 2, key heads, n, D]."""
+    """The KV cache of the tokens before a row's own, as pieces [layers, 2, key heads, n, D]."""
 
     pieces: tuple[Tensor, ...] = ()
 
@@ -122,7 +125,7 @@ NO_PAST = Past()
 class Row:
     """One row of a pass: `line` tokens in a line, then the tokens of a tree, then padding.
 
-    `tree` [M, M] is True where one of M tokens sees another; all of them see the past and the line.
+    `tree` [M, M] is True where its token i sees token j; all M see the past and the line.
     """
 
     line: int
@@ -132,15 +135,15 @@ class Row:
 
 @dataclass
 class Rows:
-    """The plan of rows [N, T], each causal within itself and after a past of its own.
+    """A plan for rows [N, T]: each is causal and attends to its own past.
 
-    With `keep`, what the rows read can be taken from `piece` afterwards.
+    With `keep`, `piece` gives the keys and values of the rows after the pass.
     """
 
     rows: Sequence[Row]
     keep: bool = False
     _kept: list[Tensor] = field(default_factory=list)
-    # Masks are the same in every layer: of lines by (past, length), of trees by row.
+    # Masks are the same in every layer, so they are kept: by (past, length), and by a tree's row.
     _masks: dict[tuple[int, int], Tensor] = field(default_factory=dict)
     _trees: dict[int, Tensor] = field(default_factory=dict)
 
@@ -159,7 +162,7 @@ class Rows:
         return torch.cat(each) if len(each) > 1 else each[0]
 
     def piece(self, row: int, start: int, stop: int) -> Tensor:
-        """What row `row` read in columns start to stop, to be put behind a Past."""
+        """Return keys and values [layers, 2, key heads, stop - start, D] of a row's columns."""
         return torch.stack([kept[:, row, :, start:stop] for kept in self._kept])
 
     def _row(self, row: Row, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
@@ -181,7 +184,7 @@ class Rows:
         return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
 
     def _seen(self, row: Row, past: int, start: int, end: int) -> Tensor | None:
-        """The mask [end - start, past + end] of a part of a row; None: causal, or all of it."""
+        """Return the mask [end - start, past + end] of a part of a row, or None if it is causal."""
         if end == row.line and start == 0:
             if past == 0:
                 return None
@@ -198,7 +201,7 @@ class Rows:
 
 
 def _folded(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) -> Tensor:
-    """Attention of one row; heads that share a key become rows of it, so that none is copied."""
+    """Return the attention of one row; query heads read a shared key through a broadcast view."""
     _, heads, length, width = q.shape
     keys = k.shape[1]
     shared = (keys, heads // keys, k.shape[2], width)
@@ -214,22 +217,22 @@ def _folded(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) 
 
 
 class Slots:
-    """Key-value slots of the rows that are being decoded: [layers, 2, slots, key heads, T, D].
+    """KV-cache slots of the rows that are being decoded: [layers, 2, slots, key heads, T, D].
 
-    As a plan it is a step: one token a row, written behind what its slot holds.
+    As a plan it is one decoding step: each row's token is written after what its slot holds.
     """
 
     def __init__(self, network: Network, slots: int, tokens: int) -> None:
         size = network.layers, 2, slots, network.key_heads, tokens, network.head_width
         model, device = network.model, network.device
-        # Zeros: what no row sees has weight 0, and 0 times what lay in memory could be NaN.
+        # Zeros, not empty memory: masked values have weight 0, and 0 times NaN is NaN.
         self._kv = torch.zeros(size, dtype=model.dtype, device=device)
         self._lengths = torch.zeros(slots, dtype=torch.long, device=device)
         self._at, self._mask, self._longest = self._lengths, self._lengths, 0
         self._rows = self._lengths
 
     def put(self, slot: int, past: Past) -> None:
-        """A row begins, or moves: `slot` holds what it has read."""
+        """Fill `slot` with `past`, the KV cache of a row that begins."""
         at = 0
         for piece in past.pieces:
             after = at + piece.shape[3]
@@ -238,13 +241,13 @@ class Slots:
         self._lengths[slot] = at
 
     def move(self, source: int, target: int) -> None:
-        """The row in `source` goes on in `target`."""
+        """Move the row in slot `source` to slot `target`."""
         length = int(self._lengths[source])
         self._kv[:, :, target, :, :length] = self._kv[:, :, source, :, :length]
         self._lengths[target] = length
 
     def step(self, rows: int) -> Tensor:
-        """Make ready for a pass over the first `rows` slots; their positions [rows, 1]."""
+        """Prepare a pass over the first `rows` slots; return their tokens' positions [rows, 1]."""
         self._at = self._lengths[:rows].clone()
         self._rows = torch.arange(rows, device=self._at.device)
         self._longest = int(self._at.max()) + 1
@@ -281,7 +284,10 @@ def _attention(
     plan: Plan | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls in each layer; its result is [rows, T, heads, D]."""
+    """Return attention [rows, T, heads, D] as `plan` computes it; transformers calls it per layer.
+
+    Raises NotImplementedError without a plan, and for settings that would change the result.
+    """
     if plan is None:
         raise NotImplementedError("attention that is not told what pass it is in")
     unknown = {name: settings[name] for name in _UNKNOWN if settings.get(name) is not None}

@@ -1,8 +1,8 @@
-"""The proof at load that the engine's passes are a model's own forward pass, on every path.
+"""A check at load that the engine's passes compute the model's own forward pass, on every path.
 
-A few tokens are read by the model itself and by the engine: at once, behind what was read before,
-in padded rows, as a tree of candidates, step by step, under adapters, and in training. It is the
-second net: kinds of layers that are known not to run right are refused by name before.
+A few tokens are read by the model itself and by the engine: in one pass, after a cached prefix, in
+padded rows, as a tree of candidates, step by step, under adapters, and in training. Before that,
+`support` refuses by name the kinds of layers that are known not to work.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from .stack import Factors
 from .training import Pair, losses
 from .trie import Trie
 
-# Tokens that are read: more than the smallest window, where that is no more than this.
+# Bounds of the number of tokens read, which is to exceed the smallest attention window.
 _LEAST, _MOST = 40, 300
-# Two ways to compute the same numbers are this far apart at most, by the bytes of a number: in
-# float32 SmolLM2's are 2e-5 (gradients 1e-4), in bfloat16 0.09. The net is coarser there.
+# Largest relative differences that pass, by the bytes of a number. SmolLM2's are 2e-5 in float32
+# (gradients 1e-4) and 0.09 in bfloat16, where the check is coarser.
 _LOGITS = {2: 0.3, 4: 1e-3, 8: 1e-3}
 _GRADIENTS = {2: 0.3, 4: 1e-2, 8: 1e-2}
 
-# What a path is, what it gives [rows, numbers], and what the model's own forward pass gives.
+# A path's name, its result [rows, numbers], and that of the model's own forward pass.
 _Found = Iterator[tuple[str, Tensor, Tensor]]
 
 
 def prove(network: Network, bank: Bank) -> None:
-    """Raises EngineError where an engine's pass is not the model's own, or cannot be made."""
+    """Raise EngineError if a pass of the engine fails or differs from the model's own."""
     size = int(network.model.dtype.itemsize)
     why = ""
     try:
@@ -46,7 +46,7 @@ def prove(network: Network, bank: Bank) -> None:
         with torch.enable_grad():
             why = why or _difference(_training(network, bank), _GRADIENTS[size])
     except Exception as error:
-        # Models fail in whatever way: each is one that the engine does not run.
+        # Any exception means that the engine cannot run this model.
         said = (str(error).strip().splitlines() or [""])[0]
         why = f"fails in the engine's passes ({type(error).__name__}: {said})"
         release(error)
@@ -55,20 +55,20 @@ def prove(network: Network, bank: Bank) -> None:
 
 
 def _difference(found: _Found, tolerance: float) -> str:
-    """Which path is not the model's own, and by how much; empty: none."""
+    """Return which path differs from the model's own, and by how much; empty if none does."""
     for path, ours, whole in found:
         ours, whole = ours.double(), whole.double()
-        # All logits of a token may be large together: what they have in common says nothing.
+        # Without the mean: a constant added to all logits of a token changes no probability.
         size = (whole - whole.mean(-1, keepdim=True)).norm()
         apart = float((ours - whole).norm() / size)
-        # So written that what is no number differs.
+        # Negated, so that NaN counts as a difference.
         if not apart <= tolerance:
             return f"computes other numbers {path} (relative difference {apart:.2g})"
     return ""
 
 
 def _reading(network: Network) -> _Found:
-    """Prompts at once, behind what is known of them, with padding, and with candidates."""
+    """Yield prompts read in one pass, after cached prefixes, with padding, and with candidates."""
     ids = _ids(network, _length(network) + 2)
     text, (first, second, third) = ids[:-2], ids[7:10]
     whole = _own(network, [text], range(0, len(text), 3))
@@ -92,7 +92,7 @@ def _reading(network: Network) -> _Found:
 
 
 def _steps(network: Network) -> _Found:
-    """Tokens one by one, behind prompts of other lengths."""
+    """Yield tokens read one by one, after prompts of different lengths."""
     ids = _ids(network, _length(network) + 2)
     texts = [ids[:-2], ids[:11]]
     slots = Slots(network, 2, len(ids))
@@ -108,7 +108,7 @@ def _steps(network: Network) -> _Found:
 
 
 def _adapted(network: Network, bank: Bank) -> _Found:
-    """Rows of the base model and of two adapters, each as alone."""
+    """Yield rows of the base model and two adapters in one pass, against a pass for each alone."""
     ids = _ids(network, 14)
     factors = _factors(bank)
     width = torch.arange(len(ids), device=network.device)
@@ -124,7 +124,7 @@ def _adapted(network: Network, bank: Bank) -> _Found:
 
 
 def _training(network: Network, bank: Bank) -> _Found:
-    """Gradients of two adapters in the same passes, each as alone."""
+    """Yield each row's gradients from a shared pass, against those of the row alone."""
     ids = _ids(network, 12)
     factors = _factors(bank)
     pairs = [Pair(ids[:8], ids[8:]), Pair(ids[1:4], ids[4:7]), Pair(ids[:3], ids[4:6])]
@@ -141,14 +141,14 @@ def _training(network: Network, bank: Bank) -> _Found:
 
 
 def _gradients(loss: Tensor, factors: Factors) -> Tensor:
-    """Of each row, one behind the other: [rows, numbers]."""
+    """Return the gradients of all A and B, one row's in each row: [rows, numbers]."""
     inputs = [part for pair in factors.pairs for part in pair]
     parts = torch.autograd.grad(loss, inputs, materialize_grads=True)
     return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 
 def _factors(bank: Bank) -> Factors:
-    """Those of the base model, which are zero, and of two adapters that show."""
+    """Return factors of three rows: B zero, as in the base model, and two with a random B."""
     stack = bank.fresh([(LoraRecipe(rank=1), seed) for seed in range(3)])
     generator = torch.Generator().manual_seed(0)
     for _, b in stack.split(stack.flat):
@@ -180,6 +180,6 @@ def _length(network: Network) -> int:
 
 
 def _ids(network: Network, count: int) -> list[int]:
-    """Tokens that repeat late; the first few of a vocabulary mean something to a model."""
+    """Return `count` ids that repeat late, without the first three, which are often special."""
     size = min(network.model.config.get_text_config().vocab_size - 3, 997)
     return [3 + (at * at * 7 + 31 * at) % size for at in range(count)]
