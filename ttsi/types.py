@@ -58,11 +58,7 @@ class Message:
 
 
 class AnswerStatus(StrEnum):
-    """How an answer was read.
-
-    ok: there is a value. declined: the model did not answer in the form. unparsable: it tried, and
-    its text cannot be read.
-    """
+    """ok: has a value; declined: no answer in the form; unparsable: an unreadable attempt."""
 
     OK = "ok"
     DECLINED = "declined"
@@ -328,11 +324,7 @@ ENGINE_ERROR = "engine_error"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Whether an answer is right.
-
-    If it is not, `reason` is the first one that applies, of those that the form has, with a
-    `detail` for people.
-    """
+    """Whether an answer is right; if not, the form's first `reason`, and a `detail` for people."""
 
     correct: bool
     reason: str | None = None
