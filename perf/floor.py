@@ -127,7 +127,7 @@ def candidate_paths(
 
 
 def training_step(shape: Shape, *, past: int, new: int, labels: int, rank: int) -> int:
-    """Return the FLOPs of a forward and backward pass over `new` tokens, with `labels` predictions.
+    """Return the FLOPs of a forward and backward pass over `new` tokens, with `labels` targets.
 
     `past` tokens before them are given as keys and values and have no gradient. Of the frozen
     weights only the gradient towards the input is computed, of the adapter's both.

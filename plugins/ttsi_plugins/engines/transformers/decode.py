@@ -59,7 +59,7 @@ class Row:
         return choose(values, ids, self.request.sampling, self._generator)
 
     def take(self, token: int, logprob: float, ends: Sequence[int]) -> None:
-        """Add `token`, whose log-probability under the model is `logprob` nats; ends finish."""
+        """Add `token`, of log-probability `logprob` in nats; an end token finishes the row."""
         self.logprob += logprob
         self.drawn += 1
         if token in ends:

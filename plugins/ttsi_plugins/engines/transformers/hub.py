@@ -82,8 +82,8 @@ def needs_packages() -> Iterator[None]:
 def library_errors(what: str, where: Path, cure: str) -> Iterator[None]:
     """Raise whatever transformers raises over the files in `where` as an error of ttsi.
 
-    For files of unknown origin its parsers raise anything from KeyError to bare Exception, so all
-    exceptions become CorruptAsset, except an ImportError: an optional package is not installed.
+    For files of unknown origin its parsers raise anything from KeyError to bare Exception. So an
+    ImportError (an optional package is not installed) becomes MissingAsset, all else CorruptAsset.
     """
     try:
         yield
