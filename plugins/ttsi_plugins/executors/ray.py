@@ -194,7 +194,7 @@ class _Driver:
                 self._give_up(worker, error)
 
     def _take(self, worker: _Worker) -> None:
-        """Take a worker's result: its model's identity, a record of its chunk, or the chunk's end."""
+        """Take a worker's result: its identity, a record of its chunk, or the chunk's end."""
         if worker.chunk is None:
             self.session.admit(worker.name, _get(worker.awaited))
             worker.loaded, worker.awaited = True, None
