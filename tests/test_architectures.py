@@ -36,7 +36,7 @@ def test_what_runs_is_transformers_own(name: str, tmp_path: Path) -> None:
     support.check(model)
     plain = copy.deepcopy(model)
     network, bank = engine._proven(model, "tiny")
-    # Read in small passes, so that what was read before is used.
+    # Read in small passes, so that the KV cache is used.
     decoder = Decoder(Reader(network, Prefixes(10**8), 16), bank, [-1], 10**9)
 
     def answers(*adapters: Adapter | None) -> list[list[int]]:
@@ -60,7 +60,7 @@ def test_what_runs_is_transformers_own(name: str, tmp_path: Path) -> None:
     assert apart <= 1e-2 * size
     base, adapted = answers(None, adapter)
     assert base == greedy(plain, PROMPT[:50])
-    # Under the very same weights, so that rounding in training decides nothing.
+    # Use exactly the same weights, so that rounding in training does not matter.
     lora.export(adapter, tmp_path / "made")
     again = peft.PeftModel.from_pretrained(copy.deepcopy(plain), tmp_path / "made")
     assert adapted == greedy(again, PROMPT[:51])
@@ -68,7 +68,7 @@ def test_what_runs_is_transformers_own(name: str, tmp_path: Path) -> None:
 
 @torch.no_grad()
 def greedy(model: Any, prompt: list[int]) -> list[int]:
-    """Ten tokens by transformers' own loop."""
+    """Return ten tokens decoded greedily by transformers' own loop."""
     found = model.generate(
         input_ids=torch.tensor([prompt]),
         attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
@@ -81,7 +81,7 @@ def greedy(model: Any, prompt: list[int]) -> list[int]:
 
 
 def by_peft(plain: Any, initial: Adapter, folder: Path) -> tuple[dict[str, Tensor], list[float]]:
-    """The weights of PEFT's adapter, trained by torch on whole sequences, and its losses."""
+    """Return weights and losses of PEFT's adapter, trained by torch on whole sequences."""
     lora.export(initial, folder / "initial")
     model = peft.PeftModel.from_pretrained(
         copy.deepcopy(plain), folder / "initial", is_trainable=True
@@ -106,7 +106,7 @@ def test_what_does_not_run_is_refused_by_name(name: str) -> None:
     kind, settings, named = architectures.REFUSED[name]
     model = architectures.tiny(kind, **settings)
     refusal = by_name(model)
-    # The second net alone: no crash, and no wrong model that passes.
+    # The numerical check alone refuses it, without a crash.
     with pytest.raises(EngineError) as caught:
         engine._proven(model, "tiny")
     for error in (refusal or caught.value, caught.value):
@@ -134,14 +134,14 @@ def test_other_widths_of_numbers_pass_and_fail_as_well(name: str, dtype: torch.d
     bank.close()
     embed = model.get_input_embeddings()
     whole = embed.forward
-    # A state, as of a recurrent layer, that a pass behind others does not have.
+    # A state, as in a recurrent layer, that a pass on top of a KV cache lacks.
     embed.forward = lambda given: whole(given).cumsum(1)
     with pytest.raises(EngineError, match="computes other numbers"):
         engine._proven(model, "tiny")
 
 
 def test_texts_end_where_rotary_frequencies_change() -> None:
-    """Keys that were read with the frequencies of short texts do not fit those of longer ones."""
+    """Keys computed with the rotary frequencies of short texts do not fit those of longer ones."""
     kind, settings = architectures.RUNS["Phi-3, longrope"]
     assert support.reach(architectures.tiny(kind, **settings).config) == 128
     assert support.reach(architectures.tiny("llama").config) == 256

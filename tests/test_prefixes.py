@@ -1,4 +1,4 @@
-"""The store of prefixes against a plain table of every text that was read."""
+"""The store of prefixes against a plain table of all texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXTS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
 
 def read(ids: list[int], start: int = 0) -> Tensor:
-    """A stand-in for keys and values, of which each position knows all tokens up to its own."""
+    """Return a stand-in for a KV cache: each position depends on all tokens up to its own."""
     columns = [hash(tuple(ids[: at + 1])) % 9973 for at in range(start, len(ids))]
     return torch.tensor(columns, dtype=torch.float32).expand(3, 2, 2, len(columns))[..., None]
 
