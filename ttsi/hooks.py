@@ -97,7 +97,7 @@ class Hooks:
         self._call("ttsi_run_finished", results=results)
 
     def report_sections(self, run: Run) -> list[tuple[str, str]]:
-        """Return the sections that all plugins add to the report of `run`, in discovery order."""
+        """Return the sections that plugins add to the report of `run`, in registration order."""
         found: list[list[tuple[str, str]]] = self._call("ttsi_report_sections", run=run)
         return [section for sections in found for section in sections]
 

@@ -59,7 +59,7 @@ def error(message: str) -> None:
 
 
 def note(message: str) -> None:
-    """Write a line to stderr; a failure to write is ignored, the exit code still tells."""
+    """Write a line to stderr; if that fails, only the exit code reports the error."""
     with contextlib.suppress(OSError, ValueError):
         print(message, file=sys.stderr, flush=True)
 

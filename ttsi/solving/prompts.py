@@ -158,7 +158,7 @@ def _run(
     return once({task.id: Known(uncertain, solution.base, solution.costs)}), True
 
 
-# ---------------------------------------------------------------- what is told
+# ---------------------------------------------------------------- the report
 
 
 class _Account:

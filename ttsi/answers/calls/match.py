@@ -26,9 +26,10 @@ FORGIVING = Switches()
 def score_calls(
     tools: Sequence[Tool], reference: Sequence[ToolCall], answer: Answer, switches: Switches
 ) -> Score:
-    """Score the calls as right if they are those of the reference, else with the first reason of
+    """Score calls against the reference.
 
-    unparsable, no_call, wrong_count, wrong_name, missing_argument, extra_argument, wrong_value.
+    If they differ, the reason is the first that applies, in this order: unparsable, no_call,
+    wrong_count, wrong_name, missing_argument, extra_argument, wrong_value.
     """
     if answer.status is AnswerStatus.UNPARSABLE:
         return Score(False, Reason.UNPARSABLE, "what looks like a call cannot be read")
