@@ -289,7 +289,7 @@ def _attention(
     Raises NotImplementedError without a plan, and for settings that would change the result.
     """
     if plan is None:
-        raise NotImplementedError("attention that is not told what pass it is in")
+        raise NotImplementedError("attention was called without a plan")
     unknown = {name: settings[name] for name in _UNKNOWN if settings.get(name) is not None}
     if unknown and not support.boundless(module.config, unknown):
         raise NotImplementedError(f"attention with {', '.join(unknown)}")
