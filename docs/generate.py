@@ -19,19 +19,23 @@ import paper
 import performance
 import seeds
 from markup import between, table
-from stored import NOT_YET, RESULTS, Stored, read
+from stored import NOT_YET, OLD, RESULTS, Stored, read
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
+MODELS = {
+    "smollm2-135m": "SmolLM2-135M",
+    "qwen2.5-coder-0.5b.gguf": "Qwen2.5-Coder-0.5B",
+}
 STAGES = ("estimate", "answer", "generate", "learn", "adapted")
 
 
 def pages() -> dict[Path, str]:
     """Every generated page and what it should hold."""
-    runs = stored_runs()
+    runs, old = stored_runs(RESULTS), stored_runs(OLD)
     readme, results = ROOT / "README.md", DOCS / "results.md"
     measured = performance.stored()
-    speed = between((DOCS / "performance.md").read_text(), "accuracy", variants_table(runs))
+    speed = between((DOCS / "performance.md").read_text(), "accuracy", variants_table(old))
     for name, text in performance.sections(measured).items():
         speed = between(speed, name, text)
     claims = (DOCS / "paper.md").read_text()
@@ -42,6 +46,9 @@ def pages() -> dict[Path, str]:
         ("accuracy", accuracy_table(runs)),
         ("estimator", estimator_table(runs)),
         ("seconds", seconds_table(runs)),
+        ("accuracy-0.1.0", accuracy_table(old)),
+        ("estimator-0.1.0", estimator_table(old)),
+        ("seconds-0.1.0", seconds_table(old)),
         ("seeds", seeds.seeds_table()),
     ):
         results_text = between(results_text, name, text)
@@ -72,11 +79,9 @@ def command_reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def stored_runs() -> list[Stored]:
-    """Each run of one seed in docs/results, by name."""
-    return [
-        read(folder) for folder in sorted(RESULTS.iterdir()) if (folder / "results.json").is_file()
-    ]
+def stored_runs(where: Path) -> list[Stored]:
+    """Each run of one seed in a folder, by name."""
+    return [read(each.parent) for each in sorted(where.glob("*/results.json"))]
 
 
 def accuracy_table(runs: list[Stored]) -> str:
@@ -85,9 +90,9 @@ def accuracy_table(runs: list[Stored]) -> str:
         change = results["change"]
         rows.append(
             [
+                _model(spec),
                 f"`{results['benchmark']}`",
-                spec["inference"]["format"],
-                _active_from(spec) if results["adapted"] else "–",
+                _method(spec) if results["adapted"] else "–",
                 str(results["samples"]),
                 _accuracy(results["base"]),
                 _accuracy(results) if results["adapted"] else "–",
@@ -96,16 +101,16 @@ def accuracy_table(runs: list[Stored]) -> str:
             ]
         )
     head = [
+        "model",
         "benchmark",
-        "format",
-        "adapter from",
+        "method",
         "samples",
         "base model",
-        "TT-SI",
+        "adapted",
         "fixed / broken",
         "p",
     ]
-    return table(head, rows)
+    return table(head, rows) if rows else NOT_YET
 
 
 def variants_table(runs: list[Stored]) -> str:
@@ -141,15 +146,17 @@ def estimator_table(runs: list[Stored]) -> str:
         quality = results["estimator"]
         rows.append(
             [
+                _model(spec),
                 f"`{results['benchmark']}`",
+                spec["estimator"]["name"],
                 str(spec["estimator"]["threshold"]),
                 f"{results['uncertain']} of {results['samples']}",
                 str(results["adapted"]),
                 *(_rate(quality[key]) for key in ("tpr", "fpr", "j", "auroc")),
             ]
         )
-    head = ["benchmark", "threshold", "uncertain", "adapted", "TPR", "FPR", "J", "AUROC"]
-    return table(head, rows)
+    head = ["model", "benchmark", "estimator", "threshold", "uncertain", "adapted"]
+    return table([*head, "TPR", "FPR", "J", "AUROC"], rows) if rows else NOT_YET
 
 
 def seconds_table(runs: list[Stored]) -> str:
@@ -160,14 +167,23 @@ def seconds_table(runs: list[Stored]) -> str:
         stages = results["stages"]["by_stage"]
         each = results["stages"]["seconds_per_uncertain_sample"]
         cells = [f"{stages[s]['seconds_per_sample']:.1f}" if s in stages else "–" for s in STAGES]
-        rows.append([f"`{results['benchmark']}`", *cells, f"{each:.1f}" if each else "–"])
-    head = ["benchmark", "H", "answer", "G", "T", "adapted answer", "G + T + answer"]
-    return table(head, rows)
+        whole = f"{each:.1f}" if each else "–"
+        rows.append([_model(spec), f"`{results['benchmark']}`", *cells, whole])
+    head = ["model", "benchmark", "H", "answer", "G", "T", "adapted answer", "G + T + answer"]
+    return table(head, rows) if rows else NOT_YET
 
 
 def _accuracy(outcome: dict[str, Any]) -> str:
     low, high = outcome["accuracy_interval"]
     return f"{100 * outcome['accuracy']:.1f} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def _model(spec: dict[str, Any]) -> str:
+    return MODELS.get(spec["model"]["id"], spec["model"]["id"])
+
+
+def _method(spec: dict[str, Any]) -> str:
+    return paper.method_of(spec) + paper.settings_of(spec)
 
 
 def _active_from(spec: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Plots of docs/results.md: `python docs/plots.py LABEL=RUN...`, from runs' folders.
 
 Accuracy and change of all the runs, and what the report of the first one shows, are written as
-docs/results/plots/NAME.svg. They need the records of the runs: those of a submission will do.
+docs/results/0.1.0/plots/NAME.svg. They need the records of the runs: those of a submission will do.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from stored import RESULTS
+from stored import OLD
 
 from ttsi.pages.plots import standalone
 from ttsi.report.facts import Facts
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
         "differences": differences(runs),
         **{name: first.get(name) for name in OF_THE_FIRST},
     }
-    folder = RESULTS / "plots"
+    folder = OLD / "plots"
     folder.mkdir(exist_ok=True)
     for name, figure in plots.items():
         if figure is not None:

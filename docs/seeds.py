@@ -1,4 +1,4 @@
-"""The generated table of runs under several seeds: docs/results/NAME/seed-N/."""
+"""The generated table of runs under several seeds: docs/results/0.1.0/NAME/seed-N/."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from markup import table
 from paper import method_of, settings_of
-from stored import NOT_YET, RESULTS, Stored, read
+from stored import NOT_YET, OLD, Stored, read
 
 from ttsi.results.metrics import across_seeds
 
@@ -17,7 +17,7 @@ Seeds = Mapping[int, Stored]
 def stored() -> dict[str, Seeds]:
     """By the folder's name: each of its seeds."""
     found: dict[str, dict[int, Stored]] = {}
-    for path in sorted(RESULTS.glob("*/seed-*/results.json")):
+    for path in sorted(OLD.glob("*/seed-*/results.json")):
         results, spec = read(path.parent)
         found.setdefault(path.parent.parent.name, {})[results["seed"]] = (results, spec)
     return {name: dict(sorted(seeds.items())) for name, seeds in found.items()}

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 RESULTS = Path(__file__).resolve().parent / "results"
+OLD = RESULTS / "0.1.0"
+"""Runs of that version, whose scoring read fewer notations."""
 NOT_YET = "Not measured yet."
 
 Stored: TypeAlias = tuple[dict[str, Any], dict[str, Any]]

@@ -43,10 +43,25 @@ def test_generated_pages_are_current() -> None:
 
 def test_results_are_of_forty_samples_a_benchmark_at_least() -> None:
     import generate
+    from stored import OLD
 
-    counts = {results["benchmark"]: results["samples"] for results, _ in generate.stored_runs()}
+    old = generate.stored_runs(OLD)
+    counts = {results["benchmark"]: results["samples"] for results, _ in old}
     assert {"sealtool", "nexusraven", "apibank", "toolalpaca", "quickstart"} <= set(counts)
     assert all(count >= 40 for name, count in counts.items() if name != "quickstart")
+
+
+def test_results_of_this_version_are_of_a_hundred_samples_and_two_models() -> None:
+    import generate
+    from stored import RESULTS
+
+    runs = [results for results, _ in generate.stored_runs(RESULTS)]
+    assert all(results["samples"] >= 100 for results in runs)
+    assert {(r["benchmark"], r["model"]) for r in runs} >= {
+        (benchmark, model)
+        for benchmark in ("gsm8k", "bbh")
+        for model in ("smollm2-135m", "qwen2.5-coder-0.5b.gguf")
+    }
 
 
 def test_specs_in_the_repository_validate() -> None:
