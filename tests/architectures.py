@@ -42,6 +42,21 @@ _MOE = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
 _ROTARY = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 128}
 _FACTORS = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
 
+_LATENT = {
+    "kv_lora_rank": 8,
+    "q_lora_rank": 8,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 8,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    "num_key_value_heads": 4,
+}
+
 # What is run as transformers runs it: type and settings of the config.
 RUNS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "Llama": ("llama", {}),
@@ -75,40 +90,17 @@ RUNS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "Mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
     "Qwen2-MoE": ("qwen2_moe", {"num_experts": 4, **_MOE, "shared_expert_intermediate_size": 16}),
     "Qwen3-MoE": ("qwen3_moe", {"num_experts": 4, **_MOE, "head_dim": 8}),
-    "OLMoE": ("olmoe", {"num_experts": 4, "num_experts_per_tok": 2}),
-}
-
-_MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
-_HYBRID = ["linear_attention", "full_attention"]
-_LATENT = {
-    "kv_lora_rank": 8,
-    "q_lora_rank": 8,
-    "qk_nope_head_dim": 8,
-    "qk_rope_head_dim": 4,
-    "v_head_dim": 8,
-    "n_routed_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 16,
-    "n_group": 1,
-    "topk_group": 1,
-    "first_k_dense_replace": 1,
-    "num_key_value_heads": 4,
-}
-
-# What is refused, and what its error says: type, settings, words.
-REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
-    "Mistral, sliding window": ("mistral", {"sliding_window": 32}, "sliding_window 32"),
-    "Phi-3, sliding window": ("phi3", {"sliding_window": 32}, "sliding_window 32"),
+    "Mistral, sliding window": ("mistral", {"sliding_window": 32}),
+    "Phi-3, sliding window": ("phi3", {"sliding_window": 32}),
     "Qwen2, sliding window": (
         "qwen2",
         {"use_sliding_window": True, "sliding_window": 32, "max_window_layers": 1},
-        "sliding_attention",
     ),
-    "Gemma 2": ("gemma2", {"head_dim": 8}, "softcap"),
-    "Gemma 3": ("gemma3_text", {"head_dim": 8, "sliding_window": 32}, "sliding_attention"),
-    "Cohere 2": ("cohere2", {"sliding_window": 32}, "sliding_attention"),
-    "OLMo 3": ("olmo3", {"sliding_window": 32}, "sliding_attention"),
-    "gpt-oss": ("gpt_oss", {"head_dim": 8, "num_local_experts": 4}, "sinks"),
+    "Gemma 2": ("gemma2", {"head_dim": 8, "sliding_window": 32}),
+    "Gemma 3": ("gemma3_text", {"head_dim": 8, "sliding_window": 32}),
+    "Cohere 2": ("cohere2", {"sliding_window": 32}),
+    "OLMo 3": ("olmo3", {"sliding_window": 32}),
+    "gpt-oss": ("gpt_oss", {"head_dim": 8, "num_local_experts": 4, "sliding_window": 32}),
     "Llama 4": (
         "llama4_text",
         {
@@ -118,9 +110,18 @@ REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
             "intermediate_size_mlp": 48,
             "num_hidden_layers": 4,
         },
-        "chunked_attention",
     ),
-    "DeepSeek V3": ("deepseek_v3", _LATENT, "MLA"),
+    "DeepSeek V3": ("deepseek_v3", _LATENT),
+    "StableLM": ("stablelm", {}),
+    "Nemotron": ("nemotron", {}),
+    "GPT-2": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}),
+    "OLMoE": ("olmoe", {"num_experts": 4, "num_experts_per_tok": 2}),
+}
+
+_MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
+_HYBRID = ["linear_attention", "full_attention"]
+# What runs natively, and what is said of why: type, settings, words.
+NATIVE: Mapping[str, tuple[str, dict[str, Any], str]] = {
     "Mamba": ("mamba", {"state_size": 8}, "Mamba"),
     "Mamba 2": ("mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1}, "Mamba"),
     "Jamba": (
@@ -176,28 +177,17 @@ REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
         "linear_attention",
     ),
     "RWKV": ("rwkv", {"attention_hidden_size": 32}, "Rwkv"),
-    "StableLM": ("stablelm", {}, "not told what pass it is in"),
-    "Nemotron": ("nemotron", {}, "not told what pass it is in"),
     "Falcon": ("falcon", {"num_kv_heads": 2}, "attention of its own"),
     "BLOOM": ("bloom", {"n_layer": 2, "n_head": 4}, "attention of its own"),
     "MPT": ("mpt", {"d_model": 32, "n_heads": 4, "n_layers": 2}, "attention of its own"),
-    "GPT-2": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}, "Conv1D"),
     "GPT-J": (
         "gptj",
         {"n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4},
         "attention of its own",
     ),
+}
+
+# What is refused, and what its error says: type, settings, words.
+REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
     "BERT": ("bert", {}, "other numbers"),
-    "BART": (
-        "bart",
-        {
-            "d_model": 32,
-            "decoder_layers": 2,
-            "decoder_attention_heads": 4,
-            "decoder_ffn_dim": 48,
-            "encoder_layers": 2,
-            "encoder_attention_heads": 4,
-        },
-        "other numbers",
-    ),
 }

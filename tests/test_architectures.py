@@ -16,8 +16,11 @@ from torch import Tensor, nn
 
 from ttsi.errors import EngineError
 from ttsi.types import Adapter, LoraRecipe, Message, Prompt, Request, Sampling
-from ttsi_plugins.engines.transformers import engine, lora, support
+from ttsi_plugins.engines.transformers import lora, modes, support
+from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.decode import Decoder, Row
+from ttsi_plugins.engines.transformers.native import NativeDecoder, NativeNetwork
+from ttsi_plugins.engines.transformers.passes import Network
 from ttsi_plugins.engines.transformers.prefixes import Prefixes
 from ttsi_plugins.engines.transformers.reading import Reader
 from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit, learning_rates
@@ -30,14 +33,37 @@ PROMPT, TARGET = ids(1, 60), ids(2, 8)
 
 
 @pytest.mark.parametrize("name", architectures.RUNS)
-def test_what_runs_is_transformers_own(name: str, tmp_path: Path) -> None:
+def test_what_is_fast_is_transformers_own(name: str, tmp_path: Path) -> None:
     kind, settings = architectures.RUNS[name]
     model = architectures.tiny(kind, **settings)
-    support.check(model)
     plain = copy.deepcopy(model)
-    network, bank = engine._proven(model, "tiny")
+    network, bank, why = modes.chosen(model, "tiny")
+    assert why == ""
+    assert isinstance(network, Network)
     # Read in small passes, so that what was read before is used.
     decoder = Decoder(Reader(network, Prefixes(10**8), 16), bank, [-1], 10**9)
+    same_as_transformers(plain, network, bank, decoder, tmp_path)
+
+
+@pytest.mark.parametrize("name", architectures.NATIVE)
+def test_what_is_native_is_transformers_own(name: str, tmp_path: Path) -> None:
+    kind, settings, named = architectures.NATIVE[name]
+    model = architectures.tiny(kind, **settings)
+    plain = copy.deepcopy(model)
+    network, bank, why = modes.chosen(model, "tiny")
+    assert named in why
+    assert isinstance(network, NativeNetwork)
+    same_as_transformers(plain, network, bank, NativeDecoder(network, bank, [-1]), tmp_path)
+
+
+def same_as_transformers(
+    plain: Any,
+    network: Network | NativeNetwork,
+    bank: Bank,
+    decoder: Decoder | NativeDecoder,
+    tmp_path: Path,
+) -> None:
+    """Greedy texts, a trained adapter and the adapted text are those of transformers and PEFT."""
 
     def answers(*adapters: Adapter | None) -> list[list[int]]:
         prompt = Prompt((Message("user", ""),))
@@ -90,7 +116,7 @@ def by_peft(plain: Any, initial: Adapter, folder: Path) -> tuple[dict[str, Tenso
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=0.0)
     losses = []
     for rate in learning_rates(RECIPE.epochs, RECIPE):
-        logits = model(input_ids=torch.tensor([PROMPT + TARGET[:-1]])).logits[0]
+        logits = model(input_ids=torch.tensor([PROMPT + TARGET[:-1]]), use_cache=False).logits[0]
         loss = nn.functional.cross_entropy(logits[len(PROMPT) - 1 :], torch.tensor(TARGET))
         optimizer.zero_grad()
         loss.backward()
@@ -105,23 +131,13 @@ def by_peft(plain: Any, initial: Adapter, folder: Path) -> tuple[dict[str, Tenso
 def test_what_does_not_run_is_refused_by_name(name: str) -> None:
     kind, settings, named = architectures.REFUSED[name]
     model = architectures.tiny(kind, **settings)
-    refusal = by_name(model)
-    # The second net alone: no crash, and no wrong model that passes.
-    with pytest.raises(EngineError) as caught:
-        engine._proven(model, "tiny")
-    for error in (refusal or caught.value, caught.value):
-        assert type(model).__name__ in error.what
-        assert model.config.model_type in error.where
-        assert error.cure
-    assert named in (refusal or caught.value).what
-
-
-def by_name(model: Any) -> EngineError | None:
-    try:
-        support.check(model)
-    except EngineError as error:
-        return error
-    return None
+    for choose in (modes.chosen, modes.fast, modes.native):
+        with pytest.raises(EngineError) as caught:
+            choose(model, "tiny")
+        assert type(model).__name__ in caught.value.what
+        assert model.config.model_type in caught.value.where
+        assert caught.value.cure
+        assert named in caught.value.what
 
 
 @pytest.mark.parametrize("name", ["Llama", "Qwen3", "OPT"])
@@ -129,7 +145,7 @@ def by_name(model: Any) -> EngineError | None:
 def test_other_widths_of_numbers_pass_and_fail_as_well(name: str, dtype: torch.dtype) -> None:
     kind, settings = architectures.RUNS[name]
     model = architectures.tiny(kind, **settings).to(dtype)
-    network, bank = engine._proven(model, "tiny")
+    network, bank = modes.fast(model, "tiny")
     network.close()
     bank.close()
     embed = model.get_input_embeddings()
@@ -137,7 +153,7 @@ def test_other_widths_of_numbers_pass_and_fail_as_well(name: str, dtype: torch.d
     # A state, as of a recurrent layer, that a pass behind others does not have.
     embed.forward = lambda given: whole(given).cumsum(1)
     with pytest.raises(EngineError, match="computes other numbers"):
-        engine._proven(model, "tiny")
+        modes.fast(model, "tiny")
 
 
 def test_texts_end_where_rotary_frequencies_change() -> None:

@@ -16,9 +16,10 @@ from torch import Tensor
 from ttsi import Adapter, EngineError, Request
 
 from .bank import Bank
+from .caches import NO_PAST, Past, Slots
 from .grammar import Matcher, allowed
 from .memory import Room
-from .passes import NO_PAST, Network, Past, Slots
+from .passes import Network
 from .reading import NO_TRIE, Reader, Text
 from .sampling import choose, likeliest, penalised
 
@@ -108,7 +109,7 @@ class Decoder:
             count = min(count, self._bank.fitting(adapters))
         count = max(1, count)
         with self.room.taking(count * each):
-            self._run(rows, Slots(self._network, count, tokens), count, finished)
+            self._run(rows, self._network.slots(count, tokens), count, finished)
 
     @torch.no_grad()
     def _run(
@@ -139,7 +140,7 @@ class Decoder:
         read = torch.arange(len(active), device=device)
         with self._bank.on(self._slots_of(active)):
             logits = self._network.run(ids, positions, slots, read)
-        self._take(active, logits)
+        take(active, logits, self._ends)
 
     def _begin(self, rows: list[Row], beside: list[Row]) -> Iterator[tuple[Row, Past]]:
         """Read the rows' prompts and draw their first tokens, or leave that to the next step."""
@@ -156,7 +157,7 @@ class Decoder:
         prompts = list(by_prompt)
         for index, past, logits in self._reader.read(prompts):
             same = by_prompt[prompts[index]]
-            self._take(same, logits.expand(len(same), -1))
+            take(same, logits.expand(len(same), -1), self._ends)
             yield from ((row, past) for row in same)
         if adapted:
             # All at once, so that none gives up its slot to another.
@@ -172,7 +173,7 @@ class Decoder:
             some = [rows[index] for index in chunk]
             with self._bank.on(self._slots_of(some)):
                 readings = self._reader.run([texts[index] for index in chunk])
-            self._take(some, torch.cat([reading.logits for reading in readings]))
+            take(some, torch.cat([reading.logits for reading in readings]), self._ends)
             for row, index, reading in zip(some, chunk, readings, strict=True):
                 yield row, texts[index].past.then(reading.piece)
 
@@ -184,28 +185,33 @@ class Decoder:
         slots = iter(self._bank.load(adapters))
         return [BASE if row.adapter is None else next(slots) for row in rows]
 
-    def _take(self, rows: Sequence[Row], logits: Tensor) -> None:
-        """Each row's next token from logits [rows, V]."""
-        logits = logits.float()
-        log_sums = logits.logsumexp(-1)
-        if not log_sums.isfinite().all():
-            raise EngineError(
-                "The model's logits are not finite numbers.",
-                where=f"engine transformers, dtype {self._network.model.dtype}",
-                cure='Use a wider type: "dtype": "float32" or "bfloat16" for the model.',
-            )
-        samplings = [row.request.sampling for row in rows]
-        penalties = [sampling.repetition_penalty for sampling in samplings]
-        scores = penalised(logits, [row.seen for row in rows], penalties)
-        scores = allowed(scores, [row.matcher for row in rows])
-        tokens = [
-            row.draw(values, ids)
-            for row, (values, ids) in zip(rows, likeliest(scores, samplings), strict=True)
-        ]
-        picked = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0]
-        logprobs = (picked - log_sums).tolist()
-        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
-            row.take(token, logprob, self._ends)
+
+def take(rows: Sequence[Row], logits: Tensor, ends: Sequence[int]) -> list[int]:
+    """Draw each row's next token from logits [rows, V], and let the row go on with it.
+
+    `ends` are the tokens that end a text. Raises EngineError where logits are no finite numbers.
+    """
+    dtype, logits = logits.dtype, logits.float()
+    log_sums = logits.logsumexp(-1)
+    if not log_sums.isfinite().all():
+        raise EngineError(
+            "The model's logits are not finite numbers.",
+            where=f"engine transformers, dtype {dtype}",
+            cure='Use a wider type: "dtype": "float32" or "bfloat16" for the model.',
+        )
+    samplings = [row.request.sampling for row in rows]
+    penalties = [sampling.repetition_penalty for sampling in samplings]
+    scores = penalised(logits, [row.seen for row in rows], penalties)
+    scores = allowed(scores, [row.matcher for row in rows])
+    tokens = [
+        row.draw(values, ids)
+        for row, (values, ids) in zip(rows, likeliest(scores, samplings), strict=True)
+    ]
+    picked = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0]
+    logprobs = (picked - log_sums).tolist()
+    for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+        row.take(token, logprob, ends)
+    return tokens
 
 
 def _leave(active: list[Row], slots: Slots) -> int:

@@ -26,13 +26,13 @@ from ttsi import (
 )
 from ttsi.errors import release
 
-from . import lora, proof, support, training, weights
-from .bank import Bank
+from . import lora, modes, support, training, weights
+from .caches import NO_PAST
 from .decode import Decoder, Row
 from .grammar import Grammars
 from .identity import identity
 from .memory import Budget, Room, Sizes, adapter_bytes
-from .passes import NO_PAST, Network
+from .native import NativeDecoder, NativeNetwork, NativeReader
 from .prefixes import Prefixes
 from .reading import Reader
 from .tokens import Tokens
@@ -64,22 +64,26 @@ class Runtime:
             self.tokens.ends,
             self.tokens.barred,
         )
-        support.check(self.model)
         # Before the budget is made of what is free: the network keeps a copy of the weights.
-        self.network, self.bank = _proven(self.model, str(options.model["id"]))
+        self.network, self.bank, self.why_native = modes.chosen(
+            self.model, str(options.model["id"])
+        )
         self.budget = Budget.of(options.memory_gib, self.model.device)
         self.sizes = Sizes.of(self.model, self.network.token_bytes())
         self.prefixes = Prefixes(self.budget.prefixes)
-        self.reader = Reader(
-            self.network,
-            self.prefixes,
-            min(_pass_tokens(self.model.device), self.budget.passes // self.sizes.passed),
-            self.sizes.logits / self.sizes.passed,
-        )
         self.bank.budget = self.budget.adapters
-        self.decoder = Decoder(
-            self.reader, self.bank, self.tokens.ends, self.budget.work, self.sizes.step
-        )
+        self.reader: Reader | NativeReader
+        self.decoder: Decoder | NativeDecoder
+        passed = min(_pass_tokens(self.model.device), self.budget.passes // self.sizes.passed)
+        if isinstance(self.network, NativeNetwork):
+            self.reader = NativeReader(self.network, passed)
+            self.decoder = NativeDecoder(self.network, self.bank, self.tokens.ends)
+        else:
+            logits = self.sizes.logits / self.sizes.passed
+            self.reader = Reader(self.network, self.prefixes, passed, logits)
+            self.decoder = Decoder(
+                self.reader, self.bank, self.tokens.ends, self.budget.work, self.sizes.step
+            )
         # Bytes of a group in training.
         self.room = Room(self.budget.work)
         self.limit = support.reach(config)
@@ -214,6 +218,9 @@ class Runtime:
             "device_name": _device_name(self.model.device),
             "memory_gib": round(self.budget.total / 2**30, 3),
             "parameters": self.parameters,
+            "mode": self.network.mode,
+            **({"why_native": self.why_native} if self.why_native else {}),
+            "not_adapted": list(lora.unadaptable(self.model)),
             **self.tokens.template.describe(),
             "versions": {name: version(name) for name in packages},
         }
@@ -304,17 +311,6 @@ class Runtime:
                 where=f"model {self.options.model['id']}",
                 cure="Lower max_tokens, or use a model with a longer context.",
             )
-
-
-def _proven(model: Any, name: str) -> tuple[Network, Bank]:
-    """The model with the engine's passes and adapters. Raises EngineError where it has others."""
-    try:
-        network, bank = Network(model), Bank(model, name)
-    except Exception as error:
-        why = f"is not built as the engine expects ({type(error).__name__}: {_first_line(error)})"
-        raise support.unsupported(model, why) from None
-    proof.prove(network, bank)
-    return network, bank
 
 
 def _failure(error: RuntimeError | MemoryError, doing: str) -> TtsiError:

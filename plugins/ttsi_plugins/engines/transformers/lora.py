@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import math
+import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from typing import Any
 import peft
 import safetensors
 import safetensors.torch
+import torch
 from peft.tuners.tuners_utils import check_target_module_exists
-from torch import Tensor
+from peft.utils import transformers_weight_conversion as conversion
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from ttsi import JSON, Adapter, EngineError, LoraRecipe
 
@@ -28,6 +32,8 @@ _HONOURED = {
     *("r", "lora_alpha", "use_rslora", "alora_invocation_tokens"),
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
 }
+# Types of models in which PEFT refuses the output layer of a Mamba mixer.
+_MAMBA = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
 # The others change the base model's weights too.
 _INITS = (True, False, "gaussian", "orthogonal")
 
@@ -68,6 +74,64 @@ def shortest(targets: Sequence[str], modules: Sequence[str]) -> tuple[str, ...]:
     last = {name.rpartition(".")[2] for name in targets}
     meant = [name for name in modules if name.rpartition(".")[2] in last]
     return tuple(sorted(last if sorted(meant) == sorted(targets) else targets))
+
+
+def adaptable(model: Any) -> dict[str, nn.Linear | Conv1D]:
+    """The linear layers, by name, that PEFT's adapters and ours act on alike.
+
+    The output layer is left out, as PEFT does; so are layers that give more than a linear map, such
+    as routers, and those that PEFT refuses beside a Mamba mixer. In some types of mixtures of
+    experts PEFT takes the names of the dense MLP's layers for those of the experts, so these are
+    left out, too.
+    """
+    kind = str(model.config.model_type)
+    taken = _taken_for_experts(kind)
+    if kind in _MAMBA:
+        taken |= {"out_proj"}
+    head = model.get_output_embeddings()
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+        and module is not head
+        and name.rpartition(".")[2] not in taken
+        and _is_linear(module)
+    }
+
+
+def widths(layer: nn.Linear | Conv1D) -> tuple[int, int]:
+    """Of a layer's input and output. Conv1D, of GPT-2, keeps its weight transposed."""
+    first, second = layer.weight.shape
+    return (first, second) if isinstance(layer, Conv1D) else (second, first)
+
+
+@torch.no_grad()
+def _is_linear(layer: nn.Linear | Conv1D) -> bool:
+    """Whether a layer of a class of its own is a linear map and no more."""
+    if type(layer) in (nn.Linear, Conv1D):
+        return True
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 1, layer.weight.shape[1], generator=generator).to(layer.weight)
+    out = layer(x)
+    plain = nn.functional.linear(x, layer.weight, layer.bias)
+    return isinstance(out, Tensor) and out.shape == plain.shape and torch.allclose(out, plain)
+
+
+def unadaptable(model: Any) -> tuple[str, ...]:
+    """What of the layers' weights no adapter acts on: names with * for the numbers of layers."""
+    acted = {id(layer.weight) for layer in adaptable(model).values()}
+    head = model.get_output_embeddings()
+    acted |= {id(part) for part in (*head.parameters(), *model.get_input_embeddings().parameters())}
+    left = (name for name, weight in model.named_parameters() if id(weight) not in acted)
+    matrices = (name for name in left if model.get_parameter(name).dim() > 1)
+    return tuple(sorted({re.sub(r"\b[0-9]+\b", "*", name) for name in matrices}))
+
+
+def _taken_for_experts(kind: str) -> frozenset[str]:
+    pattern = conversion._MODEL_TO_CONVERSION_PATTERN.get(kind)
+    if pattern not in conversion._MOE_FUSED_TARGETS:
+        return frozenset()
+    return frozenset(conversion._MOE_TARGET_MODULE_MAPPING[pattern])
 
 
 def read_form(config: Mapping[str, JSON], layers: Sequence[str], where: str) -> Form:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .caches import Past, Piece
 from .memory import Room
-from .passes import Network, Past, Row, Rows
+from .passes import Network, Row, Rows
 from .prefixes import Prefixes, common
 from .trie import Trie
 
@@ -35,10 +36,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a pass over a Text left: keys and values of its ids [layers, 2, key heads, n, D], and
-    logits [1 + nodes, V] at its last id and the nodes of its trie."""
+    """What a pass over a Text left: keys and values of its ids, and logits [1 + nodes, V] at
+    its last id and the nodes of its trie."""
 
-    piece: Tensor
+    piece: Piece
     logits: Tensor
 
 
