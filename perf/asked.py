@@ -1,4 +1,4 @@
-"""What the plugins ask of an engine, as token ids: caught by an engine that only takes notes."""
+"""The requests that plugins make to an engine, as token ids, recorded by a stand-in engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Ids = list[int]
 
 
 def candidates(bench: Bench, tasks: Sequence[Task]) -> tuple[list[Ids], list[list[Ids]]]:
-    """The prompts in which rss_margin scores the tools' names, and each one's candidates."""
+    """Return the prompts in which rss_margin scores the tools' names, and each one's candidates."""
     notes = _Notes()
     RssMargin().estimate(tasks, notes, 0)  # type: ignore[arg-type]
     tokens = bench.reference.tokens
@@ -25,7 +25,7 @@ def candidates(bench: Bench, tasks: Sequence[Task]) -> tuple[list[Ids], list[lis
 
 
 def generator_prompts(bench: Bench, generator: Generator, tasks: Sequence[Task]) -> list[Ids]:
-    """The prompts of the generator's first attempts."""
+    """Return the prompts of the generator's first attempts."""
     notes = _Notes()
     generator.generate(tasks, notes, 0)  # type: ignore[arg-type]
     return [bench.prompt_ids(request.prompt) for request in notes.requests]

@@ -35,7 +35,7 @@ class Tolerance:
 
 
 class Unequal(SystemExit):
-    """The two sides disagree: nothing is kept."""
+    """The two sides disagree, so no result is kept."""
 
 
 class Bench:
@@ -87,18 +87,18 @@ class Bench:
         )
 
     def forget(self) -> None:
-        """No pair is helped by the one before: ours drops the prefixes and adapters it keeps."""
+        """Drop our engine's prefixes and adapters, so that no pair profits from the one before."""
         self.engine.forget()
 
     def keep_prefixes(self, prompts: Sequence[Prompt]) -> None:
-        """The prompts' keys and values are in memory, as H leaves them in the pipeline."""
+        """Cache the prompts' keys and values, as H leaves them in the pipeline."""
         self.engine.loglikelihoods(prompts, [["a"] for _ in prompts])
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         return self.reference.tokens.prompt(prompt)
 
     def system_length(self, prompt: Prompt) -> int:
-        """Tokens before the user's own words: what all prompts with this system turn share."""
+        """Return the number of tokens before the user's text, which the system turn determines."""
         system = prompt.messages[0]
         one, other = (Prompt((system, Message("user", text))) for text in ("a", "7"))
         return common(self.prompt_ids(one), self.prompt_ids(other))
@@ -107,7 +107,7 @@ class Bench:
 def arguments(
     description: str, *, samples: int, units: str = "samples a run"
 ) -> argparse.ArgumentParser:
-    """The options of every measurement; `samples` is how many it takes by default."""
+    """Return a parser with the options of every measurement; `samples` is a default."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -123,9 +123,9 @@ def arguments(
 def samples(
     benchmark: str, count: int, wanted: Callable[[Sample], bool] = lambda _: True
 ) -> list[Sample]:
-    """`count` of a benchmark's `wanted` samples, from as many equal parts of them by length.
+    """Return `count` of a benchmark's `wanted` samples, spread evenly over their lengths.
 
-    Each is the middle one of its part: a single sample is of median length.
+    Sorted by length they are cut into `count` equal parts, of which the middle samples are taken.
     """
     rows = [row for row in registry.load("benchmarks", benchmark)().samples() if wanted(row)]
     if len(rows) < count:
@@ -135,7 +135,7 @@ def samples(
 
 
 def first_weights(engine: TransformersEngine, recipe: LoraRecipe, seed: int) -> Adapter:
-    """What ours starts from: an adapter after one step at rate 0, which the example cannot move."""
+    """Return the adapter from which ours starts: one after a step at rate 0, which changes none."""
     still = replace(recipe, learning_rate=0.0, epochs=1)
     prompt = Prompt((Message("system", "Be brief."), Message("user", "Hello.")))
     (adapter,) = engine.train([TrainJob("start", ((prompt, "Hello."),), still, seed)])
@@ -143,7 +143,7 @@ def first_weights(engine: TransformersEngine, recipe: LoraRecipe, seed: int) -> 
 
 
 def agree(differences: Sequence[float], limit: float, what: str) -> str:
-    """The assertion in words. Raises Unequal where a difference is larger than `limit`."""
+    """Return the assertion in words. Raises Unequal if a difference is larger than `limit`."""
     largest = max(differences, default=0.0)
     if not all(difference <= limit for difference in differences):
         raise Unequal(f"{what} differ by {largest:.3g}, more than {limit:.0e}: nothing kept")

@@ -24,26 +24,26 @@ _ADAPTER_ITEM = 4  # adapters are float32 on every device
 
 
 def given_tokens(bench: Bench, prompt: Prompt, recipe: LoraRecipe) -> int:
-    """Tokens before the adapter acts, whose keys and values the base model makes."""
+    """Return how many tokens precede the adapter; the base model computes their KV cache."""
     return bench.system_length(prompt) if recipe.active_from == "user_turn" else 0
 
 
 def adaptation_flops(bench: Bench, job: TrainJob) -> int:
-    """FLOPs of an adapter for one example, the tokens before it acts not counted.
+    """Return the FLOPs of an adapter for one example, without the tokens before it acts.
 
-    Two passes for three epochs: the first update has rate 0, so its gradient serves the second too.
+    Three epochs take two passes: the first step has rate 0, so the second has the same gradient.
     """
     ((prompt, text),) = job.pairs
     target = bench.reference.tokens.target(text)
     past = given_tokens(bench, prompt, job.recipe)
-    # The target's last token is read and never fed.
+    # The target's last token is only predicted, never fed.
     new = len(bench.prompt_ids(prompt)) - past + len(target) - 1
     step = training_step(bench.shape, past=past, new=new, labels=len(target), rank=job.recipe.rank)
     return (job.recipe.epochs - 1) * step
 
 
 def whole_seconds(bench: Bench, variant: Variant, solutions: Sequence[Solution]) -> float:
-    """H, G, T and the adapted answers of a wave, each decoded as one batch."""
+    """Return the least seconds of H, G, T and adapted answers of a wave, decoded in batches."""
     tasks = [solution.task for solution in solutions]
     recipe = LoraRecipe(active_from="start" if variant == "exact" else "user_turn")
     fed, read = candidate_paths(*candidates(bench, tasks))

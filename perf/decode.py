@@ -1,10 +1,10 @@
 """Decoding: greedy answers to Seal-Tools tasks, against transformers' generate.
 
-Our engine decodes all requests together; generate does so one at a time and as one batch. Free, and
-held to the schema of valid calls (generate by xgrammar's own processor, with the same schema). The
-prompts' keys and values are in memory when the clock starts, on all sides: in the pipeline H has
-left them there, and a prompt's prefill is measured under H. With --cold the same is measured with
-prefill, as stages of their own.
+Our engine decodes all requests together; generate does so one at a time and as one batch. Texts are
+free, or constrained by the schema of valid calls (in generate by xgrammar's own processor, with the
+same schema). The prompts' KV caches are in memory when the clock starts, on all sides: in the
+pipeline H has left them there, and a prompt's prefill is measured under H. With --cold the same is
+measured with prefill, as separate stages.
 
     python -m perf.decode
     python -m perf.decode --cold --tokens 128 --device cuda
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 class Comparison:
-    """The same requests, by ours and by generate in both of its ways."""
+    """The same requests, decoded by ours, and by generate one at a time and as one batch."""
 
     def __init__(self, bench: Bench, requests: Sequence[Request]) -> None:
         self.bench = bench
@@ -107,7 +107,7 @@ class Comparison:
         )
 
     def floor(self, made: Sequence[Generation], *, cold: bool) -> float:
-        """The first token comes from the prompt, the last is not fed."""
+        """Return the least seconds: the first token comes from the prompt, the last is not fed."""
         bench, contexts = self.bench, [len(prompt) for prompt in self.prompts]
         seconds = decoding_seconds(
             bench.shape,
@@ -122,7 +122,7 @@ class Comparison:
         return seconds
 
     def agreement(self, made: Sequence[Generation], written: Sequence[Ids]) -> str:
-        """Raises Unequal where a text differs that no near tie of two tokens explains."""
+        """Return the assertion in words. Raises Unequal if texts differ, except at near ties."""
         ties = []
         for row, (generation, ids) in enumerate(zip(made, written, strict=True)):
             if generation.text == self.writer.text(ids):
@@ -137,7 +137,7 @@ class Comparison:
         return f"same greedy text in all {len(made)} rows"
 
     def first_difference(self, text: str, ids: Ids) -> int:
-        """The step of the reference's text at which ours went another way."""
+        """Return the step of the reference's text at which ours first differs."""
         lengths = range(1, len(ids) + 1)
         same = takewhile(lambda n: text.startswith(self.writer.text(ids[:n])), lengths)
         return min(sum(1 for _ in same), len(ids) - 1)

@@ -1,10 +1,9 @@
 """What a record costs the process that journals it: with workers on Ray, and in one process.
 
-Workers that answer at once hand over made-up records of a real one's size, so that nothing but the
-driver is waited for. Four ways take turns: `ray` as a run uses it, `ray, not kept` without the
-journal, `local`, and `journal`, which is nothing but the records' way to the disk. Beside the wall
-clock stands the time that this process itself computes: others on the machine delay the one and
-hardly the other.
+The workers answer at once with made-up records of a real one's size, so that only the driver takes
+time. Four ways take turns: `ray` as a run uses it, `ray, not kept` without the journal, `local`,
+and `journal`, which only writes the records to the disk. Beside the wall clock, the CPU time of
+this process is measured, which other processes on the machine hardly affect.
 
     python -m perf.driver
     python -m perf.driver --workers 4 --folder /mnt/runs --beside "an idle machine"
@@ -55,7 +54,7 @@ _ANSWER = Completion('[{"name": "get_weather_of_1"}]' * 2, answer_with([_CALL]),
 
 @dataclass(frozen=True)
 class Answers:
-    """A runner factory: each worker has a record for every sample, and does not have to think."""
+    """A runner factory whose workers have a ready record for every sample."""
 
     size: int
 
@@ -80,7 +79,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Kept:
-    """The side of a run that takes the records, and asks nothing of the workers."""
+    """A session that takes records and does not check the workers."""
 
     deliver: Deliver
 
@@ -92,7 +91,7 @@ class Kept:
 
 @dataclass
 class Way:
-    """One way from a worker's record to the end."""
+    """One way to take records from workers."""
 
     name: str
     executor: Any
@@ -102,8 +101,10 @@ class Way:
 
 @dataclass(frozen=True)
 class Turn:
-    """Milliseconds a record: of the wall clock, of this process's own computing, and of waiting for
-    the disk, a quarter of the records for less than this (others delay the rest)."""
+    """Milliseconds a record: by the wall clock, of this process's CPU time, and of disk waits.
+
+    `disk` is the lower quartile over the records, since other processes delay the rest.
+    """
 
     wall: float
     computing: float
@@ -164,7 +165,7 @@ def ways_of(given: argparse.Namespace) -> list[Way]:
 
 
 def measure(way: Way, samples: Sequence[Sample], given: argparse.Namespace) -> Turn:
-    """A run without its first record: until that arrives workers are started."""
+    """Measure a run without its first record: until that arrives, workers are started."""
     arrivals: list[tuple[float, float]] = []
     waits = []
     folder = Path(tempfile.mkdtemp(prefix=".driver-", dir=given.folder))
@@ -195,12 +196,12 @@ def measure(way: Way, samples: Sequence[Sample], given: argparse.Namespace) -> T
 
 
 def clocks() -> tuple[float, float]:
-    """Seconds of the wall clock, and of this process's computing, all threads."""
+    """Return the seconds of the wall clock, and of this process's CPU time in all threads."""
     return time.perf_counter(), time.process_time()
 
 
 def values(given: argparse.Namespace, ways: Sequence[Way], before: float) -> dict[str, JSON]:
-    """What is kept; `load` is the machine's load average over a minute, before and after."""
+    """Return what is kept; `load` is the load average over a minute, before and after."""
     machine = Machine("records", "cpu", str(environment({})["processor"]), "none", 1)
     return {
         "stage": "driver",
@@ -219,14 +220,14 @@ def values(given: argparse.Namespace, ways: Sequence[Way], before: float) -> dic
 
 
 def sample_of(number: int) -> Sample:
-    """A prompt of some 700 tokens: what a chunk ships, for each of its samples."""
+    """Return a sample with a prompt of some 700 tokens, which a chunk ships for each sample."""
     instruction = "\n".join(f"{tool.name}: {tool.description}" * 8 for tool in _TOOLS)
     task = Task(f"rows/{number}", _TOOLS, instruction, f"Is it raining in City{number}?")
     return Sample(task, answer_with([_CALL]))
 
 
 def record_of(name: str, size: int) -> Record:
-    """An adapted sample's record of `size` bytes of JSON, or what it takes without any filling."""
+    """Return an adapted sample's record of about `size` bytes of JSON, if that is enough for it."""
     task = Task(f"{name}#0", (), "", "Will it snow in Tromsø on Friday?")
     made = Record(
         id=name,
@@ -242,7 +243,7 @@ def record_of(name: str, size: int) -> Record:
         adapted=True,
         costs={stage: StageCost(0.5, 740.0, 24.0) for stage in ("estimate", "answer", "learn")},
     )
-    # What an adapter's config takes in a real record: many short keys.
+    # Filled with many short keys, like an adapter's config in a real record.
     missing = max(0, size - len(to_line(made)))
     config = {f"option_{number:04}": None for number in range(missing // 20)}
     return replace(made, receipt={**(made.receipt or {}), "config": config})

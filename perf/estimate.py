@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def measured(bench: Bench, scorer: Scorer, benchmark: str, given: argparse.Namespace) -> Result:
-    """Both sides on the same tasks; raises Unequal where a log-likelihood differs."""
+    """Measure both sides on the same tasks. Raises Unequal if a log-likelihood differs."""
     count = CANDIDATES[benchmark]
     # A task of NexusRaven costs HFLM ten times as much.
     number = given.samples if benchmark == "sealtool" else max(1, given.samples // 3)

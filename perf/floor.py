@@ -1,8 +1,8 @@
-"""The arithmetic that a result cannot be had without, and the seconds that it takes at best.
+"""The least arithmetic that a result needs, and the least seconds that it takes.
 
 FLOPs are counted from the model's shape and the tokens of the workload. A token is counted once for
-each distinct prefix that it ends, so prompts that begin alike share their beginning. Small savings
-inside the first and the last layer, which nobody makes, are left out.
+each distinct prefix that it ends, so a common prefix of several prompts is counted once. Possible
+small savings inside the first and the last layer, which no implementation makes, are left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ttsi_plugins.engines.transformers.prefixes import common
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a decoder's configuration decides its arithmetic; gated MLP, grouped-query heads."""
+    """The sizes that decide a decoder's arithmetic, with gated MLP and grouped-query heads."""
 
     layers: int
     hidden: int
@@ -28,7 +28,7 @@ class Shape:
 
     @classmethod
     def of(cls, config: Any) -> Shape:
-        """From a transformers config (Llama, Qwen2 and their like)."""
+        """Return the shape in a transformers config (Llama, Qwen2 and their like)."""
         text = config.get_text_config()
         return cls(
             layers=text.num_hidden_layers,
@@ -43,7 +43,7 @@ class Shape:
 
     @property
     def linears(self) -> list[tuple[int, int]]:
-        """(inputs, outputs) of one layer's q, k, v, o, gate, up, down."""
+        """Return (inputs, outputs) of one layer's q, k, v, o, gate, up, down."""
         queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
         return [
             (self.hidden, queries),
@@ -57,7 +57,7 @@ class Shape:
 
     @property
     def body(self) -> int:
-        """Weights of all linear layers but the head."""
+        """Return the number of weights of all linear layers but the head."""
         return self.layers * sum(inputs * outputs for inputs, outputs in self.linears)
 
     @property
@@ -65,33 +65,33 @@ class Shape:
         return self.hidden * self.vocabulary
 
     def lora(self, rank: int) -> int:
-        """Weights of an adapter on all linear layers but the head."""
+        """Return the number of weights of an adapter on all linear layers but the head."""
         return self.layers * rank * sum(inputs + outputs for inputs, outputs in self.linears)
 
     def kv_bytes(self, itemsize: int) -> int:
-        """Bytes of keys and values of one token."""
+        """Return the bytes of keys and values of one token."""
         return 2 * self.layers * self.kv_heads * self.head_size * itemsize
 
     def attention(self, pairs: int) -> int:
-        """FLOPs of scores and weighted values for `pairs` of a query and a key it sees."""
+        """Return the FLOPs of scores and weighted values for `pairs` of a query and a key."""
         return 4 * self.layers * self.heads * self.head_size * pairs
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What the machine was measured to do, in the model's own precision and shapes."""
+    """The machine's measured rates, in the model's own precision and shapes."""
 
     flops_per_second: float
     bytes_per_second: float
 
 
 def causal_pairs(new: int, past: int = 0) -> int:
-    """Pairs of query and key when `new` tokens follow `past` ones."""
+    """Return the pairs of query and key when `new` tokens follow `past` ones."""
     return new * past + new * (new + 1) // 2
 
 
 def distinct(sequences: Iterable[Sequence[int]]) -> tuple[int, int]:
-    """(tokens, pairs): the distinct non-empty prefixes of the sequences, and their lengths' sum.
+    """Return (tokens, pairs): the number of distinct non-empty prefixes, and their lengths' sum.
 
     They are the nodes of the sequences' trie: each is one token to be computed, which attends to
     itself and all before it.
@@ -107,16 +107,16 @@ def distinct(sequences: Iterable[Sequence[int]]) -> tuple[int, int]:
 
 
 def forward(shape: Shape, tokens: int, pairs: int, logits: int) -> int:
-    """FLOPs of a forward pass that applies the head at `logits` positions."""
+    """Return the FLOPs of a forward pass that applies the head at `logits` positions."""
     return 2 * shape.body * tokens + shape.attention(pairs) + 2 * shape.head * logits
 
 
 def candidate_paths(
     prompts: Sequence[Sequence[int]], tails: Sequence[Sequence[Sequence[int]]]
 ) -> tuple[list[list[int]], int]:
-    """What is fed to score each prompt's candidates, and at how many positions logits are read.
+    """Return what is fed to score each prompt's candidates, and how many positions need logits.
 
-    A candidate's last token is read and never fed.
+    A candidate's last token is only predicted, never fed.
     """
     fed, read = [], set()
     for prompt, candidates in zip(prompts, tails, strict=True):
@@ -127,7 +127,7 @@ def candidate_paths(
 
 
 def training_step(shape: Shape, *, past: int, new: int, labels: int, rank: int) -> int:
-    """FLOPs of one forward and backward pass over `new` tokens, the last `labels` of them read.
+    """Return the FLOPs of a forward and backward pass over `new` tokens, with `labels` targets.
 
     `past` tokens before them are given as keys and values and have no gradient. Of the frozen
     weights only the gradient towards the input is computed, of the adapter's both.
@@ -149,7 +149,7 @@ def decoding_seconds(
     itemsize: int,
     adapter_bytes: int = 0,
 ) -> float:
-    """Seconds to feed `steps[i]` tokens after `contexts[i]`, all rows in one batch.
+    """Return the seconds to feed `steps[i]` tokens after `contexts[i]`, all rows in one batch.
 
     The larger of the arithmetic and of the bytes read: all weights once a step, the keys and
     values before each token, and for each row its own adapter.

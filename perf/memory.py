@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def in_a_process(budget: float) -> dict[str, Any]:
-    """The wave in a fresh interpreter, which prints its findings as its last line."""
+    """Run the wave in a new interpreter, which prints its findings as its last line."""
     command = [sys.executable, "-m", "perf.memory", "--child", str(budget), *sys.argv[1:]]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -59,7 +59,7 @@ def in_a_process(budget: float) -> dict[str, Any]:
 
 
 def one_wave(given: argparse.Namespace, budget: float) -> dict[str, Any]:
-    """All samples count as uncertain, so that each goes through every stage it can."""
+    """Run one wave; all samples count as uncertain, so that each goes through all stages it can."""
     bench = Bench(given.model, given.device, memory_gib=budget)
     made = pipeline(bench.engine, given.variant, threshold=1.0)
     rows = samples("sealtool", given.samples)

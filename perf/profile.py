@@ -17,7 +17,7 @@ from perf.timing import Side
 
 GRAMMAR = "perf::grammar"
 
-# The first group whose pattern is found in an operator's name has it.
+# An operator belongs to the first group whose pattern is found in its name.
 _GROUPS = {
     "sampling and grammar": rf"{GRAMMAR}|sort|topk|argmax|argmin|multinomial|cumsum|logsumexp"
     r"|log_softmax|nonzero|::rand|uniform|bernoulli",
@@ -32,7 +32,7 @@ _GROUPS = {
 
 
 def shares(side: Side, device: torch.device) -> dict[str, float]:
-    """Shares of the side's wall clock, which add up to 1.
+    """Return the groups' shares of the side's wall clock, which add up to 1.
 
     `Python and waiting` is the wall clock less all operators: the interpreter, and on a GPU its
     idle time. Under the profiler that share is larger than without.
@@ -51,7 +51,7 @@ def shares(side: Side, device: torch.device) -> dict[str, float]:
 
 
 def grouped(operators: Iterable[tuple[str, float]], wall: float) -> dict[str, float]:
-    """(name, own seconds) of each operator as shares of `wall` by group, largest first."""
+    """Return shares of `wall` by group, largest first, of operators (name, own seconds)."""
     spent: dict[str, float] = {}
     for name, seconds in operators:
         spent[group(name)] = spent.get(group(name), 0.0) + seconds
@@ -81,7 +81,7 @@ def _operators(averages: Iterable[Any], device: torch.device) -> Iterator[tuple[
 
 @contextmanager
 def _grammar_marked() -> Iterator[None]:
-    """Grammar work is no operator of torch: it is marked as one while the profile is taken."""
+    """Mark grammar work, which is no operator of torch, as one in the block."""
     methods = ("fill_next_token_bitmask", "accept_token")
     originals = {name: getattr(xgrammar.GrammarMatcher, name) for name in methods}
     for name, original in originals.items():

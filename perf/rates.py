@@ -1,4 +1,4 @@
-"""What the machine does at its best: matrix products in the model's shapes, and reading memory."""
+"""The machine's best rates: of matrix products in the model's shapes, and of reading memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REPEATS = 7
 
 @torch.inference_mode()
 def measure(shape: Shape, device: Any, dtype: Any) -> Rates:
-    """Best of several runs, with as many threads as torch uses, by torch's products or ours."""
+    """Return the best of several runs, with torch's threads, by torch's products or ours."""
     shapes = [*shape.linears, (shape.hidden, shape.vocabulary)]
     given = {inputs: torch.randn(_ROWS, inputs, device=device, dtype=dtype) for inputs, _ in shapes}
     layers = [
@@ -54,6 +54,6 @@ def _best(work: Callable[[], object], device: Any) -> float:
 
 
 def synchronise(device: Any) -> None:
-    """Wait until the device has done what it was given: before every look at the clock."""
+    """Wait until the device has finished its work, before the clock is read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

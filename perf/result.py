@@ -1,4 +1,4 @@
-"""What a measurement leaves: perf/results/STAGE-DEVICE-MODEL.json (DESIGN section 7)."""
+"""The result of a measurement, in perf/results/STAGE-DEVICE-MODEL.json (DESIGN section 7)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Result:
     """One comparison. Seconds are of whole runs; a run does `ours_work` or `reference_work` units.
 
     `ratio` is of units a second, pair by pair; `equal` the assertion that was made on the results;
-    `floor_seconds` is for ours' work; `peak_memory_bytes` the growth while each side ran.
+    `floor_seconds` is for our work; `peak_memory_bytes` the growth while each side ran.
     """
 
     stage: str
@@ -72,7 +72,7 @@ def compare(
     profile: Mapping[str, float] | None = None,
     notes: str = "",
 ) -> Result:
-    """The result of two timed sides; `referee` is the reference's name and version."""
+    """Return the result of two timed sides; `referee` is the reference's name and version."""
     return Result(
         stage=stage,
         device=machine.device,

@@ -30,7 +30,7 @@ class Side:
 
 
 def take_turns(sides: Sequence[Side], pairs: int, device: Any) -> None:
-    """Warm every side up once, then time all of them `pairs` times, each round from another one on.
+    """Warm every side up once, then time all `pairs` times; rounds begin with each side in turn.
 
     A side keeps the seconds of its timed runs, its largest growth of memory and its last result.
     """
@@ -47,7 +47,7 @@ def take_turns(sides: Sequence[Side], pairs: int, device: Any) -> None:
 
 
 def speed_ratios(ours: Side, reference: Side) -> list[float]:
-    """How many times faster a unit of work is done by ours, pair by pair."""
+    """Return how many times faster ours does a unit of work, pair by pair."""
     return [
         (theirs / reference.work) / (mine / ours.work)
         for mine, theirs in zip(ours.seconds, reference.seconds, strict=True)
@@ -60,7 +60,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 def _measure(side: Side, device: Any) -> None:
     side.prepare()
-    # What the run before left to the garbage collector is not this run's burden.
+    # Collected now, so that this run does not pay for garbage of the run before.
     gc.collect()
     before = begin_peak(device)
     synchronise(device)
@@ -75,7 +75,7 @@ def _measure(side: Side, device: Any) -> None:
 
 
 def begin_peak(device: Any) -> int:
-    """Start to look for a peak; the bytes in use now: resident set, or what torch has on a GPU."""
+    """Begin to watch for a peak; return the bytes in use: resident set, or torch's on a GPU."""
     if device.type == "cuda":
         import torch
 
@@ -90,7 +90,7 @@ def begin_peak(device: Any) -> int:
 
 
 def peak(device: Any) -> int:
-    """The most bytes in use since `begin_peak`; not on Linux: since the process began."""
+    """Return the most bytes in use since `begin_peak`; outside Linux since the process began."""
     if device.type == "cuda":
         import torch
 
@@ -110,6 +110,6 @@ def _status(name: str) -> int:
 
 
 def _give_back() -> None:
-    """Free memory that the allocator keeps would hide the growth that comes after."""
+    """Release free memory that the allocator keeps, which would hide later growth."""
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)

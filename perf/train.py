@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def alone(bench: Bench, peer: Peer, given: Namespace) -> None:
-    """One adapter after another, in all variants, against the Trainer."""
+    """Measure one adapter after another, in all variants, against the Trainer."""
     rows = samples("sealtool", given.samples)
     trainer = peer.side(rows)
     ours = [
@@ -78,7 +78,7 @@ def alone(bench: Bench, peer: Peer, given: Namespace) -> None:
 
 
 def as_bank(bench: Bench, peer: Peer | None, variant: str, size: int, given: Namespace) -> None:
-    """`size` adapters in one call, against as many calls, and against the Trainer if given."""
+    """Measure `size` adapters in one call against as many calls, and the Trainer if given."""
     rows = samples("sealtool", size)
     bank, turns = Ours(bench, variant, rows, bank=True), Ours(bench, variant, rows)
     trainers = [peer.side(rows)] if peer else []
@@ -120,7 +120,7 @@ class Ours:
         return [safetensors.torch.load(adapter.safetensors) for adapter in self.side.result]
 
     def floor(self, bench: Bench) -> float:
-        """The system turns before an activated adapter are computed once, unless they are given."""
+        """Return the least seconds; distinct system turns count once, unless their caches exist."""
         flops = sum(adaptation_flops(bench, job) for job in self.jobs)
         if not self.prefix_given:
             prompts = [job.pairs[0][0] for job in self.jobs]
@@ -139,14 +139,14 @@ class Peer:
         self._activated: dict[str, Weights] = {}
 
     def side(self, rows: Sequence[Sample]) -> Side:
-        """The paper's recipe, which is what all variants are measured against."""
+        """Return the side of the paper's recipe, against which all variants are measured."""
         jobs = [job_of(row, "exact") for row in rows]
         return Side(
             "PEFT + Trainer", lambda: [self._train(job, "exact") for job in jobs], work=len(rows)
         )
 
     def activated(self, job: TrainJob) -> Weights:
-        """The adapter of `job` as PEFT's aLoRA, by the same Trainer; not timed."""
+        """Return the adapter of `job` as PEFT's aLoRA, by the same Trainer; this is not timed."""
         if job.id not in self._activated:
             self._activated[job.id] = self._train(job, "activated")
         return self._activated[job.id]
@@ -173,7 +173,7 @@ def job_of(row: Sample, variant: str) -> TrainJob:
 
 
 def keep_system_turns(bench: Bench, jobs: Sequence[TrainJob]) -> None:
-    """As in the pipeline, where H has read the same instruction before another question."""
+    """Cache the system turns, as in the pipeline, where H has read them before other questions."""
     systems = [job.pairs[0][0].messages[0] for job in jobs]
     bench.keep_prefixes([Prompt((system, Message("user", "Hello."))) for system in systems])
 
@@ -223,7 +223,7 @@ def result(
 
 
 def distances(mine: Sequence[Weights], theirs: Sequence[Weights]) -> list[float]:
-    """How far apart adapters are, each relative to its norm."""
+    """Return how far apart adapters are, each relative to its norm."""
     return [relative(one, other) for one, other in zip(mine, theirs, strict=True)]
 
 

@@ -1,7 +1,7 @@
 """The whole method as it is measured: the paper's recipe, and the fast variant of it.
 
-Both decode greedily and held to a schema, so that two engines write the same; a second attempt of G
-would repeat the first, so there is one.
+Both decode greedily under a schema, so that two engines write the same. A second attempt of G would
+repeat the first, so G makes one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SEED = 0
 
 
 def generator(variant: Variant) -> SelfGenerator:
-    """`activated` keeps the task's instruction as the system turn, which the stages then share."""
+    """Return G; in `activated` it keeps the task's system turn, which the stages then share."""
     return SelfGenerator(
         prompt="quoted" if variant == "exact" else "seed_first",
         format="json",
@@ -33,7 +33,7 @@ def generator(variant: Variant) -> SelfGenerator:
 
 
 def pipeline(engine: Engine, variant: Variant, threshold: float = 0.95) -> Pipeline:
-    """Algorithm 1 on `engine`; the unadapted answers of uncertain samples are left out."""
+    """Return Algorithm 1 on `engine`, without the unadapted answers of uncertain samples."""
     stages = Stages(
         estimator=RssMargin(threshold=threshold),
         generator=generator(variant),

@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def in_waves(made: Pipeline, rows: Sequence[Sample], wave: int) -> list[Solution]:
-    """Solutions in the order of the rows. Raises Unequal where a sample failed."""
+    """Return solutions in the order of the rows. Raises Unequal if a sample failed."""
     tasks = [row.task for row in rows]
     found: dict[str, Solution] = {}
     for start in range(0, len(tasks), wave):
@@ -83,8 +83,11 @@ def in_waves(made: Pipeline, rows: Sequence[Sample], wave: int) -> list[Solution
 
 
 def chosen(bench: Bench, count: int) -> tuple[list[Sample], int]:
-    """`count` uncertain samples with valid greedy examples in both variants, and how many not."""
-    # The digest's order has nothing to do with length.
+    """Return `count` uncertain samples with valid greedy examples in both variants.
+
+    The second value counts the samples that were looked at and left out.
+    """
+    # Sorted by digest, which does not depend on length.
     pool = sorted(samples("sealtool", min(8 * count, 294)), key=lambda row: row.digest)
     kept: list[Sample] = []
     looked_at = 0
@@ -143,9 +146,9 @@ def measured(
 def agreement(
     bench: Bench, variant: Variant, mine: Sequence[Solution], theirs: Sequence[Solution]
 ) -> str:
-    """The assertions in words; raises Unequal where they do not hold.
+    """Return the assertions in words. Raises Unequal if they do not hold.
 
-    In less than float32 a text may go another way at a near tie, so texts are counted there.
+    Below float32 texts may differ after a near tie, so equal texts are only counted there.
     """
     pairs = list(zip(mine, theirs, strict=True))
     margins = [abs(confidence(one) - confidence(other)) for one, other in pairs]

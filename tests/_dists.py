@@ -1,4 +1,4 @@
-"""Distributions made on the spot: a dist-info folder and modules, found as installed ones are."""
+"""Make distributions for tests: a dist-info folder and modules, found like installed ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def write_dist(
     modules: Mapping[str, str] | None = None,
     version: str = "1.5",
 ) -> Path:
-    """`entry_points`: group -> lines. Returns `folder`, which belongs on sys.path."""
+    """Write a distribution and return `folder`, which has to be put on sys.path.
+
+    `entry_points` maps groups to lines.
+    """
     info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(
@@ -45,7 +48,7 @@ def write_dist(
 
 @contextmanager
 def importable(folder: Path) -> Iterator[None]:
-    """`folder` first on sys.path; what was imported from it is forgotten afterwards."""
+    """Put `folder` first on sys.path; modules imported from it are forgotten afterwards."""
     sys.path.insert(0, str(folder))
     try:
         yield

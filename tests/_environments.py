@@ -1,4 +1,4 @@
-"""Virtual environments that see all that is installed here, made without pip and a network."""
+"""Virtual environments that see all packages installed here, made without pip or a network."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SCRIPTS = {"ttsi": "ttsi.cli.main", "pip": "pip._internal.cli.main"}
 
 
 def make_environment(folder: Path) -> dict[str, str]:
-    """Environment variables under which `python`, `pip` and `ttsi` are those of a new environment.
+    """Return environment variables for the `python`, `pip` and `ttsi` of a new environment.
 
-    A plain `pip install FOLDER` works in it offline: what builds packages is installed here.
+    A plain `pip install FOLDER` works in it offline, because the build backend is installed here.
     """
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
@@ -43,7 +43,7 @@ def make_environment(folder: Path) -> dict[str, str]:
         ),
         "VIRTUAL_ENV": str(folder),
         "PIP_NO_INDEX": "1",
-        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this one the wrong way round
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip interprets this one inversely: 0 disables isolation
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "TTSI_OFFLINE": "1",
     }
@@ -52,7 +52,7 @@ def make_environment(folder: Path) -> dict[str, str]:
 def call(
     *command: str | Path, env: Mapping[str, str], cwd: Path, code: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; what it printed is shown where its exit code is another than `code`."""
+    """Run a command, and fail with its output if its exit code is not `code`."""
     done = subprocess.run(
         [str(word) for word in command], env=env, cwd=cwd, capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""What the tests of specs share."""
+"""Helpers that tests of specs share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MINIMAL = {"benchmark": "sealtool"}
 
 
 def clear_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody's own TTSI_* settings shall decide a test."""
+    """Remove the user's TTSI_* settings, which must not affect a test."""
     for name in ("TTSI_MODEL", "TTSI_LIMIT", "TTSI_SEEDS", "TTSI_WAVE", "TTSI_LOAD_PLUGINS"):
         monkeypatch.delenv(name, raising=False)
 

@@ -1,4 +1,4 @@
-"""Answers put to the parser and the scorer as a run does: on real tasks, or on tools f and g."""
+"""Pass answers to the parser and the scorer as a run does: on real tasks, or on tools f and g."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiny random models of many architectures, as transformers makes them from a config."""
+"""Tiny random models of many architectures, made by transformers from a config."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-# By the names that configs have for the same sizes; each takes those that it knows.
+# Configs use different names for the same sizes; each config takes those that it knows.
 _SIZES: dict[str, Any] = {
     "vocab_size": 320,
     "hidden_size": 32,
@@ -24,7 +24,7 @@ _SIZES: dict[str, Any] = {
 
 
 def tiny(kind: str, **settings: Any) -> Any:
-    """A random model of type `kind` in evaluation, with sizes for a test."""
+    """Return a random model of type `kind` in evaluation mode, of a size for tests."""
     torch.manual_seed(3)
     known = AutoConfig.for_model(kind)
     sizes = {name: size for name, size in _SIZES.items() if hasattr(known, name)}
@@ -32,7 +32,7 @@ def tiny(kind: str, **settings: Any) -> Any:
     model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            # Random models are nearly linear: what attention does must show in the logits.
+            # Random models are nearly linear; larger weights let attention affect the logits.
             if parameter.dim() > 1 and "embed" not in name:
                 parameter.mul_(4)
     return model

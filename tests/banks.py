@@ -1,4 +1,4 @@
-"""Small models with a bank beside them, and jobs for it."""
+"""Small models with an adapter bank, and training jobs for it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ids(seed: int, count: int) -> list[int]:
 
 
 def job(seed: int, pairs: Sequence[tuple[int, int]], recipe: LoraRecipe = LOUD) -> TokenJob:
-    """Of pairs with so many tokens in prompt and target."""
+    """Return a job whose pairs have these numbers of tokens in prompt and target."""
     drawn = [
         Pair(ids(100 * seed + at, prompt), ids(100 * seed + at + 50, target))
         for at, (prompt, target) in enumerate(pairs)
@@ -41,7 +41,7 @@ def job(seed: int, pairs: Sequence[tuple[int, int]], recipe: LoraRecipe = LOUD) 
 
 
 def unlike_jobs() -> list[TokenJob]:
-    """Of other lengths, steps, ranks and settings; the first finishes while others go on."""
+    """Return jobs of different lengths, steps, ranks and settings; the first finishes early."""
     return [
         job(1, [(9, 3)], dataclasses.replace(LOUD, epochs=1)),
         job(2, [(4, 7), (12, 2), (4, 7)], dataclasses.replace(LOUD, rank=3, alpha=5.0)),
@@ -51,14 +51,14 @@ def unlike_jobs() -> list[TokenJob]:
 
 
 def vector(adapter: Adapter, kind: str) -> Tensor:
-    """All of an adapter's weights A or B, one behind the other."""
+    """Return all of an adapter's weights A or B, concatenated."""
     tensors = safetensors.torch.load(adapter.safetensors)
     names = sorted(name for name in tensors if f"lora_{kind}" in name)
     return torch.cat([tensors[name].flatten().double() for name in names])
 
 
 def assert_same(found: Sequence[Adapter], reference: Sequence[Adapter]) -> None:
-    """Equal to rounding: transformers takes norms in float32 even of a float64 model."""
+    """Assert equality up to rounding: transformers computes norms in float32 in any dtype."""
     for one, other in zip(found, reference, strict=True):
         assert one.training is not None
         assert other.training is not None
@@ -74,7 +74,7 @@ def assert_same(found: Sequence[Adapter], reference: Sequence[Adapter]) -> None:
 def logits(
     network: Network, bank: Bank, adapters: Sequence[Adapter | None], text: Tensor
 ) -> Tensor:
-    """Logits [rows, T, V] of text [rows, T], each row under its own adapter."""
+    """Return logits [rows, T, V] of text [rows, T], each row under its own adapter."""
     slots = iter(bank.load([adapter for adapter in adapters if adapter is not None]))
     each = [-1 if adapter is None else next(slots) for adapter in adapters]
     return under(network, bank, each, text)

@@ -1,8 +1,8 @@
-"""Where our scoring of `bfcl` and BFCL's own checker part, row by row.
+"""Compare our scoring of `bfcl` with BFCL's own checker, row by row.
 
-Every reference, each of its alternatives and each of many changes to it is scored by both.
-`bfcl_differences.json` keeps where they part: the kind of change, and the rows by their places.
-Run as a script it writes that file; docs/benchmarks.md says why each kind is there.
+Both score every reference, each of its alternatives and many changes to it. `bfcl_differences.json`
+lists the disagreements: the kind of change, and the rows by index. Run as a script, this file
+writes it; docs/benchmarks.md explains each kind.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ Differences = dict[str, dict[str, str]]
 
 
 def own_checker() -> Checker:
-    """BFCL's checker: "right", "wrong", or "fails" where it raises.
+    """Return BFCL's checker: "right", "wrong", or "fails" if it raises.
 
-    Its code is that of the wheel. The one module that it imports for all the model providers' sake
-    is stood in for: it only asks whether a model writes the dots of names as underscores.
+    Its code is that of the wheel. One module is replaced by a stub, because it imports all model
+    providers; the checker only asks it whether a model writes the dots of names as underscores.
     """
     stand_in = types.ModuleType(_CONFIG)
     vars(stand_in)["MODEL_CONFIG_MAPPING"] = {
@@ -80,7 +80,7 @@ def our_checker(samples: Mapping[str, Sample], **switches: bool) -> Checker:
 
 
 def compare(samples: Sequence[Sample]) -> tuple[Differences, dict[str, int]]:
-    """Where the two part, and how many answers of each kind were compared."""
+    """Return the disagreements, and the number of compared answers of each kind."""
     ours, theirs = our_checker({sample.id: sample for sample in samples}), own_checker()
     parted: dict[str, set[str]] = defaultdict(set)
     compared: dict[str, int] = defaultdict(int)
@@ -106,7 +106,7 @@ def _in_words(places: Sequence[int]) -> str:
 
 
 def row_count(places: str) -> int:
-    """How many rows a text of `bfcl_differences.json` names, such as "1 3-5"."""
+    """Count the rows in a text of `bfcl_differences.json`, such as "1 3-5"."""
     ends = [[int(end) for end in stretch.split("-")] for stretch in places.split()]
     return sum(some[-1] - some[0] + 1 for some in ends)
 

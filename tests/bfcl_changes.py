@@ -1,4 +1,4 @@
-"""Answers near a reference of `bfcl`: all that it allows, and changes of many kinds."""
+"""Answers near a reference of `bfcl`: all that it allows, and many kinds of changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Values = Iterator[tuple[str, Any]]
 
 
 def changes(sample: Sample) -> Iterator[Change]:
-    """(kind, calls). Each answer but those called "gold" and "allowed" differs in one respect."""
+    """Yield (kind, calls). Answers other than "gold" and "allowed" differ in one respect."""
     gold = [ToolCall(call.name, call.arguments) for call in calls_in(sample.reference)]
     yield "gold", gold
     yield from _changed_lists(gold)

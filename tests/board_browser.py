@@ -1,4 +1,4 @@
-"""The page of boards in a real browser; run by the tox environment `browser`.
+"""Test the page of boards in a real browser; run by the tox environment `browser`.
 
 Needs a Chromium, as report_browser.py does.
 """
@@ -31,7 +31,7 @@ for (const each of [...document.querySelectorAll(".board:not([hidden]) .toggle")
   each.click();
 }
 """
-# Relative luminance and contrast as WCAG 2.2 defines them, of every text against what is behind it.
+# Relative luminance and contrast (WCAG 2.2) of every text against its background.
 FAINT = """
 () => {
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -60,7 +60,7 @@ FAINT = """
 
 
 def place(benchmark: str, number: int | None = None) -> str:
-    """The id of a board of `several`, or of one of its entries."""
+    """Return the id of a board of `several`, or of one of its entries."""
     (board,) = (each for each in boards(CASES["several"]) if each.ground.benchmark == benchmark)
     if number is None:
         return board.key
@@ -78,7 +78,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def column(page: Page, key: str) -> list[str]:
-    """What stands in a column of the board in view, from the top."""
+    """Return the texts in a column of the visible board, from the top."""
     cells = page.locator(f".board:visible tbody .c-{key}")
     return [text.splitlines()[0] for text in cells.all_inner_texts()]
 

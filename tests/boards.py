@@ -1,4 +1,4 @@
-"""Synthetic entries of leaderboards, as `ttsi.leaderboard.entries.entry` would give them."""
+"""Synthetic leaderboard entries, as `ttsi.leaderboard.entries.entry` would make them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BENCHMARKS = {"nexusraven": 318, "sealtool": 294, "toolalpaca": 114, "apibank":
 
 
 def entry(number: int = 0, benchmark: str = "sealtool", **changed: Any) -> dict[str, Any]:
-    """One entry; `number` tells it from others and decides all that is not given."""
+    """Return one entry; `number` distinguishes it and determines all that is not given."""
     draw = random.Random(number)
     base = draw.uniform(0.1, 0.6)
     gain = draw.gauss(0.03, 0.03)
@@ -63,18 +63,18 @@ def entry(number: int = 0, benchmark: str = "sealtool", **changed: Any) -> dict[
 
 
 def many(count: int) -> list[dict[str, Any]]:
-    """Entries on four benchmarks, the first with most of them."""
+    """Return entries on four benchmarks, most of them on the first."""
     names = ["sealtool", "sealtool", *_BENCHMARKS]
     return [entry(number, names[number % len(names)]) for number in range(count)]
 
 
 def partial(number: int = 0, **changed: Any) -> dict[str, Any]:
-    """An entry of a run over a part of the samples."""
+    """Return an entry of a run over a part of the samples."""
     return entry(number, **({"samples": 50, "selection": "limit=50, select=even"} | changed))
 
 
 def hostile() -> list[dict[str, Any]]:
-    """Every text tries to break out, one is very wide, one has a name like a link."""
+    """Return entries whose texts try to inject HTML; one is very wide, one has a link as name."""
     texts = (
         "org",
         "method",

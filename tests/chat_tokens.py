@@ -1,4 +1,4 @@
-"""Small tokenizers of two families, with a chat template of one's own."""
+"""Small tokenizers of two families, with a custom chat template."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MARKERS = ("<tool_call>", "</tool_call>", "<think>", "</think>", "[TOOL_CALLS]",
 
 
 def byte_level(template: str, special: Sequence[str] = (), ordinary: Sequence[str] = ()) -> Any:
-    """Bytes and a few merges; <|im_start|>, <|im_end|> and `special` are special tokens."""
+    """Return a byte-level tokenizer; <|im_start|>, <|im_end|> and `special` are special tokens."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     pairs = [("Ġ", "Ġ"), ("Ċ", "Ċ"), ("a", "b"), ("<", "|"), ("|", ">")]
     words = [*letters, *(one + other for one, other in pairs)]
@@ -32,8 +32,11 @@ def byte_level(template: str, special: Sequence[str] = (), ordinary: Sequence[st
 def sentence_piece(
     template: str, special: Sequence[str] = (), ordinary: Sequence[str] = (), scheme: str = "first"
 ) -> Any:
-    """As Llama 2 and Mistral have it: ▁ for spaces, one before the text's first word, and bytes for
-    what is no word; with the scheme "always" one more after each added token."""
+    """Return a tokenizer like those of Llama 2 and Mistral.
+
+    Spaces become ▁, also before the text's first word, and unknown words become bytes. With the
+    scheme "always", another ▁ follows each added token.
+    """
     letters = [chr(code) for code in range(33, 127)] + ["é", "ü", "▁"]
     pairs = [("▁", "a"), ("a", "b"), ("▁", "▁")]
     words = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *letters]

@@ -1,4 +1,4 @@
-"""A cluster of Ray for tests, in processes of its own, so that nothing of it stays in that one."""
+"""A Ray cluster for tests, in separate processes, so that this process keeps nothing of it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _MEMORY = f"--object-store-memory={80 * 2**20}"
 
 @contextmanager
 def started(cpus: int = 4) -> Iterator[str]:
-    """The address of a cluster with so many logical cores, there inside."""
-    # Names of sockets have to be short: pytest's own folders are too deep for them.
+    """Yield the address of a cluster with so many logical cores, which runs inside the context."""
+    # Socket paths have to be short, and pytest's own folders are nested too deeply.
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as name:
         address = Path(name) / "ray_current_cluster"
         words = [*_HEAD.split(), f"--num-cpus={cpus}", f"--temp-dir={name}"]
@@ -41,7 +41,7 @@ def started(cpus: int = 4) -> Iterator[str]:
 
 @contextmanager
 def joined(cluster: str, cpus: int, **environment: str) -> Iterator[None]:
-    """One more machine in the cluster at this address, as far as Ray can tell."""
+    """Add a node to the cluster at this address, which Ray takes for another machine."""
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as name:
         words = [f"--address={cluster}", f"--num-cpus={cpus}"]
         with _ray(Path(name), *words, **environment) as (process, said):

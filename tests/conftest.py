@@ -1,4 +1,4 @@
-"""What all tests share: where the real data is, and patient property tests."""
+"""Settings for all tests: the place of the real data, and property tests without deadlines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long go first, so that no worker ends with one while others idle."""
+    """Run slow files first, so that no worker ends with one while others are idle."""
     slow = ("model", "slow")
     heavy = {item.path for item in items if any(map(item.get_closest_marker, slow))}
     items.sort(key=lambda item: item.path not in heavy)

@@ -1,6 +1,7 @@
-"""Single edits of a submission, each with the kind of fault that tells of it.
+"""Single edits of a submission, each with the kind of fault that reveals it.
 
-A careful forger makes all digests anew after one; `put` sets one value, the functions edit records.
+A careful forger updates all digests after an edit. `put` sets one value, the functions edit
+records.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def wrong(rows: list[Any]) -> Any:
 
 
 def answer(calls: list[Any]) -> dict[str, Any]:
-    """An answer that makes these calls, as a record has it."""
+    """Return an answer that makes these calls, as a record stores it."""
     return {"status": "ok", "value": calls, "work": ""}
 
 
@@ -148,7 +149,7 @@ def _without_threshold(spec: Any) -> None:
 
 
 def put(*path: Any) -> Change:
-    """Set the value at a path, whose last part is the value."""
+    """Return a change that sets the value at a path; the last argument is the value."""
     *keys, last, value = path
 
     def change(document: Any) -> None:
@@ -160,7 +161,7 @@ def put(*path: Any) -> Change:
 
 
 def session(key: str, value: Any) -> Change:
-    """Set one value of the last session."""
+    """Return a change that sets one value of the last session."""
     return put("sessions", -1, key, value)
 
 

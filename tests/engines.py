@@ -1,6 +1,6 @@
-"""One engine for all tests of a process, and short real prompts to put to it.
+"""One engine for all tests of a process, and short real prompts for it.
 
-The renderer is deliberately not the benchmarks': what is tested here must not depend on them.
+The renderer is not that of the benchmarks, so that these tests do not depend on it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @functools.cache
 def shared_engine() -> TransformersEngine:
-    """The embedded model in float32 on the CPU."""
+    """Return the embedded model in float32 on the CPU."""
     engine = TransformersEngine({"id": "smollm2-135m"}, device="cpu")
     engine.load()
     return engine
 
 
 def may_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After this test the shared engine does as much at a time as before it."""
+    """Restore the shared engine's batch sizes after a test that lets it run out of memory."""
     runtime = shared_engine()._runtime()
     for part in (runtime.reader, runtime.decoder, runtime):
         monkeypatch.setattr(part, "room", dataclasses.replace(part.room))
@@ -42,7 +42,7 @@ def data(name: str) -> Path:
 
 
 def hammer(name: str) -> list[dict[str, Any]]:
-    """Rows of a data set in Hammer's layout: query, tools."""
+    """Return rows of a data set in Hammer's format: query, tools."""
     return list(json.loads(data(f"hammer/{name}.json").read_text()))
 
 
@@ -57,7 +57,7 @@ def nexusraven() -> list[dict[str, Any]]:
 
 
 def short_tasks(rows: list[dict[str, Any]], count: int) -> list[tuple[Prompt, list[str]]]:
-    """The `count` shortest rows that offer at least three tools: prompt and names of tools."""
+    """Return prompt and tool names of the `count` shortest rows with at least three tools."""
     tasks = []
     for row in rows:
         names = list(dict.fromkeys(tool["name"] for tool in row["tools"]))
@@ -73,11 +73,11 @@ def short_tasks(rows: list[dict[str, Any]], count: int) -> list[tuple[Prompt, li
 
 
 def real_tasks(count: int) -> list[tuple[Prompt, list[str]]]:
-    """`count` tasks of each of four benchmarks."""
+    """Return `count` tasks of each of four benchmarks."""
     sources = [hammer("sealtool"), nexusraven(), hammer("apibank_l1"), hammer("toolalpaca")]
     return [task for rows in sources for task in short_tasks(rows, count)]
 
 
 def ask(text: str, opening: str = "") -> Prompt:
-    """A short prompt of our own."""
+    """Return a short prompt."""
     return Prompt((Message("system", "Be brief."), Message("user", text)), opening)

@@ -1,6 +1,6 @@
-"""How long files of code are: none over 400 lines, half of a package's under 110.
+"""Check the lengths of Python files: at most 400 lines, and a median below 110 in the packages.
 
-Run by the `lint` environment; tests/test_layout.py holds the packages to it as well.
+Run by the `lint` environment; tests/test_layout.py checks it for the packages as well.
 """
 
 import sys
@@ -16,7 +16,7 @@ ROOTS = (*PACKAGES, "tests", "docs", "perf", "specs", "examples")
 
 
 def lengths(roots: Sequence[str]) -> dict[Path, int]:
-    """How many lines each Python file below these folders has, by its path from the top."""
+    """Return the number of lines of each Python file below these folders, by relative path."""
     files = [path for name in roots for path in sorted((ROOT / name).rglob("*.py"))]
     return {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in files}
 

@@ -1,4 +1,4 @@
-"""What decoding held to a grammar is able to write, and what it writes by chance."""
+"""What constrained decoding can write, and what it writes at random."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _END = 0
 
 
 def can_write(task: Task, calls: Sequence[ToolCall], inference: Direct) -> bool:
-    """Whether the answer's JSON is a whole sentence of the grammar of `inference` for the task."""
+    """Whether the answer's JSON is a complete text of the grammar of `inference` for the task."""
     schema = inference.request(task, None, 0).grammar
-    # Characters are tokens: which strings a grammar has does not depend on the vocabulary.
+    # Each character is a token: the strings of a grammar do not depend on the vocabulary.
     info = xgrammar.TokenizerInfo(["<end>", *map(chr, range(32, 127))], stop_token_ids=[_END])
     compiled = xgrammar.GrammarCompiler(info).compile_json_schema(
         grammar_schema(json.dumps(schema)), any_whitespace=False, strict_mode=True
@@ -32,7 +32,7 @@ def can_write(task: Task, calls: Sequence[ToolCall], inference: Direct) -> bool:
 
 
 def accepts(schema: Mapping[str, Any], value: Any) -> bool:
-    """Whether the embedded model's tokens can write `value` under the schema, and end there."""
+    """Whether the embedded model's tokens can write `value` under the schema, and then end."""
     runtime = shared_engine()._runtime()
     matcher = runtime.grammars.matcher(schema)
     bits = xgrammar.allocate_token_bitmask(1, runtime.model.config.vocab_size)
@@ -46,9 +46,9 @@ def accepts(schema: Mapping[str, Any], value: Any) -> bool:
 
 
 def wild_text(schema: Mapping[str, Any], seed: int, limit: int = 400) -> str | None:
-    """What a model of random taste writes under the grammar; None if it never comes to an end.
+    """Return a random text of the grammar; None if it does not end within `limit` tokens.
 
-    It likes to close what is open, as texts of pure chance are endless.
+    Closing characters are preferred, since purely random texts hardly ever end.
     """
     runtime = shared_engine()._runtime()
     matcher = runtime.grammars.matcher(schema)

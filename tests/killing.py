@@ -1,8 +1,8 @@
-"""Runs killed with -9 at random moments, and what the same command makes of what they left.
+"""Kill runs with -9 at random moments, and resume them with the same command.
 
-A program of its own, `python tests/killing.py TRIALS SEED`, since it forks: a fork costs no import,
-so that hundreds of runs take a minute. Prints, as JSON, how far the killed runs had come. Raises
-where a record was lost or doubled, a proof is missing, or a file was left behind.
+This is a separate program, `python tests/killing.py TRIALS SEED`, because it forks: a fork needs no
+imports, so that hundreds of runs take a minute. It prints, as JSON, the progress of the killed
+runs. It raises if a record was lost or doubled, a proof is missing, or a file was left behind.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def spec(**changed: Any) -> dict[str, Any]:
 
 
 def start(document: Mapping[str, Any], out: Path) -> int:
-    """A process that runs `document` in `out`."""
+    """Start a process that runs `document` in `out`, and return its id."""
     process = os.fork()
     if process == 0:
         code = 1
@@ -58,7 +58,7 @@ def finish(document: Mapping[str, Any], out: Path) -> None:
 
 
 def kill_after(seconds: float, document: Mapping[str, Any], out: Path) -> bool:
-    """Whether the run was killed, and had not ended before."""
+    """Whether the run was killed before it ended."""
     process = start(document, out)
     time.sleep(seconds)
     with suppress(ProcessLookupError):
@@ -71,14 +71,14 @@ def seeds_in(out: Path) -> list[Path]:
 
 
 def records(seed: Path, name: str = "samples.jsonl") -> list[dict[str, Any]]:
-    """Whole lines, without the seconds that they took."""
+    """Return the whole lines, without durations."""
     path = seed / name
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return [{**json.loads(line), "costs": None} for line in lines]
 
 
 def results(seed: Path) -> dict[str, Any]:
-    """results.json but for times and process ids."""
+    """Return results.json without times and process ids."""
     found = json.loads((seed / "results.json").read_text())
     for engine in found["engines"]:
         assert engine["weights_digest"] == engine["weights_digest_after"]
@@ -91,7 +91,7 @@ def state(out: Path) -> dict[str, bytes]:
 
 
 def trial(document: Mapping[str, Any], whole: Path, draw: random.Random, lasts: float) -> str:
-    """One run that is killed, once or more often, and then finished; how far it had come."""
+    """Kill one run, once or several times, and finish it; return the progress when killed."""
     out = Path(tempfile.mkdtemp(prefix="killed-"))
     late = draw.random() < 0.5
     killed = kill_after(lasts * draw.uniform(0.7 if late else 0, 1.05), document, out)
@@ -128,7 +128,7 @@ def _proofs(seed: Path) -> list[Any]:
 
 
 def main(trials: int, seed: int) -> None:
-    # Asking git takes longer than a run, and what a first run imports the others have then.
+    # Skip git, which takes longer than a run; and import everything before the first fork.
     provenance.commit = lambda: None
     with tempfile.TemporaryDirectory() as first:
         ttsi.evaluate(spec(), out=first)

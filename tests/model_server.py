@@ -1,4 +1,4 @@
-"""A model server on loopback, as a process of its own."""
+"""A model server on loopback, in its own process."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pytest
 
 @contextmanager
 def served(command: Sequence[str], log: Path, *, patience: float, **settings: str) -> Iterator[str]:
-    """The address of the server that `command` starts, ready to answer; it is stopped at the end.
+    """Yield the address of the server that `command` starts, once it answers; stop it at the end.
 
-    The command is told host and port; `settings` are for its environment.
+    Host and port are appended to the command; `settings` are added to its environment.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Calls written as models write them, by the name of the notation."""
+"""Calls in the notations that models use, by name of the notation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def text_of(value: Any) -> str:
 
 
 def each(form: str) -> Callable[[Sequence[ToolCall]], str]:
-    """Call after call in one form."""
+    """Return a writer that writes one call after another in one notation."""
 
     def write(calls: Sequence[ToolCall]) -> str:
         return "\n".join(

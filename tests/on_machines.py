@@ -1,4 +1,4 @@
-"""The executor on Ray where one machine of several is not as the others are."""
+"""Test the executor on Ray when one of several machines differs from the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """A machine with one logical core, on which all is well."""
+    """Yield the address of a healthy machine with one logical core."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
@@ -43,12 +43,12 @@ def test_a_bad_machine_costs_no_sample(
     fault: str, said: str, cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     faults = tmp_path / "faults"
-    faults.write_text("none\n" * 2)  # the machine that is first waits for nothing
+    faults.write_text("none\n" * 2)  # without faults, the first machine need not wait for them
     slow = engine(delay=0.1, faults=str(faults))
     one = spec(engine=slow, executor=on(cluster, workers=1), seeds=[1])
     begun = run(tmp_path / "ray", one).folder
     faults.write_text("")
-    # What the run is of is known: else the machine that is first would say it.
+    # The run's identity is known; otherwise the first machine would determine it.
     (begun / "seed-1").rename(begun / "seed-0")
     forget_all_but_identity(begun / "seed-0")
     with joined(cluster, 2, TTSI_FAKES_FAULT=fault):

@@ -1,7 +1,7 @@
-"""The executor on Ray: what `local` gives, whatever dies on the way.
+"""Test that the executor on Ray gives the results of `local`, whichever worker dies.
 
-The cluster is a process of its own, as a user's is, so that nothing of it is left in this one. The
-scripted engine brings faults into its workers.
+The cluster is a separate process, as a user's is, so that this process keeps nothing of it. The
+scripted engine causes faults in the workers.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def _environment() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def cluster(_environment: None) -> Iterator[str]:
-    """The address of a cluster with four logical cores."""
+    """Yield the address of a cluster with four logical cores."""
     with started() as address:
         yield address
 
 
 @pytest.fixture(autouse=True)
 def _no_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `on` sets is taken back."""
+    """Undo the settings of `on` after a test."""
     monkeypatch.setenv("RAY_ADDRESS", "")
     monkeypatch.delenv("RAY_ADDRESS")
 
@@ -75,7 +75,7 @@ def spec(**changed: Any) -> dict[str, Any]:
 
 
 def on(cluster: str, **changed: Any) -> dict[str, Any]:
-    """Two workers, and waves as the local ones; the user says where the cluster is."""
+    """Return an executor with two workers and waves like the local ones, on this cluster."""
     os.environ["RAY_ADDRESS"] = cluster
     return {"name": "ray", "workers": 2, "wave": 4, **changed}
 
@@ -94,7 +94,7 @@ def predictions(cell: CellResult) -> bytes:
 
 
 def records(cell: CellResult) -> list[Record]:
-    """Without their costs, in which there are seconds."""
+    """Return the records without their costs, which contain times."""
     found = read(cell.folder / "seed-0" / "samples.jsonl")
     return [dataclasses.replace(record, costs={}) for record in found]
 
@@ -106,7 +106,7 @@ def same(one: CellResult, other: CellResult) -> bool:
 
 
 class Watch(Silent):
-    """What a run tells of its progress, summed up."""
+    """Sums up the progress that a run reports."""
 
     def __init__(self) -> None:
         self.planned: Counter[str] = Counter()
@@ -120,7 +120,7 @@ class Watch(Silent):
 
 
 class Finished:
-    """The samples in the order in which they were finished."""
+    """Collects the samples in the order in which they finish."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -157,9 +157,9 @@ def test_a_budget_is_shared_out_as_in_one_process(cluster: str, tmp_path: Path) 
 @pytest.mark.model
 @pytest.mark.slow
 def test_a_real_model_gives_the_same_bytes(cluster: str, tmp_path: Path) -> None:
-    """All of the records but seconds: likelihoods, losses and the adapters' digests too.
+    """Records are equal except for times: likelihoods, losses and the adapters' digests too.
 
-    That asks for one number of threads and as much memory for each engine: sums are then taken in
+    This needs one number of threads and the same memory for each engine; sums are then computed in
     the same order in a worker as here.
     """
     import torch
@@ -199,7 +199,7 @@ def test_a_real_model_gives_the_same_bytes(cluster: str, tmp_path: Path) -> None
 
 
 def untimed(record: Record) -> Record:
-    """Without the seconds that its adapter took."""
+    """Return the record without the seconds of its adapter's training."""
     return dataclasses.replace(record, receipt={**(record.receipt or {}), "seconds": 0})
 
 
@@ -215,12 +215,12 @@ def test_a_worker_killed_within_a_chunk_changes_nothing(cluster: str, tmp_path: 
     there = run(tmp_path / "ray", spec(engine=fatal, executor=on(cluster)), hooks=[finished])
     assert len([path for path in tmp_path.iterdir() if path.is_file()]) == 1  # it did die
     assert same(there, whole)
-    # What had arrived of the chunk was not run again.
+    # Records of the chunk that had arrived were not run again.
     assert sorted(Counter(finished.ids).values()) == [1] * 12
 
 
 def test_one_failure_in_five_leaves_two_hundred_samples_whole(cluster: str, tmp_path: Path) -> None:
-    """A wave that fails is halved; what fails alone is an error, which the same command cures."""
+    """A failing wave is halved; a sample that fails alone is an error, which a resume repairs."""
     rows = {"benchmark": {"name": "ttsi-fakes/rows", "rows": 200}}
     (tmp_path / "marks").mkdir()
     faults = engine(failing=0.2, marks=str(tmp_path / "marks"))
@@ -239,7 +239,7 @@ def command(folder: Path, **changed: Any) -> list[str]:
 
 
 def start(folder: Path, **changed: Any) -> subprocess.Popen[bytes]:
-    """`ttsi eval` with its events in the file `events`."""
+    """Start `ttsi eval`, with its events in the file `events`."""
     with (folder / "events").open("wb") as out, (folder / "stderr").open("wb") as err:
         return subprocess.Popen(
             [sys.executable, "-m", "ttsi", *command(folder, **changed)],
@@ -252,12 +252,12 @@ def start(folder: Path, **changed: Any) -> subprocess.Popen[bytes]:
 
 
 def _interruptible() -> None:
-    # What a shell starts in the background ignores SIGINT, and its children inherit that.
+    # Background processes of a shell ignore SIGINT, and their children inherit this.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
-    """All that is on stdout has to be an event; a line may still be on its way."""
+    """Return the events so far; every complete line of stdout has to be one."""
     lines = (folder / "events").read_text().split("\n")[:-1]
     return [json.loads(line) for line in lines]
 
@@ -304,14 +304,14 @@ def test_ctrl_c_ends_the_run_and_its_own_cluster(tmp_path: Path) -> None:
     err = (tmp_path / "stderr").read_text()
     assert "resumes" in err
     assert "Traceback" not in err
-    # Waits for ever, were one left.
+    # This loops forever if a process is left.
     while any(f"RAY_TEST_OF={tmp_path}" in environment for environment in environments()):
         time.sleep(0.05)
     assert len(list(read(next((tmp_path / "runs").glob("*/seed-0/samples.jsonl"))))) >= 2
 
 
 def environments() -> Iterator[str]:
-    """Of all processes of ours that are no zombies."""
+    """Yield the environments of all our processes except zombies."""
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             yield path.read_text(errors="replace")

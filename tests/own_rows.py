@@ -1,4 +1,4 @@
-"""Rows of one's own, for tests of the benchmark `file`."""
+"""Rows for tests of the benchmark `file`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ TALK = [
 
 
 def row(**changed: Any) -> dict[str, Any]:
-    """A sound row; what is changed to None is left out."""
+    """Return a valid row with changes; keys changed to None are left out."""
     made = {"input": "Weather in Rome?", "tools": [WEATHER, ALARM], "reference": [ROME]} | changed
     return {key: value for key, value in made.items() if value is not None}
 

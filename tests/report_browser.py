@@ -1,6 +1,7 @@
-"""The report in a real browser; run by the tox environment `browser`, which installs Playwright.
+"""Test the report in a real browser; run by the tox environment `browser`.
 
-Needs a Chromium: the one that TTSI_CHROMIUM names, one on the path, or Playwright's own.
+Needs Playwright, which tox installs, and a Chromium: the one that TTSI_CHROMIUM names, one on the
+path, or Playwright's own.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class Watched:
-    """A page whose complaints and requests are kept."""
+    """A page with its console messages, errors and requests."""
 
     def __init__(self, page: Page, path: Path, fragment: str = "") -> None:
         self.page = page
@@ -59,7 +60,7 @@ class Watched:
         page.goto(path.as_uri() + fragment)
 
     def overflow(self) -> int:
-        """By how many pixels the page is wider than its window."""
+        """The number of pixels by which the page is wider than its window."""
         script = "document.documentElement.scrollWidth - window.innerWidth"
         return int(self.page.evaluate(script))
 
@@ -71,9 +72,9 @@ class Watched:
 def quiet(
     browser: Browser, path: Path, size: tuple[int, int], scheme: str, opening: str
 ) -> Iterator[Page]:
-    """The page at a size and in a scheme, parts of it opened by the script `opening`.
+    """Yield the page at a size and colour scheme, after the script `opening` has opened parts.
 
-    It fits before and after; at the end it has complained of nothing and asked for nothing.
+    The page has to fit before and after, without errors and requests.
     """
     width, height = size
     page = browser.new_page(

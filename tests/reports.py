@@ -1,4 +1,4 @@
-"""Runs to report on, each an edge case, made with the scripted engine; and a reader of the page."""
+"""Runs for reports, each an edge case, made with the scripted engine; and a reader of the page."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def other_data(out: Path) -> list[Run]:
 
 
 def hostile(out: Path) -> list[Run]:
-    """Every text that a model or a benchmark writes tries to break out, or is very wide."""
+    """Return runs whose texts, of model and benchmark, try to inject HTML or are very wide."""
     (run,) = all_uncertain(out)
     answer = answer_with([ToolCall(HOSTILE, {LONG: HOSTILE})])
     bad = Completion(HOSTILE + LONG, answer, 1, 1)
@@ -211,7 +211,7 @@ RAW = {"script", "style"}
 
 
 class Page(HTMLParser):
-    """A page as read: raises AssertionError where its tags do not nest."""
+    """A parsed page; raises AssertionError if its tags do not nest."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -241,11 +241,11 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        """What is shown, with single spaces."""
+        """Return the visible text, with single spaces."""
         return " ".join(" ".join(self.words).split())
 
     def all(self, tag: str, **wanted: str) -> list[dict[str, str | None]]:
-        """The attributes of every element of that tag whose attributes are as wanted."""
+        """Return the attributes of every element with that tag and the wanted attributes."""
         return [
             attrs
             for name, attrs in self.elements

@@ -1,4 +1,4 @@
-"""Runs that are interrupted and go on, as what they were or as something else."""
+"""Runs that are interrupted and then continued, unchanged or with another identity."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def spec(**changed: Any) -> dict[str, Any]:
 
 
 class Interrupts:
-    """Ctrl-C after the first sample."""
+    """Presses ctrl-C after the first sample."""
 
     @hookimpl
     def ttsi_sample_finished(self, record: Any) -> None:
@@ -40,7 +40,7 @@ class Interrupts:
 
 
 def begun(out: Path, document: Mapping[str, Any]) -> Path:
-    """The first seed's folder of a run that was interrupted after one sample."""
+    """Return the first seed's folder of a run that was interrupted after one sample."""
     with pytest.raises(KeyboardInterrupt):
         ttsi.evaluate(document, out=out, hooks=[Interrupts()])
     (folder,) = out.glob("*/seed-0")
@@ -58,13 +58,13 @@ def identity(folder: Path) -> dict[str, Any]:
 
 
 def state(folder: Path) -> dict[str, bytes]:
-    """All files with something in them."""
+    """Return the content of all files that are not empty."""
     files = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     return {name: held for name, held in files.items() if held}
 
 
 def refused(go_on: Callable[[], object], folder: Path, *keys: str) -> str:
-    """That `go_on` is refused for just these keys, and leaves the folder as it was."""
+    """Check that `go_on` is refused for exactly these keys, and leaves the folder unchanged."""
     before = state(folder)
     with pytest.raises(RunError) as caught:
         go_on()

@@ -1,10 +1,10 @@
-"""Compare what two commits answer: the same specs, byte for byte.
+"""Compare the predictions of two commits for the same specs, byte for byte.
 
     python tests/same_predictions.py BEFORE [AFTER] [--limit 20] [--model smollm2-135m]
 
-Each commit is checked out into a folder of its own and installed there over this Python's packages.
-The five function-calling benchmarks are run greedily with the small model. Exits with 1 where a
-predictions.jsonl differs, and says in which samples. AFTER is the working tree's HEAD by default.
+Each commit is checked out into its own folder and installed there over this Python's packages. The
+five function-calling benchmarks are run greedily with the small model. Exits with 1 if a
+predictions.jsonl differs, and names the samples. AFTER defaults to HEAD.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def spec_of(benchmark: str, model: str, limit: int) -> dict[str, object]:
-    """TT-SI by LoRA, greedy, with every sample that is unsure adapted to."""
+    """Return a spec of TT-SI by LoRA, greedy, that adapts to every uncertain sample."""
     return {
         "name": benchmark,
         "model": {"id": model, "date": "2026-11-01"},
@@ -72,7 +72,7 @@ def spec_of(benchmark: str, model: str, limit: int) -> dict[str, object]:
 
 
 def differing(before: bytes, after: bytes) -> str:
-    """The ids of the samples whose lines differ; empty where the files are the same."""
+    """Return the ids of the samples whose lines differ; empty if the files are the same."""
     if before == after:
         return ""
     one, other = (
@@ -83,7 +83,7 @@ def differing(before: bytes, after: bytes) -> str:
 
 
 class _Side:
-    """One commit, installed in a folder of its own."""
+    """One commit, installed in its own folder."""
 
     def __init__(self, folder: Path, commit: str) -> None:
         self._folder, self._tree = folder, folder / "tree"
@@ -92,14 +92,14 @@ class _Side:
         _run([sys.executable, "-m", "venv", str(folder / "venv")])
         self._python = folder / "venv" / "bin" / "python"
         packages = _run([str(self._python), "-c", _PACKAGES]).strip()
-        # Its own ttsi comes before this Python's packages.
+        # The commit's own ttsi precedes this Python's packages.
         below = [each for each in sys.path if each.endswith("site-packages")]
         Path(packages, "below.pth").write_text("\n".join([*below, sysconfig.get_path("purelib")]))
         install = "-m pip install --quiet --no-deps --no-build-isolation -e"
         _run([str(self._python), *install.split(), str(self._tree)])
 
     def predictions(self, spec: dict[str, object]) -> bytes:
-        """What `ttsi eval` leaves in predictions.jsonl."""
+        """Return the content of predictions.jsonl after `ttsi eval`."""
         path, out = self._folder / "spec.json", self._folder / "runs"
         path.write_text(json.dumps(spec))
         command = [str(self._python), "-m", "ttsi", "-q", "eval", str(path), "--out", str(out)]

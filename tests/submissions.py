@@ -1,4 +1,4 @@
-"""Submissions to verify: honest ones, and what a careless or a careful forger makes of them."""
+"""Submissions to verify: honest ones, and the forgeries of careless and careful forgers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Change = Callable[[Any], Any]
 
 
 def submitted(root: Path, **changed: Any) -> Path:
-    """An honest submission, by the command's own road, of a run with the scripted engine."""
+    """Make an honest submission with the command, of a run with the scripted engine."""
     return submit_run(reports.made(root / "runs", **changed).folder, root).folder
 
 
@@ -44,7 +44,7 @@ def kinds(folder: Path, *, third_party: bool = True) -> set[str]:
 
 
 def copied(folder: Path, root: Path) -> Path:
-    """The submission in a tree of its own below `root`, to be harmed."""
+    """Copy the submission to its own tree below `root`, to be modified."""
     target = root.joinpath("submissions", *folder.parts[-3:])
     shutil.copytree(folder, target)
     return target
@@ -64,14 +64,14 @@ def write(path: Path, value: Any) -> None:
 
 
 def edit(folder: Path, name: str, change: Change) -> None:
-    """Change one file and nothing else, as who does not know of digests."""
+    """Change one file without updating digests, as a careless forger does."""
     value = read(folder / name)
     changed = change(value)
     write(folder / name, value if changed is None else changed)
 
 
 def sealed(folder: Path, *, alike: bool = True) -> Path:
-    """All digests made anew, of whatever is there now; returns where it then lies.
+    """Recompute all digests of the current files; return the submission's new folder.
 
     `alike`: the identity is written into the results, too, and has the spec's digest.
     """
@@ -110,7 +110,7 @@ def sealed(folder: Path, *, alike: bool = True) -> Path:
 
 
 def summed_up(folder: Path) -> None:
-    """The results made anew from whatever the records are now."""
+    """Recompute the results from the current records."""
     from ttsi.records.lines import from_json
 
     for own in folder.glob("seed-*"):

@@ -1,4 +1,4 @@
-"""A submission of a run that is in order, for tests to harm copies of it."""
+"""A valid submission, for tests that modify copies of it."""
 
 from __future__ import annotations
 

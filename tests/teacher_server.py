@@ -1,7 +1,9 @@
-"""A teacher's endpoint on loopback: a real HTTP server whose every answer a test decides.
+"""A teacher's endpoint on loopback: a real HTTP server whose answers a test determines.
 
-with TeacherServer(lambda asked: chat("hello")) as server:
-    ...  server.url, server.asked, server.most_in_flight
+    with TeacherServer(lambda asked: chat("hello")) as server:
+        ...  server.url, server.asked, server.most_in_flight
+
+The attributes are the base URL, the received requests, and the peak of concurrent requests.
 """
 
 from __future__ import annotations
@@ -29,20 +31,22 @@ AMBIENT = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_BASE_URL", "OPENAI_CUST
 
 
 def surroundings(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    """A cache and a config folder of the test's own, no key, no proxy, and retries that do not wait
-    by themselves."""
+    """Give a test its own cache and config folders, without key and proxy.
+
+    Retries do not wait by themselves.
+    """
     monkeypatch.setenv("TTSI_CACHE_DIR", str(cache))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(cache / "config"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for name in ("TTSI_OFFLINE", KEY_ENV, URL_ENV, *AMBIENT):
-        # Set first, so that what a test sets is taken back.
+        # Set it first, so that monkeypatch also undoes what a test sets.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
 
 
 def teacher(url: str, *, key: str | None = KEY, **options: Any) -> TeacherGenerator:
-    """A teacher at `url`, for which the user has configured the key."""
+    """Return a teacher at `url`, with the key configured by the user."""
     if key is not None:
         os.environ[URL_ENV], os.environ[KEY_ENV] = url, key
     return TeacherGenerator(**({"base_url": url, "retries": 0} | options))
@@ -50,7 +54,7 @@ def teacher(url: str, *, key: str | None = KEY, **options: Any) -> TeacherGenera
 
 @dataclass(frozen=True)
 class Asked:
-    """A request: `number` counts them as they arrive, from 0."""
+    """A request; `number` counts requests as they arrive, from 0."""
 
     number: int
     body: dict[str, Any]
@@ -60,7 +64,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server does. `trickle`: the head, and then a space every now and then."""
+    """The server's reaction. `trickle`: the head, and then a space at intervals."""
 
     status: int = 200
     body: bytes = b""
@@ -70,7 +74,7 @@ class Reply:
 
 
 def chat(text: str | None, *, prompt: Any = 100, completion: Any = 20) -> Reply:
-    """A chat completion with its usage."""
+    """Return a chat completion with its usage."""
     message = {"role": "assistant", "content": text}
     usage = {"prompt_tokens": prompt, "completion_tokens": completion}
     return as_json({"choices": [{"index": 0, "message": message}], "usage": usage})
@@ -84,12 +88,12 @@ def as_json(document: Any, status: int = 200, **headers: str) -> Reply:
 
 
 def refusal(status: int, message: str = "no", code: str = "", **headers: str) -> Reply:
-    """An error as the API words it."""
+    """Return an error in the API's format."""
     return as_json({"error": {"message": message, "code": code}}, status, **headers)
 
 
 class TeacherServer:
-    """Answers POST /v1/chat/completions by `script`, each request in a thread of its own."""
+    """Answers POST /v1/chat/completions by `script`, each request in its own thread."""
 
     def __init__(self, script: Callable[[Asked], Reply]) -> None:
         self.script = script

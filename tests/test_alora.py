@@ -59,7 +59,7 @@ def test_a_plain_adapter_begins_at_the_start() -> None:
 
 
 def read(network: Network, ids: Sequence[int]) -> Past:
-    """What the base model reads of `ids`."""
+    """Return the KV cache of the base model for `ids`."""
     if not ids:
         return NO_PAST
     plan, positions = Rows([Row(len(ids))], keep=True), torch.arange(len(ids))[None]
@@ -110,7 +110,7 @@ def loop(
     recipe: LoraRecipe,
     folder: Path,
 ) -> tuple[list[float], dict[str, Tensor]]:
-    """Losses and weights of PEFT's adapter, trained on whole sequences."""
+    """Return losses and weights of PEFT's adapter, trained on whole sequences."""
     lora.export(initial, folder)
     trained = peft.PeftModel.from_pretrained(model, folder, is_trainable=True)
     parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]

@@ -1,4 +1,4 @@
-"""References that several calls match: they say what some plain reference would say."""
+"""References that several calls match: they accept what one of their plain references accepts."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ ABSENT = object()
 
 
 def plain(call: ToolCall) -> list[ToolCall]:
-    """Every plain call that a reference call stands for."""
+    """Return every plain call that a reference call allows."""
     if not isinstance(call, AnyOf):
         return [call]
     choices = [

@@ -1,6 +1,6 @@
-"""What an answer is taken to say, on real tasks: thoughts, numbers, files of answers (rule 1).
+"""How answers are read on real tasks: thoughts, numbers, files of answers (rule 1).
 
-The cases of the shared folder are read from there: no row of a benchmark is kept here.
+The cases are read from the shared folder, so that no benchmark row is stored here.
 """
 
 from __future__ import annotations

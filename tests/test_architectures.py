@@ -86,7 +86,7 @@ def same_as_transformers(
     assert apart <= 1e-2 * size
     base, adapted = answers(None, adapter)
     assert base == greedy(plain, PROMPT[:50])
-    # Under the very same weights, so that rounding in training decides nothing.
+    # Use exactly the same weights, so that rounding in training does not matter.
     lora.export(adapter, tmp_path / "made")
     again = peft.PeftModel.from_pretrained(copy.deepcopy(plain), tmp_path / "made")
     assert adapted == greedy(again, PROMPT[:51])
@@ -94,7 +94,7 @@ def same_as_transformers(
 
 @torch.no_grad()
 def greedy(model: Any, prompt: list[int]) -> list[int]:
-    """Ten tokens by transformers' own loop."""
+    """Return ten tokens decoded greedily by transformers' own loop."""
     found = model.generate(
         input_ids=torch.tensor([prompt]),
         attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
@@ -107,7 +107,7 @@ def greedy(model: Any, prompt: list[int]) -> list[int]:
 
 
 def by_peft(plain: Any, initial: Adapter, folder: Path) -> tuple[dict[str, Tensor], list[float]]:
-    """The weights of PEFT's adapter, trained by torch on whole sequences, and its losses."""
+    """Return weights and losses of PEFT's adapter, trained by torch on whole sequences."""
     lora.export(initial, folder / "initial")
     model = peft.PeftModel.from_pretrained(
         copy.deepcopy(plain), folder / "initial", is_trainable=True
@@ -150,14 +150,14 @@ def test_other_widths_of_numbers_pass_and_fail_as_well(name: str, dtype: torch.d
     bank.close()
     embed = model.get_input_embeddings()
     whole = embed.forward
-    # A state, as of a recurrent layer, that a pass behind others does not have.
+    # A state, as in a recurrent layer, that a pass on top of a KV cache lacks.
     embed.forward = lambda given: whole(given).cumsum(1)
     with pytest.raises(EngineError, match="computes other numbers"):
         modes.fast(model, "tiny")
 
 
 def test_texts_end_where_rotary_frequencies_change() -> None:
-    """Keys that were read with the frequencies of short texts do not fit those of longer ones."""
+    """Keys computed with the rotary frequencies of short texts do not fit those of longer ones."""
     kind, settings = architectures.RUNS["Phi-3, longrope"]
     assert support.reach(architectures.tiny(kind, **settings).config) == 128
     assert support.reach(architectures.tiny("llama").config) == 256

@@ -1,4 +1,4 @@
-"""What G asks a model for where the answer is calls, letter for letter: all draws hang on it."""
+"""The exact prompts with which G asks for calls; every draw depends on each character."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bank of adapters against each alone, in training and merged into the weights."""
+"""A bank of adapters against each adapter alone, in training and merged into the weights."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_past_has_the_tokens_before_the_start() -> None:
 
 @functools.cache
 def merged() -> tuple[list[Adapter | None], Tensor, Tensor]:
-    """No adapter and five, a text, and its logits [6, T, V] by weights that hold each of them."""
+    """Return no adapter and five, a text, and its logits [6, T, V] with each merged."""
     network, bank = bench("llama", torch.float32)
     ranks = [1, 2, 3, 2, 1]
     recipes = [dataclasses.replace(LOUD, rank=rank, alpha=3.0 + rank) for rank in ranks]

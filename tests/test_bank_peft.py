@@ -1,4 +1,4 @@
-"""A bank of adapters against PEFT: gradients, files of others, and what is refused."""
+"""A bank of adapters against PEFT: gradients, adapter files of others, and refusals."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ FOREIGN = [
 
 
 def foreign(kind: str, settings: dict[str, Any], folder: Path) -> Any:
-    """PEFT's own adapter, with weights that do something, and its folder."""
+    """Return PEFT's own adapter, with weights other than zero, and write its folder."""
     torch.manual_seed(3)
     config = peft.LoraConfig(task_type="CAUSAL_LM", **settings)
     model = peft.get_peft_model(MODELS[kind](), config).eval()

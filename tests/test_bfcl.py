@@ -242,7 +242,7 @@ def test_without_the_wheel_the_cure_is_one_command(
 
 
 def copied(folder: Path) -> Path:
-    """The files of the wheel in a data folder; the file of one category."""
+    """Copy the wheel's files to a data folder; return the file of one category."""
     wheel = Path(str(metadata.distribution("bfcl-eval").locate_file("bfcl_eval/data")))
     for asset in (*QUESTIONS.values(), *ANSWERS.values()):
         path = folder / asset.name

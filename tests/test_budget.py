@@ -107,7 +107,7 @@ def test_a_run_with_a_budget_resumes_and_then_runs_nothing(
         patch.setattr(ttsi_fakes.ScriptedEngine.__init__, "__defaults__", scripted)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path)
-    # The estimator chose what comes first: what is there so far is no fair part of the whole.
+    # The estimator chose the first samples, so the records so far are not representative.
     (folder,) = tmp_path.glob("*/seed-0")
     (seed,) = open_run(folder).seeds
     assert 0 < len(seed.records) < 12
@@ -123,7 +123,7 @@ def test_a_run_with_a_budget_resumes_and_then_runs_nothing(
     scripted = tuple(counts if each is ttsi_fakes.default_script else each for each in defaults)
     monkeypatch.setattr(ttsi_fakes.ScriptedEngine.__init__, "__defaults__", scripted)
     cell = run(tmp_path)
-    # Estimates and base answers were on disk: only three samples are written for and answered.
+    # Estimates and base answers were on disk: only three samples are adapted to and answered.
     assert len([text for text in asked if ttsi_fakes.WRITING not in text]) == 3
     assert [r.adapted for r in records(cell)].count(True) == 3
     asked.clear()
@@ -214,7 +214,7 @@ class Paid:
 
 
 class LearnsAlone(InContext):
-    """Fails in a wave of more than one, when G has been paid."""
+    """Fails in a wave of more than one sample, after G was paid."""
 
     def learn(self, tasks: Any, *rest: Any) -> Any:
         if len(tasks) > 1:

@@ -54,7 +54,7 @@ def answers(request: Any) -> str:
 
 
 def play(monkeypatch: pytest.MonkeyPatch, script: Any) -> None:
-    """The scripted engine answers by `script`."""
+    """Let the scripted engine answer by `script`."""
     init = ttsi_fakes.ScriptedEngine.__init__
     monkeypatch.setattr(init, "__defaults__", (*(init.__defaults__ or ())[:-1], script))
 
@@ -75,7 +75,7 @@ def cases_in(folder: Path, journal: str = "samples.jsonl") -> list[Case]:
 
 
 def agrees(found: dict[str, Any], results: dict[str, Any]) -> bool:
-    """`at_threshold` and a run's results have the same numbers."""
+    """Whether `at_threshold` and a run's results have the same numbers."""
     assert found["uncertain"] == results["uncertain"]
     assert {key: found[key] for key in RATES} == {key: results["estimator"][key] for key in RATES}
     return True
@@ -125,7 +125,7 @@ def test_errored_samples_count_as_in_the_run(
 
 @pytest.fixture(scope="module")
 def quickstart() -> dict[str, Any]:
-    """The quickstart's spec on a few samples, with short outputs."""
+    """Return the quickstart's spec for a few samples, with short outputs."""
     document = json.loads((ROOT / "specs" / "quickstart.json").read_text())
     document["benchmark"]["limit"] = 6
     document["generator"] |= {"attempts": 1, "max_tokens": 48}
@@ -136,7 +136,7 @@ def quickstart() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def stored(quickstart: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
-    """What the embedded model's estimates and base answers are."""
+    """Return the cases of the embedded model's estimates and base answers."""
     (cell,) = estimates(quickstart, out=tmp_path_factory.mktemp("stored"))
     return cases_in(cell.folder, ESTIMATES)
 

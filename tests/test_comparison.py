@@ -34,7 +34,7 @@ def record(number: int, correct: bool | None, text: str = "answer", seed: int = 
 
 
 def made(*seeds: list[bool | None], first_seed: int = 0, **spec: Any) -> Run:
-    """A run whose answers are right, wrong, or (None) errors, by seed."""
+    """Return a run whose answers are right, wrong, or (None) errors, by seed."""
     runs = tuple(
         SeedRun(
             Path(f"seed-{seed}"),
@@ -55,7 +55,7 @@ def made(*seeds: list[bool | None], first_seed: int = 0, **spec: Any) -> Run:
 
 
 def changed(run: Run, **fields: Any) -> Run:
-    """`run` with other fields in its first sample's record."""
+    """Return `run` with changed fields in its first sample's record."""
     (seed,) = run.seeds
     records = (dataclasses.replace(seed.records[0], **fields), *seed.records[1:])
     return dataclasses.replace(run, seeds=(dataclasses.replace(seed, records=records),))

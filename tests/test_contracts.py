@@ -1,4 +1,4 @@
-"""The contract checks: what is built in keeps them, and each finds the plugin that breaks it."""
+"""The contract checks: the built-in plugins pass them, and each finds the plugin that breaks it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def states(outcomes: list[Any]) -> dict[str, set[str]]:
 
 
 def at_rest(subject: Subject) -> None:
-    """Where another process would have nothing to say: it takes a while to start."""
+    """Skip the check in another process, which is slow to start and finds nothing here."""
     vars(subject)["elsewhere"] = {"heavy": [], "changed": [], "made": None}
 
 
@@ -253,7 +253,7 @@ def test_the_pytest_plugin_imports_next_to_nothing() -> None:
 
 
 def run_pytest(folder: Path) -> str:
-    """What a stranger's pytest prints of the tests in `folder`, whose packages it can import."""
+    """Return what pytest prints for the tests in `folder`, whose packages it can import."""
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
     if not any(entry.name == "ttsi" for entry in entry_points(group="pytest11")):
         argv += ["-p", "ttsi.testing.pytest_plugin"]

@@ -1,4 +1,4 @@
-"""GGUF files: the folder made of one, the cache that keeps it, and disks and files that fail."""
+"""GGUF files: conversion to a folder, its cache, and failures of disks and files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tiny_gguf(original: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of this test's own; the folder does not exist yet."""
+    """Return an empty cache of this test's own; the folder does not exist yet."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("TTSI_CACHE_DIR", str(folder))
     return folder
@@ -123,7 +123,7 @@ def test_an_older_layout_is_made_anew(
 
 
 def test_killed_conversion_is_not_trusted(tiny_gguf: Path, cache: Path) -> None:
-    """The process dies when all is written but the folder does not yet bear its name."""
+    """The process dies after writing everything, before the folder gets its final name."""
     script = (
         "import os, sys, pathlib\n"
         "from ttsi_plugins.engines.transformers import weights\n"
@@ -206,7 +206,7 @@ def test_disk_that_refuses(
 
 
 def test_file_size_limit(tiny_gguf: Path, cache: Path) -> None:
-    """The operating system refuses in the middle of safetensors' own writing."""
+    """The operating system refuses a write in the middle of a safetensors file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:

@@ -1,6 +1,6 @@
-"""What was spent is told, whatever failed: through halvings and resumes shares add up to the whole.
+"""Costs are complete in spite of failures: after halvings and resumes, shares add up to the whole.
 
-Each call of the engine takes a second of a clock that nothing else moves, so the whole is known.
+Each engine call takes one second of a clock that nothing else advances, so the whole is known.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SAMPLES = [make_sample(number) for number in range(6)]
 
 @dataclass
 class Whole:
-    """Everything that was spent, counted where it is spent."""
+    """All costs, counted where they arise."""
 
     seconds: float = 0.0
     prompt_tokens: int = 0
@@ -46,7 +46,7 @@ class Whole:
 
 @dataclass
 class Counted(ScriptedEngine):
-    """Takes a second a call and counts its tokens; out of memory above `most` requests."""
+    """Takes one second per call and counts its tokens; out of memory above `most` requests."""
 
     whole: Whole = field(default_factory=Whole)
     most: int = 10**6
@@ -68,7 +68,7 @@ class Counted(ScriptedEngine):
 
 
 class Uncertain(SelfConsistency):
-    """Asks the engine, and is never sure."""
+    """Asks the engine, and is always uncertain."""
 
     def estimate(self, *given: Any) -> Any:
         found = super().estimate(*given)
@@ -76,7 +76,7 @@ class Uncertain(SelfConsistency):
 
 
 class Priced(SelfGenerator):
-    """Pays half a dollar a task, outside the engine."""
+    """Charges half a dollar per task, outside the engine."""
 
     whole: Whole
 
@@ -88,7 +88,7 @@ class Priced(SelfGenerator):
 
 
 def failing(part: Any, method: str, fails: Callable[[Sequence[Any]], bool]) -> Any:
-    """The part, which does its work, pays for it, and then fails for these tasks."""
+    """Return the part, changed so that it fails for these tasks after its work is done and paid."""
     work = getattr(part, method)
 
     def does(tasks: Sequence[Any], *rest: Any) -> Any:
@@ -204,7 +204,7 @@ def spec(**changed: Any) -> dict[str, Any]:
 
 
 def _texts(given: Sequence[Any]) -> list[str]:
-    """What the engine is asked about City3."""
+    """Return the texts that the engine is asked about City3."""
     prompts = [getattr(each, "prompt", each) for each in given]
     return [text for p in prompts if "City3?" in (text := p.messages[-1].content)]
 
@@ -231,7 +231,7 @@ STAGES_FAIL: dict[str, Callable[[str, Sequence[Any]], bool]] = {
 def test_what_errors_cost_is_carried_into_the_record_that_counts(
     stage: str, budget: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three times with one sample that fails, and then whole."""
+    """A run fails three times with one sample, and then succeeds."""
     whole = Whole()
     fails = STAGES_FAIL[stage]
     works = {name: getattr(ScriptedEngine, name) for name in ("loglikelihoods", "generate")}

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a run's folder, commands that read it say what, where and the cure."""
+"""Commands that read a damaged run folder report what is wrong, where, and the cure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data files: local copies, the cache, the download, and what goes wrong with each."""
+"""Data files: local copies, the cache, the download, and their failures."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ ASSETS = [
 
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the test's output is for the test."""
+        """Log nothing, which would mix with the test's output."""
 
 
 @pytest.fixture
 def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A writable copy of the data that the run is pointed at."""
+    """Return a writable copy of the data, to which TTSI_DATA_DIR points."""
     folder = tmp_path / "data"
     for asset in ASSETS:
         (folder / asset.name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and no local copies."""
+    """Return an empty cache, without local copies."""
     monkeypatch.delenv("TTSI_DATA_DIR", raising=False)
     monkeypatch.delenv("TTSI_OFFLINE", raising=False)
     monkeypatch.setenv("TTSI_CACHE_DIR", str(tmp_path / "cache"))
@@ -62,7 +62,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asset]:
-    """An asset on a server of this process."""
+    """Yield an asset on a server in this process."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     folder = tmp_path / "www"
     folder.mkdir()
@@ -191,7 +191,7 @@ def test_the_cache_is_the_users_unless_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def hub(calls: list[tuple[str, str, str]]) -> SimpleNamespace:
-    """Stands for the package `datasets`: serves the local tables as the Hub would."""
+    """Stand in for the package `datasets`: serve the local tables as the Hub would."""
 
     def load_dataset(path: str, name: str, *, split: str) -> list[dict[str, object]]:
         calls.append((path, name, split))

@@ -176,7 +176,7 @@ def test_rows_enter_as_others_leave_within_rows_and_bytes(monkeypatch: pytest.Mo
         assert runtime.decoder.room.limit == slot_bytes
         assert [runtime.tokens.decode(row.text) for row in rows] == alone
         assert max(sizes) == widest
-        # A prompt that must be read gives the first token; one that is known takes a step for it.
+        # Reading a prompt gives the first token; a cached prompt needs one more step for it.
         assert sum(sizes) == sum(count if known else count - 1 for count in tokens_of)
         assert sum(told) == 6
 

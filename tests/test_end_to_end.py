@@ -1,7 +1,7 @@
 """The whole method with the embedded model on real samples: waves, seeds, kill -9, reset.
 
-Short prompts and few samples: what is under test is that answers do not depend on how they were
-come by, with a real model, real training and real decoding.
+Prompts are short and samples few: the tests check that answers do not depend on how a run went,
+with a real model, real training and real decoding.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.model
 
 
 def spec(**changed: Any) -> dict[str, Any]:
-    """TT-SI on a few quickstart samples, cheap and greedy."""
+    """Return a spec of TT-SI on a few quickstart samples, cheap and greedy."""
     return {
         "name": "end-to-end",
         "model": {"id": "smollm2-135m", "dtype": "float32"},
@@ -54,7 +54,7 @@ def spec(**changed: Any) -> dict[str, Any]:
 
 
 def answers(cell: CellResult, seed: int = 0) -> list[tuple[Any, ...]]:
-    """All that must not depend on how a run went: texts, decisions, examples."""
+    """Return all that must not depend on how a run went: texts, decisions, examples."""
     records = list(read(cell.folder / f"seed-{seed}" / "samples.jsonl"))
     return [
         (
@@ -71,7 +71,7 @@ def answers(cell: CellResult, seed: int = 0) -> list[tuple[Any, ...]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> CellResult:
-    """An uninterrupted run in waves of two."""
+    """Return an uninterrupted run in waves of two."""
     out = tmp_path_factory.mktemp("whole")
     (cell,) = ttsi.evaluate(spec(executor={"name": "local", "wave": 2}), out=out)
     return cell

@@ -1,4 +1,4 @@
-"""Episodes: environments that are played in steps, in lockstep, one record for each."""
+"""Episodes: environments played step by step and in lockstep, one record for each."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from ttsi_plugins.scorers.exact import Exact
 
 @dataclass
 class Journey:
-    """Asks for the weather in one city after another; each answer decides what comes next.
+    """Asks for the weather in one city after another; each answer determines what comes next.
 
-    The first city is asked by a user, the others come as results of tools. It is right if every
+    A user names the first city, results of tools name the others. The episode is right if every
     call was.
     """
 
@@ -72,7 +72,7 @@ class Journey:
 
 
 def sample(name: str, *cities: str, **options: Any) -> Sample:
-    """The city's last digit says whether the base model is right: even, or adapted."""
+    """Return an episode; an even last digit: the base model is right, odd: only if adapted."""
     first = make_sample(0, cities[0])
     task = replace(first.task, id=f"journeys/{name}")
     return Sample(task, first.reference, partial(Journey, cities, **options))

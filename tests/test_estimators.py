@@ -1,4 +1,4 @@
-"""Entropy, mutual information and self-consistency to their definitions."""
+"""Entropy, mutual information and self-consistency against their definitions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Value = Callable[[Prompt, str], float]
 
 
 class GivenLikelihoods(ScriptedEngine):
-    """log P of a name is `value(prompt, name)`; what was asked is kept as (prompt, names)."""
+    """An engine in which log P of a name is `value(prompt, name)`; it records (prompt, names)."""
 
     def __init__(self, value: Value) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def offering(names: Sequence[str], task: Task = TASK) -> Task:
 
 
 def told_of(prompt: Prompt) -> str | None:
-    """The name that the prompt says another answer called."""
+    """Return the name that the prompt says another answer called."""
     found = re.search(r"another answer .* called (\S+)\.$", prompt.messages[-1].content, re.I)
     return found[1] if found else None
 
@@ -65,7 +65,7 @@ def as_probabilities(logprobs: Any) -> Any:
 
 
 def information(first: Any, then: Any) -> float:
-    """I = H(first answer) + H(second answer) - H(both), from the whole table."""
+    """Return I = H(first answer) + H(second answer) - H(both), from the whole table."""
     joint = first[:, None] * then
     return float(
         stats.entropy(joint.sum(1)) + stats.entropy(joint.sum(0)) - stats.entropy(joint.ravel())
@@ -78,7 +78,7 @@ far = st.floats(-2000, 0)
 
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[list[float], list[list[float]]]:
-    """Log-likelihoods of n names: at first, and when told of each."""
+    """Draw log-likelihoods of n names: at first, and when told of each."""
     n = draw(st.integers(2, 6))
     values = st.lists(draw(st.sampled_from([near, far])), min_size=n, max_size=n)
     return draw(values), draw(st.lists(values, min_size=n, max_size=n))
@@ -243,7 +243,7 @@ TEXTS = [
 
 
 def agreeing(task: Task, answers: Sequence[Completion]) -> float:
-    """The most answers that any one, taken as the reference, makes right; itself always."""
+    """Return the most answers that any one, as the reference, makes right; itself included."""
     scorer = Exact()
 
     def agrees(one: Completion, other: Completion) -> bool:
@@ -306,7 +306,7 @@ def test_by_default_one_dissent_in_five_is_uncertain_and_none_is_not() -> None:
 
 
 def alone(prompt: Prompt, names: Sequence[str]) -> Any:
-    """The names' probabilities, each scored by itself."""
+    """Return the names' probabilities, each scored in a separate call."""
     engine = shared_engine()
     engine.forget()
     values = []

@@ -1,6 +1,6 @@
-"""Adapters made again from their records: the same bytes, and what is refused.
+"""Adapters made again from their records by a scripted engine: the same bytes, and refusals.
 
-With a scripted engine; test_export_peft.py has the embedded model.
+test_export_peft.py uses the embedded model.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.fixture
 def rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine whose adapters show beside how many others they were trained."""
+    """Use an engine whose adapters depend on how many others were trained in the same call."""
     plain = ScriptedEngine.train
 
     def train(engine: ScriptedEngine, jobs: Sequence[TrainJob]) -> list[Adapter]:
@@ -142,7 +142,7 @@ def test_what_the_wave_rounds_is_made_again_in_its_wave(tmp_path: Path) -> None:
 def test_the_engine_has_the_memory_that_it_had_in_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The scripted engine's option `marks` stands for it: null in the spec, a value in the run."""
+    """The option `marks` stands for the engine's memory: null in the spec, set in the run."""
     asked = []
     plain = ScriptedEngine.load
 
@@ -160,7 +160,7 @@ def test_the_engine_has_the_memory_that_it_had_in_the_run(
 def test_what_was_read_before_an_activated_adapter_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An engine whose adapters show how many prompts it had scored since it was loaded."""
+    """The engine's adapters depend on how many prompts it has scored since it was loaded."""
     plain = ScriptedEngine.train
 
     def train(engine: ScriptedEngine, jobs: Sequence[TrainJob]) -> list[Adapter]:

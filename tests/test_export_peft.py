@@ -1,4 +1,4 @@
-"""Adapters of the embedded model, made again: the same bytes, and what PEFT answers by them."""
+"""Adapters of the embedded model, made again: the same bytes, and PEFT's answers with them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REAL: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module", params=REAL)
 def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the embedded model."""
+    """Return a run of the embedded model."""
     document = {
         "name": request.param,
         "model": {"id": "smollm2-135m", "dtype": "float32"},
@@ -72,7 +72,7 @@ def test_a_real_adapter_is_the_same_and_peft_answers_by_it(real: Path, tmp_path:
 
 
 def same_in_peft(folder: Path, real: Path, sample: str, *, activated: bool) -> None:
-    """Logits of the sample's own prompt: ours by the engine's bank, theirs by PEFT's model."""
+    """Compare logits of the sample's own prompt: ours from the engine's bank, theirs from PEFT."""
     import peft
     import torch
     from engines import shared_engine

@@ -1,4 +1,4 @@
-"""The public fakes: answers that are functions of what is asked, and valid for it."""
+"""The public fakes: their answers are deterministic functions of the request, and valid for it."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_answers_depend_on_prompt_seed_and_adapter_and_on_nothing_else() -> None
 
 
 class LoraJobs(FakeEngine):
-    """What lora_sft asks to be trained for the examples of two tasks."""
+    """Records the training jobs of lora_sft for the examples of two tasks."""
 
     def jobs(self) -> list[Any]:
         tasks = [sample.task for sample in SAMPLES[1:3]]

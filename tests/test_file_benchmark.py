@@ -1,4 +1,4 @@
-"""The benchmark `file`: what is made of rows of one's own, and of runs over them."""
+"""The benchmark `file`: the samples made of a user's rows, and runs over them."""
 
 from __future__ import annotations
 

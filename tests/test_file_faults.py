@@ -1,4 +1,4 @@
-"""The benchmark `file`: what is said of faulty rows, files and conversations."""
+"""The benchmark `file`: messages for faulty rows, files and conversations."""
 
 from __future__ import annotations
 

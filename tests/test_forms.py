@@ -1,4 +1,4 @@
-"""The forms choice, number and text: what they read, and that what they write is read again."""
+"""The forms choice, number and text: what they read, and that they read what they write."""
 
 from __future__ import annotations
 

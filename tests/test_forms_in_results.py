@@ -1,4 +1,4 @@
-"""What is made of a run holds for answers of every form: report, curves, comparison, submission."""
+"""Reports, curves, comparisons and submissions work for answers of every form."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Made:
 
 @pytest.fixture(scope="module", params=KINDS)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A run whose base model is always wrong and whose adapted one is always right."""
+    """Return a run whose base model is always wrong and whose adapted one is always right."""
     kind, root = KINDS[request.param], tmp_path_factory.mktemp(request.param)
     spec = reports.document(benchmark=kind.benchmark, estimator=kind.estimator)
     asked = Run(root, resolved(load_spec(spec)[0]), {}, ()).samples

@@ -1,4 +1,4 @@
-"""References given back as predictions are right; those that no valid answer matches are known.
+"""References used as predictions are right; those that no valid answer matches are known.
 
 `known_bad_gold.json` lists rows whose own reference does not score 1 (id: why). It is empty: the
 scorer holds references and predictions to the same normal form. `ttsi_benchmarks/known_bad.json`
@@ -88,7 +88,7 @@ def test_text_replayed_scores_one(benchmark: Benchmark, template: str) -> None:
 
 @every_benchmark
 def test_another_rows_reference_is_wrong(benchmark: Benchmark) -> None:
-    """Replay would also pass if everything scored 1; neighbours' references do not."""
+    """Replay would also pass if everything scored 1; the references of other rows do not."""
     samples = [s for s in benchmark.samples() if calls_in(s.reference)]
     answers = [Completion("", samples[i - 1].reference) for i in range(len(samples))]
     same = {
@@ -115,7 +115,7 @@ def test_known_bad_rows_exist_and_are_explained() -> None:
 
 
 def faults(sample: Sample) -> list[str]:
-    """What is wrong with the reference once its values are typed as the scorer types them."""
+    """Return the faults of the reference after its values are typed as the scorer types them."""
     schemas = {tool.name: tool.schema for tool in sample.task.tools}
     found = []
     for call in calls_in(sample.reference):

@@ -1,4 +1,4 @@
-"""What the engine decides on a GPU, with the device's answers put in: no kernel runs here.
+"""The engine's decisions on a GPU, with simulated answers of the device: no kernel runs here.
 
 docs/gpu.md lists what only a GPU can show.
 """

@@ -1,4 +1,4 @@
-"""Constrained decoding: whatever the model would like to say, the text is valid for the schema."""
+"""Constrained decoding: whichever tokens the model prefers, the text is valid for the schema."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TYPES |= {"float": "number", "number": "number", "bool": "boolean", "boolean": "
 
 
 def call_schema(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """One call of a tool in Hammer's layout, its parameters' types mapped where they are known."""
+    """Return the schema of one call of a tool in Hammer's format, with known types mapped."""
     properties = {
         name: {"type": TYPES[part["type"]]} if part.get("type") in TYPES else {}
         for name, part in tool["parameters"].items()
@@ -47,7 +47,7 @@ def call_schema(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def real_schemas() -> list[dict[str, Any]]:
-    """Arrays of calls of the tools that real rows offer."""
+    """Return array schemas for calls of the tools that real rows offer."""
     rows = itertools.chain(hammer("sealtool")[1:6], hammer("toolalpaca")[:5])
     return [
         {

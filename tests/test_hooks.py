@@ -1,4 +1,4 @@
-"""Hooks are called one by one; what one raises is told and costs nothing."""
+"""Hooks are called one by one; an error of one is reported and does not affect the run."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ FAMILIES: dict[str, Callable[[int], str]] = {
 
 
 def read(text: str) -> Parsed:
-    """Parse, and hold the reader to its promises for any text."""
+    """Parse, and check the reader's guarantees for any text."""
     scan = Scan(text, NAMES)
     parsed = scan.parse()
     assert isinstance(parsed.status, AnswerStatus)
@@ -325,14 +325,14 @@ PIECES = [
 
 
 def soups(count: int, seed: int) -> Iterator[str]:
-    """Bits of notation in any order."""
+    """Yield pieces of notation in random order."""
     draw = random.Random(seed)
     for _ in range(count):
         yield "".join(draw.choices(PIECES, k=draw.randint(1, 30)))
 
 
 def mutants(count: int, seed: int) -> Iterator[str]:
-    """Good answers in which a few places are cut, doubled or replaced."""
+    """Yield good answers with a few places cut, doubled or replaced."""
     draw = random.Random(seed)
     good = [
         json.dumps([{"name": "f", "arguments": {"q": "it's [1, {2}]", "n": -1.5e3, "l": [None]}}]),
@@ -350,7 +350,7 @@ def mutants(count: int, seed: int) -> Iterator[str]:
 
 
 def noise(count: int, seed: int) -> Iterator[str]:
-    """Random bytes, as far as they are text."""
+    """Yield random bytes, as far as they decode to text."""
     draw = random.Random(seed)
     for i in range(count):
         data = draw.randbytes(draw.randint(0, 200))

@@ -1,4 +1,4 @@
-"""What a run is: refused wherever something that shapes results is not what it was."""
+"""The identity of a run: a change of anything that affects results is refused."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_another_dtype_does_not_go_on_with_a_run(
 
 
 def test_a_model_that_was_only_moved_goes_on(model: Path, tmp_path: Path) -> None:
-    """What whoever saved it wrote beside the weights shapes no result."""
+    """Metadata that a saving program writes beside the weights does not affect results."""
     own = tmp_path / "model"
     shutil.copytree(model, own)
     begun(tmp_path / "runs", on_model(own))
@@ -145,7 +145,7 @@ def test_the_commit_is_that_of_the_hubs_cache(model: Path, tmp_path: Path) -> No
 def test_a_converted_model_has_the_settings_of_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The converter's config.json has what the installed transformers writes into one."""
+    """The converter's config.json depends on the installed transformers."""
     monkeypatch.setenv("TTSI_CACHE_DIR", str(tmp_path / "cache"))
     path = write_gguf(tmp_path / "tiny.gguf", tiny_llama())
     engine = TransformersEngine({"id": str(path)}, device="cpu", memory_gib=0.25)
@@ -159,7 +159,7 @@ def test_a_converted_model_has_the_settings_of_its_file(
 
 @pytest.fixture
 def acme(tmp_path: Path) -> Iterator[Path]:
-    """A distribution with an estimator, of version 1.5."""
+    """Install a distribution with an estimator, version 1.5."""
     where = write_dist(
         tmp_path / "acme", "acme", {"ttsi.estimators": "mine = acme_mine:Mine"}, {"acme_mine": MINE}
     )
@@ -250,7 +250,7 @@ def test_the_version_of_ttsi_counts(tmp_path: Path) -> None:
 def test_ttsi_s_own_plugins_have_the_version_of_the_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not that of an editable install's metadata, which may be older."""
+    """An editable install's metadata may have an older version."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "ttsi" and "__version__" in vars(module):
             monkeypatch.setattr(module, "__version__", "9.8.7")
@@ -289,7 +289,7 @@ def test_a_worker_with_another_engine_is_refused_by_name(
 
 
 def test_a_commit_is_needed_only_once_for_the_digest(model: Path) -> None:
-    """Hashing takes as long as loading: what was loaded is hashed once."""
+    """Hashing takes as long as loading, so loaded weights are hashed once."""
     engine = TransformersEngine({"id": str(model)}, device="cpu", memory_gib=0.25)
     engine.load()
     hashed = []
@@ -304,7 +304,7 @@ def test_a_commit_is_needed_only_once_for_the_digest(model: Path) -> None:
 
 
 def test_a_seed_of_another_model_is_not_added_to_a_run(model: Path, tmp_path: Path) -> None:
-    """results.json of a folder sums up all its seeds, so they have to be of one model."""
+    """results.json of a folder summarises all its seeds, so they need the same model."""
     own = tmp_path / "model"
     shutil.copytree(model, own)
     out = tmp_path / "runs"

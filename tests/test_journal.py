@@ -166,7 +166,7 @@ def test_a_failed_write_leaves_the_file_as_it_was(
 
 
 def test_a_file_size_limit_of_the_system_is_met_without_loss(tmp_path: Path) -> None:
-    """A real refusal by the kernel, in a process of its own."""
+    """The kernel refuses a write, in a separate process."""
     script = textwrap.dedent("""
         import resource, sys
         from pathlib import Path
@@ -220,7 +220,7 @@ def test_an_interrupted_rewrite_leaves_the_old_file(
 
 
 def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
-    """As /dev/null has to be, which whoever is root could rename a file over."""
+    """So is /dev/null, which root could replace by renaming a file over it."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)

@@ -49,7 +49,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The keys of somebody who runs a stranger's spec."""
+    """Set the keys of a user who runs a stranger's spec."""
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     configure({"https://filed.example/v1": {"key": "secret-filed-0123456789"}})
@@ -164,7 +164,7 @@ def test_a_key_goes_to_its_own_address_and_to_no_neighbour(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even where the key would be taken off: the request is not meant for that host."""
+    """The request is not meant for another host, even without the key."""
     with TeacherServer(answer) as other:
         away = Reply(status, b"", {"Location": f"{other.url}/chat/completions"})
         with TeacherServer(lambda asked: away) as server:
@@ -387,7 +387,7 @@ def test_a_url_with_a_user_is_a_fault_of_the_spec() -> None:
 
 
 def test_messages_are_sent_as_they_are() -> None:
-    """What a hook takes off is headers: the body is the question."""
+    """The hook removes headers only: the body is the question."""
     with TeacherServer(answer) as server:
         ask(server.url)
     turns = [Message(**each) for each in server.asked[0].body["messages"]]

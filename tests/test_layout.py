@@ -1,4 +1,4 @@
-"""What the tree looks like: calls are known where answers are, and files are short."""
+"""The layout of the tree: only answer forms know calls, and files are short."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_no_module_but_those_listed_speaks_of_calls_of_tools() -> None:
 
 
 def test_the_form_of_calls_speaks_of_them() -> None:
-    """The search finds what it is for."""
+    """The search above can find references to calls."""
     found = [path for path in CALLS.rglob("*.py") if MENTIONS.search(path.read_text())]
     assert len(found) > 8
 

@@ -1,4 +1,4 @@
-"""Submissions made to do harm: each is refused, with its own message and in little space."""
+"""Malicious submissions: each is refused, with its own message and in little memory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _sparse(path: Path) -> None:
 
 
 def _zip_bomb() -> bytes:
-    """A kilobyte for every megabyte that it would unpack to."""
+    """Return an archive with a kilobyte for every megabyte that it would unpack to."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("samples.jsonl", b"\0" * 2**24)
@@ -286,7 +286,7 @@ def test_what_lies_beside_submissions_is_told(mine: Path) -> None:
 
 
 def test_plugins_that_a_spec_names_are_not_imported(mine: Path, tmp_path: Path) -> None:
-    """A package that is installed, and that leaves a mark when it is imported."""
+    """An installed package that leaves a mark when it is imported."""
     folder = _marking_package(tmp_path)
     spec, roles = read(mine / SPEC), ("benchmark", "estimator", "learner", "scorer")
     for role in roles:
@@ -319,7 +319,7 @@ def _marking_package(root: Path) -> Path:
 
 
 def _verify_elsewhere(folder: Path, path: Path | None = None) -> Any:
-    """`ttsi leaderboard verify` in a process of its own, which also tells what it imported."""
+    """Run `ttsi leaderboard verify` in a separate process that also reports its imports."""
     code = textwrap.dedent(f"""
         import sys
         from ttsi.cli.main import main
@@ -334,7 +334,7 @@ def _verify_elsewhere(folder: Path, path: Path | None = None) -> Any:
 
 
 def test_verify_imports_nothing_heavy(tmp_path: Path) -> None:
-    """Of a built-in benchmark, so that no flag is needed."""
+    """The submission uses a built-in benchmark, so that no flag is needed."""
     quickstart = {"name": "quickstart", "limit": 3}
     folder = submitted(tmp_path, benchmark=quickstart, estimator="never")
     done = _verify_elsewhere(folder, Path(__file__).parent / "fakes")

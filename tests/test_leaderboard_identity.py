@@ -1,4 +1,4 @@
-"""Who ran what: submissions without evidence, and forged ones, are refused each by its name."""
+"""Identities of submissions: missing evidence and forgeries are refused, each by name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COMMIT = "c" * 40
 
 
 def _every_engine(change: Callable[[Any], Any]) -> Callable[[Path], None]:
-    """Change what the engines said, in the results and in the sessions."""
+    """Change what the engines reported, in the results and in the sessions."""
 
     def harm(seed: Path) -> None:
         results, sessions = read(seed / "results.json"), read(seed / "sessions.json")
@@ -111,7 +111,7 @@ def test_verify_refuses_what_lacks_evidence(name: str, mine: Path) -> None:
 
 @pytest.mark.parametrize("name", LACKING)
 def test_submit_refuses_what_lacks_evidence(name: str, run: Path, tmp_path: Path) -> None:
-    """Of a run whose own manifest is in order, as one would be that was made so."""
+    """The run's own manifest is valid, as if the run had been made without the evidence."""
     harm, _, message = LACKING[name]
     mine = tmp_path / run.name
     shutil.copytree(run, mine)
@@ -161,7 +161,7 @@ FORGED: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize("name", FORGED)
 def test_a_forged_identity_is_refused(name: str, mine: Path) -> None:
-    """Also where all digests are made anew: the results have the run's own."""
+    """It is refused even with all digests recomputed: the results have the run's own identity."""
     edit(mine, IDENTITY, put(*FORGED[name]))
     assert {("digest", IDENTITY)} <= {(fault.kind, fault.where) for fault in faults(mine)}
     folder = sealed(mine, alike=False)
@@ -221,7 +221,7 @@ def _only(mine: Path) -> str:
 
 
 def test_what_no_other_file_contradicts_passes(mine: Path) -> None:
-    """A template's digest stands in the identity alone: CONTRIBUTING.md says so."""
+    """A template's digest occurs only in the identity, as CONTRIBUTING.md says."""
     edit(mine, IDENTITY, put("engine", "chat_template_digest", OTHER))
     assert faults(sealed(mine)) == []
 
@@ -234,7 +234,7 @@ def test_seeds_of_two_identities_are_no_submission(tmp_path: Path) -> None:
 
 
 def test_seeds_of_two_dates_are_no_submission(tmp_path: Path) -> None:
-    """A run settles one for all its seeds, whenever each of them began."""
+    """A run fixes one date for all its seeds, whenever each of them began."""
     folder = submitted(tmp_path, benchmark=ROWS, seeds=[3, 4])
     edit(folder, "seed-4/identity.json", put("date", "2001-01-01"))
     (told,) = _told(sealed(folder))
@@ -262,7 +262,7 @@ def test_seeds_may_have_begun_on_one_date_in_other_executors(tmp_path: Path) -> 
 
 
 def _of_own_engine(folder: Path, **model: Any) -> Path:
-    """The submission as if ttsi's own engine had run this model."""
+    """Return the submission as if ttsi's own engine had run this model."""
     name = {"name": "transformers", "distribution": "ttsi"}
     version = read(folder / IDENTITY)["ttsi"]
     edit(folder, SPEC, lambda spec: spec["model"].update(model))

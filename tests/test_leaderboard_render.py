@@ -1,4 +1,4 @@
-"""Boards from entries: order, files, the same bytes every time, and text that can do no harm."""
+"""Boards from entries: order, files, identical bytes every time, and harmless text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sessions of a submission: what they say, and what they have to prove."""
+"""The sessions of a submission: their contents, and what they have to prove."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["honest", "mine", "run"]
 
 
 def _resumed(folder: Path, **first: Any) -> Path:
-    """The submission of a run that was killed once."""
+    """Return the submission of a run that was killed once."""
 
     def change(document: Any) -> None:
         (last,) = document["sessions"]

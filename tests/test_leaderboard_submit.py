@@ -1,4 +1,4 @@
-"""Submitting: what goes in, what stays out, what is refused, and what a board shows of it."""
+"""Submitting: which files are included, what is refused, and what a board shows."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_entries_of_other_runs_fit_the_schema(changed: dict[str, Any], tmp_path:
 
 
 def test_a_submission_can_be_compared_with_a_run(run: Path, tmp_path: Path) -> None:
-    """What who runs it again wants: paired, sample by sample."""
+    """Whoever repeats a run can compare it sample by sample."""
     again = reports.made(tmp_path, benchmark=ROWS, seeds=[1, 2])
     found = compare(open_run(submit_run(run, tmp_path).folder), again)
     assert (found["fixed"], found["broken"]) == (0, 0)
@@ -227,7 +227,7 @@ def test_a_run_with_the_same_records_goes_in_once(run: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("model", ["mine", "./mine", "models/mine.gguf"])
 def test_a_model_of_this_machine_is_refused(model: str, run: Path, tmp_path: Path) -> None:
-    """Also where the file has gone since."""
+    """It is refused even if the file no longer exists."""
     source = tmp_path / run.name
     shutil.copytree(run, source)
     for seed in source.glob("seed-*"):

@@ -1,4 +1,4 @@
-"""Verification: what is edited is told, by whoever edited it, and what is honest passes."""
+"""Verification: every edit is detected, whoever made it, and honest submissions pass."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ttsi.types import LoraRecipe
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One seed; some samples are uncertain, adapted and mended, some not."""
+    """Return a submission of one seed: some samples are adapted and corrected, some are not."""
     return submitted(
         tmp_path_factory.mktemp("honest"), benchmark={"name": "ttsi-fakes/rows", "rows": 6}
     )
@@ -63,7 +63,7 @@ def test_each_edit_has_a_message_of_its_own(honest: Path, tmp_path: Path) -> Non
         folder = copied(honest, tmp_path / name)
         edit(folder, file, change)
         told[name] = frozenset(f.what for f in faults(sealed(folder)) if f.kind == kind)
-    # An answer that is not its score's and a score that is not its answer's are the same thing.
+    # A changed answer and a changed score are the same fault: the two no longer match.
     assert told.pop("a prediction") == told["a score"]
     assert len(set(told.values())) == len(told)
 
@@ -73,7 +73,7 @@ def test_honest_passes(honest: Path) -> None:
 
 
 def test_honest_from_another_machine_passes(mine: Path) -> None:
-    """Another processor, system and packages; sums that differ in their last digits."""
+    """Processor, system and packages differ, and sums differ in their last digits."""
     edit(
         mine,
         SESSIONS,
@@ -138,7 +138,7 @@ def _demonstration(rows: list[Any]) -> None:
 
 
 def test_what_no_verification_can_prove(mine: Path) -> None:
-    """Answers that no model wrote, with all that follows from them: CONTRIBUTING.md says so."""
+    """Invented answers with consistent results are not detected, as CONTRIBUTING.md says."""
 
     def right(rows: list[Any]) -> None:
         row = wrong(rows)

@@ -1,4 +1,4 @@
-"""Candidate likelihoods against the plain way: a whole forward pass for each candidate."""
+"""Candidate likelihoods against one whole forward pass for each candidate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.model
 
 
 def brute_force(prompt: Prompt, continuation: str) -> float:
-    """log P by a forward pass over everything, log-softmax in float64."""
+    """Return log P from a forward pass over the whole text, log-softmax in float64."""
     runtime = shared_engine()._runtime()
     tokenizer = runtime.loaded.tokenizer
     messages = [dataclasses.asdict(message) for message in prompt.messages]

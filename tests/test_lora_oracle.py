@@ -43,7 +43,7 @@ def fresh_model() -> Any:
 
 
 class Watched(transformers.Trainer):
-    """A Trainer that keeps every step's loss and the rate that its update will use."""
+    """A Trainer that records every step's loss and learning rate."""
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)
@@ -100,12 +100,12 @@ def test_steps_rates_and_weights_are_the_trainers(count: int, tmp_path: Path) ->
     found, start = values(ours.safetensors, weights), values(initial.safetensors, weights)
     reference = torch.cat([tensor.flatten().double() for tensor in weights.values()])
     assert (found - reference).norm() <= 1e-5 * reference.norm()
-    # Adam divides by the gradient's size, so of what was learnt rounding takes a larger share.
+    # Adam divides by the gradient's size, which amplifies rounding errors of the update.
     assert (found - reference).norm() <= 1e-3 * (reference - start).norm()
 
 
 def values(data: bytes, names: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """All weights of an adapter in one vector, in the order of `names`."""
+    """Return all weights of an adapter in one vector, in the order of `names`."""
     tensors = safetensors.torch.load(data)
     assert tensors.keys() == names.keys()
     return torch.cat([tensors[name].flatten().double() for name in names])
@@ -145,13 +145,13 @@ def test_jobs_leave_no_trace_in_each_other() -> None:
             names = safetensors.torch.load(reference.safetensors)
             found, expected = values(made.safetensors, names), values(reference.safetensors, names)
             learnt = expected - values(initial.safetensors, names)
-            # The order of a sum differs with the rows of a pass; Adam shows it.
+            # The order of summation depends on the rows of a pass, and Adam amplifies it.
             assert (found - expected).norm() <= 1e-3 * learnt.norm()
     assert alone[0].digest != alone[1].digest
 
 
 def still(recipe: LoraRecipe) -> LoraRecipe:
-    """The same adapter, and nothing learnt."""
+    """Return the recipe with a learning rate of 0, whose adapter learns nothing."""
     return dataclasses.replace(recipe, learning_rate=0.0)
 
 

@@ -1,4 +1,4 @@
-"""Tokens for calls and thoughts: kept in answers, written in targets, never from a task's data."""
+"""Tokens of calls and thoughts: kept in answers, written in targets, never made from task data."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def vocabularies() -> dict[str, Tokens]:
 
 VOCABULARIES = vocabularies()
 every_vocabulary = pytest.mark.parametrize("name", VOCABULARIES)
-# Pieces of texts that could become what they must not.
+# Pieces of text that could combine to special tokens.
 pieces = st.lists(
     st.sampled_from([*MARKERS, "<|im_end|>", "<|im_start|>", "<|im_", "end|>", "a", " ", "\n", "é"])
     | st.text(max_size=4),
@@ -180,7 +180,7 @@ def test_no_message_writes_a_control_token(
 @every_vocabulary
 @given(question=pieces)
 def test_a_chat_in_pieces_is_the_chat_as_a_whole(name: str, question: str) -> None:
-    """What stands before and after a message with control texts is tokenised as without them."""
+    """The text before and after a message with control texts is tokenised as without them."""
     made = VOCABULARIES[name]
     plain = question.replace("<", "(").replace("[", "(")
     whole = made.prompt(Prompt((Message("system", "a"), Message("user", plain))))

@@ -207,7 +207,7 @@ def test_parallel_calls_in_any_order_unless_ordered() -> None:
 
 
 def test_a_call_that_fits_two_references_takes_nothing_from_the_other() -> None:
-    """Where gold allowed {1 or default} and {1}, a greedy matcher fails one of the two orders."""
+    """With references {1 or default} and {1}, a greedy matcher fails in one of the two orders."""
     reference = [call(d=7), call(i=1)]
     assert score(reference, [call(), call(i=1, d=7)]) == Score(True)
     assert score(reference, [call(i=1, d=7), call()]) == Score(True)
@@ -265,7 +265,7 @@ def test_references_through_references() -> None:
 
 
 def _shifted(calls: list[ToolCall]) -> list[ToolCall]:
-    """The same calls where one more call precedes them."""
+    """Return the same calls after one more call."""
     return [
         ToolCall(
             c.name,

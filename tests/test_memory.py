@@ -1,4 +1,4 @@
-"""The memory that the engine plans for, against what it takes."""
+"""The memory that the engine plans for, against the memory that it uses."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ttsi_plugins.learners.lora_sft import LoraSft
 
 
 def kept_for_backward(model: Any, rows: int, width: int, labels: int) -> int:
-    """Bytes that autograd keeps of a training pass over rows of `width` tokens."""
+    """Return the bytes that autograd keeps of a training pass over rows of `width` tokens."""
     network, bank = Network(model), Bank(model, "m")
     ids = [5 + at % 200 for at in range(width)]
     pairs = [training.Pair(ids[:-labels], ids[-labels:])] * rows
-    # Beside these widths a rank of 8 would count; beside a real model's it does not.
+    # At these widths a rank of 8 would matter; in a real model it does not.
     stack = bank.fresh([(LoraRecipe(rank=1), 1)] * rows)
     own = {p.untyped_storage().data_ptr() for p in [*model.parameters(), stack.flat]}
     kept: dict[int, int] = {}

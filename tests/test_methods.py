@@ -1,4 +1,4 @@
-"""H, G, T and voting to their definitions, on a scripted engine."""
+"""H, G, T and voting against their definitions, on a scripted engine."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def written(input: str = "Time in Rome?", name: str = "get_time", **arguments: A
 
 
 def generated(outputs: dict[int, str] | str, **options: Any) -> tuple[list[Any], ScriptedEngine]:
-    """The examples made of one task when the n-th request of it is answered by outputs[n]."""
+    """Return the examples of one task if its n-th request is answered by outputs[n]."""
     asked: list[int] = []
 
     def script(request: Request) -> str:
@@ -317,7 +317,7 @@ def test_base_and_adapted_answers_share_their_seed_and_free_text_has_no_grammar(
 
 
 def answer(text: str, logprob: float, read: Answer | None = None) -> Completion:
-    """An answer of two tokens: a call of the tool `text`, unless it is `read` otherwise."""
+    """Return an answer of two tokens: a call of the tool `text`, unless `read` is given."""
     called = answer_with([ToolCall(text, {"city": "Rome"})])
     return Completion(text, read or called, completion_tokens=2, logprob=logprob)
 

@@ -1,4 +1,4 @@
-"""Numbers that add up, against textbook formulas and brute force."""
+"""Metrics that add up, against textbook formulas and brute force."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ OF_THE_BASE = ("base", "change", "estimator")
 def test_figures_of_the_base_need_its_answer_to_every_sample_that_did_not_fail(
     pairs: list[tuple[bool | None, bool]],
 ) -> None:
-    """As without a baseline: the certain have a base answer, the adapted have none."""
+    """Without a baseline, certain samples have a base answer and adapted ones have none."""
     records = [record(base, final, uncertain=base is None) for base, final in pairs]
     records.append(record(None, None))
     records.append(record(True, True))

@@ -244,7 +244,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 @pytest.fixture(scope="module")
 def outcomes(installed: Installed) -> dict[str, list[ET.Element]]:
-    """The test cases of each package, by kind: one pytest for all, each module as it stands."""
+    """Return the test cases of each package, by kind, from one pytest run."""
     tests = [f"acme-{noun(kind)}/tests" for kind in KINDS]
     installed.call(
         *("python", "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"),
@@ -299,7 +299,7 @@ def test_all_eight_work_in_one_run(installed: Installed) -> None:
 
 @pytest.mark.skipif(shutil.which("ruff") is None, reason="ruff is not installed")
 def test_their_code_is_in_order(installed: Installed) -> None:
-    """Also where all names are as short, or as long, as they may be."""
+    """Names of the shortest and of the greatest length are included."""
     folder = installed.folder / "lengths"
     for kind in KINDS:
         package.write(read_names(kind, "a/b"), folder / f"short-{kind}")

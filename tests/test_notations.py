@@ -1,4 +1,4 @@
-"""Calls in every notation, attempts that cannot be read, and prose that is none (rule 1)."""
+"""Calls in every notation, unreadable attempts, and prose without calls (rule 1)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_references_are_right_in_every_notation(benchmark: str, name: str) -> No
 
 
 def seen(text: str) -> tuple[AnswerStatus, list[ToolCall]]:
-    """What is read, with values that have no type as what they look like."""
+    """Return status and calls, with values without a type converted to what they look like."""
     status, calls = read(text)
     return status, [
         ToolCall(

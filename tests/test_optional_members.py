@@ -1,4 +1,4 @@
-"""What a plugin may have beside its protocol: asked for by name, told of where misspelt."""
+"""Optional members of plugins: used by name, and reported if misspelt."""
 
 from __future__ import annotations
 

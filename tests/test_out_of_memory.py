@@ -1,7 +1,7 @@
-"""What is left of a call that ran out of memory, counted in the bytes of living tensors.
+"""Memory that remains after a call ran out of memory, in bytes of living tensors.
 
-The failure is put deep into a forward pass, where all that the pass has made is still needed. When
-the engine is asked again that must be gone: else there is less room than there was.
+The failure is injected deep into a forward pass, where all intermediate results are still needed.
+They must be freed before the engine is called again, or there is less room than before.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersEng
     made = TransformersEngine({"id": str(path)}, device="cpu", memory_gib=1)
     made.load()
     patch.undo()
-    # What is there now stays, and need not be looked at each time that something is counted.
+    # Objects that exist now stay, so that counting can skip them.
     gc.collect()
     gc.freeze()
     yield made
@@ -57,7 +57,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersEng
 
 @pytest.fixture(scope="module")
 def small(engine: TransformersEngine) -> Iterator[TransformersEngine]:
-    """The same model, with little beside the fixed part of its memory."""
+    """Yield the same model with little memory besides the fixed part."""
     made = TransformersEngine(engine.model, device="cpu", memory_gib=0.5)
     made.load()
     yield made
@@ -65,11 +65,11 @@ def small(engine: TransformersEngine) -> Iterator[TransformersEngine]:
 
 
 def living() -> int:
-    """Bytes of all tensors that Python reaches; those that share their numbers count once."""
+    """Return the bytes of all reachable tensors; shared storage counts once."""
     gc.collect()
     storages: dict[int, int] = {}
     for thing in gc.get_objects():
-        # oneDNN's own copies of the weights show no storage.
+        # oneDNN's own copies of the weights have no accessible storage.
         if issubclass(type(thing), torch.Tensor) and thing.layout == torch.strided:
             storage = thing.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
@@ -77,7 +77,7 @@ def living() -> int:
 
 
 class Estimator:
-    """H that asks the engine, and is never sure."""
+    """An H that asks the engine, and is always uncertain."""
 
     needs = frozenset({"loglikelihood"})
 
@@ -87,7 +87,7 @@ class Estimator:
 
 
 class Generator:
-    """G that asks the engine, and makes an example whatever that wrote."""
+    """A G that asks the engine, and makes an example whatever it wrote."""
 
     needs = frozenset({"generate"})
 
@@ -112,7 +112,7 @@ def pipeline(engine: TransformersEngine) -> Pipeline:
 
 
 class Failure:
-    """Lets passes of more than `most` rows fail in a stage, and counts what lives meanwhile."""
+    """Makes passes of more than `most` rows fail in a stage, and counts living tensors."""
 
     def __init__(self, engine: TransformersEngine, pipeline: Pipeline, stage: str) -> None:
         self.runtime = engine._runtime()
@@ -152,7 +152,7 @@ class Failure:
 
 
 def reset(engine: TransformersEngine) -> None:
-    """Rooms as they are after loading, and nothing cached."""
+    """Restore memory limits as after loading, and clear the caches."""
     runtime = engine._runtime()
     for room in (runtime.reader.room, runtime.decoder.room, runtime.room):
         room.limit = 10**9
@@ -171,7 +171,7 @@ def test_nothing_of_the_failed_call_lives_in_the_retry(
     with Failure(engine, made, stage) as failure:
         solutions = list(made.solve(wave(4)))
     assert failure.at_failure
-    # What the failed passes had made is many times the slack that the token ids of a retry need.
+    # The failed passes' results are much larger than the token ids of a retry.
     assert max(failure.at_failure) - before > 30_000
     for living_now in failure.at_retry:
         assert living_now - before < 3_000
@@ -184,7 +184,7 @@ def results(solutions: Iterable[Solution]) -> dict[str, Any]:
 
 
 def test_a_wave_that_did_not_fit_leaves_the_size_that_did(engine: TransformersEngine) -> None:
-    """In the engine: what failed is not tried again, whatever the waves are."""
+    """The engine remembers what failed and does not try it again, in any wave."""
     made = pipeline(engine)
     for stage in ("estimate", "generate", "learn", "adapted"):
         reset(engine)
@@ -213,7 +213,7 @@ def test_other_failures_hold_nothing_either(engine: TransformersEngine, error: E
     hook = layer.register_forward_pre_hook(fail)
     solutions = made.solve(wave(2))
     try:
-        # While a solution is looked at, the call whose failure it tells of is gone.
+        # When a solution is returned, the failed call has been freed.
         seen = [(solution.error, living()) for solution in solutions]
     finally:
         hook.remove()
@@ -225,7 +225,7 @@ def test_other_failures_hold_nothing_either(engine: TransformersEngine, error: E
 def test_what_failed_otherwise_does_not_shrink_when_memory_runs_out_later(
     engine: TransformersEngine,
 ) -> None:
-    """A call in training that memory had no part in, and then one that runs out in scoring."""
+    """A call fails in training for another reason, and a later one runs out in scoring."""
     reset(engine)
     runtime = engine._runtime()
     before = (runtime.room.limit, runtime.reader.room.limit)
@@ -309,7 +309,7 @@ WIDE = LoraRecipe(rank=RANK, epochs=2, warmup_ratio=0.0)
 
 
 def peak(work: Callable[[], object]) -> int:
-    """The most bytes that torch had beyond those of before, what autograd keeps included."""
+    """Return torch's peak of additional bytes, including those that autograd keeps."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         work()
     held = most = 0
@@ -344,14 +344,14 @@ def test_many_adapters_stay_within_the_memory(small: TransformersEngine) -> None
         assert runtime.bank.bytes() <= budget.adapters
 
     made: list[Any] = []
-    # At hand at once they would be more than all there is.
+    # All at once they would exceed the memory.
     assert len(jobs) * each > shares
     taken = peak(work)
     assert runtime.prefixes.bytes <= budget.prefixes
-    # The adapters themselves are the caller's; beside them all is within the divisible part.
+    # The caller owns the adapters; everything else fits into the divisible part.
     assert taken <= shares
     assert len(made) == 16
-    # Whoever had to wait for a slot answers as alone.
+    # A request that had to wait for a slot is answered as if it were alone.
     alone = small.generate([Request(prompts[15], Sampling.greedy(4), 0, adapters[15])])
     assert alone[0].text == made[15].text
 

@@ -1,4 +1,4 @@
-"""Text to calls (DESIGN section 8, rule 1): what is read, what is refused, and as what."""
+"""Text to calls (DESIGN section 8, rule 1): what is read or refused, and its status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passes over caches of our own against the model's own plain forward pass."""
+"""Passes over our KV caches against the model's own plain forward pass."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_what_was_read_is_not_read_again(make: Any, monkeypatch: pytest.MonkeyPa
     list(reader.read([IDS[:40]]))
     reader.past(IDS[:33])
     assert widths == [(1, 40), (2, 2), (1, 1)]
-    # What prompts of one call have in common is read once too.
+    # A prefix shared by prompts of one call is also read only once.
     list(reader.read([[*IDS[20:60], 1], [*IDS[20:60], 2], [*IDS[20:60], 3]]))
     assert widths[3:] == [(1, 41), (2, 1)]
 
@@ -165,10 +165,10 @@ def test_layers_that_mix_tokens_otherwise_are_refused(make: Any) -> None:
 
 
 def test_a_state_that_fades_and_a_window_of_many_tokens_are_refused(make: Any) -> None:
-    """What a proof of nine tokens did not see: it changes little, or far behind."""
+    """A check on nine tokens misses such effects: they are small, or reach far back."""
     for change in (lambda x: x + 0.02 * x.roll(1, 1), lambda x: x + 0.1 * x.roll(30, 1)):
         model = make()
-        # A random model is nearly linear: as it is, its MLP hardly shows.
+        # A random model is nearly linear, so that its MLP hardly affects the logits.
         model.model.layers[0].mlp.down_proj.weight.data.mul_(20)
         mlp = model.model.layers[0].mlp.forward
         model.model.layers[0].mlp.forward = lambda x, mlp=mlp, change=change: mlp(change(x))
@@ -194,7 +194,7 @@ def test_whatever_a_model_raises_is_a_refusal(make: Any, error: Any) -> None:
 
 
 def test_rows_that_depend_on_each_other_under_adapters_are_refused(make: Any) -> None:
-    """A layer that gets its tokens in another order would give a row another's adapter."""
+    """A layer that gets its tokens in another order would apply another row's adapter."""
     model = make()
     layer = model.model.layers[0].mlp.down_proj
     whole = type(layer).forward

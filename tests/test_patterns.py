@@ -1,4 +1,4 @@
-"""Patterns of schemas, with Python's own reading of them as the oracle."""
+"""Patterns of schemas, with Python's `re` as the oracle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measurements' own arithmetic: floors, ratios, files and the page. No model runs here."""
+"""The measurements' arithmetic: floors, ratios, files and the page. No model runs here."""
 
 from __future__ import annotations
 

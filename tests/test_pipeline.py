@@ -59,7 +59,7 @@ def without_costs(solutions: list[Solution]) -> list[Solution]:
 
 
 def called(solution: Solution) -> str:
-    """The tool that the answer calls: get_weather is what all of these tasks ask for."""
+    """Return the tool that the answer calls; get_weather is right for all these tasks."""
     assert solution.answer is not None
     (call,) = calls_in(solution.answer.answer)
     return call.name
@@ -220,7 +220,7 @@ def test_a_sample_that_does_not_fit_alone_makes_no_other_wave_smaller() -> None:
 
 
 def test_a_failure_is_retried_outside_of_its_handler() -> None:
-    """An exception that is being handled keeps all that the failed call had made."""
+    """An exception that is being handled keeps all that the failed call had computed."""
     handled: list[BaseException | None] = []
 
     class Watching(Full):

@@ -1,4 +1,4 @@
-"""Predictions of answers that are no calls: numbers, choices and texts in a file."""
+"""Predictions files with answers that are no calls: numbers, choices and texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store of prefixes against a plain table of every text that was read."""
+"""The store of prefixes against a plain table of all texts."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def test_a_past_in_use_outlives_its_place_in_the_store() -> None:
     store.add([1, 2, 3, 4], 0, read([1, 2, 3, 4]))
     held = store.longest([1, 2, 3, 4])
     store.add([1, 2, 9], 2, read([1, 2, 9], 2))
-    assert torch.equal(flat(held), read([1, 2, 3, 4]))
+    assert torch.equal(flat(held), stacked(read([1, 2, 3, 4])))
     store.clear()
     assert store.bytes == store.longest([1, 2]).length == 0
-    assert torch.equal(flat(held), read([1, 2, 3, 4]))
+    assert torch.equal(flat(held), stacked(read([1, 2, 3, 4])))
 
 
 def test_what_follows_a_dropped_text_is_not_kept() -> None:

@@ -1,4 +1,4 @@
-"""Products by oneDNN are torch's own, forward and backward."""
+"""Matrix products by oneDNN equal torch's own, forward and backward."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_gradient_is_that_of_the_layer() -> None:
 
 def test_layers_that_would_lose_are_left_alone() -> None:
     class Own(nn.Linear):
-        """A layer with a forward pass of its own kind."""
+        """A layer with its own forward method."""
 
     learning, half, own = nn.Linear(4, 4), frozen().half(), Own(4, 4).requires_grad_(False)
     assert products.quickened([learning, half, own, nn.Embedding(3, 4)]) == {}

@@ -1,4 +1,4 @@
-"""What people and programs are told while a run goes on."""
+"""The progress that people and programs are shown during a run."""
 
 from __future__ import annotations
 

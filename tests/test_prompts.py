@@ -91,7 +91,7 @@ def _chat(found: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_it_is_what_a_run_asks() -> None:
-    """The engine of a run of the same spec is asked the same, but for the other samples."""
+    """The engine of a run of the same spec gets the same requests, and those of other samples."""
     (spec,) = load_spec(SPEC)
     asked: list[Any] = []
     engine = ttsi_fakes.ScriptedEngine()

@@ -1,4 +1,4 @@
-"""`ttsi prompts` and its engine: loaded, asked and closed in this order, whatever happens."""
+"""`ttsi prompts` loads, asks and closes its engine in this order, whatever happens."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_engine_is_closed_whatever_happens(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_engine_is_loaded_before_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the protocol says: one that is not loaded need not answer."""
+    """An engine that is not loaded need not answer, as the protocol says."""
     loaded: list[Any] = []
     scripted = ttsi_fakes.ScriptedEngine
     monkeypatch.setattr(scripted, "load", lambda self: loaded.append(self))

@@ -1,4 +1,4 @@
-"""docs/python.md: its code runs as it stands, with the embedded model."""
+"""docs/python.md: its code runs unchanged, with the embedded model."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""GSM8K and BIG-Bench Hard: our scores against their authors' extraction.
+"""GSM8K and BIG-Bench Hard: our scores against their authors' answer extraction.
 
-That is written here from its description, as an oracle; where it and our forms part, `GSM8K_OURS`
-and so on list the kinds of answers, and docs/benchmarks.md says why, under "Scoring `gsm8k` and
-`bbh`".
+The extraction is written here from its description, as an oracle. `GSM8K_OURS` and so on list the
+kinds of answers on which it and our forms disagree; docs/benchmarks.md explains them under "Scoring
+`gsm8k` and `bbh`".
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ Apart = dict[str, set[str]]
 
 
 def oracle_number(text: str) -> str | None:
-    """GSM8K's own extraction: what first stands behind "#### ", without commas."""
+    """Apply GSM8K's own extraction: the first text after "#### ", without commas."""
     found = re.search(r"#### (\-?[0-9\.\,]+)", text)
     return found[1].strip().replace(",", "") if found else None
 
 
 def oracle_answer(text: str) -> str | None:
-    """BBH's own extraction: what stands behind "the answer is ", without the full stop."""
+    """Apply BBH's own extraction: the text after "the answer is ", without the full stop."""
     _, found, said = text.rpartition("the answer is ")
     return said.strip().removesuffix(".") if found else None
 
@@ -116,7 +116,7 @@ HARD_WRITERS: dict[str, Writer] = {
 
 
 def chosen(sample: Sample) -> str | None:
-    """The text of the right option, of a choice by letters."""
+    """Return the text of the right option, if options have letters."""
     line = re.search(rf"^{re.escape(value(sample))} (.*)$", sample.task.input, re.M)
     return line[1] if line and re.fullmatch(r"\([A-Z]\)", value(sample)) else None
 
@@ -126,7 +126,7 @@ def cased(sample: Sample) -> bool | None:
 
 
 def other(sample: Sample) -> str:
-    """A wrong answer of the same kind."""
+    """Return a wrong answer of the same kind."""
     if sample.task.choices:
         return next((c for c in sample.task.choices if c != sample.reference.value), "(Z)")
     if sample.task.form == "number":
@@ -140,10 +140,11 @@ def apart(
     oracle: Callable[[str], str | None],
     gold: Callable[[Sample], str],
 ) -> tuple[Apart, Apart, int]:
-    """Kinds that ours alone finds right, and theirs alone, of eight answers of each kind and form,
-    and how many answers that were.
+    """Return kinds that only ours finds right, kinds that only theirs does, and the number of
+    answers.
 
-    Fails where they part on some of a kind and form alone: then the kind is two.
+    There are eight answers of each kind and form. Fails if they disagree on some answers of a kind
+    and form only: the kind must then be split.
     """
     ours_alone: Apart = defaultdict(set)
     theirs_alone: Apart = defaultdict(set)

@@ -1,4 +1,4 @@
-"""GSM8K and BIG-Bench Hard: what their rows become."""
+"""GSM8K and BIG-Bench Hard: the samples made of their rows."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_forms_and_choices_are_those_of_the_tasks() -> None:
 
 
 def test_rows_whose_options_were_parted_want_the_text_of_several() -> None:
-    """Upstream parted names at their commas; no valid answer is lost by wanting the whole name."""
+    """Upstream split names at their commas; asking for the whole name loses no valid answer."""
     parted = [
         sample for sample in HARD if sample.task.form == "text" and "Options:" in sample.task.input
     ]

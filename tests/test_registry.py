@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def third_party(tmp_path: Path) -> Iterator[Path]:
-    """Acme.Sure_Things 1.5: one sound estimator under two spellings, several unsound ones."""
+    """Install Acme.Sure_Things 1.5: a sound estimator under two spellings, several unsound ones."""
     write_dist(
         tmp_path,
         "Acme.Sure_Things",

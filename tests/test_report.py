@@ -1,4 +1,4 @@
-"""The report: every edge case makes a sound page, and its numbers are those of results.json."""
+"""The report: every edge case makes a valid page, and its numbers are those of results.json."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_seeds_are_no_independent_samples(tmp_path: Path) -> None:
     one = Facts(made(tmp_path / "one", estimator="always", seeds=[0]))
     three = Facts(seeds(tmp_path / "three")[0])
     assert one.p == pytest.approx(one.pooled["change"]["mcnemar_p"])
-    # The scripted engine answers alike under every seed, so there is no more to be learned.
+    # The scripted engine answers alike under every seed, so more seeds add no information.
     assert three.p == pytest.approx(one.p)
     assert one.difference is not None
     assert three.difference is not None

@@ -1,4 +1,4 @@
-"""The report's plots show what they are given, and its numbers are written as people read them."""
+"""The report's plots show the given data, and its numbers are formatted for people."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_errored_samples_are_tried_again(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def _scripted(script: Any) -> tuple[Any, ...]:
-    """The engine's constructor defaults with another script in the last place."""
+    """Return the engine's constructor defaults with another script in the last place."""
     import ttsi_fakes
 
     return (*(ttsi_fakes.ScriptedEngine.__init__.__defaults__ or ())[:-1], script)
@@ -261,7 +261,7 @@ def start(tmp_path: Path, delay: float = 0.02, rows: int = 12) -> subprocess.Pop
 
 
 def _interruptible() -> None:
-    # What a shell starts in the background ignores SIGINT, and its children inherit that.
+    # Background processes of a shell ignore SIGINT, and their children inherit this.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -1,4 +1,4 @@
-"""Estimates, dates and commits: what of a run's identity goes on from one command to the next."""
+"""Estimates, dates and commits: the parts of a run's identity that later commands keep."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_budget_is_not_shared_out_by_estimates_of_another_model(
 
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
-    """The model objects of all engines that were loaded."""
+    """Return the model objects of all engines that were loaded."""
     found: list[Mapping[str, Any]] = []
     monkeypatch.setattr(ScriptedEngine, "load", lambda engine: found.append(engine.model))
     return found
@@ -123,7 +123,7 @@ def test_a_date_that_is_none_is_a_problem_of_the_spec(date: Any) -> None:
 def test_a_run_goes_on_with_the_commit_that_it_was_begun_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: list[Mapping[str, Any]]
 ) -> None:
-    """The branch of the spec may have moved since."""
+    """The branch in the spec may have moved since."""
     says(monkeypatch, model_revision="c" * 40)
     folder = begun(tmp_path, spec())
     cell = run(tmp_path, spec(seeds=[0, 1]))

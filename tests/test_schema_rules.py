@@ -1,4 +1,4 @@
-"""What of schemas is one rule for scoring, G's contract and the grammar."""
+"""Rules of schemas that scoring, G's contract and the grammar share."""
 
 from __future__ import annotations
 

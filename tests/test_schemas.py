@@ -1,4 +1,4 @@
-"""Plain form: it means what JSON Schema says, or is refused."""
+"""Plain form: it means what JSON Schema defines, or is refused."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ def test_alternatives_of_a_reference_are_read_by_the_answers_branch(
 
 
 def test_alternatives_within_alternatives_take_no_more_than_their_share_of_time() -> None:
-    """Each level of the value fits both branches, so naively each doubles the work."""
+    """Each level of the value fits both branches; a naive algorithm doubles the work per level."""
     plain = plain_schema(
         {
             "$defs": {

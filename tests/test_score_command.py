@@ -1,4 +1,4 @@
-"""`ttsi score`: numbers that add up, from a file alone; faults told with their line."""
+"""`ttsi score`: numbers that add up, from a file alone; faults are reported with their line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has to hold of every scorer that is installed, and of reading calls back from text."""
+"""Properties of every installed scorer, and of reading calls back from text."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_every_reference_replayed_as_an_answer_is_right(scorer: Scorer, name: st
 
 
 def written(sample: Sample) -> list[str]:
-    """The reference as models write calls, or as its form writes it."""
+    """Return the reference as models write calls, or as its form writes it."""
     if sample.task.form != "calls":
         return [form_of(sample.task).write(sample.task, sample.reference)]
     return [write(calls_in(sample.reference)) for write in (as_json, as_python, as_tags)]

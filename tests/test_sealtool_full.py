@@ -167,7 +167,7 @@ def test_references_name_earlier_calls_by_their_place(nested: list[Sample]) -> N
 
 
 def typed(sample: Sample) -> list[tuple[ToolCall, str, Any]]:
-    """The references to calls that stand for values of other types than text."""
+    """Return the references to calls in parameters of other types than string."""
     schemas = {tool.name: tool.parameters["properties"] for tool in sample.task.tools}
     return [
         (call, name, value)
@@ -211,7 +211,7 @@ def right(sample: Sample, calls: list[ToolCall]) -> bool:
 
 
 def reordered(calls: tuple[ToolCall, ...], order: tuple[int, ...]) -> list[ToolCall]:
-    """The calls in another order, with their references renumbered."""
+    """Return the calls in another order, with their references renumbered."""
 
     def moved(value: Any) -> Any:
         if not isinstance(value, str):
@@ -257,7 +257,7 @@ def test_a_reference_to_another_call_is_wrong(nested: list[Sample]) -> None:
 
 
 def test_numbers_written_as_text_are_read_beside_references(samples: list[Sample]) -> None:
-    """The schema's first type is the parameter's own, so "4" is 4 there as in `sealtool`."""
+    """The schema's first type is the parameter's own, so "4" is 4 as in `sealtool`."""
     compared = 0
     for sample in samples[:200]:
         (call,) = calls_in(sample.reference)

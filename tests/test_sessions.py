@@ -1,4 +1,4 @@
-"""What a run proves of its engines, whatever ends it; and engines that seeds share."""
+"""What a run proves about its engines, however it ends; and engines that seeds share."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def sessions(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What was done with scripted engines, in order."""
+    """Return the calls of scripted engines, in order."""
     made: list[str] = []
     for name in ("load", "digest", "forget", "close"):
         plain = getattr(ScriptedEngine, name)
@@ -58,7 +58,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def test_killed_runs_lose_nothing_and_prove_their_engines() -> None:
-    """tests/killing.py asserts it of every single one; here is that they were killed everywhere."""
+    """tests/killing.py checks each run; this checks that runs were killed at every stage."""
     done = subprocess.run(
         [sys.executable, "killing.py", "60", str(os.getpid())],
         cwd=TESTS,
@@ -92,7 +92,7 @@ def test_sessions_are_added_and_none_is_written_over(tmp_path: Path) -> None:
 
 
 def test_a_proof_that_is_missing_is_made_and_nothing_else(tmp_path: Path, calls: list[str]) -> None:
-    """As if killed when the last record was on disk, and the engine not closed yet."""
+    """As if killed after the last record was on disk, before the engine was closed."""
     cell = run(tmp_path)
     folder = cell.folder / "seed-0"
     (entry,) = sessions(folder)
@@ -110,7 +110,7 @@ def test_a_proof_that_is_missing_is_made_and_nothing_else(tmp_path: Path, calls:
 
 
 def test_a_proof_that_is_there_is_enough(tmp_path: Path, calls: list[str]) -> None:
-    """As if killed when the engine had been closed, and the results were not written yet."""
+    """As if killed after the engine was closed, before the results were written."""
     cell = run(tmp_path)
     for name in ("manifest.json", "results.json"):
         (cell.folder / "seed-0" / name).unlink()
@@ -188,7 +188,7 @@ def test_one_process_at_a_time_estimates_or_runs(tmp_path: Path) -> None:
 
 
 class Silent(Local):
-    """Delivers what it likes, asking nobody."""
+    """Delivers any record without having its worker admitted."""
 
     def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
         runner = factory(watcher)
@@ -198,7 +198,7 @@ class Silent(Local):
 
 
 class DropsInterrupts(Local):
-    """As Python does with one that is raised in a destructor."""
+    """Drops ctrl-C, as Python does if it is raised in a destructor."""
 
     def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
         with suppress(KeyboardInterrupt):
@@ -216,7 +216,7 @@ def test_a_ctrl_c_that_was_dropped_still_ends_the_run(
             run(tmp_path)
     assert signal.getsignal(signal.SIGINT) is before
     (folder,) = tmp_path.glob("*/seed-0")
-    assert len(list(read(folder / "samples.jsonl"))) == 1  # the one in hand is kept
+    assert len(list(read(folder / "samples.jsonl"))) == 1  # the sample in progress is kept
     assert run(tmp_path).seeds[0]["engines"]
 
 
@@ -332,7 +332,7 @@ def test_a_lost_device_ends_the_run_and_costs_no_other_sample(
 def test_seeds_in_any_order_have_the_results_of_a_process_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An engine that rounds by how much it has read since it was loaded, or told to forget."""
+    """The engine rounds by how much it has read since it was loaded or told to forget."""
     monkeypatch.setattr(ScriptedEngine, "forget", lambda engine: engine.asked.clear())
     plain = ScriptedEngine.loglikelihoods
 

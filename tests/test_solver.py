@@ -1,4 +1,4 @@
-"""Algorithm 1 from Python: `ttsi.Solver` on tasks that have no reference at all."""
+"""Algorithm 1 from Python: `ttsi.Solver` on tasks without references."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TASKS = [task(number) for number in range(7)]
 
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedEngine]:
-    """Every engine that is loaded, in order."""
+    """Return every engine that is loaded, in order."""
     made: list[ScriptedEngine] = []
     load = ScriptedEngine.load
 
@@ -54,7 +54,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedEngine]:
 
 @pytest.fixture
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many texts each call of `generate` was asked for."""
+    """Return the number of texts of each call of `generate`."""
     seen: list[int] = []
     generate = ScriptedEngine.generate
 
@@ -67,7 +67,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, text: str, error: BaseException) -> None:
-    """Every request that has `text` in it raises."""
+    """Make every request that contains `text` raise `error`."""
     generate = ScriptedEngine.generate
 
     def generates(engine: ScriptedEngine, requests: Sequence[Request]) -> Any:
@@ -133,7 +133,7 @@ def test_waves_change_no_solution() -> None:
 
 
 def test_tasks_are_taken_a_wave_at_a_time() -> None:
-    """A caller may make tasks as solutions come."""
+    """A caller may make tasks while solutions arrive."""
     taken: list[str] = []
 
     def stream() -> Iterator[Task]:
@@ -175,7 +175,7 @@ def test_the_seed_is_the_specs_first_or_the_given_one() -> None:
 
 
 def test_a_solver_finds_what_a_run_finds(tmp_path: Path) -> None:
-    """On the samples of a benchmark, of whose references the solver knows nothing."""
+    """The solver gets a benchmark's tasks without their references."""
     from ttsi.records.journal import read
 
     (cell,) = ttsi.evaluate(SPEC, out=tmp_path)
@@ -309,7 +309,7 @@ def test_an_exception_of_the_caller_frees_the_model_and_is_told(
     def fails_at_the_first() -> None:
         with ttsi.Solver(SPEC) as solver:
             for solution in solver.solve(TASKS):
-                # What the weights are now is not asked: the caller's error is what has to be told.
+                # The weights are not checked, so that the caller's error is the one reported.
                 engines[0].weights += b"!"
                 raise KeyError(solution.task.id)
 

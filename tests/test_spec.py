@@ -1,4 +1,4 @@
-"""Specs: every fault is told at once, by JSON pointer, in plain words."""
+"""Specs: every fault is reported at once, by JSON pointer, in plain words."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ axes = ["/estimator/threshold", "/learner", "/model/id", "/seeds/0", "/x", "", "
 
 
 def mostly(sound: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Odd one time in eight, so that whole documents are sound often enough."""
+    """Draw odd values one time in eight, so that whole documents are often valid."""
     return st.integers(0, 7).flatmap(lambda n: odd if n == 0 else sound)
 
 

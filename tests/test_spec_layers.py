@@ -361,7 +361,7 @@ def test_without_the_environment_no_variable_counts(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", ["self", "teacher"])
 @pytest.mark.parametrize("option", ["samples", "attempts", "at_once"])
 def test_a_spec_cannot_ask_without_end(name: str, option: str) -> None:
-    """A stranger's spec decides how much a paid endpoint is asked."""
+    """A stranger's spec must not cause unlimited requests to a paid endpoint."""
     load_spec(MINIMAL | {"generator": {"name": name, option: 64}})
     with pytest.raises(SpecError) as caught:
         load_spec(MINIMAL | {"generator": {"name": name, option: 65}})

@@ -1,4 +1,4 @@
-"""What the quick verbs import, and how long `ttsi --help` takes."""
+"""The imports of the quick commands, and the time that `ttsi --help` takes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ print("IMPORTED", sorted({{name.partition(".")[0] for name in sys.modules}}))
 
 
 def imported_by(argv: list[str]) -> set[str]:
-    """Top-level names of what `ttsi ARGV` imports in a fresh interpreter."""
+    """Return the top-level names that `ttsi ARGV` imports in a fresh interpreter."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE.format(argv=argv)],
         capture_output=True,
@@ -95,13 +95,13 @@ def _modules_of_a_bare_interpreter() -> list[str]:
 
 
 def test_help_takes_less_than_a_quarter_of_a_second() -> None:
-    """Of computing, and the best of several, so that a busy machine does not decide."""
+    """The best CPU time of several runs, so that a busy machine does not matter."""
     spent = [time_of([sys.executable, "-m", "ttsi", "--help"]) for _ in range(5)]
     assert min(spent) < 0.25
 
 
 def time_of(command: list[str]) -> float:
-    """Seconds of computing of a process that this one has waited for."""
+    """Return the CPU seconds of a process that this one has waited for."""
     before = os.times()
     subprocess.run(command, check=True, capture_output=True)
     after = os.times()

@@ -1,7 +1,7 @@
 """Every statistic against an independent implementation, and every interval against its coverage.
 
-Simulations: of N repetitions with true coverage c, the share covered lies within four standard
-errors sqrt(c (1 - c) / N) of c but once in sixteen thousand times; generators are seeded.
+Simulations: among N repetitions with true coverage c, the observed share is within four standard
+errors sqrt(c (1 - c) / N) of c except with probability 1/16000; generators are seeded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def rng(seed: int) -> np.random.Generator:
 
 
 def random_cases(seed: int) -> list[Case]:
-    """Cases with ties in confidence on every second seed; both kinds of answer are there."""
+    """Return cases with right and wrong answers, and ties in confidence for every second seed."""
     draw = rng(seed)
     size = int(draw.integers(5, 200))
     wrong = np.concatenate([[True, False], draw.random(size - 2) < draw.uniform(0.1, 0.9)])
@@ -45,7 +45,7 @@ def random_cases(seed: int) -> list[Case]:
 
 
 def arrays(cases: list[Case]) -> tuple[np.ndarray, np.ndarray]:
-    """(wrong, confidence)"""
+    """Return (wrong, confidence)."""
     return np.array([c.wrong for c in cases]), np.array([c.confidence for c in cases])
 
 
@@ -83,7 +83,7 @@ def test_the_t_interval_is_scipys_and_statsmodels(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_sign_flips_are_scipys_permutation_test(seed: int) -> None:
-    """All 2^n exchanges of A and B on whole samples, by brute force."""
+    """Exchange A and B on whole samples in all 2^n ways, by brute force."""
     draw = rng(seed)
     seeds, samples = int(draw.integers(1, 5)), int(draw.integers(2, 11))
     a, b = draw.integers(0, seeds + 1, (2, samples))
@@ -173,7 +173,7 @@ def test_reliability_and_brier_are_scikit_learns(seed: int) -> None:
 
 
 def runs_of(a: np.ndarray, b: np.ndarray) -> tuple[Run, Run]:
-    """Runs with the right answers that boolean arrays [seeds, samples] say."""
+    """Return runs with the right answers given by boolean arrays [seeds, samples]."""
     document = {
         "name": "drawn",
         "model": {"id": "none"},
@@ -216,7 +216,7 @@ def test_the_bootstrap_draws_samples_with_all_their_seeds(seeds: int) -> None:
 
 
 def test_seeds_of_a_sample_are_no_evidence_of_their_own() -> None:
-    """Each sample's outcome three times over says no more than once."""
+    """Repeating each sample's outcome three times adds no information."""
     draw = rng(0)
     a, b = (draw.random((1, 120)) < level for level in (0.4, 0.55))
     once = comparison.compare(*runs_of(a, b))
@@ -246,7 +246,7 @@ def inside(interval: list[float] | None, truth: float) -> bool:
 
 @pytest.mark.parametrize("samples", [20, 100, 300])
 def test_wilson_covers_a_share_that_is_anywhere(samples: int) -> None:
-    """Counts are whole, so coverage swings about 0.95 as p moves; over p it is nominal."""
+    """Counts are whole, so coverage varies about 0.95 with p; averaged over p it is nominal."""
 
     def holds(draw: np.random.Generator) -> bool:
         p = draw.uniform(0.02, 0.98)
@@ -287,7 +287,7 @@ def test_the_t_interval_covers_accuracies_that_are_counts() -> None:
 
 @pytest.mark.parametrize("samples", [100, 200, 300])
 def test_the_paired_bootstrap_covers_the_difference(samples: int) -> None:
-    """15 % of samples are fixed and 10 % broken: the truth is 5 points."""
+    """15 % of samples are fixed and 10 % broken: the true difference is 5 points."""
 
     def holds(draw: np.random.Generator) -> bool:
         gains = 100.0 * draw.choice([1, -1, 0], samples, p=[0.15, 0.10, 0.75])
@@ -297,7 +297,7 @@ def test_the_paired_bootstrap_covers_the_difference(samples: int) -> None:
 
 
 def test_the_bootstrap_over_several_seeds_covers_the_difference() -> None:
-    """Samples differ in how hard they are for A and for B; a sample's three seeds share that."""
+    """Samples differ in difficulty for A and for B; a sample's three seeds share it."""
     samples, seeds = 150, 3
 
     def holds(draw: np.random.Generator) -> bool:
@@ -309,7 +309,7 @@ def test_the_bootstrap_over_several_seeds_covers_the_difference() -> None:
 
 
 def test_sign_flips_seldom_find_a_difference_that_is_not_there() -> None:
-    """Equal models, samples of different hardness, three seeds: p <= 0.05 in 5 % or fewer."""
+    """Equal models, samples of different difficulty, three seeds: p <= 0.05 in at most 5 %."""
 
     def found(draw: np.random.Generator) -> bool:
         hardness = draw.beta(0.5, 0.5, 60)

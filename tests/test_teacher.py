@@ -29,7 +29,7 @@ SEED = 7
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where answers are kept; not there yet."""
+    """Return the folder of cached answers, which does not exist yet."""
     surroundings(monkeypatch, tmp_path / "cache")
     return tmp_path / "cache" / "teacher"
 
@@ -44,7 +44,7 @@ def made(generator: TeacherGenerator, tasks: Sequence[Task] = TASKS[:1]) -> list
 
 
 def slots(tasks: Sequence[Task], samples: int, attempts: int) -> dict[int, tuple[str, int, int]]:
-    """The (task, k, attempt) of each seed that can be sent."""
+    """Return the (task, k, attempt) of each seed that can be sent."""
     return {
         draw_seed(SEED, task.id, f"generate/{k}", attempt) % 2**31: (task.id, k, attempt)
         for task in tasks
@@ -54,7 +54,7 @@ def slots(tasks: Sequence[Task], samples: int, attempts: int) -> dict[int, tuple
 
 
 def by_slot(text: Callable[[str, int, int], str]) -> Callable[[Asked], Reply]:
-    """A script that answers by what a request is for, whenever it comes."""
+    """Return a script that answers by task and attempt, independent of the order of requests."""
     known = slots(TASKS, 8, 5)
     return lambda asked: chat(text(*known[asked.body["seed"]]))
 

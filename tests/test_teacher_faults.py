@@ -56,7 +56,7 @@ def made(generator: TeacherGenerator, tasks: int = 1) -> list[list[Example]]:
 
 
 def once(bad: Reply) -> Callable[[Asked], Reply]:
-    """The first request goes wrong, and no other."""
+    """Return a script whose first request fails, and no other."""
     return lambda asked: GOOD if asked.number else bad
 
 
@@ -301,7 +301,7 @@ def test_the_bound_on_concurrency_is_used_and_kept() -> None:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Started in the background, a process ignores ctrl-C; here it does not."""
+    """Enable ctrl-C, which a process that is started in the background ignores."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

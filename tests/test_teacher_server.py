@@ -37,7 +37,7 @@ SAMPLED = {
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    """The embedded model as Hugging Face's own files, in the user's own cache."""
+    """Return the embedded model in Hugging Face's own files, in the user's own cache."""
     return weights.resolve({"id": "smollm2-135m"})
 
 

@@ -1,4 +1,4 @@
-"""Chat templates of the shapes that models have: what of a prompt they show, and which date."""
+"""Chat templates of the shapes that models use: what they show of a prompt, and which date."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ FOLDS_LAST = (
     "{% if loop.last and s %}{{ s }}\n\n{% endif %}{{ m.content }}[/INST]"
     "{% else %} {{ m.content | trim }}<|im_end|>{% endif %}{% endfor %}"
 )
-# As some of Mistral's first and many a hand-made one: the system turn is passed over in silence.
+# As some of Mistral's first and many hand-made templates: the system turn is dropped silently.
 DROPS_SYSTEM = (
     "<s>{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
     "{% elif m.role == 'assistant' %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}"
@@ -122,7 +122,7 @@ MADE = {name: with_template(template) for name, (template, *_) in SHAPES.items()
 
 
 def read(made: Tokens, *messages: Message, opening: str = "") -> str:
-    """What the model reads, by its tokens."""
+    """Return the text that the model reads, decoded from its tokens."""
     ids = made.prompt(Prompt(messages, opening))
     return "".join(text for text, _ in made.rendered(ids).pieces)
 
@@ -196,7 +196,7 @@ def test_an_earlier_thought_may_be_left_out_and_an_earlier_answer_may_not() -> N
 
 @pytest.mark.parametrize(("lost", "what"), [("system", "the instruction"), ("user", "the input")])
 def test_a_prompt_that_lacks_a_turn_is_refused(lost: str, what: str) -> None:
-    """Here what is lost is lost only where there are many turns, so that the trial sees nothing."""
+    """The turn is lost only among many turns, so that the trial at loading does not notice it."""
     template = CHATML.replace(
         "{% for m in messages %}",
         "{% for m in messages %}{% if m.role == '" + lost + "' and messages | length > 3 %}"
@@ -252,7 +252,7 @@ def test_of_several_templates_the_default_is_taken() -> None:
 
 
 def test_a_list_that_is_printed_as_a_list_is_no_way_to_show_it() -> None:
-    """A template that refuses texts, and prints parts as Python would."""
+    """The template refuses texts, and prints parts as Python would."""
     template = (
         "{% for m in messages %}{% if m.content is string %}{{ raise_exception('parts!') }}"
         "{% endif %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
@@ -304,7 +304,7 @@ def test_without_a_date_it_is_today() -> None:
 
 
 def test_a_date_whose_form_is_computed_is_refused() -> None:
-    """It would have to be computed anew, in the template, from what the template alone knows."""
+    """The date would have to be computed again from what only the template knows."""
     with pytest.raises(EngineError, match="form of its date"):
         with_template("{{ strftime_now('%Y' + '%d') }}" + CHATML)
 

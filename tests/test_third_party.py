@@ -1,6 +1,6 @@
-"""The package in examples/, as a stranger's: built, installed, used by name, uninstalled, missed.
+"""The package in examples/ as a third party's: built, installed, used by name, uninstalled, missed.
 
-All of it in a clean environment, where ttsi comes from a wheel too.
+Everything runs in a clean environment, in which ttsi comes from a wheel, too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def without(environment: Environment, package: Path) -> Iterator[Environment]:
 
 
 def write_spec(folder: Path, **changed: Any) -> str:
-    """The package's own spec, smaller."""
+    """Write a smaller version of the package's own spec."""
     spec = json.loads((PACKAGE / "spec.json").read_text())
     spec["benchmark"]["limit"] = 2
     # Hot, so that answers differ: what is uncertain is adapted to.

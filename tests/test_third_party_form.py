@@ -1,7 +1,7 @@
 """An answer form of a third party, from `ttsi new-plugin` to a verified submission.
 
-The package's form is the one that was written; a benchmark that asks for days and a scripted engine
-are added to it, as its author would.
+The generated form is used unchanged; a benchmark that asks for days and a scripted engine are added
+to the package, as its author would.
 """
 
 from __future__ import annotations

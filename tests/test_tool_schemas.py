@@ -1,7 +1,7 @@
-"""Scoring, G's contract and the grammar go by one reading of a tool's parameters.
+"""Scoring, G's contract and the grammar read a tool's parameters in the same way.
 
-tool_schemas/ has, for each kind of keyword, ten schemas such as APIs and MCP servers publish, with
-arguments that are right and wrong by them, and some that score as the first right ones do.
+tool_schemas/ has, for each kind of keyword, ten schemas like those that APIs and MCP servers
+publish, with valid and invalid arguments, and some that score as the first valid ones do.
 """
 
 from __future__ import annotations

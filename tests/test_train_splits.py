@@ -1,4 +1,4 @@
-"""Labelled rows for training: what they are, and that no test knows of them."""
+"""Labelled rows for training: their contents, and that they share nothing with the test rows."""
 
 from __future__ import annotations
 

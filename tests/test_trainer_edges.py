@@ -1,7 +1,7 @@
-"""Values of a recipe at their edges, against transformers' Trainer on a tiny model.
+"""Edge values of a recipe, against transformers' Trainer on a tiny model.
 
-Some of these mean something special to Trainer: a limit of 0 for gradients is none, and a warm-up
-of as many steps as there are never comes down.
+Some values are special in Trainer: a gradient limit of 0 means no limit, and with as many warm-up
+steps as steps the rate never decreases.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def ours(recipe: LoraRecipe) -> Adapter:
 
 
 class Watched(transformers.Trainer):
-    """A Trainer that keeps the rate of each update."""
+    """A Trainer that records the learning rate of each update."""
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)
@@ -54,7 +54,7 @@ class Watched(transformers.Trainer):
 def trainers(
     initial: Adapter, recipe: LoraRecipe, folder: Path
 ) -> tuple[list[float], dict[str, torch.Tensor]]:
-    """Trainer's rates and weights. Its `warmup_steps` from 1 on are steps, below 1 a share."""
+    """Return Trainer's rates and weights; its `warmup_steps` are steps from 1 on, else a share."""
     lora.export(initial, folder / "initial")
     model = peft.PeftModel.from_pretrained(tiny_llama(), folder / "initial", is_trainable=True)
     steps = recipe.epochs * len(TEXTS)
@@ -117,7 +117,7 @@ def test_the_edges_of_a_recipe_are_the_trainers(edge: dict[str, Any], tmp_path: 
 
 
 def test_no_limit_is_not_a_limit_of_nothing() -> None:
-    """With a limit of 0 taken at its word no gradient is left, and nothing is learnt."""
+    """A literal limit of 0 would leave no gradient, and nothing would be learnt."""
     free, wide = (ours(dataclasses.replace(RECIPE, max_grad_norm=n)) for n in (0.0, 1e9))
     still = ours(dataclasses.replace(RECIPE, learning_rate=0.0))
     assert free.digest == wide.digest != still.digest

@@ -1,4 +1,4 @@
-"""docs/tutorial.md, executed: its files and commands in order, and what it says they print."""
+"""docs/tutorial.md, executed: its files and commands in order, and the output that it shows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def blocks() -> list[Block]:
 
 
 def script() -> Iterator[str]:
-    """One shell for all, as a reader has; each block's output ends with its number."""
+    """Yield one shell for all blocks, as readers have; each block's output ends with its number."""
     yield "set -euo pipefail\n"
     for number, block in enumerate(blocks()):
         if block.language == "bash":
@@ -47,20 +47,20 @@ def _end(number: int) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """Without what changes from run to run, nor the widths of tables."""
+    """Return lines without what changes from run to run, and without table widths."""
     plain = [_CHANGING.sub("#", line).replace("─", "") for line in text.splitlines()]
     return [" ".join(line.split()) for line in plain if line.strip()]
 
 
 def is_printed(shown: str, printed: list[str]) -> bool:
-    """A line of the page; one that ends in dots is the beginning of a longer one."""
+    """Whether a line of the page was printed; dots at its end stand for the rest of the line."""
     if shown.endswith("..."):
         return any(line.startswith(shown.removesuffix("...")) for line in printed)
     return shown in printed
 
 
 def test_every_block_has_a_part() -> None:
-    """Bash is run, a named file is written, and text is what the block before it prints."""
+    """Bash is run, a named file is written, and text is the output of the block before it."""
     all_of_them = blocks()
     assert PAGE.read_text().count("\n```") == 2 * len(all_of_them)
     for before, block in zip([None, *all_of_them], all_of_them, strict=False):

@@ -96,7 +96,7 @@ def test_a_sample_that_failed_has_an_error_and_what_it_cost_and_no_score() -> No
 
 
 class Fails:
-    """A scorer that raises for one sample, and is right about all others."""
+    """A scorer that raises for one sample, and accepts all others."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -167,7 +167,7 @@ CANARY = "canary-7f3a"
 
 
 def canaried() -> list[Sample]:
-    """Samples whose references call tools of a name that stands nowhere else."""
+    """Return samples whose references call tools with a name that occurs nowhere else."""
     return [
         dataclasses.replace(sample, reference=answer_with([ToolCall(f"{CANARY}-{i}", {})]))
         for i, sample in enumerate(SAMPLES[:4])
@@ -189,7 +189,7 @@ def test_no_reference_reaches_a_prompt_an_example_or_an_adapter() -> None:
 
 
 def test_the_canary_is_found_where_a_reference_leaks() -> None:
-    """Proof that the test above can fail: a generator handed the samples teaches the answers."""
+    """Show that the test above can fail: a generator that gets the samples teaches the answers."""
     samples = canaried()
     answers = {sample.id: sample.reference for sample in samples}
 

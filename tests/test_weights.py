@@ -1,4 +1,4 @@
-"""From a model id to a loaded model: every kind of id, what can be wrong, and digests."""
+"""From a model id to a loaded model: every kind of id, errors, and digests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of this test's own; the folder does not exist yet."""
+    """Return an empty cache of this test's own; the folder does not exist yet."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("TTSI_CACHE_DIR", str(folder))
     return folder
@@ -40,7 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def folder(tiny_gguf: Path, cache: Path) -> Path:
-    """A model folder of the user's own, which no manifest guards."""
+    """Return a user's model folder, which has no manifest."""
     own = cache.parent / "own"
     shutil.copytree(weights.resolve({"id": str(tiny_gguf)}), own)
     (own / "manifest.json").unlink()
@@ -52,7 +52,7 @@ def folder(tiny_gguf: Path, cache: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def embedded() -> weights.Loaded:
-    """Converted once, in the user's own cache, for all tests and sessions."""
+    """Load the embedded model, converted once in the user's own cache for all tests."""
     return weights.load(EMBEDDED, "cpu")
 
 
@@ -207,7 +207,7 @@ def test_unknown_dtype_and_device(folder: Path) -> None:
 
 @pytest.fixture
 def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Any connection fails the test. Returns the Hub's cache, empty."""
+    """Return the Hub's empty cache; any connection fails the test."""
     import huggingface_hub
 
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a connection"))

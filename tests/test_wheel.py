@@ -1,4 +1,4 @@
-"""ttsi from a wheel, in a clean environment outside the checkout: whole, and the same as here."""
+"""ttsi from a wheel, in a clean environment outside the checkout: complete, same results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Enviro
 
 
 def files_of(wheel: Path) -> dict[str, int]:
-    """Checksums by name, but for the wheel's own table of them."""
+    """Return checksums by name, without the wheel's own table of them."""
     with zipfile.ZipFile(wheel) as archive:
         return {each.filename: each.CRC for each in archive.infolist()}
 

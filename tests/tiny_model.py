@@ -1,4 +1,4 @@
-"""A Llama of a few kilobytes, and its GGUF file by the format's own writer."""
+"""A Llama of a few kilobytes, and its GGUF file, written by the format's own library."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tiny_llama() -> Any:
 
 
 def tiny_qwen2() -> Any:
-    """Biases, tied embeddings and another ratio of heads."""
+    """Return a Qwen2 with biases, tied embeddings and another ratio of heads."""
     torch.manual_seed(8)
     config = Qwen2Config(
         vocab_size=320,
@@ -51,14 +51,14 @@ def tiny_qwen2() -> Any:
 
 
 def rotate_pairs(weight: np.ndarray, heads: int) -> np.ndarray:
-    """GGUF's order of the rows of q and k: the rotary halves interleaved."""
+    """Return the rows of q or k in GGUF's order: the rotary halves interleaved."""
     rows, columns = weight.shape
     halves = weight.reshape(heads, 2, rows // heads // 2, columns)
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows, columns))
 
 
 def write_gguf(path: Path, model: Any, *, without: str = "", template: str = TEMPLATE) -> Path:
-    """`model` as a GGUF file with a byte-level vocabulary, by the format's own writer."""
+    """Write `model` as a GGUF file with a byte-level vocabulary, by the format's own library."""
     config = model.config
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(config.num_hidden_layers)
@@ -106,7 +106,7 @@ def add_vocabulary(writer: Any, size: int, template: str) -> None:
 
 
 def write_folder(folder: Path) -> Path:
-    """A model folder as from the Hub, whose tokens are the bytes of a text."""
+    """Write a model folder as from the Hub, whose tokens are the bytes of a text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""What the tests of hostile commands share: a finished run, and what every command must hold to."""
+"""Helpers for tests of hostile commands: a finished run, and checks for every command."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINE = '{"id": "rows/0", "text": "[]"}\n'
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of one seed."""
+    """Return the folder of a finished run with one seed."""
     (cell,) = ttsi.evaluate(SPEC, out=tmp_path_factory.mktemp("runs"))
     return cell.folder
 

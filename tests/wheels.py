@@ -1,4 +1,4 @@
-"""Wheels built from the tree, and environments outside it that have nothing else of ours."""
+"""Wheels built from the tree, and environments outside it that contain nothing else of ours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def build(project: Path, folder: Path) -> Path:
-    """The wheel of a project's folder or sdist, built by the hatchling that is installed here."""
+    """Build the wheel of a project's folder or sdist with the installed hatchling."""
     _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(project))
     (wheel,) = folder.glob("*.whl")
     return wheel
@@ -24,11 +24,11 @@ def build(project: Path, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment. Third-party packages, torch and all, it borrows from the host's.
+    """A virtual environment that borrows third-party packages, such as torch, from the host's.
 
-    They are on its path by a .pth file, behind what is installed in it. The host's own .pth files
-    are not read there, so its editable install of ttsi is not importable; and while pip works the
-    host is not to be seen, so that pip can neither count nor touch what it holds.
+    They are on its path by a .pth file, after the packages installed in it. The host's own .pth
+    files are not read there, so that its editable install of ttsi is not importable. While pip
+    runs, the host's packages are hidden, so that pip can neither count nor change them.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ class Environment:
             self._pip("uninstall", "--yes", distribution)
 
     def ttsi(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """What the installed command does, called in `cwd`."""
+        """Run the installed command in `cwd`."""
         return run(str(self.scripts / "ttsi"), *arguments, cwd=cwd)
 
     def python(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -69,7 +69,7 @@ class Environment:
         return self._path("purelib") / "host.pth"
 
     def _borrow(self) -> None:
-        # From sys.path, as the host may itself have its packages from another environment.
+        # Use sys.path: the host itself may borrow packages from another environment.
         host = [each for each in sys.path if Path(each).name in ("site-packages", "dist-packages")]
         self._link.write_text("\n".join(host) + "\n")
 
@@ -86,7 +86,7 @@ class Environment:
 
 
 def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """A command that sees no setting of ours, no checkout and no network."""
+    """Run a command without our settings, a checkout or a network."""
     ours = {name for name in os.environ if name.startswith(("TTSI_", "PYTHON", "VIRTUAL_ENV"))}
     environ = {name: value for name, value in os.environ.items() if name not in ours}
     for name in ("TTSI_CACHE_DIR", "TTSI_DATA_DIR"):

@@ -1,6 +1,7 @@
-"""Plugins that are each wrong in one way: the check that is there for it finds it, and no other.
+"""Plugins that are each wrong in one way: the check for that fault finds it, and no other does.
 
-`WRONG` says which check, of which kind, and what its message must say. The modules wrong_* fill it.
+`WRONG` says which check finds it, of which kind, and what its message must contain. The modules
+wrong_* fill it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ WRONG: list[Wrong] = []
 def fails(
     check: str, message: str, kind: str = "estimators", also: tuple[str, ...] = ()
 ) -> Callable[[type], type]:
-    """The class below it fails just this check of its kind, with this in the message (a regex).
+    """Mark the class below as failing only this check of its kind, with this message (a regex).
 
     `also`: other checks that the same fault breaks.
     """
@@ -40,7 +41,7 @@ def fails(
 
 
 class Sound:
-    """An estimator that keeps its contract: confidence from the likelihood of the first tool."""
+    """An estimator that keeps its contract: confidence is the likelihood of the first tool."""
 
     needs: Any = frozenset({"loglikelihood"})
 

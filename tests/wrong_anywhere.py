@@ -1,4 +1,4 @@
-"""Wrong in what every plugin is held to, shown on estimators; see wrong.py."""
+"""Faults against the rules of every plugin, shown on estimators; see wrong.py."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Numbered(Sound):
 
 
 class Careless(Sound):
-    """Does something to the process, and then its work."""
+    """Changes the process, and then does its work."""
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> Any:
         self.meddle(seed)

@@ -31,7 +31,7 @@ from ttsi_plugins.scorers.exact import Exact
 
 
 class Rows(FakeBenchmark):
-    """Keeps the contract, but for what `change` makes of its samples."""
+    """A benchmark that keeps the contract except for the `change` of its samples."""
 
     def samples(self) -> list[Sample]:
         return self.change(super().samples())
@@ -105,7 +105,7 @@ class Untyped(Rows):
 
 
 def offering(samples: list[Sample], **parameters: Any) -> list[Sample]:
-    """The samples, the first with get_weather taking `parameters`."""
+    """Return the samples, the first of which has get_weather with `parameters`."""
     tool = Tool("get_weather", "", {"type": "object", **parameters})
     return [with_task(samples[0], tools=(tool,)), *samples[1:]]
 
@@ -151,7 +151,7 @@ class Unanswerable(Rows):
 
 @fails("replay", "its own reference as the answer .a list. is wrong", "benchmarks")
 class Deep(Rows):
-    """No value of that depth is read from a text, be it right or not."""
+    """Values of this depth are not read from a text, right or wrong."""
 
     def change(self, samples: list[Sample]) -> list[Sample]:
         place: Any = {"name": "x"}
@@ -213,7 +213,7 @@ class Rehearsed(Rows):
 
 
 class Scorer:
-    """`exact`, but for what `judge` does."""
+    """`exact` except for what `judge` does."""
 
     def score(self, task: Task, reference: Answer, completion: Completion) -> Score:
         return self.judge(task, reference, completion)
@@ -257,7 +257,7 @@ class Textual(Scorer):
 
 
 def distinct(answer: Answer) -> Answer:
-    """The answer without the calls that it makes again."""
+    """Return the answer without repeated calls."""
     calls = calls_in(answer)
     if not calls:
         return answer

@@ -18,7 +18,7 @@ COLOURS = ("red", "green", "blue")
 
 
 class Colour(Form):
-    """Keeps its contract: an answer is the last colour that a text names."""
+    """A form that keeps its contract: an answer is the last colour that a text names."""
 
     name: ClassVar[str] = "fake"
     specimens: ClassVar[tuple[str, ...]] = ("red", "It is not red, but green.")

@@ -1,4 +1,4 @@
-"""Stages that are wrong in what stages are held to; see wrong.py."""
+"""Stages that break rules for stages; see wrong.py."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class Tires(Sound):
 
 @fails("abstentions", "as sure as if all had made the same")
 class AsksCallersOnly(Sound):
-    """The share of the commonest call among the answers that make one."""
+    """Confidence is the share of the commonest call among the answers that make one."""
 
     needs: Any = frozenset({"generate"})
 
@@ -162,7 +162,7 @@ class AsksCallersOnly(Sound):
 
 
 class Writer:
-    """A generator that keeps its contract but for what `change` makes of its examples."""
+    """A generator that keeps its contract except for the `change` of its examples."""
 
     needs: Any = frozenset()
     samples = 1
@@ -193,7 +193,7 @@ class Copies(Writer):
 
 
 class Teacher:
-    """A learner that keeps its contract but for what `adapt` does."""
+    """A learner that keeps its contract except for what `adapt` does."""
 
     needs: Any = frozenset()
     needs_base = False
@@ -218,7 +218,7 @@ class UsesUp(Teacher):
 
 
 class Answerer:
-    """An inference stage that keeps its contract but for what `change` does."""
+    """An inference stage that keeps its contract except for what `change` does."""
 
     needs: Any = frozenset({"generate"})
 
@@ -253,7 +253,7 @@ class Miscounts(Answerer):
 
 @fails("reading", "was read as declined null, not ok", "inference")
 class ReadsJsonOnly(Answerer):
-    """Does not tell the parser which tools are on offer, so that other notations are prose."""
+    """Does not tell the parser which tools are offered, so that other notations are prose."""
 
     def read(self, task: Task, text: str) -> Completion:
         return super().read(replace(task, tools=()), text)

@@ -121,7 +121,7 @@ class Personal(FakeEngine):
 
 @fails("forget", "after load, and after forget.., it gave", "engines")
 class Remembers(FakeEngine):
-    """Rounds by how much it has read, whatever it is told to forget."""
+    """Rounds depending on how much it has read, even after `forget`."""
 
     def loglikelihoods(self, prompts: Sequence[Prompt], continuations: Any) -> Any:
         made = super().loglikelihoods(prompts, continuations)
@@ -160,7 +160,7 @@ class Once(FakeEngine):
 
 @dataclass
 class Told:
-    """A run's side, with other ears."""
+    """A session with other callbacks."""
 
     run: Any
     deliver: Callable[[Record], None]
@@ -173,7 +173,7 @@ class Told:
 
 
 class Runs(Local):
-    """`local`, but for how the subclasses call it."""
+    """`local`, except for how the subclasses call it."""
 
     def given(
         self, factory: Any, samples: Any, session: Any, deliver: Callable[[Record], None]
@@ -263,7 +263,7 @@ class ClosesTwice(Runs):
 
 
 class ByHand(Local):
-    """`local` in steps, of which a subclass gets one wrong."""
+    """`local` as separate steps, one of which each subclass gets wrong."""
 
     def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
         runner = factory(watcher)

@@ -1,10 +1,10 @@
 """ttsi: test-time self-improvement of LLM agents, as a plugin framework.
 
-import ttsi
-cells = ttsi.evaluate("specs/quickstart.json", overrides={"benchmark.limit": 8})
-print(cells[0].summary["accuracy"])
+    import ttsi
+    cells = ttsi.evaluate("specs/quickstart.json", overrides={"benchmark.limit": 8})
+    print(cells[0].summary["accuracy"])
 
-What is named here is public: everything that a plugin or a notebook imports comes from `ttsi`.
+The names in this module are the public API: a plugin or a notebook imports everything from `ttsi`.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ __all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when first asked for: `import ttsi` stays quick."""
+    """Import a public name when it is first used, so that `import ttsi` stays fast."""
     if name not in _HOME:
         raise AttributeError(f"module 'ttsi' has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""`python -m ttsi` is `ttsi`."""
+"""Run the command line: `python -m ttsi` is the same as `ttsi`."""
 
 import sys
 

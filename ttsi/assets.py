@@ -1,8 +1,8 @@
-"""Where data sets come from: files with a known digest, at hand, in the cache, or fetched once.
+"""Data files with a known digest: found in a folder, in the cache, or downloaded once.
 
-Order of search: the folder named by `TTSI_DATA_DIR` and nothing else when that is set; otherwise
-the cache (`TTSI_CACHE_DIR`, by default the user's cache folder), filled from the asset's URL. Bytes
-that differ from the recorded SHA-256 are never used. With `TTSI_OFFLINE=1` nothing is fetched.
+If `TTSI_DATA_DIR` is set, only that folder is searched. Otherwise the cache is used
+(`TTSI_CACHE_DIR`, by default the user's cache folder) and filled from the asset's URL. Bytes whose
+SHA-256 differs from the recorded one are never used. With `TTSI_OFFLINE=1` nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ _FILES = (".gguf", ".safetensors")
 class Asset:
     """One file of a data set.
 
-    `name` is its path under a data folder ("hammer/sealtool.json"), `sha256` 64 hex digits,
-    `license` what its owners ask for. An empty `url` means that it cannot be fetched as a file.
+    `name` is its path under a data folder ("hammer/sealtool.json"), `sha256` has 64 hex digits, and
+    `license` is the licence under which its owners publish it. An empty `url` means that the file
+    cannot be downloaded by itself.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Asset:
 def github_asset(
     name: str, repository: str, commit: str, path: str, sha256: str, licence: str
 ) -> Asset:
-    """An Asset whose bytes are a file of a public GitHub repository at one commit."""
+    """Return an Asset whose bytes are a file of a public GitHub repository at one commit."""
     url = f"https://raw.githubusercontent.com/{repository}/{commit}/{path}"
     return Asset(name, url, sha256, licence)
 
@@ -47,7 +48,7 @@ def offline() -> bool:
 
 
 def cache_root() -> Path:
-    """The folder of everything ttsi keeps between runs; not created here."""
+    """Return the folder of everything that ttsi keeps between runs, without creating it."""
     own = os.environ.get("TTSI_CACHE_DIR")
     if own:
         return Path(own).expanduser()
@@ -57,9 +58,9 @@ def cache_root() -> Path:
 
 
 def local_copy(asset: Asset) -> Path | None:
-    """The asset under `TTSI_DATA_DIR`, its digest checked; None when that is not set.
+    """Return the asset under `TTSI_DATA_DIR` with its digest checked; None if that is not set.
 
-    Raises MissingAsset where the folder is set and lacks the file, CorruptAsset on other bytes.
+    Raises MissingAsset if the folder is set and lacks the file, CorruptAsset if the bytes differ.
     """
     folder = os.environ.get("TTSI_DATA_DIR")
     if not folder:
@@ -76,10 +77,10 @@ def local_copy(asset: Asset) -> Path | None:
 
 
 def data_file(asset: Asset) -> Path:
-    """A path to exactly the asset's bytes.
+    """Return a path to exactly the asset's bytes.
 
-    Raises MissingAsset (not at hand and not to be had), CorruptAsset (wrong bytes), StorageError
-    (the cache cannot be written).
+    Raises MissingAsset (the file is not here and cannot be downloaded), CorruptAsset (wrong bytes)
+    and StorageError (the cache cannot be written).
     """
     return local_copy(asset) or _cached(asset)
 
@@ -117,14 +118,14 @@ def _download(asset: Asset, path: Path) -> None:
             path=path.parent,
         )
     except requests.exceptions.RequestException as error:
-        if error.response is not None:  # an open one would hold its socket until collected
+        if error.response is not None:  # an open response holds its socket until collected
             error.response.close()
         raise MissingAsset(
             f"The data file {asset.name} could not be fetched: {type(error).__name__}.",
             where=asset.url,
             cure="Run again with a network, or point TTSI_DATA_DIR at local copies.",
         ) from error
-    except ValueError as error:  # pooch's word for a digest that does not match
+    except ValueError as error:  # pooch raises this for a digest that does not match
         raise CorruptAsset(
             f"What was fetched as {asset.name} is not the file that ttsi knows.",
             where=asset.url,
@@ -155,5 +156,5 @@ def _check(asset: Asset, path: Path, *, cure: str) -> None:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether `name` has the form ORG/NAME of a model on the Hub, and is not that of a file."""
+    """Whether `name` has the form ORG/NAME of a model on the Hub and is not a file name."""
     return _HUB_ID.fullmatch(name) is not None and not name.lower().endswith(_FILES)

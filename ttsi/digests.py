@@ -13,7 +13,7 @@ def bytes_digest(data: bytes) -> str:
 
 
 def json_digest(value: Any) -> str:
-    """Digest of a JSON value: key order and white space do not count."""
+    """Return the digest of a JSON value; key order and white space do not matter."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return bytes_digest(text.encode())
 
@@ -24,9 +24,10 @@ def file_digest(path: Path) -> str:
 
 
 def draw_seed(run_seed: int, sample_id: str, stage: str, attempt: int = 0) -> int:
-    """The seed of one draw, in [0, 2**63): a function of what is drawn, never of when or where.
+    """Return the seed of one draw, in [0, 2**63).
 
-    So results do not depend on wave size, order, worker or resume.
+    It depends only on what is drawn, not on when or where, so results do not depend on wave size,
+    order, worker or resume.
     """
     key = json.dumps([run_seed, sample_id, stage, attempt]).encode()
     return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1

@@ -2,16 +2,16 @@
 
     TtsiError            exit  what, where, cure
     ├── SpecError          2   a spec with problems, all of them
-    ├── UsageError         2   a command line that cannot be meant
-    ├── PluginError        5   a plugin that is named and cannot be loaded
-    ├── MissingAsset       5   a model, data set or package that is not at hand
-    ├── CorruptAsset       5   a file whose bytes are not what they should be
+    ├── UsageError         2   an argument, option or file that cannot be used
+    ├── PluginError        5   a named plugin that cannot be loaded
+    ├── MissingAsset       5   a model, data set or package that is not available
+    ├── CorruptAsset       5   a file with unexpected bytes
     ├── StorageError       1   a disk that is full, a folder that cannot be written
     ├── RunError           1   a run that cannot go on
-    │   └── DeviceLost     1   a device that answers no call any more
+    │   └── DeviceLost     1   a device that no longer answers
     ├── EngineError        1   a model call that failed; costs the sample, not the run
     │   └── OutOfMemory    1   the wave is halved and tried again
-    └── VerificationError  4   results that are not what they claim
+    └── VerificationError  4   results that do not match their record
 
 A message says what is wrong, where, and the cure.
 """
@@ -24,7 +24,7 @@ from typing import ClassVar
 
 
 class TtsiError(Exception):
-    """Base of all. `str()` is a message for a person, of a screen at most."""
+    """Base class of all errors. `str()` is a message for people, at most a screen long."""
 
     exit_code: ClassVar[int] = 1
 
@@ -41,12 +41,12 @@ class TtsiError(Exception):
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions cross process borders (executors); keyword-only arguments need help to do so.
+        # Executors pickle exceptions, which by default cannot restore keyword-only arguments.
         return (_rebuild, (type(self), self.what, self.where, self.cure))
 
 
 def _bounded(text: str, most: int = 1500) -> str:
-    """A name may be of any length, and a screen is not."""
+    """Shorten `text` to `most` characters: a name may have any length, a screen does not."""
     return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
 
 
@@ -116,7 +116,7 @@ class RunError(TtsiError):
 
 
 class DeviceLost(RunError):
-    """No later call can succeed, so this is no fault of a sample."""
+    """A device that answers no later call either, so the sample is not at fault."""
 
 
 class EngineError(TtsiError):
@@ -132,10 +132,10 @@ class VerificationError(TtsiError):
 
 
 def release(error: BaseException) -> None:
-    """Drop the tracebacks of `error` and of what led to it, with all that their frames hold.
+    """Drop the tracebacks of `error` and of its causes, with everything that their frames hold.
 
-    An exception keeps the variables of every function that it passed through: after a model call
-    has failed for want of memory, all that it had computed.
+    An exception keeps the local variables of every function that it passed through. After a model
+    call that ran out of memory, these include everything that it had computed.
     """
     told: set[int] = set()
     waiting: list[BaseException | None] = [error]
@@ -143,7 +143,7 @@ def release(error: BaseException) -> None:
         each = waiting.pop()
         if each is not None and id(each) not in told:
             told.add(id(each))
-            # Cleared first: where frames and exceptions refer to each other, nothing else ends it.
+            # Frames and exceptions may refer to each other; only clearing breaks that cycle.
             traceback.clear_frames(each.__traceback__)
             each.__traceback__ = None
             waiting += [each.__cause__, each.__context__]

@@ -1,8 +1,8 @@
 """Lifecycle hooks: a package watches runs without being named in a spec.
 
 A module (or object) with functions marked `@ttsi.hooks.hookimpl`, offered through the entry-point
-group `ttsi`, is called at each of the moments below. A hook cannot change a result, and one that
-raises is reported with its plugin's name and never loses a result.
+group `ttsi`, is called at each of the moments below. A hook cannot change a result. A hook that
+raises is reported with its plugin's name, and the run goes on.
 """
 
 from __future__ import annotations
@@ -25,23 +25,25 @@ hookimpl = pluggy.HookimplMarker("ttsi")
 
 
 class Hookspecs:
-    """The contract, on one page."""
+    """The hooks that a plugin may implement."""
 
     @hookspec
     def ttsi_run_started(self, run: Mapping[str, JSON]) -> None:
-        """Before the first wave: the run's folder, resolved spec and count of samples."""
+        """Called before the first wave, with the run's folder, resolved spec and sample count."""
 
     @hookspec
     def ttsi_sample_finished(self, record: Record) -> None:
-        """After a sample has been journaled; once per sample, in the order of the journal."""
+        """Called once per sample after it has been journaled, in the order of the journal."""
 
     @hookspec
     def ttsi_run_finished(self, results: Mapping[str, JSON]) -> None:
-        """After results.json has been written; `results` is its content."""
+        """Called after results.json has been written; `results` is its content."""
 
     @hookspec
     def ttsi_report_sections(self, run: Run) -> list[tuple[str, str]]:  # type: ignore[empty-body]
-        """More sections for the report of a run: (title, HTML) of each; the HTML is not escaped."""
+        """Return further sections for the report of a run as (title, HTML); the HTML is not
+        escaped.
+        """
 
 
 class _OnSample:
@@ -54,9 +56,9 @@ class _OnSample:
 
 
 class Hooks:
-    """Calls every plugin's implementation on its own, so that one failure stops no other.
+    """Calls every plugin's implementation separately, so that one failure does not stop the others.
 
-    `failures`: (plugin name, hook name, what it raised), in the order in which they came.
+    `failures` lists (plugin name, hook name, error message) in the order in which they occurred.
     """
 
     def __init__(self) -> None:
@@ -67,9 +69,9 @@ class Hooks:
             self._register_named(name)
 
     def register(self, plugin: object, name: str) -> None:
-        """Add one object with hook implementations. PluginError: a hook is misspelt or misdeclared.
+        """Add one object with hook implementations.
 
-        A name that is taken is a PluginError too.
+        Raises PluginError if a hook is misspelt or wrongly declared, or if the name is taken.
         """
         try:
             self._manager.register(plugin, name)
@@ -95,12 +97,12 @@ class Hooks:
         self._call("ttsi_run_finished", results=results)
 
     def report_sections(self, run: Run) -> list[tuple[str, str]]:
-        """What all plugins add to the report of `run`, in the order in which they are found."""
+        """Return the sections that plugins add to the report of `run`, in registration order."""
         found: list[list[tuple[str, str]]] = self._call("ttsi_report_sections", run=run)
         return [section for sections in found for section in sections]
 
     def _register_named(self, name: str) -> None:
-        # No spec names a hook plugin, so none is worth refusing a run for.
+        # No spec names a hook plugin, so a broken one must not stop a run.
         try:
             self.register(registry.load_hook(registry.find(registry.HOOKS, name)), name)
         except PluginError as error:
@@ -115,7 +117,7 @@ class Hooks:
             others = [other for _, other in plugins if other is not None and other is not plugin]
             try:
                 found += self._manager.subset_hook_caller(hook, others)(**arguments)
-            except (Exception, SystemExit) as error:  # a watcher's fault must not cost the run
+            except (Exception, SystemExit) as error:  # a hook's fault must not end the run
                 self._failed(name, hook, f"{type(error).__name__}: {error}")
         return found
 

@@ -1,4 +1,4 @@
-"""What a plugin may have beside its protocol; without it, it has what is said here."""
+"""Optional members of plugins, beside their protocols, and the defaults in their absence."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from ttsi.types import Prompt, Rendered, Sample
 
 @runtime_checkable
 class HasTrainingRows(Protocol):
-    """What a benchmark may have: labelled rows for training, beside its test set."""
+    """Optional for a benchmark: labelled rows for training, beside its test set."""
 
     def train(self) -> Iterable[Sample]: ...
 
 
 @runtime_checkable
 class Renders(Protocol):
-    """What an engine may have: it shows people what its model reads.
+    """Optional for an engine: show people what its model reads.
 
-    `rendered` is a prompt with its opening, as the engine's other calls read it; `rendered_text` a
-    continuation or, with `end`, a target of training. `ttsi prompts` asks for them.
+    `rendered` renders a prompt with its opening, as the engine's other calls read it.
+    `rendered_text` renders a continuation or, with `end`, a training target. `ttsi prompts` uses
+    both.
     """
 
     def rendered(self, prompt: Prompt) -> Rendered: ...
@@ -29,11 +30,11 @@ class Renders(Protocol):
 
 
 class LearnsFromRows(Protocol):
-    """What a learner may have, for baselines that learn from labelled rows.
+    """Optional for a learner: baselines that learn from labelled rows.
 
-    With `needs_examples` False G is not run, and `examples` are empty. With `needs_train` True the
-    learner is given, by `teach` and before the first wave, a function that returns the benchmark's
-    rows for training. `source` names, for records, what was learnt from, with a digest.
+    With `needs_examples` False G is not run, and `examples` are empty. With `needs_train` True,
+    `teach` is called before the first wave with a function that returns the benchmark's rows for
+    training. `source` names the training data, with a digest, for the records.
     """
 
     needs_examples: bool = True
@@ -44,7 +45,7 @@ class LearnsFromRows(Protocol):
 
 
 class Versioned(Protocol):
-    """What a scorer may have: a version, which changes when any answer could score differently."""
+    """Optional for a scorer: a version, which changes when any answer could score differently."""
 
     version: str | None = None
 
@@ -59,13 +60,13 @@ OPTIONAL: Mapping[str, type] = {
 
 
 def members(protocol: type) -> frozenset[str]:
-    """The names of a protocol's methods, properties and attributes."""
+    """Return the names of a protocol's methods, properties and attributes."""
     names = {*vars(protocol), *protocol.__annotations__}
     return frozenset(name for name in names if not name.startswith("_"))
 
 
 def chosen(plugin: object, protocol: type, name: str) -> Any:
-    """The optional member `name` of `plugin`, or what `protocol` has in its place."""
+    """Return the optional member `name` of `plugin`, or the default that `protocol` defines."""
     if name not in members(protocol):
         raise AttributeError(f"{protocol.__name__} has no member {name!r}")
     return getattr(plugin, name, getattr(protocol, name, None))

@@ -21,9 +21,10 @@ _SCALARS = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
 def option(default: Any, description: str, **schema: Any) -> Any:
-    """A dataclass field that is an option; keywords are JSON Schema (minimum, maxLength, ...).
+    """Return a dataclass field that is an option; keywords are JSON Schema (minimum, maxLength,
+    ...).
 
-    `...` as the default makes an option that has none: a spec has to give it.
+    With `...` as the default, the option is required: a spec has to give it.
     """
     metadata = {"description": description, **schema}
     if default is ...:
@@ -34,7 +35,7 @@ def option(default: Any, description: str, **schema: Any) -> Any:
 
 
 def options_schema(plugin: type) -> dict[str, Any]:
-    """The JSON Schema of a plugin's options: an object that allows nothing else."""
+    """Return the JSON Schema of a plugin's options: an object that allows no other keys."""
     own = getattr(plugin, "options_schema", None)
     if isinstance(own, dict):
         return own
@@ -50,7 +51,7 @@ def options_schema(plugin: type) -> dict[str, Any]:
 
 
 def _hint(plugin: type, name: str) -> Any:
-    # One field at a time: those that are no options may be typed by what only a type checker sees.
+    # One field at a time: the hints of fields that are no options may exist for type checkers only.
     owner = next(c for c in plugin.__mro__ if name in inspect.get_annotations(c))
     alone = types.SimpleNamespace(__annotations__={name: owner.__annotations__[name]})
     module = vars(sys.modules[owner.__module__])

@@ -1,12 +1,12 @@
 """One small protocol per extension point. Every stage takes a wave: a sequence of tasks.
 
 A plugin is a class. Its options are the fields of a dataclass made with `ttsi.options.option`, or a
-hand-written JSON Schema in the class attribute `options_schema`; either way they are readable, and
-the class importable, without any heavy package: import those inside the methods.
+hand-written JSON Schema in the class attribute `options_schema`. In both cases the options must be
+readable, and the class importable, without any heavy package: import those inside the methods.
 
-What a plugin may have beside its protocol is in `ttsi.optional`.
+Optional members of plugins are in `ttsi.optional`.
 
-Lists returned are parallel to the tasks given. `seed` is the run's; derive the seed of each draw by
+Returned lists are parallel to the given tasks. `seed` is the run's; derive the seed of each draw by
 `ttsi.digests.draw_seed(seed, task.id, stage, attempt)` so that results do not depend on the wave.
 """
 
@@ -39,7 +39,7 @@ from ttsi.types import (
 
 @runtime_checkable
 class Benchmark(Protocol):
-    """Real rows as Samples, rendered: instruction and tools in the system turn, the rest after.
+    """A source of rendered samples: instruction and tools in the system turn, the rest after it.
 
     `revision` names the exact data (a digest); `scoring` holds the scorer options its labels need.
     A sample that is played in steps has an `episode`: see `Episode`.
@@ -74,9 +74,12 @@ Context: TypeAlias = Literal["tool_call", "as_answered", "bare"]
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What H scores: after `opening`, the text with which the answer is made to begin, the
-    log-likelihood of each of `texts`; `names` are what people are told of them, and `told` is what
-    a model is told of another answer that chose this one, a sentence each."""
+    """The continuations that H scores.
+
+    After `opening`, the text with which the assistant's turn begins, H takes the log-likelihood of
+    each of `texts`. `names` are shown to people. `told` holds one sentence per candidate, which
+    tells a model that another answer chose it.
+    """
 
     opening: str
     names: tuple[str, ...]
@@ -86,7 +89,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What G says of answers when it asks the model for a training example (F.2).
+    """The words with which G asks the model for a training example (F.2).
 
     `data_for`: whom the data is for, "assistants that ..."; `answer`: what the assistant gives,
     "the calls that ..."; `answer_to_it`: the same, of a request just named; `rule`: a sentence on
@@ -102,11 +105,11 @@ class Asking:
 
 @runtime_checkable
 class AnswerForm(Protocol):
-    """A form of answers: all that stages and scorers have to know of them.
+    """A form of answers: everything that stages and scorers need to know about them.
 
-    It has no state, and what it does takes time linear in the text. `parse` never raises and never
-    evaluates what it reads. `ttsi.answers.form.Form` says what each method is for, and has what
-    most forms share: a form is best made as a subclass of it.
+    A form has no state, and its methods take time linear in the text. `parse` never raises and
+    never evaluates what it reads. `ttsi.answers.form.Form` documents each method and implements
+    what most forms share; derive new forms from it.
     """
 
     name: ClassVar[str]
@@ -151,15 +154,15 @@ class AnswerForm(Protocol):
 class Engine(Protocol):
     """A model that scores, writes and learns.
 
-    Assembling a spec whose stages need more than its `capabilities` is an error before any weight
-    is loaded. `on_progress(done, total)` is set by the pipeline
-    and called by the engine within a call, for people who wait. Constructed as Engine(model,
-    **options) with the spec's `model` object, in which `date` is the run's; cheap until `load`.
+    It is constructed as Engine(model, **options) with the spec's `model` object, in which `date` is
+    the run's; construction is cheap, `load` reads the weights. A spec whose stages need more than
+    its `capabilities` is refused before any weight is loaded. The pipeline sets `on_progress(done,
+    total)`, and the engine calls it during a call to show progress.
 
     `digest` hashes the weights as they are now. `identity` says what was loaded, in the keys
-    `ttsi.ENGINE_IDENTITY`; it may be worked out once, and its `weights_digest` is what `digest`
-    was after `load`. `forget` drops all that calls have left behind: the next call answers as the
-    first one after `load`.
+    `ttsi.ENGINE_IDENTITY`; it may be computed once, and its `weights_digest` is the `digest` right
+    after `load`. `forget` drops all state that calls have left: the next call answers as the first
+    one after `load` did.
     """
 
     on_progress: Callable[[int, int], None] | None
@@ -200,7 +203,10 @@ class Estimator(Protocol):
 
 @runtime_checkable
 class Generator(Protocol):
-    """G: training examples like the input. Fewer than asked, or none, where attempts ran out."""
+    """G: training examples like the input.
+
+    There may be fewer examples than asked for, or none, if the attempts ran out.
+    """
 
     @property
     def needs(self) -> frozenset[EngineCapability]: ...
@@ -256,7 +262,7 @@ class Scorer(Protocol):
 
 
 class Watcher(Protocol):
-    """Who is told how far the stages are; counts are samples."""
+    """Receives the progress of the stages; counts are samples."""
 
     def plan(self, stage: str, count: int) -> None: ...
 
@@ -264,12 +270,12 @@ class Watcher(Protocol):
 
 
 class WaveRunner(Protocol):
-    """What an executor runs: the assembled pipeline, seen from outside.
+    """The assembled pipeline, as an executor runs it.
 
     `identity` is the engine's. `run_wave` yields a record as soon as its sample is finished.
-    `close` returns what the engine says of itself, with `weights_digest` and
-    `weights_digest_after`, and fails where the two differ. `abandon`, in place of `close` or after
-    it, frees the model where the run cannot go on: it proves nothing and raises nothing.
+    `close` returns what the engine reports about itself, with `weights_digest` and
+    `weights_digest_after`, and fails if the two differ. `abandon` frees the model when the run
+    cannot go on, instead of `close` or after it: it checks nothing and raises nothing.
     """
 
     def identity(self) -> dict[str, JSON]: ...
@@ -282,9 +288,9 @@ class WaveRunner(Protocol):
 
 
 class RunnerFactory(Protocol):
-    """Makes a worker's runner and loads its model; can be pickled, for workers elsewhere.
+    """Makes a worker's runner and loads its model; can be pickled, for workers in other processes.
 
-    `failed` is the record of a sample that no worker lives to tell of.
+    `failed` makes the record of a sample whose worker died.
     """
 
     def __call__(self, watcher: Watcher | None = None) -> WaveRunner: ...
@@ -295,9 +301,9 @@ class RunnerFactory(Protocol):
 class Session(Protocol):
     """The run's side of an executor's work, for the process and thread in which `run` was called.
 
-    `admit` is told of every worker before its first wave, and raises RunError where the worker's
-    engine is not the run's: such a worker gets no samples. `warn` keeps, beside the results, what
-    their reader should know, such as that a worker was lost.
+    Call `admit` for every worker before its first wave. It raises RunError if the worker's engine
+    is not the run's; such a worker gets no samples. `warn` stores a message for readers of the
+    results, for example that a worker was lost.
     """
 
     def admit(self, worker: str, identity: Mapping[str, JSON]) -> None: ...
@@ -311,10 +317,9 @@ class Session(Protocol):
 class Executor(Protocol):
     """Runs waves on workers and delivers records as they finish, in any order.
 
-    `session` and `watcher` are this process's own; the watcher is told of stages in the workers.
-    Returns what each worker's `close` returned, of one worker at least: without any sample a
-    worker is made, admitted and closed all the same. Where it raises, no runner is left open in
-    this process.
+    `session` and `watcher` belong to this process; the watcher also receives the stages of workers.
+    `run` returns what each worker's `close` returned, of at least one worker: even without samples
+    one worker is made, admitted and closed. If it raises, no runner is left open in this process.
     """
 
     def run(

@@ -1,10 +1,11 @@
 """Plugins, found by entry point and loaded by name.
 
-A kind has the entry-point group `ttsi.<kind>` (DESIGN section 3). Finding imports nothing; a
-plugin's module is imported when a spec names it, or for show in `listing`.
+Each kind has the entry-point group `ttsi.<kind>` (DESIGN section 3). Discovery imports nothing; a
+plugin's module is imported when a spec names it, or by `listing`.
 
-Names: those of the distribution `ttsi` are bare, any other's are `distribution/name`, so that no
-package can take another's name. A clash is kept as such and is an error once the name is asked for.
+Plugins of the distribution `ttsi` have bare names, all others `distribution/name`, so that no
+package can take another's name. A name that is claimed twice is kept as a clash, and using it is an
+error.
 """
 
 from __future__ import annotations
@@ -67,15 +68,18 @@ class Plugin:
 
 
 def discover(kind: str) -> dict[str, Plugin]:
-    """The plugins of a kind by name, in order of name; imports none of them.
+    """Return the plugins of a kind by name, in order of name, without importing any.
 
-    Of a name claimed twice the first is given; `find` and `load` refuse it.
+    For a name that is claimed twice the first plugin is given; `find` and `load` refuse it.
     """
     return {name: claims[0] for name, claims in _claims(kind).items()}
 
 
 def find(kind: str, name: str) -> Plugin:
-    """The one plugin of this name. UsageError: there is none. PluginError: two, or switched off."""
+    """Return the one plugin of this name.
+
+    Raises UsageError if there is none, PluginError if there are two or if it is switched off.
+    """
     claims = _claims(kind).get(name)
     if claims is None:
         _refuse_switched_off(kind, name)
@@ -87,29 +91,29 @@ def find(kind: str, name: str) -> Plugin:
 
 
 def load(kind: str, name: str) -> type:
-    """Import one plugin's class and check that it has what its protocol asks for.
+    """Import one plugin's class and check that it has the members of its protocol.
 
-    PluginError where that fails; UsageError for a name that is not there.
+    Raises PluginError if that fails, UsageError for an unknown name.
     """
     return _import(find(kind, name))
 
 
 def options_schema(kind: str, name: str) -> dict[str, Any]:
-    """The JSON Schema of a plugin's options. Raises as `load` does."""
+    """Return the JSON Schema of a plugin's options. Raises as `load` does."""
     return _schema(find(kind, name))
 
 
 def scoring_preset(benchmark: str, scorer: str) -> dict[str, Any]:
-    """The options of `scorer` that the labels of `benchmark` need; a spec's own go before them."""
+    """Return the options of `scorer` that the labels of `benchmark` need; a spec overrides them."""
     known = options_schema("scorers", scorer).get("properties", {})
     scoring: Mapping[str, Any] = load("benchmarks", benchmark).scoring  # type: ignore[attr-defined]
     return {key: value for key, value in scoring.items() if key in known}
 
 
 def listing(kind: str | None = None) -> list[dict[str, Any]]:
-    """Every plugin with its `state`: ready, broken, clash or off; `why` unless ready.
+    """List every plugin with its `state`: ready, broken, clash or off; with `why` unless ready.
 
-    Imports each module, for show only: no failure is raised. `options` is the schema, or None.
+    Every module is imported, and no failure is raised. `options` is the schema, or None.
     """
     rows = []
     for each in (kind,) if kind else (*KINDS, HOOKS):
@@ -123,7 +127,7 @@ def listing(kind: str | None = None) -> list[dict[str, Any]]:
 
 
 def normalise(distribution: str) -> str:
-    """PEP 503: the one spelling of a distribution's name."""
+    """Return the one spelling of a distribution's name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
@@ -144,7 +148,7 @@ def _claims(kind: str, *, switched_off_too: bool = False) -> dict[str, tuple[Plu
 
 
 def _allowed_distributions() -> frozenset[str] | None:
-    """TTSI_LOAD_PLUGINS: unset lets all load, '' none but the built-ins, else those listed."""
+    """Read TTSI_LOAD_PLUGINS: unset allows all, '' only the built-ins, else those listed."""
     listed = os.environ.get("TTSI_LOAD_PLUGINS")
     if listed is None:
         return None
@@ -152,7 +156,7 @@ def _allowed_distributions() -> frozenset[str] | None:
 
 
 def _path_state() -> tuple[tuple[str, int], ...]:
-    """What the scan depends on: a package installed while we run changes its folder's mtime."""
+    """Return what the scan depends on; installing a package during a run changes an mtime here."""
     state = []
     for folder in sys.path:
         try:
@@ -181,7 +185,7 @@ def _scan(_state: tuple[tuple[str, int], ...]) -> tuple[Plugin, ...]:
 
 
 def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
-    # A half-removed package has no METADATA; it must not take the rest down with it.
+    # A half-removed package has no METADATA; it must not break the others.
     if not (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")):
         return "unknown", "?"
     return distribution.metadata["Name"] or "unknown", distribution.metadata["Version"] or "?"
@@ -208,9 +212,9 @@ def _refuse_switched_off(kind: str, name: str) -> None:
 
 
 def _cure_of_absence(kind: str, name: str) -> str:
-    """The package that a name with a slash comes from, if it is not there, and the names there are.
+    """Name the missing package of a name with a slash, and the names that exist.
 
-    A spec is often a stranger's, so that installing is left to the reader's trust.
+    A spec may come from a stranger, so the reader decides whether to install what it names.
     """
     from ttsi._common.suggest import did_you_mean
 
@@ -242,7 +246,7 @@ def _clash(claims: tuple[Plugin, ...]) -> PluginError:
 def _import(plugin: Plugin) -> type:
     try:
         loaded = metadata.EntryPoint(plugin.name, plugin.origin, f"ttsi.{plugin.kind}").load()
-    except (Exception, SystemExit) as error:  # whatever a stranger's module raises is its failure
+    except (Exception, SystemExit) as error:  # importing foreign code may raise anything
         raise _broken(plugin, f"{type(error).__name__}: {error}") from error
     if not isinstance(loaded, type):
         raise _broken(plugin, f"{plugin.origin} is not a class but {type(loaded).__name__}")
@@ -256,7 +260,7 @@ def _import(plugin: Plugin) -> type:
 
 
 def _missing_members(kind: str, loaded: type) -> list[str]:
-    """Methods and attributes of the kind's protocol that the class does not have."""
+    """Return the methods and attributes of the kind's protocol that the class lacks."""
     import inspect
 
     from ttsi import protocols
@@ -272,9 +276,9 @@ def _missing_members(kind: str, loaded: type) -> list[str]:
 
 
 def _misspelt_members(kind: str, loaded: type) -> list[str]:
-    """Members that look like one of the kind's optional ones, and are none of them.
+    """Return members that look like a misspelt optional member of the kind.
 
-    Their absence would be an answer of its own, and the plugin's wish would count for nothing.
+    Without this check the default would be used silently in their place.
     """
     from ttsi import optional, protocols
     from ttsi._common.suggest import slip
@@ -302,7 +306,7 @@ def _checked_schema(plugin: Plugin, loaded: type) -> dict[str, Any]:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise _broken(plugin, f"its options schema is not JSON Schema: {error.message}") from error
-    except Exception as error:  # type hints of a stranger's class are evaluated: anything goes
+    except Exception as error:  # evaluating a foreign class's type hints may raise anything
         raise _broken(plugin, f"its options cannot be read: {error}") from error
     if (
         schema.get("type") != "object"
@@ -348,7 +352,7 @@ def _row(plugin: Plugin, claims: tuple[Plugin, ...], *, on: bool) -> dict[str, A
 
 
 def load_hook(plugin: Plugin) -> Any:
-    """Import the module or object that holds hook implementations. PluginError where that fails."""
+    """Import the module or object that holds hook implementations. Raises PluginError."""
     try:
         return metadata.EntryPoint(plugin.name, plugin.origin, "ttsi").load()
     except (Exception, SystemExit) as error:  # as in _import

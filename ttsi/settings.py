@@ -1,4 +1,4 @@
-"""What an engine can do, how tokens are drawn, how adapters are trained; the paper's defaults."""
+"""Engine capabilities, sampling and adapter training, with the paper's defaults."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Literal
 
 
 class EngineCapability(StrEnum):
-    """What an engine may be able to do, and a stage may need.
+    """What an engine can do and a stage may need.
 
-    loglikelihood: score continuations of a prompt. generate: write text. grammar: hold text to a
-    JSON Schema. adapters: answer under a LoRA adapter. train: make one. activated: adapters that
+    loglikelihood: score continuations of a prompt. generate: write text. grammar: constrain text to
+    a JSON Schema. adapters: answer under a LoRA adapter. train: make one. activated: adapters that
     act from the last user turn on.
     """
 
@@ -42,10 +42,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class LoraRecipe:
-    """Section F.3: LoRA on all linear layers but the head, AdamW, cosine with warm-up.
+    """LoRA training (section F.3): all linear layers but the head, AdamW, cosine with warm-up.
 
-    `active_from` user_turn: the adapter acts from the last user turn on, in training and after.
-    `max_grad_norm` 0: gradients are not clipped.
+    `active_from` "user_turn": the adapter acts from the last user turn on, in training and
+    afterwards. `max_grad_norm` 0: gradients are not clipped.
     """
 
     rank: int = 8

@@ -1,10 +1,10 @@
-"""What flows through a run, in the order in which it flows.
+"""The data types of a run, in the order in which they are produced.
 
     Sample -> Task -> Estimate -> Example -> Adaptation -> Completion -> Score -> Record
 
-Stages see Tasks, never Samples: the reference stays with the scorer (gold isolation). What an
-answer is, an answer form says (`ttsi.answers`); here it is a status and a JSON value.
-Everything is frozen; nothing here knows of tensors.
+Stages see Tasks, never Samples: the reference stays with the scorer (gold isolation). An answer
+form (`ttsi.answers`) defines what an answer is; here it is a status and a JSON value. All types are
+frozen, and none of them uses tensors.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Tool:
 
     @cached_property
     def schema(self) -> Mapping[str, JSON]:
-        """The parameters in plain form: what scoring, G's contract and the grammar go by.
+        """The parameters in plain form, which scoring, G's contract and the grammar use.
 
-        Raises PluginError where they use what is not supported (docs/benchmarks.md).
+        Raises PluginError if they use an unsupported keyword (docs/benchmarks.md).
         """
         from ttsi.parameters.plain import SchemaFault, plain_parameters
 
@@ -58,8 +58,7 @@ class Message:
 
 
 class AnswerStatus(StrEnum):
-    """ok: there is a value. declined: the model did not answer in the form. unparsable: it tried,
-    and what it wrote cannot be read."""
+    """ok: has a value; declined: no answer in the form; unparsable: an unreadable attempt."""
 
     OK = "ok"
     DECLINED = "declined"
@@ -68,10 +67,10 @@ class AnswerStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a text says. `value` is JSON, of the kind that its form has; None unless status is ok.
+    """The answer that a text gives. `value` is JSON as its form defines; None unless status is ok.
 
-    `work`: the steps that led to the value, in forms whose answers are worked out in the text. Two
-    answers of the same value are equal to scorers and votes, whatever led to them.
+    `work`: the steps that led to the value, in forms whose answers are worked out in the text.
+    Scorers and votes compare values only, not the work.
     """
 
     status: AnswerStatus
@@ -92,9 +91,9 @@ class Task:
     """All that H, G, T and the engine ever see of a sample: a conversation to be answered.
 
     `instruction` is the rendered system turn (task instruction and tools: the part that samples
-    share), `input` what G is shown of the rest: the query, or the dialogue so far. `turns` are the
-    turns after the system turn; without them `input` is the one user turn. `form` names the answer
-    form, `choices` are the options of a form that chooses among some.
+    share). `input` is the part of the rest that G is shown: the query, or the dialogue so far.
+    `turns` are the turns after the system turn; without them `input` is the one user turn. `form`
+    names the answer form, and `choices` are the options in a form that chooses among some.
     """
 
     id: str
@@ -115,9 +114,9 @@ class Task:
         return tuple(tool.name for tool in self.tools)
 
     def variant(self, suffix: str, *, input: str, choices: tuple[str, ...] | None = None) -> Task:
-        """The same instruction, form and tools with another input, under a derived id.
+        """Return the task with another input, under a derived id; instruction, form and tools stay.
 
-        `choices`: those of the other input, where they are others.
+        `choices` are the options of the other input, if they differ.
         """
         other = self.choices if choices is None else choices
         return replace(self, id=f"{self.id}#{suffix}", input=input, choices=other, turns=())
@@ -127,8 +126,8 @@ class Task:
 class Sample:
     """A Task plus its reference. Only scoring opens the reference.
 
-    `episode` makes, of a sample that is played in steps, a new `ttsi.protocols.Episode`: a function
-    that can be pickled. The task is then its first one, and the episode scores itself.
+    For a sample that is played in steps, `episode` is a picklable function that makes a new
+    `ttsi.protocols.Episode`. The task is then its first one, and the episode scores itself.
     """
 
     task: Task
@@ -141,7 +140,7 @@ class Sample:
 
     @property
     def digest(self) -> str:
-        """Changes when anything of prompt, tools, form or reference does."""
+        """A digest that changes with any part of prompt, tools, form or reference."""
         task = self.task
         tools = [[t.name, t.description, t.parameters] for t in task.tools]
         shown = [self.id, task.instruction, task.input, tools, self.reference.value]
@@ -154,7 +153,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat, and the text with which the assistant's turn is made to begin."""
+    """A chat, and the text with which the assistant's turn begins."""
 
     messages: tuple[Message, ...]
     opening: str = ""
@@ -162,8 +161,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a model reads, for people: texts in order, each with whether it is a control token or a
-    marker of calls or thoughts, and how many `tokens` they are together."""
+    """What a model reads, for people: `pieces` are (text, is a marker), in order.
+
+    A marker is a control token or a marker of calls or thoughts. `tokens` counts all tokens.
+    """
 
     pieces: tuple[tuple[str, bool], ...]
     tokens: int
@@ -190,10 +191,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """`logprob` is the sum over the generated tokens under the model's own distribution (before
-    temperature, penalties and grammar), end token included; `finish`: stop, or length when
-    max_tokens cut it. `text` excludes the prompt's opening and the tokens that end the text, and
-    nothing else: tokens that mark calls and thoughts are in it as their texts."""
+    """A text that the model generated.
+
+    `logprob` is the sum over the generated tokens, end token included, under the model's own
+    distribution (before temperature, penalties and grammar), in nats. `finish` is "stop", or
+    "length" if max_tokens cut the text. `text` excludes only the prompt's opening and the tokens
+    that end the text; the tokens that mark calls and thoughts are in it as text.
+    """
 
     text: str
     prompt_tokens: int
@@ -247,7 +251,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What happened while an adapter was trained: one entry a step."""
+    """The course of an adapter's training: one entry per step."""
 
     losses: tuple[float, ...]
     learning_rates: tuple[float, ...]
@@ -259,8 +263,8 @@ class Training:
 class Adapter:
     """LoRA weights for one input, in memory, in PEFT's own format.
 
-    `safetensors` are the bytes of adapter_model.safetensors, `config` is adapter_config.json;
-    `source` says what it was trained on where that was not the input's own examples.
+    `safetensors` are the bytes of adapter_model.safetensors, `config` is adapter_config.json.
+    `source` names the training data if that was not the input's own examples.
     """
 
     safetensors: bytes = field(repr=False)
@@ -290,10 +294,10 @@ Adaptation: TypeAlias = Adapter | Demonstrations
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the model wrote, and the answer that was read from it.
+    """The text that the model wrote, and the answer that was read from it.
 
-    `cut`: the text was cut off at max_tokens. What is read from it may not be what the model would
-    have come to.
+    `cut`: the text was cut off at max_tokens, so the answer may not be the one that the model would
+    have given in the end.
     """
 
     text: str
@@ -305,8 +309,10 @@ class Completion:
 
     @property
     def readable(self) -> bool:
-        """Whether it is known what was answered. A text that was cut off before it came to an
-        answer declines nothing."""
+        """Whether it is known what was answered.
+
+        A declining answer counts only if the text was not cut off.
+        """
         if self.answer.status is AnswerStatus.DECLINED:
             return not self.cut
         return self.answer.status is AnswerStatus.OK
@@ -318,8 +324,7 @@ ENGINE_ERROR = "engine_error"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`correct`, or else the first `reason` why not, of those that the form has, with a `detail`
-    for people."""
+    """Whether an answer is right; if not, the form's first `reason`, and a `detail` for people."""
 
     correct: bool
     reason: str | None = None
@@ -330,10 +335,10 @@ class Score:
 class StageCost:
     """This sample's even share of what its wave spent in a stage; shares add up to the whole.
 
-    Attempts that failed count, too: those of a wave that was halved, and those before a resume. Of
-    an engine's call that raised, the seconds are known and the tokens are not. What a plugin spent
-    outside the engine (`ttsi.charge`) is the sample's own: its tokens are in the sums,
-    `usd` is what they cost.
+    Failed attempts count, too: those of a wave that was halved and those before a resume. If an
+    engine's call raised, its seconds are counted and its tokens are not. What a plugin spent
+    outside the engine (`ttsi.charge`) is the sample's own: its tokens are in the sums, and `usd` is
+    the price.
     """
 
     seconds: float = 0.0
@@ -352,7 +357,7 @@ class StageCost:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of an episode: what was said last, and what the solver made of it."""
+    """One step of an episode: the task's input, and what the solver made of it."""
 
     input: str
     estimate: Estimate | None
@@ -364,9 +369,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One sample's whole story, as journaled. A record with an `error` is tried again.
+    """Everything about one sample, as journaled. A record with an `error` is tried again.
 
-    That of an episode has its `steps`, and the last step's answers.
+    The record of an episode has its `steps`, and the answers of the last step.
     """
 
     id: str
@@ -387,5 +392,5 @@ class Record:
 
     @property
     def uncertain(self) -> bool:
-        """Whether it was estimated, and found uncertain."""
+        """Whether the sample was estimated and found uncertain."""
         return self.estimate is not None and self.estimate.uncertain

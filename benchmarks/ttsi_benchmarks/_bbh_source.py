@@ -1,7 +1,7 @@
 """BIG-Bench Hard's files, one a task, and the form in which each task is answered.
 
-A file has this shape (the values are invented); `canary` asks that the file be left out of training
-data for language models:
+A file has this shape (the values are invented); `canary` requests that the file is kept out of
+training data for language models:
 
     {"canary": "...", "examples": [
         {"input": "Which is a fruit?\\nOptions:\\n(A) chair\\n(B) plum", "target": "(B)"},
@@ -28,7 +28,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "sports_understanding": ("yes", "no"),
     "web_of_lies": ("Yes", "No"),
 }
-"""The answers that a task allows without listing them as options."""
+"""The answers of tasks that do not list them as options."""
 
 OTHER_FORMS: Mapping[str, str] = {
     "dyck_languages": "text",
@@ -36,11 +36,11 @@ OTHER_FORMS: Mapping[str, str] = {
     "object_counting": "number",
     "word_sorting": "text",
 }
-"""Tasks that allow any answer. In all others one of some options is chosen."""
+"""Tasks with free answers; all others choose among options."""
 
 
 def _files() -> dict[str, Asset]:
-    """By task, as `bbh.sha256` lists them in the format of sha256sum."""
+    """Return the files by task, as `bbh.sha256` lists them in the format of sha256sum."""
     listed = resources.files("ttsi_benchmarks").joinpath("bbh.sha256").read_text(encoding="utf-8")
     found = {}
     for line in listed.splitlines():
@@ -57,16 +57,16 @@ _OPTION = re.compile(r"^(?:(\([A-Z]\)) |- )(.*)$", re.MULTILINE)
 
 
 def read_examples(asset: Asset) -> list[Mapping[str, str]]:
-    """The rows of a task's file, in order."""
+    """Return the rows of a task's file, in order."""
     held = json.loads(data_file(asset).read_text(encoding="utf-8"))
     rows: list[Mapping[str, str]] = held["examples"]
     return rows
 
 
 def choices_of(name: str, input: str) -> Sequence[str]:
-    """What can be answered: the letters or the words of the row's options, or the task's words.
+    """Return the possible answers: letters or words of the row's options, or the task's words.
 
-    Empty for a task that allows any answer.
+    Empty for a task with free answers.
     """
     if name in WORDS:
         return WORDS[name]

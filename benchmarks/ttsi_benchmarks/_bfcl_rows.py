@@ -1,8 +1,8 @@
-"""BFCL's notation of functions and answers, in JSON Schema and calls.
+"""Convert BFCL's functions and answers to JSON Schema and calls.
 
-An answer lists for each argument the values that are right. "" among them says that the argument
-may be left out; for a string it also stands for itself. Values inside objects are lists of right
-values again, and are multiplied out here.
+An answer lists the right values of each argument. "" among them means that the argument may be left
+out; for a string it is also a value. Values inside objects are again lists of right values, and are
+expanded here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ttsi_benchmarks._notation import object_schema, type_schema, with_hints
 Row = Mapping[str, Any]
 
 _WORDS = {"tuple": "array", "any": "string"}
-"""Types that are no JSON types, read as BFCL reads them for models with schemas of their own."""
+"""Types that JSON Schema lacks, converted as BFCL does for models with JSON Schema."""
 
 _LEFT_OUT = ""
 
@@ -27,9 +27,9 @@ def to_tool(function: Row) -> Tool:
 
 
 def to_reference(answer: Row, functions: Iterable[Row]) -> ToolCall:
-    """The call that an answer describes, with its alternatives.
+    """Return the call that an answer describes, with its alternatives.
 
-    Arguments that the function does not have can only be left out, and are.
+    Arguments that the function does not have are dropped.
     """
     ((name, arguments),) = answer.items()
     function = next(each for each in functions if each["name"] == name)["parameters"]
@@ -55,7 +55,7 @@ def _object(given: Row) -> dict[str, JSON]:
 
 
 def _schema(given: Row) -> dict[str, JSON]:
-    """The schema of a value; limits that BFCL never checks become words."""
+    """Return the schema of a value; limits that BFCL never checks go into the description."""
     schema = type_schema(_WORDS.get(given["type"], given["type"]))
     if "properties" in given:
         schema = _object(given)
@@ -81,7 +81,7 @@ def _values(values: Iterable[JSON], declared: Row) -> Iterator[JSON]:
 
 
 def _spelt_out(value: JSON) -> Iterator[JSON]:
-    """The values that one with lists of values inside its objects stands for."""
+    """Yield the alternatives of a value whose objects contain lists of values."""
     if isinstance(value, dict):
         choices = [[(name, each) for each in inner] for name, inner in value.items()]
         for chosen in product(*choices):

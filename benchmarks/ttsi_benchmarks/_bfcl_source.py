@@ -1,7 +1,7 @@
-"""BFCL's files, out of the wheel `bfcl-eval`: its data is read, its code never imported.
+"""BFCL's files from the wheel `bfcl-eval`: its data is read, its code is never imported.
 
-A file under `TTSI_DATA_DIR` (`bfcl/BFCL_v4_multiple.json`, `bfcl/possible_answer/...`) goes before
-the wheel's.
+A file under `TTSI_DATA_DIR` (`bfcl/BFCL_v4_multiple.json`, `bfcl/possible_answer/...`) takes
+precedence over the wheel's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ttsi.assets import local_copy
 DISTRIBUTION = "bfcl-eval"
 VERSION = "2026.3.23"
 INSTALL = f"pip install --no-deps {DISTRIBUTION}=={VERSION}"
-"""Without its dependencies: they are those of dozens of model providers, in old versions."""
+"""Without dependencies: these are clients of dozens of model providers, in old versions."""
 
 _QUESTIONS = {
     "simple_python": "82dd63ba502eb2520c6b5d1d9a5c4b590e03ff261565175561f6228a367d1991",
@@ -47,7 +47,7 @@ ANSWERS = {
 
 
 def read_lines(asset: Asset) -> list[dict[str, Any]]:
-    """The rows of a file, in order. Raises MissingAsset and CorruptAsset, with the cure."""
+    """Return the rows of a file, in order. Raises MissingAsset and CorruptAsset, with the cure."""
     lines = _path(asset).read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines if line.strip()]
 
@@ -55,7 +55,7 @@ def read_lines(asset: Asset) -> list[dict[str, Any]]:
 def _path(asset: Asset) -> Path:
     try:
         local = local_copy(asset)
-    except MissingAsset:  # the folder is for other data sets; the wheel may be there
+    except MissingAsset:  # the folder may be for other data sets only; try the wheel
         local = None
     return local or _in_wheel(asset)
 

@@ -1,4 +1,4 @@
-"""The calls that a row's reference and its assistant's turns make."""
+"""The calls in a row's reference and in its assistant turns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEEP = 'Correct the row; "strict": false keeps such rows, which no valid answer
 
 
 def calls_of(given: JSON, noun: str, where: str) -> list[ToolCall]:
-    """The calls that a list of them is, in one of the three notations. Raises UsageError."""
+    """Read a list of calls, each in one of the three notations. Raises UsageError."""
     if not isinstance(given, list):
         cure = f"Write a list of calls: [{SHAPE}], or [] where none is to be made."
         raise UsageError(f"{noun} is no list of calls.", where=where, cure=cure)
@@ -22,7 +22,7 @@ def calls_of(given: JSON, noun: str, where: str) -> list[ToolCall]:
 
 
 def check(calls: Sequence[ToolCall], tools: Sequence[Tool], where: str) -> None:
-    """Raises UsageError for the first call that the tools do not allow."""
+    """Raise UsageError for the first call that is not valid for the tools."""
     names = [tool.name for tool in tools]
     for call in calls:
         if call.name not in names:
@@ -36,7 +36,7 @@ def check(calls: Sequence[ToolCall], tools: Sequence[Tool], where: str) -> None:
 
 
 def _alternatives(call: ToolCall) -> Iterator[ToolCall]:
-    """The call, and one for each value that it allows besides."""
+    """Yield the call, and one call for each alternative value."""
     yield call
     for name, values in call.allowed.items() if isinstance(call, AnyOf) else ():
         for value in values:
@@ -53,8 +53,11 @@ def _call(given: JSON, where: str) -> ToolCall:
 
 
 def _any_of(given: JSON, where: str) -> AnyOf:
-    """A reference with alternatives: `allowed` lists the right values of arguments, of which those
-    in `optional` may be left out; `arguments` have one right value each."""
+    """Read a reference with alternatives.
+
+    `allowed` lists the right values of arguments; those in `optional` may be left out. `arguments`
+    has one right value each.
+    """
     call = keyed(given, ("name", "arguments", "allowed", "optional"), "A call", where)
     name, fixed = filled(call.get("name"), "A call's name", where), _arguments(call, where)
     allowed, optional = call["allowed"], call.get("optional", [])
@@ -79,7 +82,7 @@ def _any_of(given: JSON, where: str) -> AnyOf:
 
 
 def _arguments(call: Mapping[str, JSON], where: str) -> Mapping[str, JSON]:
-    """An object, or one as a JSON text, as OpenAI has it."""
+    """Read arguments: an object, or an object as JSON text as in OpenAI's notation."""
     given = call.get("arguments")
     if given is None:
         return {}

@@ -1,4 +1,4 @@
-"""What the parts of a row have in common: keys that are known, and texts."""
+"""Checks that all parts of a row share: known keys, and texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ttsi._common.suggest import did_you_mean
 
 
 def keyed(given: JSON, known: Collection[str], noun: str, where: str) -> Mapping[str, JSON]:
-    """`given`, which has to be an object with no key but the known ones. Raises UsageError."""
+    """Return `given`, which has to be an object with known keys only. Raises UsageError."""
     if not isinstance(given, dict):
         keys = ", ".join(known)
         raise UsageError(f"{noun} is no object.", where=where, cure=f"Its keys are: {keys}.")
@@ -22,7 +22,7 @@ def keyed(given: JSON, known: Collection[str], noun: str, where: str) -> Mapping
 
 
 def filled(given: JSON, noun: str, where: str) -> str:
-    """`given`, which has to be a text that is not blank. Raises UsageError."""
+    """Return `given`, which has to be a text that is not blank. Raises UsageError."""
     if not isinstance(given, str) or not given.strip():
         what = f"{noun} is no text, or a blank one."
         raise UsageError(what, where=where, cure="Write it as a string that says something.")

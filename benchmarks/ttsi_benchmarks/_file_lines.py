@@ -1,4 +1,4 @@
-"""The files of the benchmark `file`: bytes, lines and JSON, or an error that names the line."""
+"""Read the files of the benchmark `file`: bytes, lines and JSON; errors name the line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ttsi.answers.literals import MAX_DEPTH
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that is not empty, counted from 1."""
+    """A line that is not empty, with its number from 1."""
 
     path: Path
     number: int
@@ -30,7 +30,7 @@ class Line:
         return f"{shown(self.path)}, line {self.number}"
 
     def row(self) -> dict[str, JSON]:
-        """The line's JSON object. Raises UsageError."""
+        """Return the line's JSON object. Raises UsageError."""
         value = json_of(
             _decoded(self.data, self.path, self.where), self.where, _lines_of(self.path)
         )
@@ -41,7 +41,7 @@ class Line:
 
 
 def content(path: str) -> bytes:
-    """All bytes of a file, unpacked where gzip has packed it. Raises UsageError."""
+    """Return all bytes of a file, decompressed if gzip has packed it. Raises UsageError."""
     place = Path(path).expanduser()
     cure = f"A relative path begins at the current folder, {shown(os.getcwd())}."
     _refuse_pipe(place)
@@ -49,21 +49,21 @@ def content(path: str) -> bytes:
 
 
 def lines_of(path: str) -> Iterator[Line]:
-    """The lines that are not empty. Only a line feed ends one, as JSON Lines has it."""
+    """Yield the lines that are not empty; only a line feed ends a line, as in JSON Lines."""
     for number, data in enumerate(BytesIO(content(path)), start=1):
         if data.strip():
             yield Line(Path(path), number, data)
 
 
 def document(path: str) -> JSON:
-    """What a file of one JSON value holds. Raises UsageError."""
+    """Return the content of a file with one JSON value. Raises UsageError."""
     place = Path(path)
     text = _decoded(content(path), place, shown(place))
     return json_of(text, shown(place), "Correct the file: it holds one JSON value.")
 
 
 def json_of(text: str, where: str, cure: str) -> JSON:
-    """The value of a JSON text, of which nothing is left to be guessed. Raises UsageError."""
+    """Return the value of a JSON text that all readers understand alike. Raises UsageError."""
     try:
         read = json_lines.load(text)
         fault = _fault(read)
@@ -81,7 +81,7 @@ def json_of(text: str, where: str, cure: str) -> JSON:
 
 
 def _refuse_pipe(path: Path) -> None:
-    """What can be read once only is no data of a run, which is resumed, reported and compared."""
+    """Raise UsageError for a pipe, since resumed runs, reports and comparisons read data again."""
     try:
         is_pipe = stat.S_ISFIFO(path.stat().st_mode)
     except (OSError, ValueError):
@@ -129,7 +129,7 @@ def _too_deep() -> str:
 
 
 def _is_text(value: JSON) -> bool:
-    """Whether every string can be written as UTF-8."""
+    """Whether every string can be encoded as UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
-"""A row's conversation, in OpenAI's notation, as turns that every chat template can write.
+"""Convert a conversation in OpenAI's notation to turns that every chat template can render.
 
-Templates agree on the turns of user and assistant only. So calls stand in the assistant's turn as
-text, and what a tool returned is a user's turn in `<tool_response>` tags, as the templates of Qwen
-and Hermes write both; and turns in a row of one side are one, since some templates refuse them.
+Templates agree only on user and assistant turns. So calls are written as text in the assistant's
+turn, and a tool's result as a user turn in `<tool_response>` tags, as the templates of Qwen and
+Hermes write both. Consecutive turns of one side are joined, since some templates refuse them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from ttsi_benchmarks._file_keys import filled, keyed
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
 _EMPTY = ("refusal", "annotations", "audio", "function_call", "reasoning_content")
-"""What messages of OpenAI's API have besides: to be passed over where there is nothing in it."""
+"""Other keys of OpenAI messages; they are ignored if empty."""
 
 _SPEAKERS = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """`said` is the dialogue as one text; `turns` those after the system turn, none where the one
-    user turn is all there is."""
+    """A conversation that waits for an answer.
+
+    `said` is the dialogue as one text. `turns` are the turns after the system turn; empty if there
+    is only one user turn.
+    """
 
     system: str | None
     said: str
@@ -34,7 +37,7 @@ class Conversation:
 
 
 def conversation(given: JSON, where: str) -> Conversation:
-    """Raises UsageError for what is no conversation that waits for an answer."""
+    """Read a conversation. Raises UsageError unless it is one that waits for an answer."""
     if not isinstance(given, list) or not given:
         cure = '"messages": [{"role": "user", "content": "..."}]'
         raise UsageError('"messages" is no list, or an empty one.', where=where, cure=cure)
@@ -57,7 +60,7 @@ def conversation(given: JSON, where: str) -> Conversation:
 
 
 def _read(given: JSON, where: str) -> tuple[str, str]:
-    """The role and the text of a message."""
+    """Return the role and the text of a message."""
     known = {*_KEYS, *_EMPTY} if isinstance(given, dict) else _KEYS
     message = keyed(given, sorted(known), "A message", where)
     role = message.get("role")
@@ -79,7 +82,7 @@ def _read(given: JSON, where: str) -> tuple[str, str]:
 
 
 def _answered(message: Mapping[str, JSON], text: str, where: str) -> str:
-    """The assistant's text, and its calls as models write them."""
+    """Return the assistant's text and its calls, in the form in which models write them."""
     listed = message.get("tool_calls")
     calls = [] if listed is None else calls_of(listed, '"tool_calls"', where)
     parts = [text.strip()] if text.strip() else []
@@ -88,7 +91,7 @@ def _answered(message: Mapping[str, JSON], text: str, where: str) -> str:
 
 
 def _content(given: JSON, where: str) -> str:
-    """A text, the texts of a list of parts, or nothing."""
+    """Return a text, the joined texts of a list of parts, or ""."""
     if given is None or isinstance(given, str):
         return given or ""
     for part in given if isinstance(given, list) else [None]:

@@ -1,4 +1,4 @@
-"""From the rows of a file to Samples (docs/own-data.md has the notation)."""
+"""Convert the rows of a file to Samples (docs/own-data.md has the notation)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ INSTRUCTIONS = {
     "its own: #### and the number.",
     "text": "Answer with what is asked for and nothing else.",
 }
-"""What a row says that has neither a system message nor an instruction, by form."""
+"""The default instruction of rows without system message and instruction, by form."""
 
 ANY_INSTRUCTION = "Do what the user asks."
 _TOLD = 5
@@ -51,7 +51,10 @@ class Reader:
     _box: Toolbox = field(default_factory=Toolbox)
 
     def samples(self, path: str, prefix: str) -> list[Sample]:
-        """Every row; ids begin with `prefix`. Raises the first fault, and tells of the others."""
+        """Return every row; ids begin with `prefix`.
+
+        Raises the first fault, which names the other lines that have one.
+        """
         samples: list[Sample] = []
         lines: dict[str, int] = {}
         faults: dict[int, TtsiError] = {}
@@ -111,7 +114,7 @@ class Reader:
     def _instruction(
         self, system: str | None, tools: Sequence[Tool], choices: Sequence[str]
     ) -> str:
-        """The system turn: the row's own, or the form's, and the tools behind it."""
+        """Return the system turn: the row's instruction, or the form's, followed by the tools."""
         if system is None:
             listed = "".join(f"\n- {choice}" for choice in choices)
             system = INSTRUCTIONS.get(self.form, ANY_INSTRUCTION) + (listed and f"\n{listed}")
@@ -145,7 +148,7 @@ class Reader:
 
 
 def _asked(row: Mapping[str, JSON], where: str) -> Conversation:
-    """The conversation that the row is, or the one turn under `input`."""
+    """Return the conversation of the row, or the one turn under `input`."""
     if ("messages" in row) == ("input" in row):
         cure = '"input": "what the user says", or "messages": a list in OpenAI\'s notation.'
         raise UsageError('The row has not one of "input" and "messages".', where=where, cure=cure)
@@ -176,7 +179,7 @@ def _check_new(id: str, line: Line, lines: dict[str, int]) -> None:
 
 
 def _first(faults: Mapping[int, TtsiError]) -> TtsiError:
-    """The first fault, which names the other lines that have one."""
+    """Return the first fault, extended by the other lines that have one."""
     _, *others = faults
     fault = next(iter(faults.values()))
     if not others:

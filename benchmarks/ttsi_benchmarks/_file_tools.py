@@ -12,13 +12,13 @@ _KEYS = ("name", "description", "parameters", "strict")
 
 
 class Toolbox:
-    """Reads lists of tools. Equal tools are one object, whose parameters are looked at once."""
+    """Reads lists of tools. Equal tools are one object, so that parameters are checked once."""
 
     def __init__(self) -> None:
         self._known: dict[str, Tool] = {}
 
     def tools(self, given: JSON, where: str) -> tuple[Tool, ...]:
-        """Raises UsageError, and PluginError for parameters that cannot be used."""
+        """Read a list of tools. Raises UsageError, or PluginError for unusable parameters."""
         if not isinstance(given, list):
             what = '"tools" is no list.'
             raise UsageError(what, where=where, cure=f"Write a list of tools: [{SHAPE}]")

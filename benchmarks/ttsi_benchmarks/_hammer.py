@@ -18,7 +18,7 @@ from ttsi_benchmarks._notation import object_schema, type_schema, with_hints
 from ttsi_benchmarks._rendering import make_task
 
 LOADER_VERSION = 1
-"""Counts up when the same files would give other tools, references or ids."""
+"""Increase it when the same files would give other tools, references or ids."""
 
 REPOSITORY = "MadeAgents/Hammer"
 COMMIT = "ff415d9998180b5a68bbfdda3309ec04b472fb49"
@@ -38,12 +38,12 @@ def read_rows(asset: Asset) -> list[Row]:
 
 
 def files_revision(*assets: Asset, loader: int = LOADER_VERSION) -> str:
-    """A digest over what the loader reads and how: the recorded SHA-256 of each file."""
+    """Return a digest of the files' recorded SHA-256 and the loader's version."""
     return json_digest([loader, [[asset.name, asset.sha256] for asset in assets]])
 
 
 def declared_required(tool: Row) -> list[str]:
-    """Required parameters, said in two places: on the parameter, or in a list on the tool."""
+    """Return the required parameters, declared on the parameter or in a list on the tool."""
     listed = set(tool.get("required", []))
     return [n for n, p in tool["parameters"].items() if n in listed or p.get("required") is True]
 
@@ -65,7 +65,7 @@ def to_tool(tool: Row, required: RequiredRule) -> Tool:
 
 
 def to_call(answer: Row) -> ToolCall:
-    """The reference as written: its values are typed by the scorer, with the schema at hand."""
+    """Return the reference as written; the scorer types its values by the schema."""
     if "tool" in answer:
         return ToolCall(answer["tool"], answer["parameters"])
     return ToolCall(answer["name"], answer["arguments"])
@@ -82,6 +82,6 @@ def _property(given: Row) -> dict[str, JSON]:
 
 
 def _description(given: Row) -> str:
-    """Hints become words: references deviate from some `choices`, so an enum would be wrong."""
+    """Return the description with hints in words: references deviate from some `choices`."""
     text = str(given.get("description", "")).strip()
     return with_hints(text, given, ("unit", "choices", "example", "examples"))

@@ -30,7 +30,7 @@ _TOOLALPACA_TEXT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the prose says of a parameter. `optional` is True only where it says so."""
+    """A parameter's entry in the prose. `optional` is True only if the prose says so."""
 
     type_words: str
     text: str
@@ -38,7 +38,7 @@ class Entry:
 
 
 def split(description: str) -> tuple[str, Mapping[str, Entry]]:
-    """(the prose on one line, the entries by parameter name with "-" read as "_")."""
+    """Return the prose on one line, and the entries by parameter name with "-" read as "_"."""
     header = _HEADER.search(description)
     prose = description[: header.start()] if header else description
     listing = description[header.end() :] if header else ""

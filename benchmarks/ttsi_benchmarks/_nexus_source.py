@@ -1,6 +1,6 @@
-"""Where NexusRaven's tables come from: local copies, or the Hub data set, kept after the first run.
+"""The source of NexusRaven's tables: local copies, or the Hub data set, kept after the first run.
 
-Local copies (`TTSI_DATA_DIR`) have a known digest. The Hub's tables hold the same columns; they are
+Local copies (`TTSI_DATA_DIR`) have a known digest. The Hub's tables have the same columns; they are
 kept as JSON Lines in the cache, so that later runs need neither the network nor `datasets`.
 """
 
@@ -35,14 +35,14 @@ Table = list[dict[str, Any]]
 
 
 def read_table(asset: Asset) -> Table:
-    """The rows of one table. Raises MissingAsset or CorruptAsset."""
+    """Return the rows of one table. Raises MissingAsset or CorruptAsset."""
     path = local_copy(asset)
     if path is None:
         path = cache_root() / "data" / asset.name
         if not path.is_file():
             _keep(path, _hub_table(Path(asset.name).stem))
     try:
-        # Not splitlines(): texts may hold other characters that it takes for line ends.
+        # splitlines() would also split at other characters, which may occur in texts.
         return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
     except ValueError as error:
         raise CorruptAsset(
@@ -70,7 +70,7 @@ def _hub_table(config: str) -> Table:
         ) from error
     try:
         return [dict(row) for row in datasets.load_dataset(HUB_ID, config, split="train")]
-    except Exception as error:  # of many libraries underneath: http, parquet, the Hub's own
+    except Exception as error:  # from one of many libraries: http, parquet, the Hub's own
         raise MissingAsset(
             f"The NexusRaven table {config} could not be fetched: {type(error).__name__}: {error}",
             where=where,

@@ -1,4 +1,4 @@
-"""From the type words of the data sets to JSON Schema, once, at load."""
+"""Convert the type words of the data sets to JSON Schema when they are loaded."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _ARRAY = re.compile(r"(?:list|array)\s*[\[(]\s*(?P<items>.+?)\s*[\])]", re.IGNOR
 
 
 def type_schema(words: str) -> dict[str, JSON]:
-    """The schema of a type in words: "int", "list(str)", "Array[string]", "str, datetime obj".
+    """Return the schema of a type in words: "int", "list(str)", "Array[string]", "str, datetime
+    obj".
 
-    Of alternatives the first counts. Words that name no JSON type give {}: any value is allowed.
+    The first of several alternatives counts. Words that name no JSON type give {}: any value.
     """
     array = _ARRAY.fullmatch(words.strip())
     if array:
@@ -39,7 +40,7 @@ def type_schema(words: str) -> dict[str, JSON]:
 
 
 def with_hints(text: str, given: Mapping[str, JSON], hints: Iterable[str]) -> str:
-    """A description that also says, in words, what `given` has under the names of `hints`."""
+    """Return a description extended by the values that `given` has under the names in `hints`."""
     for hint in hints:
         value = given.get(hint)
         words = ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
@@ -51,7 +52,7 @@ def with_hints(text: str, given: Mapping[str, JSON], hints: Iterable[str]) -> st
 def object_schema(
     properties: Mapping[str, Mapping[str, JSON]], required: Iterable[str]
 ) -> dict[str, JSON]:
-    """The parameters of a function: these properties and no others."""
+    """Return the parameters of a function: these properties and no others."""
     schema: dict[str, JSON] = {
         "type": "object",
         "properties": {name: dict(value) for name, value in properties.items()},

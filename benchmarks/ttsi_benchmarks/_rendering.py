@@ -1,7 +1,8 @@
-"""How a task reads to the model (the paper's Figures 7-9, in our own words).
+"""Render a task for the model, as in the paper's Figures 7-9 but with our own wording.
 
-System turn: what to do, the tools (one line of JSON each), the form of the answer. User turn: the
-query, or the dialogue so far. What samples share comes first, so that its KV cache is shared too.
+System turn: the instruction, the tools (one line of JSON each), the form of the answer. User turn:
+the query, or the dialogue so far. The part that samples share comes first, so that they also share
+its KV cache.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ ANSWER_FORMAT = (
 
 
 def make_task(id: str, instruction: str, tools: Iterable[Tool], input: str) -> Task:
-    """A rendered Task. Of tools with the same name the first stays: a call could mean only one."""
+    """Return a rendered Task. Of several tools with one name only the first is kept."""
     unique: dict[str, Tool] = {}
     for tool in tools:
         unique.setdefault(tool.name, tool)
@@ -32,7 +33,7 @@ def system_turn(instruction: str, tools: Sequence[Tool]) -> str:
 
 
 def tool_line(tool: Tool) -> str:
-    """Compact JSON. That no other arguments are allowed goes without saying: it saves tokens."""
+    """Return compact JSON; it saves tokens by not stating that other arguments are forbidden."""
     parameters = dict(tool.parameters)
     if parameters.get("additionalProperties") is False:
         del parameters["additionalProperties"]

@@ -28,7 +28,7 @@ from ttsi_benchmarks._hammer import Row
 REPOSITORY = "fairyshine/Seal-Tools"
 COMMIT = "ce753ecd60ed08dd376984035de531ab8421f1c6"
 OFFERED = 5
-"""How many tools a row offers, as the test rows do."""
+"""The number of tools that a row offers, as in the test rows."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
@@ -44,7 +44,7 @@ TOOLS = seal_asset("tool", "35e34aaec1f0793c2b5a5dff734cb925837988f59ed0fe4f410d
 
 
 def single_call_rows() -> dict[int, Row]:
-    """The development rows with one call, by their place in the file, in the shape of Hammer's.
+    """Return the development rows with one call, by index in the file, in Hammer's format.
 
     Each offers its own tool and the four whose words are closest to the query, closest first.
     """
@@ -63,7 +63,7 @@ def single_call_rows() -> dict[int, Row]:
 
 
 class Catalogue:
-    """Tools by the words of their names and descriptions, rare words weighing more."""
+    """Tools indexed by the words of their names and descriptions; rare words have more weight."""
 
     def __init__(self, tools: Sequence[Row]) -> None:
         self._tools = tools
@@ -80,7 +80,7 @@ class Catalogue:
                 self._holders[word].append(place)
 
     def offer(self, query: str, name: str) -> list[Row]:
-        """OFFERED tools, that of the given name among them, in order of their closeness."""
+        """Return OFFERED tools, including the one called `name`, closest to the query first."""
         closeness = self._closeness(query)
         own = self._places[name]
         ranked = sorted(
@@ -91,7 +91,7 @@ class Catalogue:
         return [self._tools[place] for place in chosen]
 
     def _closeness(self, query: str) -> list[float]:
-        """Cosine of the tools' words with the query's, up to a factor that all share."""
+        """Return the cosine between each tool's words and the query's, up to a common factor."""
         shared = [0.0] * len(self._tools)
         for word in sorted(_words(query)):
             for place in self._holders.get(word, ()):
@@ -100,12 +100,12 @@ class Catalogue:
 
 
 def _words(text: str) -> frozenset[str]:
-    """Words of three letters or more; camelCase is parted, case does not count."""
+    """Return words of at least three letters, in lower case; camelCase is split."""
     return frozenset(word.casefold() for word in _WORD.findall(text) if len(word) > 2)
 
 
 def hammer_tool(tool: Row) -> dict[str, Any]:
-    """A tool of Seal-Tools' own file, as the rows of Hammer have it."""
+    """Return a tool of Seal-Tools' own file in Hammer's format."""
     return {
         "name": tool["api_name"],
         "description": tool["api_description"],
@@ -119,6 +119,6 @@ def _refers_to_a_call(call: Row) -> bool:
 
 
 def read_seal(asset: Asset) -> list[Row]:
-    """The rows of one of Seal-Tools' own files."""
+    """Return the rows of one of Seal-Tools' own files."""
     lines = data_file(asset).read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines if line]

@@ -1,4 +1,4 @@
-"""Which rows of a benchmark a run takes: options that all benchmarks share."""
+"""The selection of a benchmark's rows for a run: options that all benchmarks share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ttsi import Sample, UsageError, option
 
 @dataclass(frozen=True)
 class Selection(ABC):
-    """Base of every benchmark here: all rows, then the part of them that the options ask for."""
+    """Base of every benchmark here: all rows, and the part of them that the options select."""
 
     limit: int | None = option(None, "Take at most this many samples.", minimum=1)
     select: Literal["even", "first"] = option(
@@ -22,26 +22,26 @@ class Selection(ABC):
 
     @abstractmethod
     def all_samples(self) -> list[Sample]:
-        """Every row as a Sample, in upstream order."""
+        """Return every row as a Sample, in upstream order."""
 
     @abstractmethod
     def revision(self) -> str:
-        """A digest that names the data, whatever the options."""
+        """Return a digest that names the data; it does not depend on the options."""
 
     def samples(self) -> list[Sample]:
-        """The selected rows. Raises UsageError for an id that the benchmark does not have."""
+        """Return the selected rows. Raises UsageError for an unknown id."""
         rows = self.all_samples()
         if self.ids is not None:
             rows = _named(rows, self.ids)
         return [rows[place] for place in self.places(rows)]
 
     def places(self, rows: Sequence[Sample]) -> list[int]:
-        """Which of `rows` are taken; a benchmark of parts may share `limit` out among them."""
+        """Return the indices of the rows to take; a subclass may distribute `limit` over parts."""
         return places(len(rows), self.limit, self.select)
 
 
 def places(count: int, limit: int | None, select: Literal["even", "first"]) -> list[int]:
-    """Which of `count` rows are taken: floor(i * count / limit) for "even"; ascending, distinct."""
+    """Return distinct ascending indices of `count` rows; for "even", floor(i * count / limit)."""
     if limit is None or limit >= count:
         return list(range(count))
     if select == "first":
@@ -50,8 +50,10 @@ def places(count: int, limit: int | None, select: Literal["even", "first"]) -> l
 
 
 def evenly(sizes: Sequence[int], count: int) -> list[int]:
-    """`count` shared out among parts of these sizes: shares differ by one at most, but for parts
-    that are taken whole."""
+    """Distribute `count` over parts of these sizes.
+
+    Shares differ by at most one, except for parts that are taken whole.
+    """
     shares = [0] * len(sizes)
     left = min(count, sum(sizes))
     while left:

@@ -15,8 +15,8 @@ shape (the values are invented):
      "answers": [{"name": "WaterPlant", "arguments": {"plant": "fern"}}]}
 
 `agent` talks to the user, `assistant` is a call already made, `tool` its result. Every value of a
-reference is a string whatever the schema says. No parameter is marked as required: all are, unless
-its own description says "[Optional]" or "Only needed for the first call".
+reference is a string whatever the schema says. No parameter is marked as required; here all are,
+unless the description says "[Optional]" or "Only needed for the first call".
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class ApiBank(Selection):
 
 
 def dialogue(turns: Sequence[Mapping[str, str]]) -> str:
-    """The turns so far, each behind its speaker; calls without the code fence of the data."""
+    """Return the turns so far, each after its speaker; calls lose the data's code fence."""
     return "\n".join(f"{SPEAKERS[turn['role']]}: {_spoken(turn)}" for turn in turns)
 
 

@@ -1,8 +1,9 @@
 """BIG-Bench Hard: 6,511 rows of 27 tasks that were hard for language models in 2022.
 
-23 tasks choose among options or fixed words, two want a number, two a text; `_bbh_source` has the
-files. Three rows of two choosing tasks list none of their options as the answer: a comma in the
-film's or band's name parted it. They want a text here, which is how the authors score them.
+23 tasks choose among options or fixed words, two ask for a number, two for a text; `_bbh_source`
+lists them. Three rows of two choosing tasks do not list the answer among their options, because a
+comma in the name of the film or band split it. These rows ask for a text, as the authors score
+them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ttsi_benchmarks._hammer import files_revision
 from ttsi_benchmarks._select import Selection, evenly, places
 
 LOADER_VERSION = 1
-"""Counts up when the same files would give other tasks, references or ids."""
+"""Increase it when the same files would give other tasks, references or ids."""
 
 INSTRUCTION = (
     "Answer the question. Think step by step, in a few short sentences. Then end with a line of "
@@ -75,7 +76,7 @@ class Bbh(Selection):
         return files_revision(*FILES.values(), loader=LOADER_VERSION)
 
     def places(self, rows: Sequence[Sample]) -> list[int]:
-        """Of every task as many rows as of any other, whatever its size, spread over the task."""
+        """Distribute `limit` evenly over the tasks, then over the rows of each task."""
         if self.limit is None or self.select == "first":
             return super().places(rows)
         tasks: dict[str, list[int]] = {}

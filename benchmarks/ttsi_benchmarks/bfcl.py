@@ -35,7 +35,7 @@ from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._select import Selection
 
 LOADER_VERSION = 1
-"""Counts up when the same files would give other tools, references or ids."""
+"""Increase it when the same files would give other tools, references or ids."""
 
 INSTRUCTION = (
     "Call the tools that do what the user asks, once for each thing asked. Leave out optional "

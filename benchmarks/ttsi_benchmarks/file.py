@@ -1,4 +1,4 @@
-"""Rows of one's own, from a file: docs/own-data.md has the notation and what it is good for."""
+"""The benchmark `file`: the user's own rows from a file, in the notation of docs/own-data.md."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ttsi_benchmarks._select import Selection
 
 @dataclass(frozen=True)
 class File(Selection):
-    """Benchmark `file`; ids are file/ and the row's own `id`, or the number of its line.
+    """Benchmark `file`; ids are file/ and the row's own `id`, or its line number.
 
-    It has the method `train` only where `train_path` is given, so that a learner that needs such
-    rows is refused before anything runs.
+    It has the method `train` only if `train_path` is given, so that a learner that needs such rows
+    is refused before anything runs.
     """
 
     path: str = option(
@@ -47,12 +47,12 @@ class File(Selection):
         return self._reader().samples(self.path, "file/")
 
     def revision(self) -> str:
-        """A digest of all files, as they are now; whether gzip has packed them does not count."""
+        """Return a digest of the current, decompressed content of all files."""
         paths = (self.path, self.tools_path, self.train_path)
         return json_digest([path and bytes_digest(content(path)) for path in paths])
 
     def _train(self) -> list[Sample]:
-        """The rows of `train_path`. Options of selection do not apply."""
+        """Return the rows of `train_path`. Options of selection do not apply."""
         assert self.train_path is not None
         return self._reader().samples(self.train_path, "file/train/")
 

@@ -23,7 +23,7 @@ from ttsi_benchmarks._hammer import files_revision
 from ttsi_benchmarks._select import Selection, places
 
 LOADER_VERSION = 1
-"""Counts up when the same files would give other tasks, references or ids."""
+"""Increase it when the same files would give other tasks, references or ids."""
 
 REPOSITORY = "openai/grade-school-math"
 COMMIT = "3101c7d5072418e28b9008a6636bde82a006892c"
@@ -67,7 +67,7 @@ class Gsm8k(Selection):
         ]
 
     def train(self) -> list[Sample]:
-        """The rows for training but those that `shots` shows: gsm8k/train/0 to 7472.
+        """Return the training rows except those that `shots` shows: gsm8k/train/0 to 7472.
 
         Options of selection do not apply.
         """
@@ -84,8 +84,10 @@ class Gsm8k(Selection):
         return files_revision(TEST, TRAIN, loader=LOADER_VERSION)
 
     def _instruction(self) -> str:
-        """Solved problems stand in the system turn: so G is shown them, and its examples have them,
-        and all samples share their KV cache."""
+        """Return the system turn, with the solved problems.
+
+        In the system turn they are shown to G, become part of its examples, and share one KV cache.
+        """
         if not self.shots:
             return INSTRUCTION
         rows = read_problems(TRAIN)
@@ -99,7 +101,7 @@ def read_problems(asset: Asset) -> Sequence[Row]:
 
 
 def reference(answer: str) -> Answer:
-    """The number behind `####` as the form spells it; the work without the calculator's notes."""
+    """Return the number after `####` as the form spells it, and the work without `<<...>>`."""
     work, _, number = answer.rpartition("####")
     return Answer.of(number.strip().replace(",", ""), _CALCULATION.sub("", work).strip())
 
@@ -113,7 +115,7 @@ def _task(id: str, instruction: str, row: Row) -> Task:
 
 
 def _solved(row: Row) -> str:
-    """A problem and its solution, written as answers of the form are."""
+    """Return a problem and its solution, written as the form writes answers."""
     task = _task("shown", "", row)
     answer = form_named(task.form).write(task, reference(row["answer"]))
     return f"Problem: {task.input}\n{answer}"

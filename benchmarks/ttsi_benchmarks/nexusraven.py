@@ -14,9 +14,9 @@ Two tables, with rows of this shape (the values are invented):
      "args_dicts": [{"name": "number", "type": "int", "default": "None", "required": true,
                      "description": ""}, ...]}
 
-What `args_dicts` leaves open, the description tells: types where it says "None", texts where they
-are empty, and which parameters of the ToolAlpaca functions may be left out (all of those are
-flagged required; only some are described as "Required."). A null in a reference is an omission.
+The description supplies what `args_dicts` lacks: types where it says "None", texts where they are
+empty, and which parameters of the ToolAlpaca functions may be left out (all of those are flagged
+required; only some are described as "Required."). A null in a reference means an omitted argument.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ class NexusRaven(Selection):
         ]
 
     def revision(self) -> str:
-        """A digest over the rows, which is the same for local copies and the Hub's if they are."""
+        """Return a digest of the rows, equal for local copies and the Hub if their rows are."""
         tables = [[canonical(row) for row in read_table(table)] for table in (QUERIES, TOOLS)]
         return json_digest([LOADER_VERSION, tables])
 
 
 def canonical(row: Row) -> Row:
-    """The row with its embedded arguments decoded: how those are written does not count."""
+    """Return the row with its embedded arguments decoded, so that formatting does not count."""
     if "python_args_dict" in row:
         return {**row, "python_args_dict": arguments(row)}
     return row
 
 
 def arguments(row: Row) -> dict[str, JSON]:
-    """The reference's arguments, which the data holds as JSON text."""
+    """Return the reference's arguments, which the data holds as JSON text."""
     decoded: dict[str, JSON] = json.loads(row["python_args_dict"])
     return decoded
 

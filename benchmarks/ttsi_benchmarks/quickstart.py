@@ -7,8 +7,8 @@
                "calls": [{"name": "feed_pet", "arguments": {"name": "Rex"}}]}, ...]}
 
 Every parameter is required and every right value stands in the query. Two rows need two calls.
-`quickstart_train.json` holds rows for training, over the same tools: none of them asks for a tool
-that a test row asks for.
+`quickstart_train.json` holds rows for training with the same pool of tools; none of them calls a
+tool that a test row calls.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Quickstart(Selection):
         return _samples("quickstart", _read("quickstart.json")["rows"])
 
     def train(self) -> list[Sample]:
-        """Rows for training: quickstart/train/0 to 23. Options of selection do not apply."""
+        """Return rows for training: quickstart/train/0 to 23. Options of selection do not apply."""
         return _samples("quickstart/train", _read("quickstart_train.json")["rows"])
 
     def revision(self) -> str:

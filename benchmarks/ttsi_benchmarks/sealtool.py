@@ -46,9 +46,9 @@ class SealTool(Selection):
         ]
 
     def train(self) -> list[Sample]:
-        """The single-call rows of Seal-Tools' development file: sealtool/train/0 to 199.
+        """Return the single-call rows of Seal-Tools' development file: sealtool/train/0 to 199.
 
-        Rows that ask what a test row asks are left out. Options of selection do not apply.
+        Rows with the query of a test row are left out. Options of selection do not apply.
         """
         asked = {row["query"] for row in read_rows(ASSET)}
         return [

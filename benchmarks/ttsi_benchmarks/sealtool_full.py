@@ -1,4 +1,4 @@
-"""Seal-Tools as its authors split it: one call or several, some of which use what others return.
+"""Seal-Tools in its authors' split: one or several calls, some of which use others' results.
 
 A row and a tool have these shapes (the values are invented); `responses` numbers what the calls
 return, in their order, and a value of a later call may be such a number:
@@ -12,11 +12,11 @@ return, in their order, and a value of a later call may be such a number:
      "field": "Hospitality/Restaurants", "required": ["table"], "responses": {...},
      "parameters": {"table": {"type": "int", "description": "Which table"}}}
 
-Here `API_call_k` is the k-th call, whichever of its results is meant: the number of results that a
-tool has is nothing that a call shows. So a parameter of any type also takes such a reference.
+Here `API_call_k` is the k-th call, whichever of its results is meant, because a call does not show
+how many results its tool has. A parameter of any type also accepts such a reference.
 
-The files do not say which tools were on offer: a row's own and some drawn from all others, in an
-order that is drawn too.
+The files do not say which tools were offered. Here a row offers its own tools and some drawn from
+all others, in random order.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ttsi_benchmarks._seal import DEV, TOOLS, hammer_tool, read_seal, seal_asset
 from ttsi_benchmarks._select import Selection
 
 LOADER_VERSION = 1
-"""Counts up when the same files would give other tools, references or ids."""
+"""Increase it when the same files would give other tools, references or ids."""
 
 TEST = seal_asset(
     "test_in_domain", "330020288948e711846417c2fca9a5980ef0f1adc01ad74dc38cc9ff7142811f"
@@ -77,9 +77,9 @@ class SealToolFull(Selection):
         return self._samples(prefix, list(enumerate(read_seal(SPLITS[self.split]))))
 
     def train(self) -> list[Sample]:
-        """The development rows that ask nothing that a test row asks: sealtool_full/train/0 to 699.
+        """Return the development rows without queries of test rows: sealtool_full/train/0 to 699.
 
-        Options of selection do not apply, those of the tools on offer and `kinds` do.
+        Options of selection do not apply; those of the offered tools and `kinds` do.
         """
         asked = {row["query"] for row in read_seal(TEST)}
         rows = [(i, row) for i, row in enumerate(read_seal(DEV)) if row["query"] not in asked]
@@ -96,7 +96,7 @@ class SealToolFull(Selection):
 
 
 def kind_of(row: Row) -> str:
-    """One of KINDS."""
+    """Return the row's kind, one of KINDS."""
     if len(row["calling"]) == 1:
         return "single"
     values = [value for call in row["calling"] for value in call["parameters"].values()]
@@ -105,7 +105,7 @@ def kind_of(row: Row) -> str:
 
 
 class _Offer:
-    """The tools of a row: its own and `distractors` others, by a draw that its id decides."""
+    """Draws the tools of a row, its own and `distractors` others, with a seed from its id."""
 
     def __init__(self, distractors: int, seed: int) -> None:
         self._rows = {row["api_name"]: row for row in read_seal(TOOLS)}
@@ -115,7 +115,7 @@ class _Offer:
         self._seed = seed
 
     def tools(self, id: str, needed: Sequence[str]) -> list[Tool]:
-        # Of Python's generator only random() is promised to stay the same in later versions.
+        # Python guarantees that random() gives the same sequence in later versions, nothing else.
         drawn = random.Random(draw_seed(self._seed, id, "tools")).random
         names = dict.fromkeys(needed)
         while len(names) < len(set(needed)) + self._distractors:
@@ -131,7 +131,7 @@ class _Offer:
 
 
 def _referable(parameters: Mapping[str, JSON]) -> dict[str, JSON]:
-    """The schema, with references to calls as further values of parameters that are no strings."""
+    """Return the schema, in which parameters of other types also accept references to calls."""
     properties = {
         name: given
         if given["type"] == "string"
@@ -149,7 +149,7 @@ def _sample(id: str, row: Row, offer: _Offer) -> Sample:
 
 
 def _calls(calling: Sequence[Row]) -> Iterator[ToolCall]:
-    """The calls with references by the number of the call, where the data counts results."""
+    """Yield the calls; references count calls here, while the data counts results."""
     owner = {result: i for i, call in enumerate(calling) for result in call["responses"]}
 
     def by_call(value: JSON) -> JSON:

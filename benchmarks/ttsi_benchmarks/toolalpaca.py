@@ -11,8 +11,8 @@ A row has this shape (the values are invented):
      "answers": [{"name": "tides_get", "arguments": {"harbour": "Brest"}},
                  {"name": "tides_get", "arguments": {"harbour": "Lorient"}}]}
 
-`components` describes the answers of the API and is no function, yet the data offers it as a tool
-in every row; it stays on offer here.
+`components` describes the answers of the API and is not a function, but every row of the data
+offers it as a tool; it is offered here, too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The references: what one would build from the public libraries, at its best.
+"""The references: the best that one would build from the public libraries.
 
-Each has the model in memory, touches no disk, and gets exactly the token ids that ours gets.
+Each has the model in memory, uses no disk, and gets exactly the token ids that ours gets.
 """
 
 from perf.references.resident import Resident

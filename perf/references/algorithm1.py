@@ -16,10 +16,11 @@ from ttsi.types import Adapter, Generation, Likelihood, Prompt, Request, TrainJo
 
 
 class ReferenceEngine:
-    """HFLM scores, generate writes (greedy), the Trainer learns: one request after another.
+    """An engine that scores by HFLM, writes by greedy generate and trains by the Trainer.
 
-    `starts` are the adapters' first weights by the job's seed, so that both sides begin alike. What
-    was trained last stays in the model, so an adapted answer follows its own training.
+    It takes one request after another. `starts` are the adapters' first weights by the job's seed,
+    so that both sides start equal. The adapter trained last stays in the model, so an adapted
+    answer follows its own training.
     """
 
     capabilities = frozenset({"loglikelihood", "generate", "grammar", "adapters", "train"})
@@ -41,7 +42,7 @@ class ReferenceEngine:
         self._tuner = Tuner(adapted, resident.device)
 
     def load(self) -> None:
-        """The model is in memory already."""
+        """Do nothing: the model is in memory already."""
 
     def loglikelihoods(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
@@ -69,13 +70,13 @@ class ReferenceEngine:
         return {"weights_digest": ""}
 
     def forget(self) -> None:
-        """Nothing is kept but what was trained last."""
+        """Do nothing: only the adapter trained last is kept."""
 
     def describe(self) -> dict[str, Any]:
         return {}
 
     def close(self) -> None:
-        """Nothing to free: the bench owns the model."""
+        """Do nothing: the bench owns the model."""
 
     def _generate(self, request: Request) -> Generation:
         sampling = request.sampling

@@ -22,7 +22,7 @@ Schema = Mapping[str, Any] | None
 
 @dataclass(frozen=True)
 class Prefilled:
-    """Prompts padded on the left, and the keys and values of all their columns but the last."""
+    """Prompts padded on the left, and the KV cache of all their columns but the last."""
 
     ids: Tensor
     mask: Tensor
@@ -49,7 +49,7 @@ class Writer:
         }
 
     def padded(self, prompts: Sequence[Ids]) -> Prefilled:
-        """Prompts as one batch, nothing computed yet."""
+        """Return prompts as one batch, with nothing computed yet."""
         longest = max(map(len, prompts))
         ids = torch.full((len(prompts), longest), self._settings["pad_token_id"])
         mask = torch.zeros_like(ids)
@@ -60,7 +60,7 @@ class Writer:
 
     @torch.inference_mode()
     def prefilled(self, prompts: Sequence[Ids]) -> Prefilled:
-        """Prompts as one batch whose keys and values are there, up to the last column."""
+        """Return prompts as one batch with the KV cache of all columns but the last."""
         batch = self.padded(prompts)
         mask = batch.mask[:, :-1]
         out = self._model(
@@ -73,12 +73,12 @@ class Writer:
         return Prefilled(batch.ids, batch.mask, out.past_key_values)
 
     def write(self, batch: Prefilled, most: int, schemas: Sequence[Schema]) -> list[Ids]:
-        """Up to `most` tokens for each row, its end token included. Uses up the batch's cache."""
+        """Write up to `most` tokens a row, end token included; this uses up the batch's cache."""
         out = self._generate(batch, most, schemas)
         return [self._cut(row) for row in out[:, batch.ids.shape[1] :].tolist()]
 
     def top_two_gap(self, prompt: Ids, schema: Schema, step: int) -> float:
-        """How far the two likeliest allowed tokens of a text's `step` are apart, in logits."""
+        """Return the gap in logits of the two likeliest allowed tokens at a text's `step`."""
         out = self._generate(
             self.padded([prompt]),
             step + 1,
@@ -108,7 +108,7 @@ class Writer:
             )
 
     def _cut(self, ids: Ids) -> Ids:
-        """What was written before the padding: up to the first end token and with it."""
+        """Return the ids up to and including the first end token, without padding."""
         ends = self._resident.tokens.ends
         for index, token in enumerate(ids):
             if token in ends:

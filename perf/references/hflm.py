@@ -17,10 +17,10 @@ Ids = Sequence[int]
 
 
 class Scorer:
-    """log P of each prompt's candidates, in nats.
+    """HFLM's log P of each prompt's candidates, in nats.
 
-    Requests go in at HFLM's token level, with our ids: its own split of a text into context and
-    continuation falls elsewhere, and it is spared the tokenising.
+    Requests enter HFLM as token ids, ours: its own split of a text into context and continuation
+    would differ, and it need not tokenise.
     """
 
     def __init__(self, resident: Resident, batch: int = 1) -> None:
@@ -36,7 +36,7 @@ class Scorer:
         return f"lm-evaluation-harness HFLM, batch {self.batch}", version("lm_eval")
 
     def choose_batch(self, prompt: Ids, candidates: Sequence[Ids]) -> None:
-        """One at a time or all candidates at once, whichever is faster on this prompt."""
+        """Choose one candidate at a time or all at once, whichever is faster on this prompt."""
         seconds = {}
         for batch in (1, len(candidates)):
             self.batch = self._hflm.batch_size_per_gpu = batch

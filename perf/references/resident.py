@@ -1,4 +1,4 @@
-"""The model as all references share it: a bare copy, and one that carries a PEFT adapter."""
+"""The model that all references share: a bare copy, and one with a PEFT adapter."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Resident:
         return cls(weights.load({"id": model}, device))
 
     def grammar(self, schema: Mapping[str, Any]) -> Any:
-        """The schema compiled as ours compiles it; kept, so that no run pays for it twice."""
+        """Return the schema compiled as ours compiles it, and keep it for later runs."""
         text = json.dumps(schema)
         if text not in self._compiled:
             self._compiled[text] = self._compiler.compile_json_schema(
@@ -51,11 +51,11 @@ class Adapted:
 
     def __init__(self, resident: Resident, config: Mapping[str, Any]) -> None:
         base = resident.model
-        # The copy has layers of its own to put adapters in, and the same weights below them.
+        # The copy has its own modules, which take adapters, and shares the weights.
         shared = {id(tensor): tensor for tensor in [*base.parameters(), *base.buffers()]}
         settings = {key: value for key, value in config.items() if key not in _ORIGIN}
         with warnings.catch_warnings():
-            # PEFT asks transformers by a name that transformers has deprecated.
+            # PEFT uses a name that transformers has deprecated.
             warnings.simplefilter("ignore", FutureWarning)
             parsed = peft.PeftConfig.from_peft_type(**settings)
             self.model: Any = peft.get_peft_model(copy.deepcopy(base, shared), parsed)
@@ -70,7 +70,7 @@ class Adapted:
             tensor.copy_(tensors[name])
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the adapter on the CPU, by PEFT's names."""
+        """Return a copy of the adapter on the CPU, by PEFT's names."""
         return {name: tensor.detach().cpu().clone() for name, tensor in self._tensors.items()}
 
 

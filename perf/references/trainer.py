@@ -1,7 +1,7 @@
 """T by PEFT and transformers' Trainer with the paper's arguments (section F.3), one sample a run.
 
-A fresh Trainer for each sample, as the recipe has it; the PEFT model stays, and its weights are set
-back in memory. Nothing is saved or logged.
+Each sample gets a new Trainer, as in the recipe; the PEFT model stays, and its weights are reset in
+memory. Nothing is saved or logged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Pair = tuple[list[int], list[int]]
 
 
 class Tuner:
-    """Trains the adapter of an `Adapted` model in place."""
+    """A trainer of the adapter of an `Adapted` model, in place."""
 
     name = ("PEFT + transformers Trainer", transformers.__version__)
 
@@ -46,9 +46,9 @@ class Tuner:
         )
 
     def train(self, start: Mapping[str, Tensor], pairs: Sequence[Pair]) -> None:
-        """From the `start` weights through `pairs` of (prompt ids, target ids), end token included.
+        """Train from `start` weights on `pairs` of (prompt ids, target ids), end token included.
 
-        Evaluation mode is restored: the model answers next.
+        Evaluation mode is restored, since the model answers next.
         """
         self._adapted.set(start)
         rows = [

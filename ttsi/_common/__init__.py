@@ -1,1 +1,1 @@
-"""What every package uses and nobody outside needs: messages, files, suggestions, input."""
+"""Helpers that all packages use, and that are not public: messages, files, suggestions, input."""

@@ -1,4 +1,4 @@
-"""What ttsi says to people on stderr and to programs on stdout."""
+"""Output: messages for people on stderr, results for programs on stdout."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, TextIO
 
 
 def prepare() -> None:
-    """Make the standard streams fit to be written to, whatever the caller has made of them.
+    """Make the standard streams writable, whatever state the caller left them in.
 
-    Where one is closed, the next file that is opened would take its number, and what a library
-    writes to "stdout" would go into that file: a journal, for instance. What an encoding cannot
-    hold is escaped.
+    If one is closed, the next file that is opened would get its number, and text that a library
+    writes to "stdout" would go into that file, for instance a journal. Characters that an encoding
+    cannot hold are escaped.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -36,7 +36,7 @@ def _is_open(number: int) -> bool:
 
 
 def flush() -> None:
-    """Before Python does it at exit, and complains, with an exit code of its own."""
+    """Flush both streams now: at exit Python would complain and set an exit code of its own."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -45,7 +45,7 @@ def flush() -> None:
 
 
 def give_up(stream: TextIO | None = None) -> None:
-    """Nobody reads this stream (None: both) any more: what is still to be written goes nowhere."""
+    """Discard what is still to be written to this stream (None: both), since nobody reads it."""
     for each in (sys.stdout, sys.stderr) if stream is None else (stream,):
         with contextlib.suppress(OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY)
@@ -54,31 +54,31 @@ def give_up(stream: TextIO | None = None) -> None:
 
 
 def error(message: str) -> None:
-    """One message on stderr, after `error:`."""
+    """Write one message to stderr, after `error:`."""
     note(f"{_bold('error:', sys.stderr)} {message}")
 
 
 def note(message: str) -> None:
-    """A line on stderr; where that cannot be written to, the exit code has to do."""
+    """Write a line to stderr; if that fails, only the exit code reports the error."""
     with contextlib.suppress(OSError, ValueError):
         print(message, file=sys.stderr, flush=True)
 
 
 def say(message: str) -> None:
-    """A line on stdout; what its encoding cannot hold is escaped, never fatal."""
+    """Write a line to stdout; characters that its encoding cannot hold are escaped."""
     encoding = sys.stdout.encoding or "utf-8"
     print(message.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on stdout, indented, in ASCII, so that any pipe can carry it."""
+    """Write one JSON value to stdout, indented, in ASCII, so that any pipe can carry it."""
     import json
 
     print(json.dumps(value, indent=2))
 
 
 def is_plain(stream: TextIO) -> bool:
-    """No colour: not a terminal, or NO_COLOR is set (no-color.org), or a dumb terminal."""
+    """Whether colour is off: not a terminal, NO_COLOR is set (no-color.org), or TERM is dumb."""
     return (
         not stream.isatty() or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     )

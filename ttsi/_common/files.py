@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and disk trouble as an error with a cure."""
+"""Files that are written whole or not at all, and disk errors with a cure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """All of `text` or nothing: written beside, fsynced, renamed into place."""
+    """Write all of `text` or nothing: to a file beside `path`, fsynced, then renamed."""
     if path.exists() and not path.is_file():
         _write_into(path, text)
         return
@@ -35,9 +35,9 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _write_into(path: Path, text: str) -> None:
-    """Into a device or a pipe: to rename a file over it would destroy it."""
+    """Write into a device or a pipe, which renaming a file over it would destroy."""
     with storage(path):
-        # Without O_NONBLOCK a pipe that nobody reads would be waited for without end.
+        # Without O_NONBLOCK, opening a pipe that nobody reads would block forever.
         handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
         with open(handle, "w", encoding="utf-8", newline="\n") as file:
             os.set_blocking(handle, True)
@@ -45,12 +45,12 @@ def _write_into(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`value`, indented, in place of what is at `path`."""
+    """Replace the file at `path` with `value` as indented JSON."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _sweep(path: Path) -> None:
-    """Remove what writers of `path` that were killed on this machine have left."""
+    """Remove files left by writers of `path` that were killed on this machine."""
     begin, end = f".{path.name}.{platform.node()}-", ".part"
     for name in os.listdir(path.parent):
         writer = name.removeprefix(begin).removesuffix(end)
@@ -59,7 +59,7 @@ def _sweep(path: Path) -> None:
 
 
 def _is_dead(process: int) -> bool:
-    if os.name == "nt":  # there the same call ends the process
+    if os.name == "nt":  # there os.kill ends the process
         return False
     try:
         os.kill(process, 0)
@@ -72,7 +72,7 @@ def _is_dead(process: int) -> bool:
 
 @contextmanager
 def storage(place: Path) -> Iterator[None]:
-    """Disk trouble as a StorageError with a cure."""
+    """Turn disk errors at `place` into a StorageError with a cure."""
     try:
         yield
     except OSError as error:

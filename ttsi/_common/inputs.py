@@ -1,4 +1,4 @@
-"""Files that a person names, read whatever they turn out to be: bytes, or a UsageError."""
+"""Files that a person names: read as bytes, or refused with a UsageError."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_input(path: Path, *, noun: str, cure: str) -> bytes:
-    """All bytes of a file or pipe. `noun` is what it should be, `cure` what to name instead.
+    """Return all bytes of a file or pipe.
 
-    A device is refused, for it may have no end, and a pipe into which nobody writes. UsageError.
+    `noun` says what the file should be, `cure` what to name instead. Raises UsageError for a
+    device, which may never end, for a pipe into which nobody writes, and for a file that cannot be
+    read.
     """
     try:
-        # Not to wait for a writer: a pipe without one is told of.
+        # Do not wait for a writer: a pipe without one is an error.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
             data, fault = _read(handle)
@@ -38,12 +40,12 @@ def read_input(path: Path, *, noun: str, cure: str) -> bytes:
 
 
 def _read(handle: int) -> tuple[bytes, str]:
-    """(all bytes, "") or (nothing, what it is that cannot be read)."""
+    """Return (all bytes, "") or (nothing, why it cannot be read)."""
     mode = os.fstat(handle).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
         return b"", "a folder" if stat.S_ISDIR(mode) else "a device, not a file"
     with open(handle, "rb", buffering=0, closefd=False) as file:
-        first = file.read(1)  # None: somebody writes, and has not yet
+        first = file.read(1)  # None: there is a writer that has written nothing yet
         if first == b"" and stat.S_ISFIFO(mode):
             return b"", "a pipe, and nobody writes into it"
         os.set_blocking(handle, True)
@@ -51,7 +53,7 @@ def _read(handle: int) -> tuple[bytes, str]:
 
 
 def unpacked(data: bytes, path: Path, *, noun: str) -> bytes:
-    """`data` as it is, or what is packed in it by gzip. UsageError for a damaged pack."""
+    """Return `data`, decompressed if gzip has packed it. Raises UsageError if it is damaged."""
     if not data.startswith(_GZIP):
         return data
     try:
@@ -63,25 +65,25 @@ def unpacked(data: bytes, path: Path, *, noun: str) -> bytes:
 
 
 def to_utf8(data: bytes, path: Path) -> str:
-    """A command that writes the file anew as UTF-8, by the encoding that it seems to have."""
+    """Return a command that converts the file to UTF-8 from the encoding that it seems to have."""
     encoding = "utf-16" if data.startswith(_UTF16) else "windows-1252"
     return f"iconv -f {encoding} -t utf-8 {quoted(path)} > utf-8.txt"
 
 
 def reason(error: BaseException) -> str:
-    """Why a file cannot be used, as the end of a sentence."""
+    """Say why a file cannot be used, as the end of a sentence."""
     text = str(getattr(error, "strerror", None) or error).rstrip(".")
     return f"{text[:1].lower()}{text[1:]}"
 
 
 def quoted(path: Path) -> str:
-    """The path for a shell, and for programs to which what begins with a dash is an option."""
+    """Quote the path for a shell; a leading dash must not read as an option."""
     text = shown(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def shown(path: str | bytes | os.PathLike[str] | int) -> str:
-    """The path in a message: of bounded length, without what a terminal would obey."""
+    """Return the path for a message: of bounded length, without terminal control characters."""
     text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in _text(path))
     return text if len(text) <= 300 else f"{text[:140]}…{text[-140:]}"
 

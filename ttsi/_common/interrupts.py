@@ -1,7 +1,7 @@
-"""A ctrl-C that is not lost.
+"""Ctrl-C that is not lost.
 
-Python drops a KeyboardInterrupt that is raised inside a destructor or a callback of C code, and the
-run would go on to its end as if nobody had pressed a key.
+Python drops a KeyboardInterrupt that is raised inside a destructor or a callback of C code. The run
+would then go on as if nobody had pressed a key.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from types import FrameType
 
 
 class Interrupt:
-    """Remembers ctrl-C while `watched` lasts, so that `check` raises it where it was dropped."""
+    """Remembers ctrl-C while `watched` lasts, so that `check` can raise it if Python dropped it."""
 
     def __init__(self) -> None:
         self._pressed = False
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt if ctrl-C was pressed."""
+        """Raise KeyboardInterrupt if ctrl-C was pressed."""
         if self._pressed:
             raise KeyboardInterrupt
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Do what the handler before did, too. Only the main thread can have handlers."""
+        """Handle ctrl-C in this context, and call the previous handler as well.
+
+        Only the main thread can have signal handlers; in others this does nothing.
+        """
         before = signal.getsignal(signal.SIGINT)
         if threading.current_thread() is not threading.main_thread() or not callable(before):
             yield

@@ -1,4 +1,4 @@
-"""What JSON holds, for type annotations."""
+"""The type of JSON values, for annotations."""
 
 from typing import Any, TypeAlias
 

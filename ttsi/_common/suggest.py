@@ -1,4 +1,4 @@
-"""Near misses: what a person may have meant by a name that is not there."""
+"""Suggestions for a name that does not exist."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _MOST_NAMES_LISTED = 30
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
-    """The name that `word` most likely stands for, or None.
+    """Return the name that `word` most likely means, or None.
 
-    `thing` stands for `package/thing`: the prefix is what people forget.
+    `thing` may mean `package/thing`, since people forget the prefix.
     """
     import difflib
 
@@ -24,7 +24,7 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
 
 
 def slip(word: str, names: Iterable[str]) -> str | None:
-    """The name that `word` differs from by a slip of the pen: a letter, of longer words two."""
+    """Return the name that `word` misspells, by one letter or by up to one in six."""
     import difflib
 
     for name in names:
@@ -36,7 +36,7 @@ def slip(word: str, names: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, names: Iterable[str], *, noun: str = "names") -> str:
-    """One or two sentences: the nearest name if there is one, and the names there are."""
+    """Return one or two sentences: the nearest name, if any, and the names that exist."""
     names = sorted(names)
     near = nearest(word, names)
     listed = ", ".join(names[:_MOST_NAMES_LISTED]) or "none"

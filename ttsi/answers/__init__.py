@@ -1,8 +1,8 @@
-"""What an answer is: its forms, registered under the entry-point group `ttsi.answers`.
+"""Answer forms, registered under the entry-point group `ttsi.answers`.
 
-form.py   what a form has to say of answers
+form.py   the base class of forms
 calls/    calls of tools
-worked.py what the next three share: answers that are worked out in the text
+worked.py the base of the next three: answers that are worked out in the text
 choice.py one of some options
 number.py a number
 text.py   a text
@@ -19,11 +19,11 @@ from ttsi.types import Task
 
 @cache
 def form_named(name: str) -> AnswerForm:
-    """The answer form of this name. Raises UsageError, PluginError as `registry.load` does."""
+    """Return the answer form of this name. Raises as `registry.load` does."""
     made: AnswerForm = registry.load("answers", name)()
     return made
 
 
 def form_of(task: Task) -> AnswerForm:
-    """The form in which `task` is to be answered."""
+    """Return the form in which `task` is to be answered."""
     return form_named(task.form)

@@ -1,15 +1,17 @@
 """The form `choice`: an answer is one of the task's options, in the spelling of `task.choices`.
 
-How an option is named in a text, in upper or lower case alike:
+A text can name an option in these ways, in upper or lower case:
 - A label of one letter or digit, such as (A): in round or square brackets; before `)`, `.` or `:`
-  where a line begins; alone on a line. Behind a mark (see worked.py) also without brackets, but
-  then in its own case, or before punctuation or the end: "the answer is a dog" names no (A).
-- Any other label, such as yes or valid: as words of their own, so that invalid does not name valid.
-- What follows "not" is not named, nor is what stands within a longer label.
+  at the beginning of a line; alone on a line. After a mark (see worked.py) it may also be without
+  brackets, but only in its own case or before punctuation or the end: "the answer is a dog" does
+  not name (A).
+- Any other label, such as yes or valid: as a separate word, so that invalid does not name valid.
+- An option after "not" is not named, and neither is one within a longer label.
 
-Which option is the answer: the first that the sentence behind a mark names, of the last mark whose
-sentence names one; without such a mark, the last that the text names. Where `or`, `and`, a comma or
-a slash joins it to another option, the text does not choose: unparsable. No option: declined.
+The answer is the first option that the sentence after a mark names, for the last mark whose
+sentence names one. Without such a mark, it is the last option that the text names. If `or`, `and`,
+a comma or a slash joins it to another option, the answer is unparsable. Without any option, the
+text declines.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ class Choice(Worked):
         return _last(text, names.free(text))
 
     def read(self, task: Task, value: JSON) -> Answer:
-        """An option, or a text that chooses one; true and numbers are options of that spelling."""
+        """Read an option, or a text that chooses one; true and 1 name options so spelt."""
         said = value if isinstance(value, str) else _spelt(value)
         return UNPARSABLE if said is None else self.parse(task, said)
 
@@ -85,7 +87,7 @@ class Choice(Worked):
         return {"type": "string", "enum": list(task.choices)} if task.choices else None
 
     def variant(self, task: Task, suffix: str, input: str) -> Task:
-        """With the options that the new input lists as "(A) ... (B) ...", or else the task's."""
+        """Return the task with the options in the new input, "(A) ... (B) ...", or its own."""
         return task.variant(suffix, input=input, choices=_listed(task, input))
 
     def faults(self, task: Task, answer: Answer) -> Sequence[str]:
@@ -96,7 +98,7 @@ class Choice(Worked):
     def candidates(
         self, task: Task, context: Context, draft: str = "", *, decline: bool = False
     ) -> Candidates | None:
-        """The options in their order: ending a sentence, in the draft's place, or bare."""
+        """Return the options in order: at the end of a sentence, in the draft's place, or bare."""
         if not task.choices:
             return None
         names = (*task.choices, NONE) if decline else task.choices
@@ -105,8 +107,8 @@ class Choice(Worked):
             return Candidates("", names, names, told)
         opening = self._up_to_answer(task, draft) if context == "as_answered" else None
         if opening is None:
-            # The blank belongs to the option: that is how words are cut into tokens. The full stop
-            # makes options comparable of which one begins another.
+            # Tokenizers join a blank to the word after it, so it belongs to the option. The full
+            # stop makes options comparable if one is a prefix of another.
             return Candidates(
                 self.own.opening.rstrip(), names, tuple(f" {name}." for name in names), told
             )
@@ -116,7 +118,7 @@ class Choice(Worked):
         )
 
     def _up_to_answer(self, task: Task, draft: str) -> str | None:
-        """The draft up to its answer; None where it has none, or is no plain text."""
+        """Return the draft up to its answer; None if it has none, or is not plain text."""
         said = said_in(draft)
         if said is None or not draft.endswith(said):
             return None
@@ -128,7 +130,7 @@ class Choice(Worked):
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """Where a text names an option."""
+    """An option that a text names, from `start` to `end`."""
 
     option: str
     start: int
@@ -136,7 +138,7 @@ class _Named:
 
 
 class _Names:
-    """How some options are named."""
+    """Finds the places where a text names the options."""
 
     def __init__(self, choices: tuple[str, ...]) -> None:
         self._cores = {choice: choice.strip(_BRACKETS) or choice for choice in choices}
@@ -165,7 +167,7 @@ class _Names:
         ]
 
     def _option(self, said: str) -> str:
-        """The option of this core: in its own case where there is one, else the first."""
+        """Return the option of this core: one of the same case if there is one, else the first."""
         core = " ".join(said.split())
         exact = [choice for choice, each in self._cores.items() if core == " ".join(each.split())]
         alike = (
@@ -190,15 +192,17 @@ def _spaced(core: str) -> str:
 
 
 def _is_word(named: _Named, said: str) -> bool:
-    """Whether a bare A or I behind a mark is the word: it is not where the answer begins."""
+    """Whether a bare A or I after a mark is a word: not first, and before a small letter."""
     follows = said[named.end : named.end + 2]
     word = said[named.start : named.end] in ("A", "I") and named.start > 0
     return word and follows[:1] == " " and follows[1:].islower()
 
 
 def _last(text: str, named: Sequence[_Named]) -> Found:
-    """The option that a text without a mark names last. The text is the work, but for a last line
-    that is the option and no more."""
+    """Return the option that a text without a mark names last.
+
+    The text is the work, except for a last line that holds only the option.
+    """
     if not named:
         return NOT_FOUND
     last = named[-1]
@@ -210,7 +214,7 @@ def _last(text: str, named: Sequence[_Named]) -> Found:
 
 
 def _chosen(text: str, named: Sequence[_Named], work: str) -> Answer:
-    """The first of `named`; unparsable if it is joined to the second, another option."""
+    """Return the first of `named`; unparsable if it is joined to the second, another option."""
     if len(named) == 2 and named[0].option != named[1].option:
         first, second = sorted(named, key=lambda each: each.start)
         gap = text[first.end : second.start]
@@ -227,7 +231,7 @@ def _spelt(value: JSON) -> str | None:
 
 
 def _listed(task: Task, input: str) -> tuple[str, ...]:
-    """The labels that `input` lists from (A) on, where the task's are of that kind."""
+    """Return the labels from (A) on in `input`, if the task has such labels; else the task's."""
     if not all(map(_LISTED.fullmatch, task.choices)):
         return task.choices
     labels: list[str] = []

@@ -1,4 +1,4 @@
-"""What a form of answers says of them, so that no stage has to know which form it is."""
+"""The base class of answer forms, so that stages do not depend on a particular form."""
 
 from __future__ import annotations
 
@@ -15,58 +15,58 @@ MAX_DETAIL = 200
 
 
 class Form(ABC):
-    """A form of answers, as `ttsi.protocols.AnswerForm`, with what most forms share.
+    """Base of answer forms: `ttsi.protocols.AnswerForm`, with the behaviour that most forms share.
 
-    A form says how answers are read (`parse`, `read`), written, asked for, and held to a schema.
+    A form defines how answers are read (`parse`, `read`), written, asked for, and constrained.
     """
 
     name: ClassVar[str]
     reasons: ClassVar[tuple[str, ...]] = ("no_answer", "unparsable", "wrong_value")
-    """Why an answer is wrong, the first that holds."""
+    """The reasons why an answer is wrong; the first that applies is given."""
     fields: ClassVar[tuple[str, ...]] = ("answer", "message")
-    """Where a line of a predictions file may have the answer, besides `text`."""
+    """The keys under which a line of a predictions file may have the answer, besides `text`."""
     specimens: ClassVar[tuple[str, ...]] = ()
-    """Texts that answer in this form, each in its way: what the form's contract is tried on."""
+    """Texts that answer in this form in different ways, for the form's contract tests."""
 
     @property
     @abstractmethod
     def asking(self) -> Asking:
-        """How G asks for an example in this form."""
+        """The words with which G asks for an example in this form."""
 
     @abstractmethod
     def parse(self, task: Task, text: str) -> Answer:
-        """The answer that `text`, which a model wrote, gives to `task`."""
+        """Return the answer that `text`, written by a model, gives to `task`."""
 
     @abstractmethod
     def write(self, task: Task, answer: Answer, like: str | None = None) -> str:
-        """An answer as text. `parse` reads the same answer from it.
+        """Write an answer as text from which `parse` reads the same answer.
 
-        It is written in the wrapper of `like`, a text by the same model, where that has one.
+        If `like`, a text by the same model, has a wrapper, the answer is written in it.
         """
 
     @abstractmethod
     def read(self, task: Task, value: JSON) -> Answer:
-        """The answer that a JSON value is, as G or a file of labelled rows gives it."""
+        """Return the answer for a JSON value, as G or a file of labelled rows gives it."""
 
     @abstractmethod
     def schema(self, task: Task, *, least: int = 1, most: int | None = None) -> JSON:
-        """JSON Schema of right-shaped values, for decoding; None where there is none.
+        """Return a JSON Schema of well-formed values, for decoding; None if there is none.
 
-        `least` and `most`: how many parts an answer has, in a form that has parts.
+        `least` and `most` bound the number of parts of an answer, in a form that has parts.
         """
 
     def variant(self, task: Task, suffix: str, input: str) -> Task:
-        """The task with another input, under a derived id: an example's."""
+        """Return the task of an example: with another input, under a derived id."""
         return task.variant(suffix, input=input)
 
     def faults(self, task: Task, answer: Answer) -> Sequence[str]:
-        """What is wrong with an answer as training data (G's contract); empty where nothing is."""
+        """Return what is wrong with an answer as training data (G's contract); empty if fine."""
         return () if answer.status is AnswerStatus.OK else ("it gives no answer",)
 
     def key(self, task: Task, answer: Answer, options: Mapping[str, JSON] | None = None) -> str:
-        """A text that is equal for answers that score alike: what votes are counted by.
+        """Return a text that is equal for answers that score alike; votes are counted by it.
 
-        It is the value, as JSON; the work does not count.
+        It is the value as JSON; the work does not count.
         """
         if answer.status is not AnswerStatus.OK:
             return answer.status.value
@@ -79,9 +79,10 @@ class Form(ABC):
         answer: Answer,
         options: Mapping[str, JSON] | None = None,
     ) -> Score:
-        """Right if `answer` is `reference`; else the first of `reasons`.
+        """Score `answer` as right if it equals `reference`, else with the first reason that
+        applies.
 
-        `options`: those of the scorer that this form knows.
+        `options` are the scorer's options that this form knows.
         """
         if answer.status is AnswerStatus.UNPARSABLE:
             return Score(False, "unparsable", "what looks like an answer cannot be read")
@@ -95,17 +96,17 @@ class Form(ABC):
     def candidates(
         self, task: Task, context: Context, draft: str = "", *, decline: bool = False
     ) -> Candidates | None:
-        """What H scores in the context of the wrapper of `draft`, a short answer of the model.
+        """Return the candidates that H scores; `draft` is a short answer of the model.
 
-        `context`: in the form's own wrapper, in that of the draft, or bare after the prompt.
-        `decline`: an answer that declines is a candidate, too. None where a form has no candidates.
+        `context`: in the form's own wrapper, in that of the draft, or bare after the prompt. With
+        `decline`, declining is a candidate, too. None if the form has no candidates.
         """
         return None
 
     def predicted(self, task: Task, field: str, value: JSON) -> Answer:
-        """The answer that a line of a predictions file has in one of `fields`.
+        """Return the answer that a line of a predictions file gives under one of `fields`.
 
-        `answer` is a JSON value as `read` takes it, `message` one of an API, with text in it.
+        `answer` is a JSON value as `read` takes it, `message` an API message that contains text.
         """
         if field == "answer":
             return self.read(task, value) if is_sound(value) else UNPARSABLE
@@ -113,12 +114,12 @@ class Form(ABC):
         return self.parse(task, said) if isinstance(said, str) else UNPARSABLE
 
     def shown(self, task: Task, answer: Answer) -> str:
-        """The answer in one line, for people."""
+        """Return the answer in one line, for people."""
         return repr(answer.value) if answer.status is AnswerStatus.OK else answer.status.value
 
 
 def content_of(message: dict[str, JSON]) -> JSON:
-    """A message's content: of a list of parts the text."""
+    """Return a message's content; a list of parts becomes their text."""
     content = message.get("content")
     if not isinstance(content, list):
         return content
@@ -129,5 +130,5 @@ def content_of(message: dict[str, JSON]) -> JSON:
 
 
 def bounded(text: str) -> str:
-    """A score's detail, cut off at MAX_DETAIL characters."""
+    """Cut a score's detail to MAX_DETAIL characters."""
     return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 3] + "..."

@@ -1,7 +1,7 @@
-"""JSON as it was written: numbers keep their literals, and faults stay where they are.
+"""JSON with its original spelling: numbers keep their literals, and faults keep their place.
 
-What is JSON to some readers and not to others, such as NaN or a key that stands twice, makes the
-value that holds it unsound, and leaves the rest of a file to be read.
+Some readers accept NaN or a repeated key, others do not. Such a fault makes the value that contains
+it unsound, while the rest of a file can still be read.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from ttsi.types import JSON
 
 
 class Fault:
-    """What stands in the place of a value that is JSON to some, such as NaN."""
+    """Stands for a value that not all JSON readers accept, such as NaN."""
 
 
 class Twice(dict[str, JSON]):
-    """An object in which the key `name` stands twice."""
+    """An object in which the key `name` occurs twice."""
 
     name = ""
 
 
 def load(text: str) -> JSON:
-    """Raises ValueError for what is not JSON, RecursionError for what is nested too deep."""
+    """Parse JSON. Raises ValueError if it is not JSON, RecursionError for too deep nesting."""
     return json.loads(
         text,
         object_pairs_hook=_object,
@@ -35,7 +35,7 @@ def load(text: str) -> JSON:
 
 
 def is_sound(value: JSON) -> bool:
-    """Whether all of a value is JSON; without recursion."""
+    """Whether a value has no fault at any level; works without recursion."""
     layer = [value]
     while layer:
         if any(isinstance(item, Fault | Twice) for item in layer):

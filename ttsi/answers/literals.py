@@ -1,14 +1,14 @@
-"""Reads one list or object in JSON or Python-literal notation out of any text.
+"""Read one list or object in JSON or Python-literal notation out of any text.
 
 One pass with an explicit stack: linear in the text, no recursion, nothing evaluated. `visited`
-counts the characters looked at, so that tests can hold the reader to that.
+counts the characters looked at, so that tests can verify that.
 
 Accepted beyond JSON: single quotes, True/False/None, `+3`, `.5`, `5.`, trailing commas, raw line
 breaks in strings, `\\x41`, and unknown escapes such as `\\d`, which keep their backslash as Python
 does. Refused, though well-formed (`Value.sound` is False): an object that has a key twice, NaN and
 infinities (1e999 is one), and numbers written with more than MAX_DIGITS characters.
 
-A surrogate that has no partner becomes U+FFFD: every string read can be encoded as UTF-8.
+An unpaired surrogate becomes U+FFFD, so that every string can be encoded as UTF-8.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """No complete value: it went wrong at `at`.
+    """An incomplete or wrong value; reading failed at `at`.
 
-    `cut_key` is the beginning of an object's first key where the text ends inside it, else None.
+    `cut_key` is the beginning of an object's first key if the text ends inside it, else None.
     """
 
     at: int
@@ -68,7 +68,7 @@ class Broken:
 
 
 class _FaultError(Exception):
-    """The text at `at` does not go on as a value does."""
+    """The text at `at` does not continue a value."""
 
     def __init__(self, at: int, *, too_deep: bool = False, reach: int | None = None) -> None:
         super().__init__(at)
@@ -78,7 +78,7 @@ class _FaultError(Exception):
 
 @dataclass(slots=True)
 class _Open:
-    """A container whose end has not come. `key` is an object's key that awaits its value."""
+    """An open container. `key` is an object's key whose value is still to come."""
 
     holds: list[JSON] | dict[str, JSON]
     closer: str
@@ -95,10 +95,10 @@ class _State:
 
 
 class Reader:
-    """Reads values at given places of one text.
+    """Reads values at given positions of one text.
 
     `visited`: characters looked at so far. `reach`: how far the last reading had looked when it
-    failed; 0 if it did not.
+    failed; 0 if it succeeded.
     """
 
     def __init__(self, text: str) -> None:
@@ -107,7 +107,7 @@ class Reader:
         self.reach = 0
 
     def read(self, start: int) -> Value | Broken:
-        """The value that begins with the `[` or `{` at `start`."""
+        """Return the value that begins with the `[` or `{` at `start`."""
         state = _State()
         try:
             end, value = self._container(start, state)
@@ -119,9 +119,9 @@ class Reader:
         return Value(value, start, end, state.sound, frozenset(state.keys))
 
     def read_python(self, start: int) -> Value | None:
-        """Any sound literal of Python at `start`: also a text, a number, a word or a tuple.
+        """Return any sound Python literal at `start`, including a text, number, word or tuple.
 
-        A tuple is the list of its items, and (1) is 1, as in Python.
+        A tuple becomes a list of its items, and (1) becomes 1, as in Python.
         """
         state = _State(openers=("[", "{", "("))
         try:
@@ -134,7 +134,7 @@ class Reader:
         return Value(value, start, end, True, frozenset(state.keys)) if state.sound else None
 
     def read_all(self) -> Value | None:
-        """The sound value that the whole text is, but for white space around it; else None."""
+        """Return the sound value of the whole text, apart from white space around it; else None."""
         start = self.skip_space(0)
         if self.text[start : start + 1] not in ("[", "{"):
             return None
@@ -176,7 +176,7 @@ class Reader:
         return at + 1
 
     def _store(self, at: int, value: JSON, state: _State) -> int:
-        """Puts a finished value where it belongs and eats the comma after it, if any."""
+        """Store a finished value in its container and skip a comma after it."""
         top = state.stack[-1]
         if isinstance(top.holds, list):
             top.holds.append(value)
@@ -196,7 +196,7 @@ class Reader:
 
     def _key(self, at: int, top: _Open, state: _State) -> int:
         if self.text[at : at + 1] not in ('"', "'"):
-            # An unquoted key is no notation that is read, but it tells what was meant.
+            # An unquoted key is not accepted, but it shows whether a call was meant.
             if (end := self._matched(_WORD, at)) is not None:
                 state.keys.add(self.text[at:end])
             raise _FaultError(at)
@@ -240,11 +240,11 @@ class Reader:
         return end, _whole(raw)
 
     def _string_end(self, at: int) -> int:
-        """Behind the closing quote; beyond the text's end if there is none.
+        """Return the position after the closing quote, or beyond the text's end if there is none.
 
-        Each kind of quote can be found unclosed only once, so looking to the end stays linear: a
-        later one would have closed the first, unless a backslash precedes it, and then it opens
-        no string.
+        Each kind of quote can be found unclosed only once, so that searching to the end stays
+        linear: a later quote would have closed the first, unless a backslash precedes it, and then
+        it does not open a string.
         """
         search = _STRING_STOP[self.text[at]].search
         place, end = at + 1, len(self.text) + 1
@@ -272,7 +272,7 @@ class Reader:
 
 
 def _unescape(found: re.Match[str]) -> str:
-    """ValueError for an escape that is cut short, such as `\\u12`."""
+    """Return the character of an escape. Raises ValueError if it is cut short, such as `\\u12`."""
     code = found[1]
     if code[0] in "uUx":
         point = int(code[1:], 16)
@@ -283,7 +283,7 @@ def _unescape(found: re.Match[str]) -> str:
 
 
 def _whole(text: str) -> str:
-    """Surrogate pairs joined, and lone surrogates replaced."""
+    """Join surrogate pairs and replace lone surrogates."""
     if not _SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

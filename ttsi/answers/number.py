@@ -1,20 +1,21 @@
 """The form `number`: an answer is one number, mostly at the end of a worked solution.
 
-How a number is written does not count: 1,000 and 1000.0 and $1,000 are one value, exactly. The
-value is a text, in which every number has one spelling: a decimal without zeros that say nothing
-("1000", "-0.5"), and where there is none, a fraction in lowest terms ("1/3").
+The notation of a number does not count: 1,000 and 1000.0 and $1,000 are exactly the same value. The
+value is a text with one spelling for each number: a decimal without redundant zeros ("1000",
+"-0.5") or, if no decimal is exact, a fraction in lowest terms ("1/3").
 
 - A comma, `{,}` or `\\,` before three digits groups them; a full stop begins decimals.
 - A sign belongs to a number if no operand stands before it: 5-3 ends in 3. A currency sign may
   stand before or after it.
 - 3/4, 1 3/4 and \\frac{3}{4} are fractions; 1.5e3 and 1.5 x 10^3 are powers of ten.
-- Units and per cent are left out: 25% is 25, 3 km is 3. Digits behind a letter are no number: x2.
+- Units and per cent signs are ignored: 25% is 25, 3 km is 3. Digits after a letter, as in x2, are
+  no number.
 
-Which number is the answer: in the sentence behind the last mark that is followed by one (see
-worked.py), what follows its last `=`, and there the first. `####` counts where the number follows
-it at once, so that a heading is no mark, and "the answer is not 5" is none. Without a mark, the
-last number of the text. "41 or 42" is no answer, nor is what has more than MAX_DIGITS digits:
-unparsable. No number: declined.
+The answer is looked for in the sentence after the last mark (see worked.py) that is followed by a
+number: it is the first number after the sentence's last `=`, or else its first number. `####` has
+to be followed by the number at once, so that a heading is no mark; "the answer is not 5" is no mark
+either. Without a mark, the last number of the text is the answer. "41 or 42" and numbers of more
+than MAX_DIGITS characters are unparsable. A text without any number declines.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _DECORATION = " \t*_`$%.()[]\\"
 
 
 class Number(Worked):
-    """A value is a number's one spelling, as a text: "1000", "-0.5", "1/3"."""
+    """A value is a number as text, in its one spelling: "1000", "-0.5", "1/3"."""
 
     name: ClassVar[str] = "number"
     own: ClassVar[Mark] = Mark(0, 0, 0, "#### ")
@@ -81,7 +82,7 @@ class Number(Worked):
         return _last(text)
 
     def read(self, task: Task, value: JSON) -> Answer:
-        """A JSON number is that number. A text is read as a model's: its work is kept."""
+        """Read a JSON number as that number, and a text as a model's text, with its work."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return super().read(task, value)
         literal = number_text(value)
@@ -89,12 +90,12 @@ class Number(Worked):
         return UNPARSABLE if found is None else _answer(found)
 
     def schema(self, task: Task, *, least: int = 1, most: int | None = None) -> JSON:
-        """A text, so that the number can be worked out in it: a number alone could not be."""
+        """Allow any text, so that the number can be worked out in it."""
         return {"type": "string"}
 
 
 def spelling(number: Fraction) -> str:
-    """The one spelling of a number."""
+    """Return the one spelling of a number: a decimal, or a fraction if no decimal is exact."""
     over, under = number.numerator, number.denominator
     twos = (under & -under).bit_length() - 1
     fives, rest = 0, under >> twos
@@ -113,7 +114,7 @@ def _answer(found: re.Match[str], work: str = "", *, hedged: bool = False) -> An
 
 
 def _exact(found: re.Match[str]) -> Fraction | None:
-    """None for what is too long, too large or divided by 0."""
+    """Return the exact value; None if it is too long, too large or divided by 0."""
     if found.end() - found.start() > MAX_DIGITS:
         return None
     digits = re.sub(r"[^0-9.]", "", found["body"] or found["over"])
@@ -131,7 +132,7 @@ def _exact(found: re.Match[str]) -> Fraction | None:
 
 
 def _announced(mark: Mark, said: str) -> re.Match[str] | None:
-    """The number that `mark` announces in the sentence `said` behind it."""
+    """Return the number that `mark` announces in the sentence `said` after it."""
     if mark.opening.startswith("#"):
         found, ahead = _NUMBER.search(said), _AHEAD.match(said)
         return found if found and ahead and found.start() <= ahead.end() else None
@@ -147,8 +148,10 @@ def _hedged(said: str, number: re.Match[str]) -> bool:
 
 
 def _last(text: str) -> Found:
-    """The last number of a text without a mark. The text is the work, but for a last line that is
-    the number and no more."""
+    """Return the last number of a text without a mark.
+
+    The text is the work, except for a last line that holds only the number.
+    """
     numbers = list(_NUMBER.finditer(text))
     if not numbers:
         return NOT_FOUND

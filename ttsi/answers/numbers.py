@@ -1,8 +1,8 @@
-"""Values that remember how they were written: numbers, and text whose type a schema decides.
+"""Values that keep their spelling: numbers, and text whose type a schema decides.
 
-For a string parameter the text counts: 1.10 is a version, 1e3 a part, 250.00 an amount. So a
-number whose own text is not that of its value carries it. It is otherwise the number that it
-is: equal to it, hashed as it, and written to JSON as it.
+For a string parameter the text matters: 1.10 is a version, 1e3 a part, 250.00 an amount. So a
+number carries its literal if that is not the standard text of its value. Otherwise it behaves as
+the plain number: it is equal to it, and has the same hash and JSON.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import re
 from ttsi.types import JSON
 
 MAX_DIGITS = 400
-"""Longer numbers are not read: nothing in a call is that exact."""
+"""Longer numbers are not read; no call needs so many digits."""
 
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
 
 
 class WrittenInt(int):
-    """An integer, and its `literal`."""
+    """An integer with its `literal`."""
 
     literal: str
 
@@ -33,7 +33,7 @@ class WrittenInt(int):
 
 
 class WrittenFloat(float):
-    """A float, and its `literal`."""
+    """A float with its `literal`."""
 
     literal: str
 
@@ -47,10 +47,10 @@ class WrittenFloat(float):
 
 
 class Untyped(str):
-    """Text of a notation without types, such as XML, and the `value` that it is in JSON or Python.
+    """Text of a notation without types, such as XML, and its `value` as JSON or Python.
 
-    It is the text where the schema declares a string or nothing, else the value. Everywhere but in
-    the normal form it is a string like any other: in records it is the text.
+    Where the schema declares a string or nothing, the text counts, else the value. Only the normal
+    form makes this distinction; elsewhere it is an ordinary string, and records store the text.
     """
 
     __slots__ = ("value",)
@@ -66,9 +66,9 @@ class Untyped(str):
 
 
 def read_number(literal: str) -> int | float | None:
-    """The number that `literal` is in the notation of JSON or Python.
+    """Return the number that `literal` is in JSON or Python notation.
 
-    None for what is no number in either (007), is not finite (1e999) or is longer than MAX_DIGITS.
+    None if it is no number in either (007), is not finite (1e999) or is longer than MAX_DIGITS.
     """
     if len(literal) > MAX_DIGITS or _LEADING_ZERO.match(literal):
         return None
@@ -82,7 +82,7 @@ def read_number(literal: str) -> int | float | None:
 
 
 def number_text(number: float) -> str:
-    """How the number was written; where that is not known, its JSON text."""
+    """Return the number as it was written, or its JSON text if that is unknown."""
     if isinstance(number, WrittenInt | WrittenFloat):
         return number.literal
     return repr(number)

@@ -1,4 +1,4 @@
-"""Where the answer begins in a model's text, and a JSON object somewhere in it."""
+"""Find where the answer begins in a model's text, and JSON objects in it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from ttsi.answers.literals import Reader, Value
 
 
 def behind_thoughts(text: str) -> str | None:
-    """What follows the model's thoughts; None where a thought is not closed. In linear time."""
+    """Return the text after the model's thoughts; None if a thought is not closed. Linear time."""
     start = Scan(text).answer_start()
     return None if start is None else text[start:]
 
 
 def find_object(text: str, keys: Collection[str]) -> dict[str, Any] | None:
-    """The first object in `text`, behind all thoughts, that has all of `keys`; None if there is
-    none, or a thought is not closed. In linear time, never evaluated."""
+    """Return the first object in `text`, after all thoughts, that has all of `keys`.
+
+    None if there is none, or if a thought is not closed. Linear time; nothing is evaluated.
+    """
     start = Scan(text).answer_start()
     if start is None:
         return None

@@ -1,12 +1,12 @@
-"""The form `text`: an answer is a text, and has to be right to the letter.
+"""The form `text`: an answer is a text that has to match exactly.
 
-What does not count: how characters are composed (NFC), white space around it, and how much of it
-stands between words; bold and code marks and double quotes around it; colons before it; full stops
-at its end.
+These differences do not count: the composition of characters (NFC), white space around the text and
+its amount between words, bold and code marks and double quotes around it, colons before it, and
+full stops at its end.
 
-Behind the last mark (see worked.py) the answer is the rest of the line, or of the text where the
-line ends there; of `\\boxed{` it is what the braces hold. Without a mark the answer is the whole
-text. Upper and lower case differ. No text, or none behind any mark: declined.
+After the last mark (see worked.py) the answer is the rest of the line, or of the text if the line
+ends there; of `\\boxed{` it is the content of the braces. Without a mark the answer is the whole
+text. Upper and lower case differ. If the text, or what follows every mark, is empty, it declines.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BRACE = re.compile(r"[{}]")
 
 
 class Text(Worked):
-    """A value is a text in its normal form, on one line."""
+    """A value is a text in normal form, on one line."""
 
     name: ClassVar[str] = "text"
     specimens: ClassVar[tuple[str, ...]] = (
@@ -57,7 +57,7 @@ class Text(Worked):
         return Found(Answer.of(value), bare=True) if value and not announced else NOT_FOUND
 
     def read(self, task: Task, value: JSON) -> Answer:
-        """A JSON number is its text. A text is read as a model's: its work is kept."""
+        """Read a JSON number as its text, and a text as a model's text, with its work."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return super().read(task, number_text(value) if number else value)
 
@@ -66,7 +66,7 @@ class Text(Worked):
 
 
 def normal(text: str) -> str:
-    """The one spelling of texts that are equal as answers."""
+    """Return the normal form: equal for texts that are equal as answers."""
     words = " ".join(unicodedata.normalize("NFC", text).split())
     return words.lstrip(_BEFORE).rstrip(_BEHIND)
 
@@ -82,7 +82,7 @@ def _behind(text: str, mark: Mark) -> str:
 
 
 def _braced(text: str, mark: Mark) -> str:
-    """What stands in the braces that the mark opens."""
+    """Return the content of the braces that the mark opens."""
     depth = 1
     for brace in _BRACE.finditer(text, mark.end, mark.stop):
         depth += 1 if brace[0] == "{" else -1

@@ -1,4 +1,4 @@
-"""Are the tools on offer such that answers can be held to them?"""
+"""Check that answers can be constrained to the tools on offer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ttsi.types import Sample
 
 
 def with_sound_tools(samples: Iterable[Sample]) -> list[Sample]:
-    """The samples, once it is sure that all their tools' parameters can be used.
+    """Return the samples after checking that the parameters of all their tools can be used.
 
-    Raises PluginError for the first that cannot.
+    Raises PluginError for the first tool whose parameters cannot.
     """
     checked = list(samples)
     for tool in {id(tool): tool for sample in checked for tool in sample.task.tools}.values():

@@ -1,8 +1,8 @@
-"""Answers that are worked out in the text and said at its end: what choice, number and text share.
+"""Answers that are worked out in the text and given at its end; base of choice, number and text.
 
-Where an answer stands: behind a mark, that is `####`, `\\boxed{`, or a phrase such as "the answer
-is" or "Answer:". The last mark behind which an answer can be read counts. What a text without a
-mark says, each form decides.
+An answer follows a mark: `####`, `\\boxed{`, or a phrase such as "the answer is" or "Answer:". The
+last mark after which an answer can be read counts. Each form decides how to read a text without a
+mark.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Announces an answer: it begins at `start`, and the answer may begin at `end`.
+    """A mark that announces an answer: it begins at `start`, and the answer may begin at `end`.
 
-    What follows belongs to it up to `stop`, where the next mark begins, or the text ends.
-    `opening` and `closing`: what is written around an answer in the same way.
+    The text up to `stop` belongs to it: to the next mark, or the end of the text. `opening` and
+    `closing` are what to write around an answer to give it in the same way.
     """
 
     start: int
@@ -48,8 +48,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The answer that a text gives, and where the answer itself begins. `mark` announced it;
-    where none did, `bare` says whether the text is the answer and no more."""
+    """The answer that a text gives, and the position where it begins.
+
+    `mark` announced it. Without a mark, `bare` says whether the text is nothing but the answer.
+    """
 
     answer: Answer
     at: int = 0
@@ -61,24 +63,25 @@ NOT_FOUND = Found(DECLINED)
 
 
 class Worked(Form):
-    """A form whose answers have `work`: what the text says before it gives the answer."""
+    """A form whose answers have `work`: the text before the answer."""
 
     own: ClassVar[Mark] = Mark(0, 0, 0, "So the answer is ", ".")
-    """How an answer is written where nothing says how."""
+    """How an answer is written without another text as a model."""
 
     @abstractmethod
     def find(self, task: Task, text: str) -> Found:
-        """The answer in `text`, which holds no thoughts. In linear time."""
+        """Find the answer in `text`, which contains no thoughts, in linear time."""
 
     def parse(self, task: Task, text: str) -> Answer:
         said = said_in(text)
         return UNPARSABLE if said is None else self.find(task, said).answer
 
     def write(self, task: Task, answer: Answer, like: str | None = None) -> str:
-        """The work, and on a line of its own the answer, in the way of `like` or the form's own.
+        """Write the work and then the answer on its own line, as in `like` or in the form's own
+        way.
 
-        Where the answer could not be read from that again, it is written without the work. "" for
-        an answer that is none.
+        If the answer could not be read back from that text, it is written without the work. An
+        answer without a value is written as "".
         """
         if answer.status is not AnswerStatus.OK:
             return ""
@@ -91,7 +94,7 @@ class Worked(Form):
         return lasts[-1]
 
     def read(self, task: Task, value: JSON) -> Answer:
-        """A text is read as a model's."""
+        """Read a text as a model's text; any other value is unparsable."""
         return self.parse(task, value) if isinstance(value, str) else UNPARSABLE
 
     def _way_of(self, task: Task, like: str | None) -> Mark:
@@ -101,16 +104,16 @@ class Worked(Form):
 
 
 def said_in(text: str) -> str | None:
-    """What a model's text says behind its thoughts; None where a thought is not closed.
+    """Return a model's text after its thoughts; None if a thought is not closed.
 
-    A text that is one JSON string, as constrained decoding writes it, is the text in the string.
+    If the text is one JSON string, as constrained decoding writes it, its content is returned.
     """
     rest = behind_thoughts(_unquoted(text))
     return None if rest is None else _SURROGATE.sub("\ufffd", _unquoted(rest))
 
 
 def marks(text: str) -> list[Mark]:
-    """The marks in `text`, in their order."""
+    """Return the marks in `text`, in order."""
     found = list(_MARK.finditer(text))
     stops = [*(each.start() for each in found[1:]), len(text)]
     return [
@@ -120,18 +123,18 @@ def marks(text: str) -> list[Mark]:
 
 
 def sentence(text: str, mark: Mark) -> str:
-    """What follows a mark, to the end of the sentence or line."""
+    """Return the text after a mark, to the end of the sentence or line."""
     found = _SENTENCE_END.search(text, mark.end, mark.stop)
     return text[mark.end : found.start() if found else mark.stop]
 
 
 def before(text: str, mark: Mark) -> str:
-    """The work that led to the answer of a mark."""
+    """Return the work before a mark."""
     return text[: mark.start].strip()
 
 
 def _around(found: re.Match[str]) -> tuple[str, str]:
-    """What to write before an answer and behind it, to give it as the mark `found` does."""
+    """Return what to write before and after an answer to give it as the mark `found` does."""
     if found["hashes"]:
         return "#### ", ""
     if found["boxed"]:

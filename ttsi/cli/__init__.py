@@ -1,6 +1,6 @@
-"""One module per verb: `add_parser(subparsers)` declares it, `run(args) -> exit code` does it.
+"""One module per verb: `add_parser(subparsers)` declares it, `run(args) -> exit code` runs it.
 
-A module here imports nothing but light standard modules at its top; `run` imports the rest.
+At its top a module imports only light modules, to keep `ttsi --help` fast; `run` imports the rest.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def json_or_text(value: str) -> Any:
-    """The value of a KEY=VALUE argument: JSON where it is JSON, the text itself where it is not."""
+    """Return the value of a KEY=VALUE argument: parsed if it is JSON, else the text itself."""
     import json
 
     try:

@@ -1,4 +1,4 @@
-"""`ttsi calibrate`: what each threshold would give, from one set of estimates."""
+"""`ttsi calibrate`: the results that each threshold would give, from one set of estimates."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
         for each in found:
             show(each, Console(highlight=False, markup=False))
-    # Of a run that is there, errors are told of and no fault of this command.
+    # The errors of a stored run are shown, but this command did not cause them.
     failed = any(each["all"]["errors"] for each in found)
     return 3 if failed and not Path(args.path).is_dir() else 0
 
@@ -96,7 +96,7 @@ def _thresholds(text: str | None) -> list[float] | None:
 
 
 def _runs(args: argparse.Namespace) -> list[Run]:
-    """The run that is named, or those of the named spec's cells, estimated now if need be."""
+    """Return the named run, or the runs of the named spec's cells, estimated where necessary."""
     from ttsi.cli.eval import overrides
     from ttsi.errors import UsageError
     from ttsi.results.runs import open_run
@@ -123,7 +123,7 @@ def _runs(args: argparse.Namespace) -> list[Run]:
 
 
 def _estimated(cell: CellResult) -> Run:
-    """The estimates of the seeds that are asked for: the folder may hold more."""
+    """Return the estimates of a cell's seeds only: its folder may hold more seeds."""
     from dataclasses import replace
 
     from ttsi.records.journal import ESTIMATES
@@ -134,9 +134,10 @@ def _estimated(cell: CellResult) -> Run:
 
 
 def _journal_in(folder: Path) -> str:
-    """The one that knows of adaptations, or the estimates where they alone are of all samples.
+    """Return the journal to read: SAMPLES, or ESTIMATES where only that has all samples.
 
-    A run that is not finished has not come to all; under a budget it began with the uncertain.
+    SAMPLES has the adaptations, but in an unfinished run not all samples, and under a budget the
+    uncertain ones first.
     """
     from ttsi.records.journal import ESTIMATES, SAMPLES
 
@@ -160,7 +161,7 @@ def _reporter(args: argparse.Namespace) -> Silent:
 
 
 def show(found: dict[str, Any], console: Console) -> None:
-    """The numbers over all seeds: the sweep as a table, and below it what to make of it."""
+    """Print the numbers over all seeds: the sweep as a table, and remarks and suggestions below."""
     from rich.table import Table
 
     numbers, seeds = found["all"], list(found["by_seed"])
@@ -190,7 +191,7 @@ def show(found: dict[str, Any], console: Console) -> None:
 
 
 def _marks(found: dict[str, Any]) -> dict[float, list[str]]:
-    """What to say beside a threshold."""
+    """Return the remarks beside each threshold in the table."""
     suggested = found["all"]["suggested"]
     marks: dict[float, list[str]] = {}
     for label, threshold in (

@@ -1,4 +1,4 @@
-"""`ttsi compare`: two runs over the same samples, paired."""
+"""`ttsi compare`: compare two runs over the same samples, pair by pair."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show(found: dict[str, Any], flips: int, console: Console) -> None:
-    """Both runs in a table, the paired difference below it, and the first `flips` flips."""
+    """Print both runs in a table, their paired difference below, and the first `flips` flips."""
     from rich.table import Table
 
     seeds = ", ".join(str(seed) for seed in found["seeds"])
@@ -81,7 +81,7 @@ def show(found: dict[str, Any], flips: int, console: Console) -> None:
 
 
 def _side(side: dict[str, Any]) -> list[str]:
-    """What is told of one run, in the order of the labels."""
+    """Return one run's column of the table, in the order of _LABELS."""
     interval, cost = side["accuracy_interval"], side["cost"]
     ends = f" {_interval([100 * end for end in interval])}" if interval else ""
     return [
@@ -137,7 +137,7 @@ def _flips(flips: Sequence[dict[str, Any]], most: int) -> list[str]:
 
 
 def _one_line(answer: dict[str, Any]) -> str:
-    """The answer on one line, cut, and without anything that a terminal would obey."""
+    """Return the answer on one short line, without terminal control characters."""
     text = answer["text"] if answer["text"] is not None else answer["detail"]
     line = "".join(char if char.isprintable() else " " for char in " ".join(text.split()))
     return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"

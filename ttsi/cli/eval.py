@@ -1,4 +1,4 @@
-"""`ttsi eval`: run a spec to scored, resumable results."""
+"""`ttsi eval`: run a spec and score it; the run can be resumed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def add_changes(to: Any, *, example: str) -> None:
-    """The options that `overrides` reads, and --out, for a parser or a group of one."""
+    """Add the options that `overrides` reads, and --out, to a parser or an argument group."""
     to.add_argument("--limit", type=int, help="this many samples, evenly spaced")
     to.add_argument("--model", metavar="ID", help="another model: Hub id, folder, .gguf")
     to.add_argument("--seeds", metavar="N,N,...", help="run seeds, comma-separated")
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def overrides(args: argparse.Namespace) -> dict[str, Any]:
-    """What the command line says, by dotted key."""
+    """Return the command line's changes to the spec, by dotted key. Raises UsageError."""
     from ttsi.errors import UsageError
 
     changed: dict[str, Any] = {}
@@ -112,7 +112,7 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def exit_code(cells: list[CellResult]) -> int:
-    """0 complete, 3 with errored samples, 1 when every sample errored."""
+    """Return 0 without errors, 3 where some samples ended in an error, 1 where all did."""
     errors = sum(cell.errors for cell in cells)
     if errors == 0:
         return 0

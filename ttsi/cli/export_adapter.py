@@ -1,4 +1,4 @@
-"""`ttsi export-adapter`: the adapter of one sample, as a folder that PEFT loads."""
+"""`ttsi export-adapter`: write the adapter of one sample as a folder that PEFT loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ttsi leaderboard submit | verify | render`."""
+"""`ttsi leaderboard submit | verify | render`: submit runs, verify submissions, render boards."""
 
 from __future__ import annotations
 

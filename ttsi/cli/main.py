@@ -1,7 +1,7 @@
 """The command line: `ttsi VERB ...`.
 
-Only the module of the verb that is asked for is imported, and what it needs only when it runs:
-`ttsi --help` touches neither plugins nor any package beyond the standard library.
+Only the requested verb's module is imported, and its dependencies only when it runs: `ttsi --help`
+loads no plugin and no package outside the standard library but ttsi itself.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ exit codes:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with its complaints as UsageError so that all errors look the same."""
+    """An argparse parser that raises UsageError, so that all errors look the same."""
 
     def error(self, message: str) -> NoReturn:
         from ttsi.errors import UsageError
@@ -77,7 +77,7 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message[:1].upper()}{message[1:]}.", cure=f"{self.prog} --help")
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        # argparse's own says nothing where the disk is full.
+        # argparse's own method hides write errors, such as a full disk.
         (file or sys.stderr).write(message)
 
 
@@ -87,7 +87,10 @@ class _TopParser(_Parser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code and never raises but for `--help` and `--version`."""
+    """Run one command and return its exit code.
+
+    Raises only SystemExit, for --help and --version, and KeyboardInterrupt with --debug.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     console.prepare()
@@ -99,10 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         console.note("interrupted")
         return 130
-    except BrokenPipeError:  # the reader has gone, and needs no message
+    except BrokenPipeError:  # the reader has closed the pipe and needs no message
         console.give_up()
         return 1
-    except Exception as error:  # the border: here every failure becomes a message and an exit code
+    except Exception as error:  # the outermost handler: turns failures into messages and exit codes
         return _report(error, debug=debug)
     finally:
         console.flush()
@@ -126,7 +129,7 @@ def _run(argv: list[str]) -> int:
     of_verb = _add_verb(parser, verb) if verb is not None else parser
     try:
         args, unknown = parser.parse_known_args(argv)
-    except SystemExit:  # after --help and --version, which may have been written to a full disk
+    except SystemExit:  # after --help or --version: flushing shows whether their output was written
         sys.stdout.flush()
         raise
     if unknown:
@@ -136,7 +139,10 @@ def _run(argv: list[str]) -> int:
 
 
 def _add_verb(parser: argparse.ArgumentParser, verb: str) -> argparse.ArgumentParser:
-    """Give `parser` the one verb that is asked for; returns that verb's own parser."""
+    """Add the requested verb to `parser` and return the verb's parser.
+
+    Raises UsageError where there is no such verb.
+    """
     if verb not in VERBS:
         from ttsi._common.suggest import did_you_mean
         from ttsi.errors import UsageError
@@ -148,7 +154,7 @@ def _add_verb(parser: argparse.ArgumentParser, verb: str) -> argparse.ArgumentPa
     importlib.import_module(f"ttsi.cli.{module}").add_parser(subparsers)
     of_verb: argparse.ArgumentParser = subparsers.choices[verb]
     of_verb.allow_abbrev = False
-    # Suppressed: where the flag is not repeated, what came before the verb stands.
+    # Suppressed, so that the verb's parser does not reset flags given before the verb.
     _add_common(of_verb, default=argparse.SUPPRESS)
     return of_verb
 
@@ -189,7 +195,7 @@ def _report(error: Exception, *, debug: bool) -> int:
 
 
 def _as_ours(error: Exception) -> TtsiError | None:
-    """What the system says of files, as a StorageError with a cure; None for any other error."""
+    """Return an OSError as a StorageError with a cure; None for any other error."""
     import errno
 
     from ttsi._common.inputs import shown

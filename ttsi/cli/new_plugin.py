@@ -1,4 +1,4 @@
-"""`ttsi new-plugin KIND NAME`: a package to start a plugin from."""
+"""`ttsi new-plugin KIND NAME`: write a package to start a plugin from."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`ttsi plugins [KIND]`: what is installed, and whether it loads.
+"""`ttsi plugins [KIND]`: list the installed plugins, and whether they load.
 
-`ttsi plugins check NAME`: whether one keeps the contract of its kind.
+`ttsi plugins check NAME`: check that a plugin keeps the contract of its kind.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _plural(kind: str | None) -> str | None:
 
 
 def _path(origin: str) -> str:
-    """The folder with the code of "module:attribute"; "" where there is none. Imports nothing."""
+    """Return the folder that holds the package of "module:attribute", or "". Imports nothing."""
     from importlib.util import find_spec
     from pathlib import Path
 
@@ -124,7 +124,7 @@ def _path(origin: str) -> str:
 
 
 def _compact(options: dict[str, Any] | None) -> str:
-    """Each option with its default, as a spec would say it; a required one has none."""
+    """Return the options as name=default, the default in JSON; "..." for a required option."""
     import json
 
     known = (options or {}).get("properties", {})
@@ -183,8 +183,8 @@ def _print(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=not sys.stdout.isatty())
     for row in rows:
-        # As text: what a plugin says is not markup.
+        # As Text: brackets in a plugin's strings are not markup.
         table.add_row(*(Text(" ".join(str(cell).split())) for cell in row))
-    # Into a pipe or file, lines are as long as they need to be: nothing is wrapped or cut.
+    # In a pipe or file, lines are neither wrapped nor cut.
     width = None if sys.stdout.isatty() else 10_000
     Console(no_color=console.is_plain(sys.stdout), highlight=False, width=width).print(table)

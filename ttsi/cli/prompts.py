@@ -1,4 +1,4 @@
-"""`ttsi prompts`: what the model is shown of one sample, at every stage."""
+"""`ttsi prompts`: print what the model reads for one sample, at every stage."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """What `ttsi.solving.prompts.shown` found, for people."""
+    """Yield the result of `ttsi.solving.prompts.shown` as lines of text."""
     from ttsi.running.progress import LABELS
     from ttsi.running.summary import template_remarks
 
@@ -117,7 +117,10 @@ def _ending(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _alike(calls: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Calls in order, those that ask the same together: the first, and all of them."""
+    """Group calls that differ only in seed and answer: (first call, all calls), in order.
+
+    Of training pairs only the first _PAIRS_SHOWN are kept; a call of kind "more" counts the rest.
+    """
     together: dict[str, list[dict[str, Any]]] = {}
     for call in calls:
         asked = {k: v for k, v in call.items() if k not in ("answer", "seed")}
@@ -151,7 +154,7 @@ def _call(
 
 
 def _rest(call: dict[str, Any], same: list[dict[str, Any]]) -> Iterator[str]:
-    """What was asked after the prompt, and what came of it."""
+    """Yield the part of a call after its prompt, and its results."""
     if call["kind"] == "outside":
         yield "  asked of a model outside the engine, as messages"
     if call["kind"] == "score":
@@ -212,7 +215,7 @@ def _chat(chat: dict[str, Any]) -> Iterator[str]:
 
 
 def _text(part: dict[str, Any]) -> Iterator[str]:
-    """A text with its control tokens marked, where they are known."""
+    """Yield the lines of a text, with its control tokens marked where they are known."""
     pieces = part.get("pieces", [{"text": part.get("text", ""), "control": False}])
     marked = (
         f"⟦{visible(each['text'])}⟧" if each["control"] else visible(each["text"])
@@ -227,7 +230,7 @@ def _lined(text: str) -> Iterator[str]:
 
 
 def visible(text: str) -> str:
-    """`text` with what a terminal would hide or obey, and our own marks, written out."""
+    """Return `text` with unprintable characters and the marks ⟦ ⟧ as escape sequences."""
     return "".join(
         each
         if each in "\n\t" or (each.isprintable() and each not in "⟦⟧")

@@ -1,4 +1,4 @@
-"""`ttsi report`: runs as one HTML file."""
+"""`ttsi report`: write runs as one HTML file."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _path(out: str | None, runs: Sequence[str]) -> Path:
-    """Beside the seeds' folders by default: these are covered by their manifests."""
+    """Return where to write the report, by default beside the seeds' folders.
+
+    It is not written into them, since their manifests list all their files. Raises UsageError.
+    """
     from ttsi._common.inputs import quoted
     from ttsi.errors import UsageError
 
@@ -92,7 +95,7 @@ def _path(out: str | None, runs: Sequence[str]) -> Path:
 
 
 def _sections(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """What plugins add; with several runs their titles say which run they are of."""
+    """Return the sections that plugins add; with several runs, titles name the run's folder."""
     from ttsi.hooks import Hooks
 
     hooks = Hooks()

@@ -1,4 +1,4 @@
-"""`ttsi score`: score predictions that are at hand, without a model."""
+"""`ttsi score`: score existing predictions, without a model."""
 
 from __future__ import annotations
 
@@ -98,7 +98,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def tally(scores: Mapping[str, Score | None]) -> dict[str, JSON]:
-    """Counts that add up: samples = correct + wrong + missing (None), wrong = sum of reasons."""
+    """Count scores by sample id, None for a missing prediction.
+
+    samples = correct + wrong + missing, and wrong is the sum of the reasons.
+    """
     from collections import Counter
 
     from ttsi.results.metrics import wilson
@@ -120,7 +123,10 @@ def tally(scores: Mapping[str, Score | None]) -> dict[str, JSON]:
 
 
 def _options(settings: list[str], kind: str, name: str) -> dict[str, JSON]:
-    """KEY=VALUE settings, checked against the plugin's own schema. UsageError for a bad one."""
+    """Return KEY=VALUE settings as options, checked against the plugin's schema.
+
+    Raises UsageError for a setting that the schema forbids, or a required option that is missing.
+    """
     from jsonschema import Draft202012Validator
 
     from ttsi import registry

@@ -1,4 +1,4 @@
-"""`ttsi validate SPEC...`: are these specs sound, and what would they run?"""
+"""`ttsi validate SPEC...`: check specs, and print what they would run."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _report(path: str) -> dict[str, Any]:
 
 
 def _check_together(specs: list[Spec]) -> None:
-    """Raises SpecError with every problem of any cell, each once."""
+    """Raise SpecError with the distinct problems of all cells, if there are any."""
     from ttsi.errors import MissingAsset, Problem, SpecError
     from ttsi.solving import assemble
 
@@ -76,7 +76,7 @@ def _check_together(specs: list[Spec]) -> None:
         except SpecError as error:
             problems |= dict.fromkeys(error.problems)
         except MissingAsset:
-            # A key or a package that this machine lacks is no fault of the spec.
+            # That this machine lacks a key or a package is no fault of the spec.
             continue
     if problems:
         raise SpecError(list(problems))

@@ -1,15 +1,15 @@
-"""Leaderboards that strangers can submit to and check (DESIGN section 10).
+"""Leaderboards that anyone can submit to and check (DESIGN section 10).
 
-submission.py  what a submission is: names, place, files; read back whole or not at all
-safe.py        a stranger's files: bounded before they are read, never followed, never executed
-faults.py      one thing that is wrong with a submission, and messages about strangers' text
-publishing.py  what of a run may be published
+submission.py  a submission's names, place and files, and how it is read
+safe.py        reads untrusted files: sizes are bounded, links not followed, nothing executed
+faults.py      a fault of a submission, and how untrusted text is quoted in messages
+publishing.py  which parts of a run may be published
 submit.py      a finished run -> a submission, verified before it is put in place
-verify.py      submissions -> every fault of theirs
-check_evidence.py   what no board goes without: identity, proof of the reset, base answers
+verify.py      submissions -> all their faults
+check_evidence.py   evidence that every board requires: identity, proof of the reset, base answers
 check_identity.py, check_sessions.py, check_run.py, check_records.py, check_method.py
-               what verification looks at
-sources.py     benchmark and scorer, from what is installed here
+               the other checks of verification
+sources.py     benchmark and scorer, from the plugins installed here
 entries.py     what a board shows of a submission
 comparable.py  what two entries must have in common to share a board, and which have no rank
 boards.py      entries that can be compared, in order

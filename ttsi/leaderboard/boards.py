@@ -1,4 +1,4 @@
-"""Boards: entries that can be compared, in the order of their accuracy."""
+"""Boards: groups of entries that can be compared, ordered by accuracy."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from ttsi.leaderboard.comparable import Ground, is_ranked
 
 Entry = Mapping[str, Any]
-"""What `ttsi.leaderboard.entries.entry` gives of one submission."""
+"""What `ttsi.leaderboard.entries.entry` returns for one submission."""
 
 
 @dataclass(frozen=True)
 class Board:
-    """All that can be compared: `entries` are ranked, the best first.
+    """The entries that can be compared with each other: `entries` are ranked, the best first.
 
-    `partial` answered some of the samples only, which may be the easy ones: they have no rank.
+    Those in `partial` answered only some of the samples, perhaps the easy ones, and have no rank.
     """
 
     ground: Ground
@@ -29,14 +29,14 @@ class Board:
         return self.ground.key
 
     def ranks(self) -> list[int]:
-        """The place of each entry by accuracy; those that are level share theirs."""
+        """Return the rank of each entry by accuracy; equal accuracies share a rank."""
         first: dict[float, int] = {}
         means = (each["accuracy"]["mean"] for each in self.entries)
         return [first.setdefault(mean, place) for place, mean in enumerate(means, start=1)]
 
 
 def boards(entries: Iterable[Entry]) -> list[Board]:
-    """Entries by what can be compared; boards in the order of their titles."""
+    """Group the entries that can be compared into boards, sorted by title."""
     grouped: dict[str, list[Entry]] = {}
     for each in entries:
         grouped.setdefault(Ground.of(each).key, []).append(each)
@@ -54,7 +54,7 @@ def _board(entries: Sequence[Entry]) -> Board:
 
 
 def titles(boards: Sequence[Board]) -> list[str]:
-    """A name for each board; it has the data's revision where that alone tells it from another."""
+    """Return a name for each board, with the data's revision where names would be the same."""
     names = Counter(board.ground.title for board in boards)
     return [
         board.ground.title

@@ -1,6 +1,6 @@
-"""What no board goes without: an identity, engines that prove the reset, and base answers.
+"""Evidence that every board requires: an identity, proof of the reset, and base answers.
 
-Looked for before the files are held against their schemas, so that each lack is told by its name.
+It is checked before the schemas are, so that a fault names the evidence that is missing.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _BASE = 'Run with "baseline": true, so that every sample is answered by the base
 
 
 def no_identity(where: str) -> Fault:
-    """The fault of a run that does not say what it was."""
+    """Return the fault of a run without identity.json."""
     what = "is not there: nothing says which weights, templates and versions the run had."
     return Fault("no-identity", where, what, _ANEW)
 
 
 def identity_lacks(identity: JSON, where: str) -> Iterator[Fault]:
-    """Whether identity.json names the weights at all; of its other parts the schema tells."""
+    """Yield a fault where identity.json has no weights digest; the schema checks the rest."""
     engine = identity.get("engine") if isinstance(identity, dict) else None
     if isinstance(engine, dict) and engine.get("weights_digest") is None:
         what = "has no weights_digest: nothing says which weights answered."
@@ -32,7 +32,7 @@ def identity_lacks(identity: JSON, where: str) -> Iterator[Fault]:
 
 
 def results_lack(results: JSON, where: str) -> Iterator[Fault]:
-    """What of the evidence is not in results.json."""
+    """Yield a fault for each piece of evidence that results.json lacks."""
     if not isinstance(results, dict):
         return
     if not results.get("identity"):
@@ -63,7 +63,10 @@ def _proofs(engines: Sequence[JSON], where: str) -> Iterator[Fault]:
 
 
 def base_lacks(spec: Mapping[str, Any], records: Sequence[Record], seed: str) -> Iterator[Fault]:
-    """Whether the base model answered every sample, so that both accuracies are of the same."""
+    """Yield a fault unless the base model answered every sample that has no error.
+
+    Base and final accuracy are then of the same samples.
+    """
     if not spec["baseline"]:
         what = "asks for no baseline: what adaptation changed cannot be known."
         yield Fault("no-base", f"{seed}/spec.resolved.json", what, _BASE)

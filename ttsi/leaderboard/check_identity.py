@@ -1,6 +1,6 @@
-"""What a run was, as it says, against everything else that says the same.
+"""Checks of a run's identity against the other files that say the same.
 
-What stands in one place only cannot be checked: leaderboards/CONTRIBUTING.md says what that is.
+What only one file says cannot be checked: leaderboards/CONTRIBUTING.md lists it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ KNOWN_WEIGHTS = {
     "bfloat16": "sha256:c1112eab14bba5605415a7c692338b0edd859e0778501b52f25a0ad954f0c334",
     "float16": "sha256:a43bd7cd6fba145d3dcb6654489a41b4e622de7617470e72047fddde09e9af08",
 }
-"""Digests of the embedded model's weights as ttsi's own engines load it, by dtype."""
+"""By dtype: the digest of the embedded model's weights as ttsi's own engines load them."""
 
 KNOWN_TEMPLATE = "sha256:872be49dbb638044ad01b60388f48d469ff2980e5f0dccdc22ec907db54d0788"
-"""The digest of its chat template."""
+"""The digest of the embedded model's chat template."""
 
 
 def identity_faults(submission: Submission) -> Iterator[Fault]:
-    """Each seed's identity on its own, and all of them together."""
+    """Yield the faults of each seed's identity, and a fault where the seeds' identities differ."""
     first = submission.seeds[0]
     for seed in submission.seeds:
         if is_local(seed.spec):
@@ -61,9 +61,9 @@ def identity_faults(submission: Submission) -> Iterator[Fault]:
 
 
 def is_local(spec: Mapping[str, JSON]) -> bool:
-    """Whether ttsi's own engines would take the model from a file or folder of one machine.
+    """Return whether ttsi's own engines would read the model from a local file or folder.
 
-    What a third party's engine makes of an id is not known here.
+    False for a third party's engine: how it resolves an id is not known here.
     """
     name = spec["model"]["id"]
     own = "/" not in spec["engine"]["name"]
@@ -71,12 +71,12 @@ def is_local(spec: Mapping[str, JSON]) -> bool:
 
 
 def local(spec: Mapping[str, JSON]) -> str:
-    """What is wrong with a model that is_local."""
+    """Return what is wrong with a model for which `is_local` holds."""
     return f"The model {shown(spec['model']['id'])} is no id of the Hub: nobody else could run it."
 
 
 def _contradictions(seed: Seed) -> Iterator[str]:
-    """Where other files of the seed say otherwise."""
+    """Yield where the identity disagrees with the seed's other files."""
     identity, results = seed.identity, seed.results
     for key, own, other in list(differences(identity, results["identity"], without=()))[:_TOLD]:
         yield f"{key} is {shown(own)}; {RESULTS} says {shown(other)}."
@@ -90,19 +90,19 @@ def _contradictions(seed: Seed) -> Iterator[str]:
 
 
 def _rows(seed: Seed) -> Iterator[str]:
-    """What the receipts say of labelled rows that were learnt from."""
+    """Yield where the receipts name other labelled rows than the identity's `learnt_from`."""
     said = {(row["receipt"] or {}).get("source", "") for row in seed.rows} - {""}
     own = seed.identity["learnt_from"]
     if own is None and "/" in seed.spec["learner"]["name"]:
-        return  # A third party's learner need not tell beforehand.
+        return  # A third party's learner need not declare its rows before the run.
     if said - {own}:
         yield f"learnt_from is {shown(own)}; receipts say {shown(sorted(said)[0])}."
 
 
 def _plugins(seed: Seed) -> Iterator[str]:
-    """The plugins by the spec's names; those of ttsi have its version.
+    """Yield the plugins that do not fit the spec's names, or are ttsi's in another version.
 
-    A run may go on under another executor than the one with which it began.
+    The executor is left out: a run may be resumed under another one.
     """
     for role in [role for role in COMPONENTS if role != "executor"]:
         plugin, name = seed.identity["plugins"][role], seed.spec[role]["name"]
@@ -117,12 +117,12 @@ def _plugins(seed: Seed) -> Iterator[str]:
 
 
 def _model(seed: Seed) -> Iterator[str]:
-    """Weights, commit and dtype against the model that the spec names."""
+    """Yield where weights, commit or dtype do not fit the model that the spec names."""
     model, engine = seed.spec["model"], seed.identity["engine"]
     if model["dtype"] not in ("auto", engine["dtype"]):
         yield f"dtype is {shown(engine['dtype'])}; the spec says {shown(model['dtype'])}."
     if "/" in seed.spec["engine"]["name"]:
-        return  # What a third party's engine makes of weights is not known here either.
+        return  # How a third party's engine loads weights is not known here.
     commit = engine["model_revision"]
     if model["id"] == DEFAULT_MODEL:
         if engine["weights_digest"] != KNOWN_WEIGHTS.get(engine["dtype"]):
@@ -137,7 +137,7 @@ def _model(seed: Seed) -> Iterator[str]:
 
 
 def _day(seed: Seed) -> Iterator[str]:
-    """The date that a template may print: the spec's, or that of the run's start."""
+    """Yield where the template's date is not the spec's or, without one, after the seed began."""
     said, wanted = seed.identity["date"], seed.spec["model"].get("date")
     try:
         date.fromisoformat(said)
@@ -148,13 +148,13 @@ def _day(seed: Seed) -> Iterator[str]:
         if said != wanted:
             yield f"the date is {shown(said)}; the spec says {shown(wanted)}."
         return
-    # It is that of the run's first seed, which may have begun long before this one.
+    # The date is that of the run's first seed, which may have begun long before this one.
     if said > seed.sessions[0]["started"][:10]:
         yield f"the date is {shown(said)}, after the day on which {SESSIONS} says that it began."
 
 
 def _engines(seed: Seed) -> Iterator[str]:
-    """What the engines of every session said of themselves against the identity."""
+    """Yield where an engine of any session described itself otherwise than the identity does."""
     identity = seed.identity["engine"]
     wanted = {**identity, "weights_digest_after": identity["weights_digest"]}
     told = [*seed.results["engines"]]

@@ -1,7 +1,7 @@
-"""Records against the method that the spec names: H's estimates, G's examples, T's receipts.
+"""Checks of records against the spec's method: H's estimates, G's examples, T's receipts.
 
-What ttsi's own plugins leave is computed again, from their definitions and not by their code. Of a
-third party's plugin only that is checked which holds for every method.
+The results of ttsi's own plugins are computed again from the definitions, not by the plugins' code.
+For a third party's plugin, only what holds for every method is checked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _GENERATORS = ("self", "teacher")
 
 
 def method_faults(case: Case) -> Iterator[Fault]:
-    """H, G and T of one record."""
+    """Yield the faults of one record's estimate (H), examples (G) and receipt (T)."""
     if case.record.error:
         return
     yield from _estimate(case)
@@ -42,7 +42,7 @@ def method_faults(case: Case) -> Iterator[Fault]:
 
 
 def seed_faults(seed: Seed) -> Iterator[Fault]:
-    """What holds for all records of a seed together."""
+    """Yield the faults that show only in all records of a seed: the budget, a shared adapter."""
     where = f"{seed.name}/{SAMPLES}"
     budget = seed.spec["budget"]
     if budget is not None and not any(record.error for record in seed.records):
@@ -85,7 +85,7 @@ def _estimate(case: Case) -> Iterator[Fault]:
 
 
 def _threshold(case: Case) -> float | None:
-    """Below which confidence the spec's estimator is uncertain; None where it is not known."""
+    """Return the confidence below which a sample is uncertain, or None where it is not known."""
     name = case.spec["estimator"]["name"]
     if case.spec["budget"] is not None:
         return None
@@ -96,7 +96,7 @@ def _threshold(case: Case) -> float | None:
 
 
 def _confidence(case: Case, scores: Mapping[str, float]) -> float | None:
-    """u, computed from the stored scores, or from the seed; None where that cannot be done."""
+    """Return u computed from the stored scores or the seed, or None where that is impossible."""
     name, values = case.spec["estimator"]["name"], list(scores.values())
     if name in ("always", "never"):
         return 0.0 if name == "always" else 1.0
@@ -114,20 +114,20 @@ def _candidates(case: Case) -> tuple[str, ...]:
 
 
 def _scores_fit(case: Case, names: Sequence[str]) -> bool:
-    """Two candidates of one name share a score."""
+    """Return whether the scores are for the task's candidates, each name once and in order."""
     if case.spec["estimator"]["name"] not in _OF_NAMES:
         return True
     return list(names) == list(dict.fromkeys(_candidates(case)))
 
 
 def _margin(values: Sequence[float]) -> float:
-    """p(1) - p(2) with p = softmax(values) (Eq. 3, 4)."""
+    """Return p(1) - p(2), the two largest of p = softmax(values) (Eq. 3, 4); 1 for one value."""
     first, second = sorted(_softmax(values), reverse=True)[:2] if len(values) > 1 else (1.0, 0.0)
     return first - second
 
 
 def _one_less_evenness(values: Sequence[float]) -> float:
-    """1 - H(p) / log n."""
+    """Return 1 - H(p) / log n with p = softmax(values), n values; 1 for fewer than two."""
     if len(values) < 2:
         return 1.0
     return 1 + math.fsum(p * math.log(p) for p in _softmax(values) if p > 0) / math.log(len(values))
@@ -144,7 +144,7 @@ def _softmax(values: Sequence[float]) -> list[float]:
 
 
 def _examples(case: Case) -> Iterator[Fault]:
-    """How many there are, and whether the receipt is of these."""
+    """Yield faults in the number of examples, and where the receipt lists other ones."""
     record, name = case.record, case.spec["generator"]["name"]
     digests = [example["digest"] for example in case.row["examples"]]
     if record.receipt is not None and list(record.receipt["examples"]) != digests:
@@ -221,7 +221,7 @@ def _receipt(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _training(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
-    """The steps that the recipe takes, and their learning rates (F.3)."""
+    """Yield faults in the number of training steps and their learning rates (F.3)."""
     epochs, peak, ratio = (
         case.option("learner", name) for name in ("epochs", "learning_rate", "warmup_ratio")
     )
@@ -241,7 +241,11 @@ def _training(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def learning_rates(steps: int, peak: float, warmup_ratio: float) -> list[float]:
-    """Linear from 0 over ceil(ratio * steps) steps, then half a cosine down to 0 after the last."""
+    """Return the learning rate of each of `steps` steps.
+
+    It rises linearly from 0 over ceil(warmup_ratio * steps) steps, then falls along half a cosine,
+    which reaches 0 after the last step.
+    """
     warmup = math.ceil(min(warmup_ratio, 1) * steps)
     rising = [peak * step / warmup for step in range(warmup)]
     left = steps - warmup

@@ -1,4 +1,4 @@
-"""Records against the benchmark: no sample dropped or moved, every answer scored anew."""
+"""Checks of records against the benchmark: samples, their order, and every score."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TOLD = 3
 
 @dataclass(frozen=True)
 class Case:
-    """One record, the sample that it is of, and the spec that it was made under."""
+    """A record with its sample and its spec; `where` is its file and line."""
 
     spec: Mapping[str, Any]
     record: Record
@@ -37,12 +37,12 @@ class Case:
         return Fault(kind, f"{self.where} ({self.record.id})", what, cure)
 
     def option(self, role: str, name: str) -> Any:
-        """An option of the spec's component; None where it has none."""
+        """Return an option of the spec's component, or None where it is not set."""
         return self.spec[role].get(name)
 
 
 def cases(seed: Seed, found: Sources) -> Iterator[Case]:
-    """A case for each record whose sample the benchmark has."""
+    """Yield a case for each record whose sample the benchmark has."""
     for number, (row, record) in enumerate(zip(seed.rows, seed.records, strict=True), 1):
         if record.id in found.samples:
             sample, where = found.samples[record.id], f"{seed.name}/{SAMPLES}:{number}"
@@ -50,7 +50,10 @@ def cases(seed: Seed, found: Sources) -> Iterator[Case]:
 
 
 def sample_faults(seed: Seed, wanted: Sequence[str]) -> Iterator[Fault]:
-    """Samples that are not asked, missing, twice, or in another order than the benchmark's."""
+    """Yield a fault for records that are unknown, missing, duplicate or out of order.
+
+    `wanted`: the ids of the samples, in the benchmark's order.
+    """
     where = f"{seed.name}/{SAMPLES}"
     have = [record.id for record in seed.records]
     counts, asked = Counter(have), set(wanted)
@@ -82,7 +85,7 @@ def sample_faults(seed: Seed, wanted: Sequence[str]) -> Iterator[Fault]:
 
 
 def record_faults(case: Case, seed: int) -> Iterator[Fault]:
-    """All that can be said of one record without knowing its method."""
+    """Yield the faults of one record that do not depend on the method."""
     record = case.record
     if record.digest != case.sample.digest:
         what = "the sample's digest is not the benchmark's: other prompt, tools, form or reference."
@@ -104,7 +107,7 @@ def record_faults(case: Case, seed: int) -> Iterator[Fault]:
 
 
 def _quotes(case: Case) -> Iterator[Fault]:
-    """What `publishing.published` takes out must be out."""
+    """Yield a fault where the record still holds what `publishing.published` removes."""
     cure = "Submit with `ttsi leaderboard submit`, which takes it out."
     for score in (case.record.base_score, case.record.final_score):
         if score is not None and score.detail:
@@ -123,7 +126,7 @@ def _errored(case: Case) -> Iterator[Fault]:
 
 
 def _story(case: Case) -> Iterator[Fault]:
-    """Parts of a record that follow from each other, whatever the method (Algorithm 1)."""
+    """Yield faults where parts of a record contradict each other, whatever the method (Alg. 1)."""
     record, row = case.record, case.row
     for name, wrong in (
         ("has no estimate.", record.estimate is None),
@@ -140,7 +143,7 @@ def _story(case: Case) -> Iterator[Fault]:
             and (row["final"], row["final_score"]) != (row["base"], row["base_score"]),
         ),
         (
-            # Of other stages, too: an attempt that failed may have come further, and has spent.
+            # Costs of further stages are allowed: a failed attempt may have reached them.
             "lacks costs of a stage that it passed, or has some of no known stage.",
             not _stages(record) <= record.costs.keys() <= set(STAGES),
         ),
@@ -158,7 +161,7 @@ def _worked(record: Record) -> bool:
 
 
 def _stages(record: Record) -> set[str]:
-    """The stages that every method has passed which left such a record."""
+    """Return the stages that the record must have passed, whatever the method."""
     passed = {"estimate": True, "answer": record.base is not None}
     passed |= dict.fromkeys(("learn", "adapted"), record.adapted)
     return {stage for stage, did in passed.items() if did}
@@ -181,7 +184,7 @@ def _answer(case: Case, name: str, completion: Completion, score: Score | None) 
 
 
 def _as_written(answer: Answer) -> str:
-    # As text, which tells 1 from true and from 1.0.
+    # Compared as text: in Python, 1 == True == 1.0.
     return json.dumps([answer.status, answer.value, answer.work])
 
 

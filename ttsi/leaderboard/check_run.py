@@ -1,4 +1,4 @@
-"""Spec and results of each seed: against each other, and against the records."""
+"""Checks of each seed's spec and results, against each other and against the records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNSET = "nothing"
 
 
 def spec_faults(submission: Submission) -> Iterator[Fault]:
-    """The specs: all the same but for the seeds, and such as a run can have had."""
+    """Yield faults of the specs: edited, different between seeds, or not allowed on a board."""
     first = submission.seeds[0]
     for seed in submission.seeds:
         where = f"{seed.name}/{SPEC}"
@@ -42,7 +42,10 @@ def spec_faults(submission: Submission) -> Iterator[Fault]:
 
 
 def results_faults(seed: Seed, revision: str | None) -> Iterator[Fault]:
-    """results.json, made again from the records; `revision` is the data's, where it is known."""
+    """Yield faults of results.json, compared with the metrics computed from the records again.
+
+    `revision`: that of the data installed here; None where it is not known.
+    """
     where, results = f"{seed.name}/{RESULTS}", seed.results
     if revision is not None and results["revision"] != revision:
         what = f"ran on data of revision {shown(results['revision'])}; here it is {revision!r}."
@@ -62,7 +65,7 @@ def results_faults(seed: Seed, revision: str | None) -> Iterator[Fault]:
 
 
 def date_faults(submission: Submission) -> Iterator[Fault]:
-    """Nothing is submitted before it has ended."""
+    """Yield a fault where the submission's date is before the end of a seed."""
     submitted = submission.head["submitted"]
     if any(submitted < seed.results["finished"][:10] for seed in submission.seeds):
         what = f"was submitted on {submitted}, before a seed of it ended."
@@ -70,7 +73,7 @@ def date_faults(submission: Submission) -> Iterator[Fault]:
 
 
 def private_faults(submission: Submission) -> Iterator[Fault]:
-    """Paths, passwords and keys, which have no place in a public repository."""
+    """Yield a fault for local paths, passwords and keys, which must not be published."""
     files: list[tuple[str, Any]] = [(HEAD, submission.head)]
     for seed in submission.seeds:
         files += [
@@ -88,7 +91,7 @@ def private_faults(submission: Submission) -> Iterator[Fault]:
 
 
 def _differences(expected: JSON, found: JSON, pointer: str) -> Iterator[tuple[str, Any, Any]]:
-    """(pointer, expected, found) where two JSON values differ by more than rounding."""
+    """Yield (pointer, expected, found) where two JSON values differ by more than rounding."""
     if isinstance(expected, Mapping) and isinstance(found, Mapping):
         for key in {**expected, **found}:
             a, b = expected.get(key, _UNSET), found.get(key, _UNSET)
@@ -103,6 +106,6 @@ def _differences(expected: JSON, found: JSON, pointer: str) -> Iterator[tuple[st
 def _same(a: JSON, b: JSON) -> bool:
     numbers = [isinstance(each, int | float) and not isinstance(each, bool) for each in (a, b)]
     if all(numbers):
-        # Sums and quantiles differ in their last digits between machines and versions of SciPy.
+        # The last digits of sums and quantiles depend on the machine and on SciPy's version.
         return math.isclose(a, b, rel_tol=1e-7, abs_tol=1e-9)
     return type(a) is type(b) and bool(a == b)

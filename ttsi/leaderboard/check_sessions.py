@@ -1,4 +1,4 @@
-"""The sessions in which a seed was run: in order, on one version, the last with its evidence."""
+"""Checks of a seed's sessions: their order, their versions, and the last one's engines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RESTORE = "Restore the file from the run, or submit the run again."
 
 
 def session_faults(seed: Seed) -> Iterator[Fault]:
-    """sessions.json on its own, and against identity and results."""
+    """Yield faults of sessions.json, alone and against identity and results."""
     where, sessions = f"{seed.name}/{SESSIONS}", seed.sessions
     for what in (*_times(seed), *_versions(seed)):
         yield Fault("session", where, what, _RESTORE)
@@ -55,7 +55,7 @@ def _in_order(one: str, other: str) -> bool:
 
 
 def _versions(seed: Seed) -> Iterator[str]:
-    """ttsi, plugins and packages, of each session."""
+    """Yield where a session had other versions of ttsi, plugins or packages than are recorded."""
     identity = seed.identity
     for at, session in enumerate(seed.sessions):
         if session["ttsi"] != identity["ttsi"]:
@@ -69,7 +69,7 @@ def _versions(seed: Seed) -> Iterator[str]:
 def _packages(
     seed: Seed, session: Mapping[str, Any], engine: Mapping[str, Any], at: int
 ) -> Iterator[str]:
-    """What an engine in the session's own process said of versions."""
+    """Yield where a local engine names other package versions than its session does."""
     if seed.spec["executor"]["name"] != "local":
         return
     for package, version in engine.get("versions", {}).items():

@@ -1,7 +1,7 @@
-"""Which entries can be compared: those that were asked the same, all of it, and scored alike.
+"""Which entries can be compared: those with the same samples and the same scoring.
 
-A board is a benchmark with its options, the revision of its data, and the rules of scoring. Who
-answered a part of its samples is listed there, and not ranked.
+A board is a benchmark with its options, the revision of its data, and the rules of scoring. An
+entry that answered only a part of the samples is listed there without a rank.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from ttsi.leaderboard.submission import slug
 from ttsi.types import JSON
 
 SCORER = "exact"
-"""What boards are scored by, under the benchmark's own preset."""
+"""The scorer of all boards, with the benchmark's own preset."""
 
 OWN_DATA = "file"
-"""The benchmark whose rows are a file of one machine: nobody else could ask them, so that no board
-takes it, and to verify it would be to read a file that a stranger names."""
+"""The benchmark that reads its rows from a local file. No board accepts it: nobody else has the
+rows, and verification would read a file that an untrusted spec names."""
 
 ALL = "all"
 _PART = ("limit", "select", "ids")
-"""Options that take a part of a benchmark's samples and change nothing in them."""
+"""Options that select some of a benchmark's samples and do not change them."""
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What all entries of a board have in common. `options` and `scorer` hold what differs from the
-    benchmark's own; values may be any JSON."""
+    """The properties that all entries of a board share.
+
+    `options` and `scorer` hold what differs from the benchmark's defaults; values may be any JSON.
+    """
 
     benchmark: str
     options: Mapping[str, JSON]
@@ -44,21 +46,21 @@ class Ground:
 
     @property
     def key(self) -> str:
-        """The board as a file name: the benchmark's, and a digest of all that makes the board."""
+        """The board's file name: the benchmark's name and a digest of all fields."""
         whole = [self.benchmark, self.options, self.scorer, self.revision]
         return f"{slug(self.benchmark)}-{json_digest(whole).removeprefix('sha256:')[:8]}"
 
     @property
     def title(self) -> str:
-        """The benchmark, and in what it is not as it comes."""
+        """The benchmark's name and the options that differ from the defaults."""
         scorer = {f"scorer.{key}": value for key, value in self.scorer.items()}
         return ", ".join([self.benchmark, *_words({**self.options, **scorer})])
 
 
 def board_options(benchmark: Mapping[str, Any]) -> dict[str, JSON]:
-    """The options of a spec's benchmark that make another board than its defaults do.
+    """Return the options of a spec's benchmark that put it on another board than its defaults do.
 
-    Of a third party's benchmark no default is known, since it is not loaded: all its options count.
+    A third party's benchmark is not loaded, so its defaults are unknown and all its options count.
     """
     name = benchmark["name"]
     known: Mapping[str, Any] = {}
@@ -72,7 +74,10 @@ def board_options(benchmark: Mapping[str, Any]) -> dict[str, JSON]:
 
 
 def scorer_options(spec: Mapping[str, Any]) -> dict[str, JSON]:
-    """In what a spec's scorer differs from the rule of the benchmark's boards; null: left out."""
+    """Return the scorer options that differ from the board's rule, None where the spec lacks one.
+
+    All options and the name, where the scorer is not SCORER.
+    """
     own, rule = spec["scorer"], scoring_rule(spec["benchmark"]["name"])
     if own["name"] != SCORER:
         return dict(own)
@@ -80,7 +85,7 @@ def scorer_options(spec: Mapping[str, Any]) -> dict[str, JSON]:
 
 
 def scoring_rule(benchmark: str) -> dict[str, JSON]:
-    """The scorer's name and options that the boards of a benchmark have. Loads no third party."""
+    """Return the scorer's name and options on a benchmark's boards. Loads no third-party plugin."""
     properties = registry.options_schema("scorers", SCORER)["properties"]
     rule = {"name": SCORER, **{key: each["default"] for key, each in properties.items()}}
     if "/" in benchmark or benchmark not in registry.discover("benchmarks"):
@@ -89,7 +94,7 @@ def scoring_rule(benchmark: str) -> dict[str, JSON]:
 
 
 def selection(benchmark: Mapping[str, Any]) -> str:
-    """Which of its samples the benchmark is asked for: "all", or "limit=50, select=even"."""
+    """Return which of the benchmark's samples are used: "all", or "limit=50, select=even"."""
     taken = {key: benchmark[key] for key in _PART if benchmark.get(key) is not None}
     if "limit" not in taken:
         taken.pop("select", None)
@@ -112,7 +117,7 @@ def _is_default(value: JSON, schema: Mapping[str, Any]) -> bool:
 
 
 def _plain(value: JSON, schema: Mapping[str, Any]) -> JSON:
-    """The value; of things none of which may stand twice the order says nothing."""
+    """Return the value, sorted where it is a list of unique items, whose order means nothing."""
     if isinstance(value, list) and schema.get("uniqueItems"):
         return sorted(value, key=json.dumps)
     return value

@@ -18,9 +18,10 @@ from ttsi.types import JSON, Score, StageCost
 
 
 def entry(folder: Path) -> dict[str, JSON]:
-    """An entry of ttsi.board/1 for a submission's folder, leaderboards/submissions/B/O__M__M/HASH.
+    """Return the entry (schema ttsi.board/1) of the submission in `folder`.
 
-    VerificationError where the files are damaged. Whether the submission is true is for `verify`.
+    `folder` is leaderboards/submissions/BENCHMARK/ORG__METHOD__MODEL/HASH. Raises VerificationError
+    where its files are damaged. Whether the submission's claims are true is for `verify` to check.
     """
     submission, faults = read(folder)
     if submission is None or faults:
@@ -33,7 +34,7 @@ def entry(folder: Path) -> dict[str, JSON]:
 
 
 def entry_of(submission: Submission) -> dict[str, JSON]:
-    """The entry of a submission that has been read."""
+    """Return the entry of a submission that has been read."""
     head, seeds = submission.head, submission.seeds
     spec = seeds[0].spec
     records = [record for seed in seeds for record in seed.records]
@@ -64,7 +65,7 @@ def entry_of(submission: Submission) -> dict[str, JSON]:
 
 
 def notes(submission: Submission) -> Iterator[str]:
-    """What a reader should know who compares this entry with another."""
+    """Yield remarks for readers who compare this entry with others."""
     sessions = [session for seed in submission.seeds for session in seed.sessions]
     if any(session["commit"] and session["commit"]["modified"] for session in sessions):
         yield "ran from a modified checkout"
@@ -83,7 +84,7 @@ def notes(submission: Submission) -> Iterator[str]:
 
 
 def _outcome(seeds: Sequence[Seed]) -> dict[str, JSON]:
-    """Accuracies and their difference, over samples; all seeds of a sample stay together."""
+    """Return accuracies, their difference and its p, over samples; their seeds stay together."""
     finals = _rights(seeds, "final_score")
     n = len(seeds)
     bases = _rights(seeds, "base_score")
@@ -101,7 +102,7 @@ def _outcome(seeds: Sequence[Seed]) -> dict[str, JSON]:
 
 
 def _rights(seeds: Sequence[Seed], name: str) -> dict[str, int]:
-    """By sample: under how many seeds it was right."""
+    """Return, by sample id, the number of seeds under which it was right."""
     rights: dict[str, int] = {}
     for seed in seeds:
         for record in seed.records:
@@ -111,17 +112,17 @@ def _rights(seeds: Sequence[Seed], name: str) -> dict[str, int]:
 
 
 def _accuracy(rights: Sequence[int], seeds: int) -> dict[str, float]:
-    """Mean and 95 % interval: Wilson's for one seed, or else the bootstrap of samples' means."""
+    """Return mean and 95 % interval: Wilson's for one seed, else the bootstrap over samples."""
     shares = [right / seeds for right in rights]
     interval = bootstrap(shares) if seeds > 1 else None
-    # Where all samples went alike resampling says nothing, and Wilson's interval still does.
+    # Where all samples have one mean, resampling gives no interval; Wilson's formula does.
     low, high = interval or metrics.wilson(round(sum(shares)), len(shares)) or (0.0, 1.0)
     mean = fmean(shares)
     return {"mean": mean, "low": min(low, mean), "high": max(high, mean)}
 
 
 def _hardware(seeds: Sequence[Seed]) -> str:
-    """The devices as the engines name them; a CPU by its processor."""
+    """Return the devices as the engines name them, a CPU by its processor's name."""
     found: Counter[str] = Counter()
     for session in (session for seed in seeds for session in seed.sessions):
         processor = session["processor"] or "CPU"

@@ -1,4 +1,4 @@
-"""One thing that is wrong with a submission, and how a stranger's text is told of."""
+"""A fault of a submission, and how untrusted text is quoted in messages."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from ttsi.types import JSON
 
 UNAVAILABLE = "unavailable"
-"""The kind of what keeps this machine from looking: no fault of the submission, and no pass."""
+"""The kind of fault where this machine lacks data or a plugin that verification needs."""
 
 _LONGEST = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`kind` is one word for programs; `where` a file of the submission, with its line."""
+    """One fault. `kind` is one word for programs; `where` is a file, with its line if any."""
 
     kind: str
     where: str
@@ -29,7 +29,7 @@ class Fault:
 
 
 class Unsound(Exception):
-    """Carries the fault that ends the reading of a file, or of a submission."""
+    """Raised with the fault that stops the reading of a file or submission."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.what)
@@ -37,6 +37,6 @@ class Unsound(Exception):
 
 
 def shown(value: object) -> str:
-    """A stranger's text or value on one line of ASCII: short, and nothing a terminal obeys."""
+    """Return an untrusted value as one short line of ASCII, without terminal control characters."""
     text = ascii(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

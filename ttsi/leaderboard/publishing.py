@@ -1,11 +1,12 @@
-"""What of a run may be published, and what is taken out of it (leaderboards/CONTRIBUTING.md).
+"""Which parts of a run may be published, and what is removed (leaderboards/CONTRIBUTING.md).
 
-A record holds no prompt and no reference. But it can hold pieces of them:
-- a score's detail quotes the reference: taken out;
-- an error's message can quote anything: its stage and type are kept;
-- a session's warning can name machines: taken out;
-- a synthetic example can repeat the input that it was made from: where it does, its text and answer
-  are withheld and its digest stays.
+A record holds no prompt and no reference, but it can hold pieces of them:
+- a score's detail may quote the reference: removed;
+- an error's message may quote anything: only its stage and type are kept;
+- a note may quote anything: removed;
+- a session's warning may name machines: removed;
+- a synthetic example may repeat the benchmark: then its input, text and answer are withheld, and
+  its digest is kept.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from ttsi.types import JSON, Sample, Task
 
 RUN = 8
-"""So many words in a row of a task's input or instruction are a piece of the benchmark."""
+"""A text that repeats this many words in a row of a task is withheld."""
 
 WITHHELD: Mapping[str, JSON] = {
     "input": "",
@@ -40,7 +41,7 @@ _PRIVATE = {
 
 
 def published(row: Mapping[str, Any], sample: Sample) -> dict[str, JSON]:
-    """A record, as samples.jsonl has it, without what must not be published."""
+    """Return a row of samples.jsonl without what must not be published."""
     return {
         **row,
         "examples": [_example(each, sample.task) for each in row["examples"]],
@@ -52,7 +53,7 @@ def published(row: Mapping[str, Any], sample: Sample) -> dict[str, JSON]:
 
 
 def published_sessions(document: Mapping[str, Any]) -> dict[str, JSON]:
-    """sessions.json without what it says of machines that were lost."""
+    """Return sessions.json without its warnings, which may name machines."""
     return {"sessions": [{**session, "warnings": []} for session in document["sessions"]]}
 
 
@@ -61,7 +62,10 @@ def is_withheld(example: Mapping[str, Any]) -> bool:
 
 
 def repeats(text: str, task: Task) -> bool:
-    """Whether `text` holds a piece of the task: a run of its words, or its whole short input."""
+    """Return whether `text` has RUN words in a row of the task's input or instruction.
+
+    Case is ignored. All words of an input or instruction count where it has fewer than RUN.
+    """
     words = _words(text)
     for source in (_words(task.input), _words(task.instruction)):
         length = min(RUN, len(source)) if source else RUN
@@ -72,13 +76,13 @@ def repeats(text: str, task: Task) -> bool:
 
 
 def error_kind(error: str) -> str:
-    """ "learn: ValueError: ..." as "learn: ValueError"."""
+    """Return an error's stage and type: "learn: ValueError" of "learn: ValueError: ..."."""
     found = _ERROR.match(error)
     return found[0] if found else "error" if error else ""
 
 
 def private(value: JSON, pointer: str = "") -> Iterator[tuple[str, str]]:
-    """(pointer, what it is) of texts that tell of a machine or a person, or hold a secret."""
+    """Yield (pointer, what it is) for texts with a local path, a password or a secret key."""
     if isinstance(value, Mapping):
         for key, part in value.items():
             yield from private(key, f"{pointer}/(key)")

@@ -1,4 +1,4 @@
-"""The tables of README.md, between two markers; what stands around them is left as it is."""
+"""The tables of README.md, between two markers; the text around them is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ttsi.pages import text
 BEGIN = "<!-- boards: written by `ttsi leaderboard render` -->"
 END = "<!-- end of boards -->"
 MOST = 10
-"""How many entries of each board; the page has all."""
+"""The most entries of a board that a table shows; the page has all."""
 
 NONE = (
     "No submission yet under these rules. [CONTRIBUTING.md](CONTRIBUTING.md) says how to make the "
@@ -31,7 +31,7 @@ _LONGEST = 60
 
 
 def with_tables(readme: str | None, boards: Sequence[Board], *, where: Path) -> str:
-    """`readme` with the tables of `boards` between its markers; None: a new one.
+    """Return `readme`, or a new one for None, with the tables of `boards` between its markers.
 
     Raises UsageError where the markers are missing or in the wrong order.
     """
@@ -68,7 +68,7 @@ def _more(count: int) -> list[str]:
 
 
 def _item(entry: Mapping[str, Any]) -> str:
-    """A line of those without a rank."""
+    """Return the list item of an entry without a rank."""
     who = (f"{word}{plain(entry[key])}" for word, key in _WHO)
     return (
         f"- {' '.join(who)}: {text.count(entry['samples'], 'sample')} "
@@ -102,6 +102,6 @@ def _measured(measure: Mapping[str, float], form: Any) -> str:
 
 
 def plain(value: str) -> str:
-    """A stranger's text as Markdown that reads as it stands: no link, tag, table or mark-up."""
+    """Return an untrusted text escaped for Markdown: no link, tag, table or mark-up."""
     shown = text.excerpt(text.visible(value), _LONGEST).translate(_MARKS)
     return shown.replace("www.", "www\\.")

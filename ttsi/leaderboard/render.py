@@ -1,7 +1,7 @@
 """Boards from submissions: `BENCHMARK-DIGEST.json`, the tables in README.md, and index.html.
 
-Reads what lies under `leaderboards/submissions` through `ttsi.leaderboard.entries` and executes
-nothing of it. The same submissions give the same bytes, whoever renders them and whenever.
+Reads `leaderboards/submissions` through `ttsi.leaderboard.entries` and executes nothing in it. The
+same submissions always give the same bytes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ PAGE = "index.html"
 def render(leaderboards: Path) -> list[Path]:
     """Write every board in `leaderboards` anew and return the files written.
 
-    The file of a board (schema `ttsi.board/1`) that has no submission any more is removed. Whether
-    the submissions are true is for `verify`. Raises UsageError where there is no such folder or its
-    README.md has no place for the tables, VerificationError for a submission that cannot be read,
-    StorageError where a file cannot be written.
+    The file (schema `ttsi.board/1`) of a board without submissions is removed. Submissions are not
+    verified here. Raises UsageError where there is no such folder or its README.md has no place for
+    the tables, VerificationError for a submission that cannot be read, StorageError where a file
+    cannot be written.
     """
     if not leaderboards.is_dir():
         what = "There is no such folder to render boards in."
@@ -38,9 +38,9 @@ def render(leaderboards: Path) -> list[Path]:
 
 
 def submissions(leaderboards: Path) -> list[Path]:
-    """The folders submissions/BENCHMARK/ORG__METHOD__MODEL/HASH, in the order of their names.
+    """Return the folders submissions/BENCHMARK/ORG__METHOD__MODEL/HASH, sorted by name.
 
-    Raises VerificationError for a symbolic link among them: it may lead anywhere.
+    Raises VerificationError for a symbolic link among them, which may lead anywhere.
     """
     found = sorted((leaderboards / "submissions").glob("*/*/*"))
     for path in found:
@@ -52,7 +52,7 @@ def submissions(leaderboards: Path) -> list[Path]:
 
 
 def publish(leaderboards: Path, entries: Iterable[Entry]) -> list[Path]:
-    """`render`, of entries that have been read."""
+    """Do as `render`, with entries that have been read."""
     from ttsi.pages.shell import fill
 
     found = boards(entries)
@@ -82,7 +82,7 @@ def _as_json(board: Board) -> str:
 
 
 def _boards_written(leaderboards: Path) -> list[Path]:
-    """The files that an earlier render made of boards; any other JSON is left alone."""
+    """Return the files of boards that an earlier render wrote, and no other JSON file."""
     return [path for path in sorted(leaderboards.glob("*.json")) if _is_board(path)]
 
 

@@ -1,8 +1,8 @@
-"""A stranger's files, read so that they can do no harm.
+"""Reading of untrusted files.
 
-Names come from the folder, never from what a file says. Nothing is opened before it is known to be
-a plain file of bounded size; links are not followed; text is UTF-8, and JSON is measured before it
-is parsed. Nothing here unpacks, unpickles or imports.
+Names come from the folder, never from a file's content. Only plain files of bounded size are
+opened; links are not followed; text must be UTF-8; the depth of JSON is checked before it is
+parsed. Nothing here unpacks, unpickles or imports.
 """
 
 from __future__ import annotations
@@ -27,22 +27,24 @@ MAX_LINES = 32 * MIB
 MAX_LINE = MIB
 MAX_TOTAL = 128 * MIB
 MAX_ENTRIES = 1000
-"""Bytes of a JSON file, of a file of JSON lines, of one line, of a submission; files of one."""
+"""Limits: bytes of a JSON file and of a JSON Lines file, characters of a line, bytes of a
+submission, and entries in its folders."""
 
 DEEPEST = MAX_DEPTH + 16
-"""Levels of nesting: those of the deepest answer that is read from a text, in a record."""
+"""The most levels of nesting in JSON: those of the deepest answer, and of the record around it."""
 
 _ARCHIVE = re.compile(r"\.(zip|gz|tgz|tar|bz2|xz|zst|lz4|7z|rar|br|whl|pt|pth|bin|pkl|pickle|npz)$")
 _MAGIC = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")
 _NOTHING = re.compile(r"(?!)")
-# To the string's end, or to the text's: an open string must not be looked at twice.
+# An unclosed string extends to the end of the text, so that scanning takes linear time.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
 
 
 def listing(folder: Path, wanted: re.Pattern[str]) -> tuple[dict[str, int], list[Fault]]:
-    """Sizes by name of the `wanted` files in a submission's folder, and all that is wrong there.
+    """Return the sizes in bytes of the `wanted` files in a submission's folder, and all faults.
 
-    Names are relative, with `/` between their parts and behind a folder's. Opens nothing.
+    `wanted` matches relative names, with `/` between parts and at the end of a folder's name. No
+    file is opened.
     """
     sizes: dict[str, int] = {}
     faults: list[Fault] = []
@@ -65,7 +67,7 @@ def listing(folder: Path, wanted: re.Pattern[str]) -> tuple[dict[str, int], list
 def _walk(
     folder: Path, prefix: str, wanted: re.Pattern[str]
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Every entry of the folder, and of the folders in it that are wanted."""
+    """Yield every entry of the folder and of its wanted subfolders, with its relative name."""
     with os.scandir(folder) as entries:
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
@@ -100,7 +102,7 @@ def _fault_of(name: str, entry: os.DirEntry[str], wanted: re.Pattern[str]) -> Fa
 
 
 def stray(entry: os.DirEntry[str]) -> Fault:
-    """What is wrong with a file that belongs to no submission."""
+    """Return the fault of a file that belongs to no submission."""
     found = _fault_of(entry.name, entry, _NOTHING)
     assert found is not None, "nothing is wanted here"
     return found
@@ -111,7 +113,10 @@ def largest(name: str) -> int:
 
 
 def read_bytes(path: Path, where: str) -> bytes:
-    """The bytes of a plain file. Unsound where it is none (any more), or larger than allowed."""
+    """Return the bytes of a plain file; b"" where it is no plain file (any more).
+
+    Raises Unsound where it cannot be opened or is larger than allowed.
+    """
     flags = os.O_RDONLY
     for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
         flags |= getattr(os, name, 0)
@@ -122,7 +127,7 @@ def read_bytes(path: Path, where: str) -> bytes:
         raise Unsound(Fault("unreadable", where, what, "Restore it from the run.")) from error
     with open(handle, "rb") as file:
         most = largest(path.name)
-        # One byte more than allowed shows a file that grew since it was measured.
+        # Reading one byte more than allowed detects a file that grew since it was measured.
         data = file.read(most + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
     if len(data) > most:
         what = f"has more than {most:,} bytes."
@@ -131,7 +136,7 @@ def read_bytes(path: Path, where: str) -> bytes:
 
 
 def text_of(data: bytes, where: str) -> str:
-    """Unsound where the bytes are an archive, or not UTF-8."""
+    """Decode UTF-8. Raises Unsound for an archive, or bytes that are not UTF-8."""
     if data.startswith(_MAGIC):
         what = "is an archive under another name. None is unpacked: a small one may hold terabytes."
         raise Unsound(Fault("archive", where, what, "Submit the file as it is, in UTF-8."))
@@ -143,7 +148,11 @@ def text_of(data: bytes, where: str) -> str:
 
 
 def lines_of(data: bytes, where: str) -> list[str]:
-    """The lines of a file of JSON lines; a line ends with a line feed and nothing else."""
+    """Return the lines of a JSON Lines file, which only line feeds end.
+
+    Raises Unsound as `text_of` does, for a last line without a line feed, and for a line of more
+    than MAX_LINE characters.
+    """
     *lines, rest = text_of(data, where).split("\n")
     if rest:
         what = "does not end with a line feed: the last line may be torn."
@@ -158,8 +167,10 @@ def lines_of(data: bytes, where: str) -> list[str]:
 
 
 def value_of(data: bytes, where: str) -> JSON:
-    """The JSON value of a file. Unsound as `text_of` and `parse`, and where it holds half a
-    character, which no page could be written with."""
+    """Return the JSON value of a file.
+
+    Raises Unsound as `text_of` and `parse` do, and for a lone surrogate, which UTF-8 cannot encode.
+    """
     value = parse(text_of(data, where), where)
     try:
         json.dumps(value, ensure_ascii=False).encode()
@@ -170,8 +181,11 @@ def value_of(data: bytes, where: str) -> JSON:
 
 
 def parse(text: str, where: str) -> JSON:
-    """A JSON value. Unsound where it is none, nests too deep, says a key twice, or a number is
-    none that JSON knows."""
+    """Parse a JSON value.
+
+    Raises Unsound where the text is not JSON, is nested more than DEEPEST levels, repeats a key in
+    an object, or holds a number that is not finite.
+    """
     restore = "Restore it from the run."
     if depth(text) > DEEPEST:
         what = f"is nested more than {DEEPEST} levels deep, so it is not parsed."
@@ -186,7 +200,7 @@ def parse(text: str, where: str) -> JSON:
 
 
 def depth(text: str) -> int:
-    """How deep brackets nest outside strings; in linear time, without recursion."""
+    """Return how deep brackets nest outside strings, in linear time and without recursion."""
     level = deepest = 0
     for found in _TOKEN.finditer(text):
         mark = found[0]

@@ -1,4 +1,4 @@
-"""The published schemas, held against what a stranger wrote."""
+"""Validation of untrusted files against the published schemas."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from ttsi.types import JSON
 _FOLDER = Path(__file__).parent.parent / "schemas"
 _TOLD = 3
 _LARGEST = 2.0**53
-"""Of any number but those in answers. Larger ones mean nothing here, and could not be summed up."""
+"""The largest number allowed outside answers. Larger ones mean nothing, and sums could overflow."""
 
 
 def shape_faults(name: str, value: JSON, where: str) -> Iterator[Fault]:
-    """The first faults of `value` under the schema: submission, board, results, record, or one of
-    submission's own parts: spec, identity, sessions, manifest."""
+    """Yield the first faults of `value` under the schema `name`.
+
+    `name`: submission, board, results, record, or a part of the schema submission: spec, identity,
+    sessions, manifest.
+    """
     errors = list(islice(_validator(name).iter_errors(value), _TOLD))
     for error in errors:
         place = "/".join(map(str, error.absolute_path))
@@ -46,7 +49,7 @@ def _schema(name: str) -> Any:
 
 
 def _immense(value: JSON) -> bool:
-    """Whether a number is too large; what a model wrote, its answers, may hold any."""
+    """Return whether any number is too large, except in answers, which a model wrote."""
     if isinstance(value, dict):
         return any(_immense(part) for key, part in value.items() if key != "answer")
     if isinstance(value, list):

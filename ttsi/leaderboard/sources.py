@@ -1,7 +1,7 @@
-"""What a submission is held against: benchmark and scorer, from what is installed here.
+"""The benchmark and scorer that a submission is verified with, from the plugins installed here.
 
-A spec's names are looked up among the installed plugins; nothing is ever loaded from a submission,
-and plugins of third parties only where the caller allows it.
+A spec's names are looked up among the installed plugins. Nothing is loaded from a submission, and a
+third party's plugin only where the caller allows it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AS_RUN = "Submit the spec.resolved.json that the run left."
 
 @dataclass(frozen=True)
 class Sources:
-    """The samples that a spec asks, in order, by id; the data's revision; and what scores them."""
+    """A spec's samples by id, in the benchmark's order; the data's revision; and the scorer."""
 
     samples: Mapping[str, Sample]
     revision: str
@@ -34,7 +34,10 @@ class Sources:
 
 
 def sources(spec: Mapping[str, Any], where: str, *, third_party: bool) -> Sources:
-    """Raises Unsound for what no board takes, and for what is not to be had here."""
+    """Return the sources of a resolved spec; `where` names its file in faults.
+
+    Raises Unsound where no board accepts the spec, or this machine lacks data or a plugin.
+    """
     _check_public(spec, where)
     for role in ("benchmark", "scorer"):
         _check_allowed(spec, role, where, third_party=third_party)
@@ -53,9 +56,10 @@ def sources(spec: Mapping[str, Any], where: str, *, third_party: bool) -> Source
 
 
 def method_faults(spec: Mapping[str, Any], version: str, where: str) -> Iterator[Fault]:
-    """Options that ttsi's own plugins cannot have been given in a run of `version`.
+    """Yield a fault for names and options of ttsi's plugins that a run cannot have had.
 
-    Other versions may have other options; and what a third party's plugin takes is not looked up.
+    Options are checked only where `version` is the one installed here: other versions may have
+    other options. Third-party plugins are not checked.
     """
     for role, kind in COMPONENTS.items():
         name = spec[role]["name"]
@@ -80,7 +84,7 @@ def _option_faults(spec: Mapping[str, Any], role: str, where: str) -> Iterator[F
 
 @lru_cache(maxsize=16)
 def _samples(component: str) -> tuple[dict[str, Sample], str]:
-    """Samples and revision; most submissions of a board ask the same ones."""
+    """Return a benchmark's samples and revision, cached: submissions of a board share them."""
     asked = json.loads(component)
     kind: Any = registry.load("benchmarks", asked["name"])
     benchmark: Benchmark = kind(**_options(asked))
@@ -92,7 +96,7 @@ def _options(component: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def _not_had(error: TtsiError, where: str) -> Fault:
-    """Data or a plugin that this machine lacks; or options that the benchmark refuses."""
+    """Return the fault for data or a plugin that this machine lacks, or for refused options."""
     kind = UNAVAILABLE if error.exit_code == MissingAsset.exit_code else "spec"
     return Fault(kind, where, f"cannot be verified here: {error.what}", error.cure)
 

@@ -1,13 +1,13 @@
-"""What a submission is, and how one is read back.
+"""What a submission is, and how it is read.
 
     submissions/BENCHMARK/ORG__METHOD__MODEL/HASH/
       submission.json       who, what, when; the digest of each seed's manifest
       seed-S/               spec.resolved.json identity.json sessions.json samples.jsonl
                             results.json manifest.json
 
-HASH is of submission.json, which names the manifests' digests, which name those of the files: no
-byte can change unseen. A seed's folder is what a run leaves, so that `ttsi report` and `ttsi
-compare` take a submission for a run.
+HASH is the digest of submission.json, which lists the digests of the manifests, which list those of
+the files, so that every change is detected. A seed's folder has the layout of a run's, so `ttsi
+report` and `ttsi compare` accept a submission as a run.
 """
 
 from __future__ import annotations
@@ -56,8 +56,7 @@ _RESTORE = "Restore it from the run, or submit the run again."
 
 @dataclass(frozen=True)
 class Seed:
-    """One seed's files as they are; `rows` are the records before they are objects, `digest` is the
-    manifest's."""
+    """One seed's parsed files. `rows`: the lines of samples.jsonl; `digest`: the manifest's."""
 
     name: str
     spec: Mapping[str, Any]
@@ -79,7 +78,7 @@ class Seed:
 
 @dataclass(frozen=True)
 class Submission:
-    """A submission whose files have the shape that they should have."""
+    """A submission whose files satisfy their schemas."""
 
     folder: Path
     head: Mapping[str, Any]
@@ -87,7 +86,7 @@ class Submission:
 
 
 def head_of(org: str, method: str, submitted: str, seeds: Sequence[Seed]) -> dict[str, JSON]:
-    """submission.json, of which all but the arguments follows from the seeds."""
+    """Return the content of submission.json; what the arguments do not give, the seeds do."""
     spec, results = seeds[0].spec, seeds[0].results
     return {
         "schema": SCHEMA,
@@ -106,14 +105,14 @@ def head_of(org: str, method: str, submitted: str, seeds: Sequence[Seed]) -> dic
 
 
 def place(head: Mapping[str, Any], head_bytes: bytes) -> PurePosixPath:
-    """BENCHMARK/ORG__METHOD__MODEL/HASH."""
+    """Return the submission's path: BENCHMARK/ORG__METHOD__MODEL/HASH."""
     who = f"{head['org']}__{head['method']}__{slug(head['model'])}"
     digest = bytes_digest(head_bytes).removeprefix("sha256:")
     return PurePosixPath(slug(head["benchmark"]), who, digest[:16])
 
 
 def slug(text: str) -> str:
-    """A benchmark's or model's name as part of a path: "Qwen/Qwen2.5-1.5B" is Qwen-Qwen2.5-1.5B."""
+    """Return a name as part of a path: "Qwen/Qwen2.5-1.5B" becomes Qwen-Qwen2.5-1.5B."""
     return "-".join(re.findall(r"[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*", text))[:80].rstrip(".-") or "x"
 
 
@@ -121,10 +120,10 @@ def slug(text: str) -> str:
 
 
 def read(folder: Path) -> tuple[Submission | None, list[Fault]]:
-    """The submission, or None where it has no shape to look at; and every fault found so far.
+    """Return the submission, or None where files are missing or malformed, and the faults found.
 
-    Digests are checked here, and a file that is not what its digest says is read all the same, so
-    that what was changed in it can be told too.
+    A file whose digest differs is a fault and is read all the same, so that later checks can say
+    what was changed in it.
     """
     sizes, faults = safe.listing(folder, _FILES)
     names = sorted({name.partition("/")[0] for name in sizes} - {HEAD}, key=_by_number)
@@ -161,7 +160,7 @@ def _missing(there: Collection[str], names: Sequence[str]) -> Iterator[Fault]:
 
 
 class _Reader:
-    """Reads files of one submission and keeps what is wrong with them."""
+    """A reader of one submission's files, which collects their faults."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -177,7 +176,7 @@ class _Reader:
     def shaped(
         self, where: str, read: Callable[[_Text, str], Any], given: _Text, schema: str
     ) -> Any:
-        """What `read` makes of a file's bytes or a line; None where that is not of the schema."""
+        """Return what `read` makes of a file's bytes or a line; None if it is unsound."""
         try:
             value = read(given, where)
         except Unsound as error:
@@ -212,7 +211,7 @@ class _Reader:
         )
 
     def rows(self, name: str, data: bytes) -> list[Any]:
-        """Every line's record, None where a line is none."""
+        """Return each line's record, None where a line is not a valid one."""
         try:
             lines = safe.lines_of(data, name)
         except Unsound as error:
@@ -229,7 +228,7 @@ class _Reader:
 def _manifest_faults(
     seed: str, files: Mapping[str, Any], data: Mapping[str, bytes]
 ) -> Iterator[Fault]:
-    """What the manifest says against what is there."""
+    """Yield faults where the manifest does not list exactly the seed's files as they are."""
     where = f"{seed}/{MANIFEST}"
     for name in files:
         if name not in CONTENT:

@@ -1,4 +1,4 @@
-"""`ttsi leaderboard submit`: a finished run becomes a submission, verified before it is there."""
+"""`ttsi leaderboard submit`: make a submission of a run, verified before it is put in place."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from ttsi.types import JSON
 
 @dataclass(frozen=True)
 class Submitted:
-    """Where it lies (after a dry run: would lie), its files by size, and its board entry."""
+    """A submission: its folder (for a dry run: where it would be), file sizes and board entry."""
 
     folder: Path
     files: Mapping[str, int]
@@ -60,10 +60,11 @@ def submit(
     third_party: bool = False,
     dry_run: bool = False,
 ) -> Submitted:
-    """Copy what is needed of a run to `leaderboards`/submissions, as `who`: ORG/METHOD.
+    """Copy what a submission needs of a run to `leaderboards`/submissions, as `who`: ORG/METHOD.
 
-    Raises UsageError (no such run, unfinished, a bad name, submitted before) and VerificationError
-    (the run's files changed, or are such as no board takes). Then nothing is left behind.
+    Raises UsageError (no such run, unfinished, a local model, a bad name, submitted before),
+    VerificationError (the run's files changed, or no board accepts it) and StorageError. In each
+    case no file is left behind.
     """
     org, method = _names(who)
     opened = _finished(open_run(run))
@@ -121,14 +122,17 @@ def _finished(run: Run) -> Run:
 
 
 def _check_model(run: Run) -> None:
-    """UsageError where verification would refuse the model, before the data is read for it."""
+    """Raise UsageError for a local model before the data is loaded; verification refuses it too."""
     if is_local(run.spec):
         raise UsageError(local(run.spec), where=str(run.folder), cure=PUBLISH)
 
 
 @contextmanager
 def _staging(where: Path | None) -> Iterator[Path]:
-    """A folder on the same disk, so that a rename puts all in place; anywhere for a dry run."""
+    """Yield a temporary folder in `where`, from which a rename moves the submission into place.
+
+    For a dry run, `where` is None and the folder is the system's. Raises StorageError.
+    """
     try:
         if where is not None:
             where.mkdir(parents=True, exist_ok=True)
@@ -144,7 +148,7 @@ def _staging(where: Path | None) -> Iterator[Path]:
 
 
 def _make(run: Run, staging: Path, org: str, method: str, *, third_party: bool) -> Path:
-    """Write the submission below `staging`; returns its folder there."""
+    """Write the submission below `staging` and return its folder there."""
     try:
         found = sources(run.spec, str(run.folder), third_party=third_party)
     except Unsound as error:
@@ -202,7 +206,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _refuse(verdict: Verdict, staging: Path) -> None:
-    """VerificationError with every fault, where there is one."""
+    """Raise VerificationError with all faults, if there are any."""
     if verdict.ok:
         return
     told = "\n".join(f"  {fault}" for fault in verdict.faults)
@@ -213,7 +217,7 @@ def _refuse(verdict: Verdict, staging: Path) -> None:
 
 
 def _check_new(made: Path, target: Path) -> None:
-    """UsageError where the same run was submitted before, be it on another day."""
+    """Raise UsageError where the same run was submitted before, even on another day."""
     mine, _ = read(made)
     others = target.parent.iterdir() if target.parent.is_dir() else ()
     for other in (each for each in others if each.is_dir()):

@@ -1,7 +1,8 @@
 """`ttsi leaderboard verify`: every fault of every submission (DESIGN section 10).
 
-What is stored is parsed, scored and summed up again, against the benchmark as it is installed here.
-Nothing of a submission is executed; what it cannot prove is in leaderboards/CONTRIBUTING.md.
+Stored texts are parsed and scored again and the metrics computed again, with the benchmark that is
+installed here. Nothing in a submission is executed. leaderboards/CONTRIBUTING.md says what
+verification cannot prove.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from ttsi.types import JSON
 
 _LEVELS = 3
 _BESIDE = ("README.md", "CONTRIBUTING.md", ".gitattributes", ".gitkeep")
-"""Files that may lie in the folders above submissions."""
+"""Files that the folders above submissions may hold."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of one submission, or of a file that belongs to none."""
+    """The faults of one submission, or of a file that belongs to none."""
 
     path: Path
     faults: tuple[Fault, ...]
@@ -45,7 +46,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0, 4 for a mismatch, 5 where it could not be looked at for want of data or a plugin."""
+        """0 without faults, 4 for a mismatch, 5 where only data or a plugin is missing here."""
         kinds = {fault.kind for fault in self.faults}
         return 0 if not kinds else 5 if kinds == {UNAVAILABLE} else 4
 
@@ -59,10 +60,10 @@ class Verdict:
 
 
 def verify(paths: Iterable[Path], *, third_party: bool = False) -> Iterator[Verdict]:
-    """A verdict on every submission at or below the paths, one by one; none where there is none.
+    """Yield a verdict on every submission at or below the paths.
 
-    `third_party` lets benchmarks and scorers of installed third parties be loaded. Raises
-    UsageError where a path is not there.
+    `third_party` allows benchmarks and scorers of installed third-party packages to be loaded.
+    Raises UsageError where a path does not exist.
     """
     seen: dict[str, Path] = {}
     for path in paths:
@@ -71,7 +72,7 @@ def verify(paths: Iterable[Path], *, third_party: bool = False) -> Iterator[Verd
 
 
 def verify_one(folder: Path, *, third_party: bool = False) -> Verdict:
-    """The verdict on one submission's folder."""
+    """Return the verdict on one submission's folder."""
     linked = [each for each in (folder, *folder.parents[: _LEVELS - 1]) if each.is_symlink()]
     if linked:
         return Verdict(folder, (_link(linked[0]),))
@@ -102,7 +103,7 @@ def _content_faults(submission: Submission, *, third_party: bool) -> list[Fault]
 
 def _seed_faults(seed: Seed, found: Sources) -> Iterator[Fault]:
     yield from check_records.sample_faults(seed, list(found.samples))
-    # Under other data every sample would differ; the revision has been told.
+    # On other data every sample would differ; the revision is reported already.
     if seed.results["revision"] != found.revision:
         return
     for case in check_records.cases(seed, found):
@@ -112,7 +113,7 @@ def _seed_faults(seed: Seed, found: Sources) -> Iterator[Fault]:
 
 
 def _unless_copied(verdict: Verdict, seen: dict[str, Path]) -> Verdict:
-    """The verdict, with a fault where an earlier submission has the very same records."""
+    """Return the verdict, with a fault added where an earlier submission has the same records."""
     if verdict.submission is None:
         return verdict
     faults = list(verdict.faults)
@@ -141,7 +142,7 @@ def _below(path: Path, *, third_party: bool) -> Iterator[Verdict]:
 
 
 def _holds_nothing(path: Path) -> bool:
-    """Whether nothing was submitted yet: Git keeps no empty folder, so it may not be there."""
+    """Return whether `path` is empty, or a missing `submissions`: Git keeps no empty folder."""
     if path.is_symlink():
         return False
     if path.is_dir():
@@ -150,9 +151,9 @@ def _holds_nothing(path: Path) -> bool:
 
 
 def _look(path: Path, levels: int, *, third_party: bool) -> Iterator[Verdict]:
-    """Submissions lie exactly `levels` folders deep; whatever else is there is told of.
+    """Yield verdicts on the submissions below `path`, and on stray files and links there.
 
-    A path that is given may be any of the folders on the way, so fewer levels will do at first.
+    Submissions are at most `levels` folders deep, fewer where `path` is itself inside the tree.
     """
     if path.is_symlink():
         yield Verdict(path, (_link(path),))

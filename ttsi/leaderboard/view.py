@@ -1,4 +1,4 @@
-"""What the page of boards shows, from entries to plain data; page/ says how it looks."""
+"""The boards' page as plain data for its template; page/ holds template, style and script."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ttsi.pages.plots import Scale, ticks
 PARTIAL = "Not ranked, since they answered a part of the samples, which may be the easier one"
 
 _LONGEST = 120
-"""Characters of a name on the page; the submission's own files have it whole."""
+"""The most characters of a name on the page; the submission's files have the whole name."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column that sorts. `first`: the order that a first click gives, "-" for descending."""
+    """A sortable column. `first`: the order after the first click, "-" for descending."""
 
     key: str
     label: str
@@ -44,7 +44,7 @@ COLUMNS = (
 
 
 def view(boards: Sequence[Board]) -> dict[str, Any]:
-    """All that the template needs."""
+    """Return the template's variables for these boards."""
     found = [_board(title, board) for title, board in zip(titles(boards), boards, strict=True)]
     return {"boards": found, "columns": COLUMNS, "partial": PARTIAL}
 
@@ -110,7 +110,7 @@ def _row(board: str, rank: int, entry: Mapping[str, Any], scale: Scale) -> dict[
 
 
 def _facts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What does not fit into a column."""
+    """Return (label, value) pairs of what the columns have no room for."""
     base = _measure(entry["base_accuracy"], text.percent)
     return [
         ("base accuracy", f"{base['shown']} {base['interval']}".strip()),
@@ -135,7 +135,7 @@ def _number(value: float, form: Any) -> dict[str, str]:
 
 
 def link(path: str) -> str:
-    """A relative path as a link that can be nothing else: a colon in it makes no scheme."""
+    """Return a relative path as a link, quoted so that a colon cannot make a URL scheme of it."""
     return quote(path, errors="replace")
 
 
@@ -147,7 +147,7 @@ def _name(value: object) -> str:
 
 
 def _scale(entries: Sequence[Mapping[str, Any]]) -> Scale:
-    """Shares to per cent of the plot's width, the same for a whole board."""
+    """Return the board's common scale from accuracies to per cent of the plot's width."""
     measures = [entry[name] for entry in entries for name in ("accuracy", "base_accuracy")]
     ends = [measure[end] for measure in measures for end in ("low", "mean", "high")]
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)

@@ -1,1 +1,1 @@
-"""What reports and boards share: the page's frame, texts, and plots."""
+"""Parts that reports and boards share: the page's frame, formatting of text, and plots."""

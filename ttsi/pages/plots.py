@@ -1,8 +1,8 @@
-"""What a plot is drawn with: a canvas, scales, axes and a legend, as inline SVG.
+"""Drawing of plots as inline SVG: a canvas, scales, axes and a legend.
 
-No script, font or file is referred to. Colours come from plots.css: a shape has a class for what it
-is (line, bar, dot, curve) and one for what it stands for (base, final, right, wrong, ...).
-Sizes are of a phone: 360 units wide, text of 12, so that a narrow screen shows it at its own size.
+The SVG refers to no script, font or file. Colours come from plots.css: a shape has a class for its
+type (line, bar, dot, curve) and one for its meaning (base, final, right, wrong, ...). Plots are 360
+units wide with text of size 12, so that a phone shows them without scaling.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ttsi.pages import text
 
 WIDTH = 360
 LINE = 18
-"""The height of a line of text."""
+"""The height of a line of text, in SVG units."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps [low, high] onto pixels from `start` to `end`; what lies outside is clipped."""
+    """A linear map from [low, high] to [start, end] in SVG units; values outside are clipped."""
 
     low: float
     high: float
@@ -38,7 +38,10 @@ class Scale:
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten within [low, high], `about` so many."""
+    """Return ticks within [low, high], about `about` of them.
+
+    They are multiples of 1, 2 or 5 times a power of ten; `low` alone where high <= low.
+    """
     if not high > low:
         return [low]
     rough = (high - low) / about
@@ -51,7 +54,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 class Canvas:
-    """One SVG image. `title` is what it shows, `description` what those hear who cannot see it."""
+    """An SVG image. Screen readers read `title` and `description`."""
 
     def __init__(self, title: str, height: float, description: str = "") -> None:
         spoken = text.visible(f"{title}. {description}" if description else title)
@@ -103,7 +106,10 @@ def axis_below(
     form: Callable[[float], str],
     at: Sequence[float] | None = None,
 ) -> None:
-    """An axis under the plot: grid lines up to `top`, figures and what they are of below."""
+    """Draw the x axis: grid lines up to `top`, figures and the label below.
+
+    `form`: a value as text. `at`: the values with a grid line; None: `ticks` of the scale.
+    """
     for value in ticks(scale.low, scale.high) if at is None else at:
         canvas.line(scale(value), top, scale(value), bottom, "grid")
         canvas.text(scale(value), bottom + 15, form(value), "tick", "middle")
@@ -121,7 +127,10 @@ def axis_left(
     form: Callable[[float], str],
     at: Sequence[float] | None = None,
 ) -> None:
-    """An axis beside the plot; its label lies flat above the figures, where it can be read."""
+    """Draw the y axis; its label is above the figures and not turned, so that it is readable.
+
+    `form` and `at` as for `axis_below`.
+    """
     for value in ticks(scale.low, scale.high, 6) if at is None else at:
         canvas.line(left, scale(value), right, scale(value), "grid")
         canvas.text(left - 6, scale(value) + 4, form(value), "tick", "end")
@@ -129,7 +138,7 @@ def axis_left(
 
 
 def legend(canvas: Canvas, entries: Sequence[tuple[str, str, str]]) -> int:
-    """(shape, kind, label) in rows from the top; returns where the rows end."""
+    """Draw a legend of (shape, kind, label) in rows from the top; return the y where it ends."""
     x, y = 2.0, 13
     for shape, kind, label in entries:
         wide = 24 + text.width(label) + 14
@@ -153,7 +162,7 @@ def _swatch(canvas: Canvas, shape: str, kind: str, x: float, y: float) -> None:
 
 
 def thinned(points: Sequence[tuple[float, float]], most: int = 400) -> list[tuple[float, float]]:
-    """At most about `most` of the points, first and last among them."""
+    """Return at most `most` of the points, evenly spaced, with the first and the last."""
     if len(points) <= most:
         return list(points)
     step = (len(points) - 1) / (most - 1)
@@ -161,7 +170,7 @@ def thinned(points: Sequence[tuple[float, float]], most: int = 400) -> list[tupl
 
 
 def pieces(points: Sequence[tuple[float, float | None]]) -> Iterator[list[tuple[float, float]]]:
-    """The stretches of a line between points whose value is None."""
+    """Yield the parts of a line between points whose y is None."""
     piece: list[tuple[float, float]] = []
     for x, y in points:
         if y is None:
@@ -175,7 +184,7 @@ def pieces(points: Sequence[tuple[float, float | None]]) -> Iterator[list[tuple[
 
 
 def stepped(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
-    """The corners of a line that keeps each value until half-way to the next point."""
+    """Return the corners of a step line that changes half-way between neighbouring points."""
     corners = list(points[:1])
     for (x1, y1), (x2, y2) in pairwise(points):
         middle = (x1 + x2) / 2
@@ -184,7 +193,7 @@ def stepped(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, f
 
 
 def standalone(svg: str) -> str:
-    """An inline plot as the text of an SVG file of its own, light and dark."""
+    """Return an inline plot as an SVG file with its own styles, for light and dark themes."""
     style = (Path(__file__).parent / "templates" / "plots.css").read_text(encoding="utf-8")
     root = ET.fromstring(svg)
     root.set("xmlns", "http://www.w3.org/2000/svg")

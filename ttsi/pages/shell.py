@@ -1,7 +1,7 @@
-"""What all our pages share: one file each that loads nothing, escapes all, in light and dark.
+"""The frame of all pages: a page is one HTML file that loads nothing and escapes all data.
 
-`templates/shell.html.j2` is the frame that a page's own template extends; `plots.css` holds the
-colours, `base.css` what every page looks like, `theme.js` turns light into dark.
+A page's template extends `templates/shell.html.j2`. `plots.css` has the colours, `base.css` the
+styles of every page, `theme.js` the switch between light and dark.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ _SCRIPTS = (TEMPLATES / "theme.js",)
 
 
 def fill(folder: Path, shown: dict[str, Any]) -> str:
-    """The page in `folder` (page.html.j2, style.css, script.js) about `shown`, as HTML.
+    """Render the page in `folder` (page.html.j2, style.css, script.js) with the variables `shown`.
 
-    Whatever a template puts out is escaped, and characters are left out that HTML cannot hold or
-    that would turn the writing direction. By its Content-Security-Policy the page may load nothing
-    and run no script but its own.
+    Output is escaped, and characters that HTML cannot hold or that change the writing direction are
+    replaced. The page's Content-Security-Policy lets it load nothing and run only its own script.
     """
     import jinja2
 
@@ -50,7 +49,7 @@ def _joined(*files: Path) -> str:
 
 
 def _visible(value: Any) -> Any:
-    """What a template puts out, without characters that HTML cannot hold."""
+    """Return a template's output with the characters replaced that HTML cannot hold."""
     from markupsafe import Markup
 
     from ttsi.pages.text import visible

@@ -1,4 +1,4 @@
-"""Numbers and text as people read them. None is a dash everywhere."""
+"""Formatting of numbers and text for people. None becomes a dash, or "" as an interval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ttsi.types import JSON
 
 NOTHING = "–"
 _SPACE = "\u00a0"  # a number and its unit stay on one line
-# Those that turn the writing direction would turn the text around them too.
+# Characters that change the writing direction would affect the text around them, too.
 _TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _INVISIBLE: dict[int, int | str] = {
     **{code: 0x2400 + code for code in range(32) if code not in (9, 10, 13)},
@@ -21,7 +21,7 @@ _INVISIBLE: dict[int, int | str] = {
 
 
 def visible(text: str) -> str:
-    """What HTML can hold and eyes can see: control characters as pictures or by their number."""
+    """Replace characters that HTML cannot hold or that are invisible, by symbols or their code."""
     return text.translate(_INVISIBLE)
 
 
@@ -30,17 +30,17 @@ def percent(share: float | None) -> str:
 
 
 def points(share: float | None) -> str:
-    """A difference of shares, in percentage points, with its sign."""
+    """Format a difference of shares in percentage points, with its sign."""
     return NOTHING if share is None else _minus(100 * share, "+.1f")
 
 
 def figure(share: float | None) -> str:
-    """A share in percent, without the sign."""
+    """Format a share in percent, without the per cent sign."""
     return NOTHING if share is None else _minus(100 * share, ".1f")
 
 
 def interval(pair: Sequence[float] | None) -> str:
-    """[low, high] in percent or points."""
+    """Format a pair of shares as [low, high] in percent or points; "" for None."""
     if pair is None:
         return ""
     low, high = (_minus(100 * share, ".1f") for share in pair)
@@ -62,7 +62,7 @@ def p_value(p: float | None) -> str:
 
 
 def p_said(p: float | None) -> str:
-    """p = 0.32, p < 0.0001."""
+    """Format p as "p = 0.32" or "p < 0.0001"."""
     shown = p_value(p)
     return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
@@ -88,7 +88,7 @@ def dollars(value: float) -> str:
 
 
 def figures(value: float | None) -> str:
-    """A quantity in three figures or as whole, for a column whose head has its unit."""
+    """Format a quantity without a unit in about three digits, as a whole number from 99.95."""
     if value is None:
         return NOTHING
     if value == 0 or abs(value) >= 99.95:
@@ -99,12 +99,12 @@ def figures(value: float | None) -> str:
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
-    """1 sample, 2 samples."""
+    """Format a number with its noun: "1 sample", "2 samples"."""
     return f"{number:,}{_SPACE}{noun if number == 1 else plural or noun + 's'}"
 
 
 def setting(value: JSON) -> str:
-    """An option's value, short enough for a table."""
+    """Format an option's value for a table; JSON is cut at 120 characters."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and not any(isinstance(each, list | dict) for each in value):
@@ -114,25 +114,25 @@ def setting(value: JSON) -> str:
 
 
 def settings(options: Mapping[str, JSON]) -> list[tuple[str, str]]:
-    """(option, value) pairs; what is null is left out, and so is the component's name."""
+    """Return (option, value) pairs without null values and the component's name."""
     given = ((key, value) for key, value in options.items() if value is not None)
     return [(key, setting(value)) for key, value in given if key != "name"]
 
 
 def excerpt(text: str, length: int = 140) -> str:
-    """The beginning of a text on one line."""
+    """Return the beginning of a text on one line, at most `length` characters."""
     words = " ".join(text[: 8 * length].split())
     return words if len(words) <= length else words[: length - 1].rstrip() + "…"
 
 
 def width(text: str, size: float = 12.0) -> float:
-    """About how wide a text is in a sans-serif font of this size; wide characters count twice."""
+    """Estimate the width of a text in a sans-serif font; wide characters count twice."""
     cells = sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
     return cells * size * 0.54
 
 
 def fitted(text: str, room: float, size: float = 12.0) -> str:
-    """The text, or as much of it as there is room for."""
+    """Return the text, cut with an ellipsis where it is wider than `room`."""
     if width(text, size) <= room:
         return text
     while text and width(text + "…", size) > room:

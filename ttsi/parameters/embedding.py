@@ -1,4 +1,4 @@
-"""Schemas in plain form within others: changed level by level, or put into another document."""
+"""Transform plain schemas level by level, and embed them in other documents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ttsi.parameters.plain import Plain
 
 
 def each_inner(plain: Mapping[str, Any], change: Callable[[Any], Any]) -> Plain:
-    """The plain schema with what `change` makes of each schema that stands right within it."""
+    """Return the plain schema with `change` applied to each schema directly inside it."""
     changed: Plain = dict(plain)
     for keyword, value in plain.items():
         if keyword in ("properties", "patternProperties", "$defs"):
@@ -22,9 +22,9 @@ def each_inner(plain: Mapping[str, Any], change: Callable[[Any], Any]) -> Plain:
 
 
 def embedded(plain: Mapping[str, Any], prefix: str) -> tuple[Plain, Plain]:
-    """A plain schema to be put into another one, and its definitions, their names prefixed.
+    """Return a plain schema to embed in another one, and its definitions, with prefixed names.
 
-    Without defaults, which say nothing of what is valid.
+    Defaults are dropped, because they do not affect validity.
     """
 
     def renamed(node: Mapping[str, Any]) -> Plain:

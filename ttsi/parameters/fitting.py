@@ -1,4 +1,4 @@
-"""What a plain schema (schemas.py) says of a value itself, whatever the value holds."""
+"""Check JSON values against plain schemas (plain.py)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Schema = Mapping[str, Any]
 
 
 ANY: Schema = {}
-"""The schema of any value; one object, because schemas are known by identity here and there."""
+"""The schema of any value. It is one object, because some caches know schemas by identity."""
 
 
 def same(one: JSON, other: JSON) -> bool:
-    """Equality of JSON values: 1 is 1.0, and a boolean is no number."""
+    """Whether two JSON values are equal: 1 equals 1.0, and a boolean is not a number."""
     return identity(one) == identity(other)
 
 
 def identity(value: JSON) -> Hashable:
-    """What is equal, as Python compares it, for JSON values that are equal."""
+    """Return a key that is equal for equal JSON values."""
     if isinstance(value, bool):
         return ("boolean", value)
     if isinstance(value, dict):
@@ -47,7 +47,10 @@ def is_of(value: JSON, kind: str) -> bool:
 
 
 def faults(value: JSON, schema: Schema) -> int:
-    """How many bounds and constants a value of the schema's type does not keep."""
+    """Count the bounds and constants that a value of the schema's type breaks.
+
+    Only the value itself is checked, not what it contains.
+    """
     count = 0
     if "enum" in schema:
         count += not any(same(value, each) for each in schema["enum"])
@@ -78,7 +81,7 @@ def _number_faults(value: float, schema: Schema) -> int:
 
 
 def is_multiple(value: float, of: float) -> bool:
-    """By the numbers as they are written: 0.3 is a multiple of 0.1."""
+    """Whether `value` is a multiple of `of`, taken as decimals: 0.3 is a multiple of 0.1."""
     # An integer may be too large for a float.
     finite = isinstance(value, int) or math.isfinite(value)
     return finite and (exactly(value) / exactly(of)).denominator == 1
@@ -112,7 +115,7 @@ def fits(value: JSON, schema: Schema, definitions: Schema) -> bool:
 
 
 def within(schema: Schema, key: str | int) -> Schema | None:
-    """The schema of what an object or array has under `key`; None where nothing may be there."""
+    """Return the schema of what stands under `key` in an object or array; None if forbidden."""
     if isinstance(key, int):
         prefix = schema.get("prefixItems", ())
         inner = prefix[key] if key < len(prefix) else schema.get("items", ANY)

@@ -1,4 +1,4 @@
-"""The keywords of JSON Schema 2020-12: what each may hold, which say nothing, which are refused."""
+"""The keywords of JSON Schema 2020-12: their allowed values, and which are ignored or refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OF_TYPE: Mapping[str, frozenset[str]] = {
         {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
     ),
 }
-"""Keywords by the type of the values that they hold for; those of numbers hold for integers."""
+"""Keywords by the type of value that they apply to; those of numbers also apply to integers."""
 
 ANNOTATIONS = frozenset(
     {"title", "description", "default", "examples", "example", "deprecated", "readOnly"}
@@ -31,7 +31,7 @@ ANNOTATIONS = frozenset(
     | {"$comment", "$schema", "$defs", "definitions", "discriminator", "xml", "externalDocs"}
     | {"enumNames", "enumDescriptions", "markdownDescription", "propertyOrdering"}
 )
-"""What says nothing about which values are valid. `default` is filled in when calls are scored."""
+"""Keywords that do not affect validity. `default` is filled in when calls are scored."""
 
 REFUSED: Mapping[str, str] = {
     "not": "List what is allowed instead.",
@@ -80,7 +80,7 @@ def _is_count(value: Any) -> bool:
 def _is_number(value: Any) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    # No number beyond what a float holds: an integer of any length compares with one.
+    # No number beyond a float's range; the comparison also works for integers of any length.
     return -sys.float_info.max <= value <= sys.float_info.max
 
 
@@ -122,7 +122,7 @@ _SHAPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def keyword_fault(node: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """The first keyword of a subschema that cannot be used, why, and the cure; None if all can."""
+    """Return the first keyword of a subschema that cannot be used, why, and the cure; else None."""
     for keyword, value in node.items():
         if not isinstance(keyword, str):
             return str(keyword), "is no keyword: it is no text", "Write it as a text."

@@ -1,4 +1,4 @@
-"""What several subschemas say together of values of one type; for schemas.py."""
+"""Merge several subschemas that hold together for values of one type; used by plain.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Plain = dict[str, JSON]
 
 
 class SchemaFault(ValueError):
-    """A schema that cannot be brought into plain form: where, which keyword, why, and the cure."""
+    """A schema that has no plain form: where, which keyword, why, and the cure."""
 
     def __init__(self, pointer: str, keyword: str, what: str, cure: str) -> None:
         super().__init__(f"{pointer}: {keyword} {what}" if keyword else f"{pointer}: {what}")
@@ -26,7 +26,7 @@ class SchemaFault(ValueError):
 
 
 class Conflict(Exception):
-    """Subschemas that no value satisfies together. A branch of a choice is left out for it."""
+    """Subschemas that no value satisfies together; a choice drops the branch that raises it."""
 
     def __init__(self, pointer: str, what: str) -> None:
         super().__init__(pointer, what)
@@ -38,7 +38,7 @@ class Conflict(Exception):
 
 
 def constrains(node: Node, *, but: str) -> bool:
-    """Whether a node says anything of values beside what `but` says."""
+    """Whether a node has any keyword besides `but` that restricts values."""
     return any(k != but and k not in ANNOTATIONS and not str(k).startswith("x-") for k in node)
 
 
@@ -60,7 +60,10 @@ def checked_pattern(pattern: str, pointer: str, keyword: str) -> str:
 
 
 def common_values(nodes: Sequence[Node], pointer: str) -> list[JSON] | None:
-    """What const and enum leave; None where there are none."""
+    """Return the values that every const and enum allows; None if there are none of these keywords.
+
+    Raises Conflict if no value is left.
+    """
     lists = [[node["const"]] for node in nodes if "const" in node]
     lists += [list(node["enum"]) for node in nodes if "enum" in node]
     if not lists:
@@ -76,7 +79,10 @@ def common_values(nodes: Sequence[Node], pointer: str) -> list[JSON] | None:
 
 
 def common_types(nodes: Sequence[Node], values: list[JSON] | None, pointer: str) -> list[str]:
-    """The types that values may have, in the order in which they are listed; none: any."""
+    """Return the types that values may have, in the listed order; empty means any type.
+
+    Raises Conflict if the nodes have no type in common.
+    """
     lists = [node["type"] for node in nodes if "type" in node]
     if not lists:
         if values is not None:
@@ -108,7 +114,7 @@ def _types_of(values: Sequence[JSON]) -> list[str]:
 
 
 def with_values(bodies: Sequence[Plain], values: list[JSON], definitions: Plain) -> list[Plain]:
-    """The schemas of each type with those of the constants that they allow."""
+    """Return the schemas of each type, restricted to the constants that they allow."""
     left = list(values)
     found = []
     for body in bodies:
@@ -130,7 +136,7 @@ def with_values(bodies: Sequence[Plain], values: list[JSON], definitions: Plain)
 
 
 def counts(nodes: Sequence[Node], low: str, high: str, pointer: str) -> dict[str, int]:
-    """The tightest of the bounds `low` and `high`."""
+    """Return the tightest of the bounds `low` and `high`. Raises Conflict if they contradict."""
     least = [int(node[low]) for node in nodes if low in node]
     most = [int(node[high]) for node in nodes if high in node]
     if least and most and max(least) > min(most):
@@ -144,7 +150,10 @@ def counts(nodes: Sequence[Node], low: str, high: str, pointer: str) -> dict[str
 
 
 def number_bounds(nodes: Sequence[Node], pointer: str, *, whole: bool) -> Plain:
-    """The tightest bounds; of whole numbers they are whole and belong to what is allowed."""
+    """Return the tightest numeric bounds and the common multipleOf.
+
+    With `whole`, the bounds are integers and inclusive. Raises Conflict if they exclude all values.
+    """
     least = [(node["minimum"], False) for node in nodes if "minimum" in node]
     least += [(node["exclusiveMinimum"], True) for node in nodes if "exclusiveMinimum" in node]
     most = [(node["maximum"], False) for node in nodes if "maximum" in node]
@@ -167,7 +176,7 @@ def number_bounds(nodes: Sequence[Node], pointer: str, *, whole: bool) -> Plain:
 
 
 def _from_below(bound: tuple[float, bool]) -> tuple[float, bool]:
-    """Of two at the same number the one that excludes it comes first."""
+    """Sort key for upper bounds: at the same number, the exclusive bound comes first."""
     number, open = bound
     return number, not open
 
@@ -227,7 +236,10 @@ def array_body(
 def named_others(
     names: Plain, properties: Plain, patterns: Plain, others: Plain | None, pointer: str
 ) -> tuple[Plain, Plain, Plain | None]:
-    """Properties, patterns and others where propertyNames are `names`, as far as these can tell."""
+    """Apply the propertyNames schema `names` to properties, patterns and others.
+
+    Raises SchemaFault if the result cannot be expressed by these three.
+    """
     if not names or names == {"type": "string"}:
         return properties, patterns, others
     wrong = [name for name in properties if not is_of(name, "string") or faults(name, names)]
@@ -281,7 +293,11 @@ def object_body(
 
 
 def _check_patterns(patterns: Plain, properties: Plain, pointer: str) -> None:
-    """A name has one schema: a pattern matches no declared name, nor what another one matches."""
+    """Raise SchemaFault unless each name has one schema.
+
+    A pattern with another schema may not match a declared name, nor any name that another pattern
+    matches.
+    """
     cure = "Tell the names apart, or give them the same schema."
     for pattern, schema in patterns.items():
         checked_pattern(pattern, pointer, "patternProperties")
@@ -299,7 +315,7 @@ def _check_patterns(patterns: Plain, properties: Plain, pointer: str) -> None:
 
 
 def disjoint(one: Plain, other: Plain) -> bool:
-    """Whether it is certain that no value satisfies both schemas, which are plain."""
+    """Whether two plain schemas certainly have no value in common."""
     for a, b in ((one, other), (other, one)):
         if "anyOf" in a:
             return all(disjoint(branch, b) for branch in a["anyOf"])
@@ -325,7 +341,7 @@ def disjoint(one: Plain, other: Plain) -> bool:
 
 
 def _objects_disjoint(one: Plain, other: Plain) -> bool:
-    """Whether a property that `one` requires tells them apart."""
+    """Whether a property that `one` requires excludes the values of `other`."""
     for name in one.get("required", ()):
         theirs = within(other, name)
         if theirs is None or disjoint(one["properties"][name], dict(theirs)):

@@ -1,4 +1,4 @@
-"""Subschemas as they stand in a document, and the choices that they leave; for schemas.py."""
+"""Subschemas located in their document, and the choices among them; used by plain.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ttsi.parameters.merging import SchemaFault, constrains, matches
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A subschema by its place in the document, some of its keywords being dealt with already."""
+    """A subschema and its place in the document; the keywords in `without` are already handled."""
 
     pointer: str
     node: Any = field(compare=False)
@@ -39,13 +39,13 @@ Parts: TypeAlias = tuple[Part, ...]
 
 
 def _lacking(name: str) -> Part:
-    """An object without this property."""
+    """Return a part that forbids this property."""
     return Part(f"(without {name})", {"properties": {name: False}})
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of these in place of the part; `exclusive`: and no second one."""
+    """Alternatives that replace a part; with `exclusive`, exactly one of them holds."""
 
     part: Part
     keyword: str
@@ -54,7 +54,7 @@ class Choice:
 
 
 def choice_of(part: Part) -> Choice | None:
-    """The first choice that a part leaves."""
+    """Return the first choice among alternatives in a part, or None."""
     if part.has("nullable") and part.node["nullable"]:
         return Choice(part, "nullable", [(part.less("nullable"),), (NULL,)])
     for keyword in ("anyOf", "oneOf"):
@@ -71,13 +71,16 @@ def choice_of(part: Part) -> Choice | None:
 
 
 def _required_alone(node: Any) -> bool:
-    """Whether a branch says nothing but which properties there have to be."""
+    """Whether a branch only requires properties and restricts nothing else."""
     required = node.get("required") if isinstance(node, Mapping) else None
     return bool(required) and are_names(required) and not constrains(node, but="required")
 
 
 def _one_of_required(branches: Sequence[Part]) -> list[Parts]:
-    """Branches of required properties so that each lacks something that each other one requires."""
+    """Return the branches of a oneOf of required properties as branches that exclude each other.
+
+    Each lacks, for every other branch, one property that the other requires.
+    """
     found: list[Parts] = []
     for branch in branches:
         own = set(branch.node["required"])
@@ -90,7 +93,7 @@ def _one_of_required(branches: Sequence[Part]) -> list[Parts]:
 
 
 def named(part: Part, name: str) -> Iterator[Part]:
-    """What a part says of this property, by its name and by patterns."""
+    """Yield the subschemas that a part has for this property, by its name and by patterns."""
     if part.has("properties") and name in part.node["properties"]:
         yield part.child("properties", name)
     if part.has("patternProperties"):
@@ -104,7 +107,7 @@ def is_named(flat: Sequence[Part], name: str) -> bool:
 
 
 def item_of(part: Part, at: int) -> Iterator[Part]:
-    """What a part says of the item at this place."""
+    """Yield the subschema that a part has for the item at this index."""
     if part.has("prefixItems") and at < len(part.node["prefixItems"]):
         yield part.child("prefixItems", at)
     elif part.has("items"):
@@ -112,7 +115,7 @@ def item_of(part: Part, at: int) -> Iterator[Part]:
 
 
 def target_of(part: Part, document: Mapping[str, Any]) -> Part:
-    """What the part's `$ref` refers to. Raises SchemaFault."""
+    """Return the part that `$ref` refers to. Raises SchemaFault."""
     fault = partial(SchemaFault, part.pointer, "$ref")
     reference = part.node["$ref"]
     if reference != "#" and not reference.startswith("#/"):

@@ -1,12 +1,12 @@
-"""Regular expressions of schemas, read as far as they are regular.
+"""Regular expressions of schemas, as far as they are regular.
 
-A pattern is searched for in a string, as JSON Schema has it: only `^` and `$` tie it to the ends.
-Read here are literals, classes, groups, alternatives and repetitions. What looks around, refers
-back or is bound to words is refused, because no grammar could hold a model to it.
+As JSON Schema defines it, a pattern may match anywhere in a string; only `^` and `$` anchor it.
+Supported are literals, classes, groups, alternatives and repetitions. Look-around, back-references
+and word boundaries are refused, because no grammar could enforce them.
 
 `\\d`, `\\w` and `\\s` stand for their ASCII characters, `\\D`, `\\W` and `\\S` for all others, and
-`$` for the end of the text: to scoring, the contract and the grammar alike. A pattern is looked for
-by its automaton, which takes time in proportion to the text, whatever the text is.
+`$` for the end of the text, in scoring, the contract and the grammar alike. Patterns are matched by
+an automaton, whose time is linear in the length of any text.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
 _LAST = 0x10FFFF
 _MOST_STATES = 10_000
-"""A pattern whose automaton has more is refused: to look for it would take long."""
+"""A pattern whose automaton has more states is refused, because matching would be slow."""
 
 _MOST_PAIRS = 4000
 
 
 class IrregularPattern(ValueError):
-    """A pattern with something that is not read here."""
+    """A pattern with an unsupported construct."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chars:
-    """One character. `listed`: named one by one, so that quotation marks are meant, too."""
+    """One character. `listed`: the pattern lists it, so that a quotation mark is intended."""
 
     ranges: Ranges
     listed: bool = True
@@ -94,10 +94,10 @@ _ANYTHING = Repeat(Chars(((0, _LAST),), listed=False), 0, None)
 
 @lru_cache(maxsize=512)
 def read_pattern(pattern: str) -> Node:
-    """What a whole string is that has a match of `pattern`. Raises IrregularPattern."""
+    """Return a node for all strings in which `pattern` has a match. Raises IrregularPattern."""
     try:
         with warnings.catch_warnings():
-            # It warns of what later versions of Python may read in another way.
+            # Python warns of syntax that later versions may read differently.
             warnings.simplefilter("ignore")
             re.compile(pattern)
         return _Reader(pattern).read()
@@ -121,7 +121,7 @@ class _Reader:
         return branches[0] if len(branches) == 1 else Either(tuple(branches))
 
     def _tied(self) -> Node:
-        """An alternative of the whole pattern, with what may stand before and after it."""
+        """Read a top-level alternative; unless anchored, any text may precede and follow it."""
         before = () if self._take("^") else (_ANYTHING,)
         items = self._row()
         after = () if self._take("$") else (_ANYTHING,)
@@ -227,7 +227,7 @@ class _Reader:
 
 
 def lengths(node: Node) -> tuple[int, int | None]:
-    """The fewest and the most characters of what `node` matches; None without end."""
+    """Return the least and the greatest length of what `node` matches; None means unbounded."""
     if isinstance(node, Chars):
         return 1, 1
     if isinstance(node, Repeat):
@@ -255,7 +255,7 @@ def occurs(pattern: str, text: str) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether some string matches both patterns. True also where it would take long to tell.
+    """Whether some string matches both patterns; also True if the check would take too long.
 
     Raises IrregularPattern.
     """
@@ -285,7 +285,7 @@ def _steps(left: _Automaton, right: _Automaton, a: int, b: int) -> Iterator[tupl
 
 
 class _Automaton:
-    """A pattern as states: from `start` to `end` by free steps and by steps that read."""
+    """A nondeterministic automaton from `start` to `end`, with free steps and reading steps."""
 
     def __init__(self, node: Node) -> None:
         self.free: list[list[int]] = []
@@ -294,7 +294,7 @@ class _Automaton:
         self.end = self._add(node, self.start)
 
     def takes(self, text: str) -> bool:
-        """Whether the whole text leads from the start to the end."""
+        """Whether the automaton accepts the whole text."""
         states = self._freely([self.start])
         for code in map(ord, text):
             states = self._freely(
@@ -308,7 +308,7 @@ class _Automaton:
         return self.end in states
 
     def _freely(self, states: Iterable[int]) -> set[int]:
-        """These states and all to which free steps lead from them."""
+        """Return these states and all that free steps reach from them."""
         waiting = list(states)
         found: set[int] = set()
         while waiting:

@@ -1,19 +1,19 @@
 """A tool's parameters in plain form: one schema that scoring, G's contract and the grammar share.
 
 A plain schema is {} (any value), one `type` with keywords of that type alone, `anyOf` of plain
-schemas, or `{"$ref": "#/$defs/NAME"}` where a schema holds itself; `$defs` stand at the root.
-`enum` stands beside the type of its values, `default` beside any. References are resolved; `allOf`
-and what stands beside a reference or a choice are merged; and nothing is left to be guessed:
+schemas, or `{"$ref": "#/$defs/NAME"}` for a recursive schema; `$defs` are at the root. `enum` is
+beside the type of its values, `default` beside any. Other references are resolved, and `allOf` and
+the keywords beside a reference or a choice are merged. These rules remove ambiguity:
 
-- What a schema lists is all there is. An object with properties and an array with prefixItems
-  take no others unless `additionalProperties`, `patternProperties` or `items` says so. An object
-  that lists none takes any; but for a tool's parameters, which are none then.
+- A schema allows only what it lists. An object with properties and an array with prefixItems allow
+  no others unless `additionalProperties`, `patternProperties` or `items` says so. An object that
+  lists no properties allows any, except at the root of a tool's parameters, which then takes none.
 - A schema without a type, whose keywords are those of one type, is of that type.
-- `oneOf` is `anyOf`, because its branches have to exclude each other: by type, by the values of a
-  property, or by a property that one requires and the other does not allow.
+- `oneOf` becomes `anyOf`, because its branches have to exclude each other: by type, by the values
+  of a property, or by a property that one requires and the other does not allow.
 - `format` is an annotation.
 
-What cannot be said so is refused by SchemaFault. JSON Schema 2020-12 decides on all else.
+A schema that has no such form is refused by SchemaFault. Otherwise JSON Schema 2020-12 applies.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ __all__ = ["Plain", "SchemaFault", "plain_parameters", "plain_schema"]
 Plain: TypeAlias = dict[str, JSON]
 
 _MOST_STEPS = 50_000
-"""A schema whose references multiply beyond this many subschemas is refused."""
+"""A schema whose references expand to more subschemas than this is refused."""
 
 
 def plain_parameters(parameters: Mapping[str, JSON]) -> Plain:
-    """The parameters of a tool in plain form: an object, or `anyOf` of objects.
+    """Return the parameters of a tool in plain form: an object, or `anyOf` of objects.
 
     Raises SchemaFault.
     """
@@ -60,7 +60,7 @@ def plain_parameters(parameters: Mapping[str, JSON]) -> Plain:
 
 
 def plain_schema(schema: Mapping[str, JSON]) -> Plain:
-    """Any schema in plain form. Idempotent. Raises SchemaFault."""
+    """Return any schema in plain form. Idempotent. Raises SchemaFault."""
     return _Compiler(schema, closed_root=False).compile()
 
 
@@ -91,7 +91,7 @@ class _Compiler:
         return plain
 
     def _schema(self, parts: Parts, *, closed: bool = False) -> Plain:
-        """What satisfies all of `parts`. A schema within itself becomes a reference."""
+        """Return the plain schema of all `parts` together; a recursive one becomes a reference."""
         parts = tuple(map(self._beyond_references, parts))
         key = frozenset(parts)
         if key in self._open:
@@ -116,7 +116,7 @@ class _Compiler:
         return next(n for i in range(len(names) + 1) if (n := f"{tail}{i or ''}") not in names)
 
     def _beyond_references(self, part: Part) -> Part:
-        """What a part that does nothing but refer refers to."""
+        """Follow the references of a part that has nothing but a `$ref`."""
         seen = {part.pointer}
         while isinstance(part.node, Mapping) and not part.without and part.has("$ref"):
             if "default" in part.node or merging.constrains(part.node, but="$ref"):
@@ -147,7 +147,7 @@ class _Compiler:
     # ------------------------------------------------------------ references, allOf and choices
 
     def _flat(self, parts: Parts) -> Iterator[Part]:
-        """The parts without references and allOf, those first that go before for `default`."""
+        """Yield the parts with references and allOf resolved; the first `default` counts."""
         seen: set[Part] = set()
         waiting = [(part, frozenset[str]()) for part in reversed(parts)]
         while waiting:
@@ -190,7 +190,7 @@ class _Compiler:
         conflict = Conflict(choice.part.pointer, "allows no value")
         for branch in choice.branches:
             try:
-                # A default of a branch says nothing: it does not say that the branch is meant.
+                # A default inside a branch does not select that branch, so it cannot be filled in.
                 body = _without_default(self._body((*others, *branch), closed))
             except Conflict as one:
                 conflict = one
@@ -282,7 +282,7 @@ class _Compiler:
         return merging.array_body(prefix, items, bounds, nodes, place)
 
     def _inner(self, parts: Sequence[Part], keyword: str) -> Plain | None:
-        """The schema of what is inside of an object or array; None where `false` forbids it."""
+        """Return the schema of an object's or array's content; None where `false` forbids it."""
         if any(part.node is False for part in parts):
             return None
         try:
@@ -305,7 +305,7 @@ class _Compiler:
             others = self._inner(listed, "additionalProperties")
         elif not names and not patterns and not closed:
             others = {}
-        # What is required has to be named, for the grammar to hold to it.
+        # A grammar can enforce required properties only if they are named.
         names |= dict.fromkeys(
             name for name in required if others is not None or is_named(flat, name)
         )
@@ -319,7 +319,7 @@ class _Compiler:
         return merging.object_body(properties, patterns, others, required, bounds, place)
 
     def _property(self, flat: Sequence[Part], name: str, needed: bool, open: bool) -> Plain | None:
-        """The schema of one property; None where it is not allowed. Conflict if it is needed."""
+        """Return the schema of one property; None, or Conflict if `needed`, if it is forbidden."""
         parts: list[Part] = []
         for part in flat:
             own = list(named(part, name))
@@ -359,7 +359,7 @@ class _Compiler:
         return patterns
 
     def _names(self, flat: Sequence[Part]) -> Plain:
-        """What propertyNames say: {} where they say nothing."""
+        """Return the merged propertyNames; {} if there are none."""
         parts = [part.child("propertyNames") for part in flat if part.has("propertyNames")]
         if not parts:
             return {}

@@ -1,1 +1,1 @@
-"""What a run leaves: one line a sample, what the run is, and what its sessions proved."""
+"""The files that a run leaves: a record per sample, the run's identity, and its sessions."""

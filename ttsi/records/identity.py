@@ -1,7 +1,8 @@
-"""What a folder of results is of: all that shapes them, written before the first record.
+"""The identity of a results folder: everything that affects the results.
 
-Records of different weights, plugins or prompts must not be added up. So a seed's folder has one
-identity, in identity.json, and whoever goes on with it has to have the same.
+It is written before the first record. Records of different weights, plugins or prompts must not be
+combined. So each seed's folder has one identity, in identity.json, and a process that continues the
+run has to have the same.
 """
 
 from __future__ import annotations
@@ -29,19 +30,20 @@ ENGINE_IDENTITY = (
     "dtype",
     "device",
 )
-"""What every engine's identity has: digests as `ttsi.digests` makes them, the model's commit on
-the Hub (null for a model from elsewhere), the chat template's digest (null where there is none),
-the number format of the weights, and the kind of device, such as cpu or cuda."""
+"""The keys of every engine's identity: digests as `ttsi.digests` makes them, the model's commit on
+the Hub (null for a model from elsewhere), the chat template's digest (null if there is none), the
+number format of the weights, and the kind of device, such as cpu or cuda.
+"""
 
 _SHAPES_NO_RESULT = ("plugins.executor.",)
 _TOLD = 12
 
 
 class Identity:
-    """The identity of one seed's folder. `known` is the part that can be said without a model.
+    """The identity of one seed's folder. `known` is the part that does not need a loaded model.
 
-    The seeds of a run are summed up together, so a seed that begins has to have the identity of
-    those that lie beside it, but for the seed itself; the numbers in `anew` count for nothing.
+    The seeds of a run are summarised together. So a new seed needs the same identity as the other
+    seeds in the folder, except for the seed itself; seeds in `anew` are ignored.
     """
 
     def __init__(self, folder: Path, known: Mapping[str, JSON], anew: Container[int] = ()) -> None:
@@ -52,7 +54,7 @@ class Identity:
 
     @property
     def stored(self) -> dict[str, JSON]:
-        """All of it, once an engine was admitted."""
+        """The whole identity, once an engine was admitted. Raises RunError before that."""
         if self._stored is None:
             raise RunError(
                 "The executor ended without an engine that was admitted to this run.",
@@ -62,9 +64,9 @@ class Identity:
         return self._stored
 
     def check(self) -> None:
-        """Raises RunError where the folder's records were made by something else.
+        """Raise RunError if the folder's records have another identity.
 
-        Looks at all but the engine, which takes a loaded model.
+        The engine is not compared, because that needs a loaded model.
         """
         _, other = next(_others(self._folder.parent, self._anew), (None, None))
         if other is not None:
@@ -79,7 +81,7 @@ class Identity:
             )
 
     def admit(self, worker: str, engine: Mapping[str, JSON]) -> None:
-        """Make `engine` the run's, or raise RunError where the run has another."""
+        """Make `engine` the run's engine, or raise RunError if the run has another."""
         told = {**self._known, "engine": dict(engine)}
         if self._stored is None:
             self._compare_with_others(told, worker)
@@ -105,7 +107,7 @@ class Identity:
 def _refusal(
     found: Sequence[tuple[str, JSON, JSON]], who: str, folder: Path, seeds: str
 ) -> RunError:
-    """`seeds`: the option that names all that have to be made anew, where it is not one alone."""
+    """Return the error; `seeds` is the option with all seeds to run anew, "" for one seed."""
     lines = [f"\n  {key} was {json.dumps(old)}, is {json.dumps(new)}" for key, old, new in found]
     more = f"\n  and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
     told = "".join(lines[:_TOLD]) + more
@@ -118,7 +120,7 @@ def _refusal(
 
 
 def read(folder: Path) -> dict[str, JSON] | None:
-    """What identity.json in `folder` says; None where there is none."""
+    """Return the content of identity.json in `folder`; None if there is none."""
     path = folder / IDENTITY
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -137,7 +139,7 @@ def read(folder: Path) -> dict[str, JSON] | None:
 
 
 def known(spec: Spec, seed: int, date: str, revision: str) -> dict[str, JSON]:
-    """The identity of a run but for its engine; `revision` is that of the benchmark's data."""
+    """Return a run's identity without its engine; `revision` is that of the benchmark's data."""
     return {
         "schema": "ttsi.identity/1",
         "spec_digest": spec.digest,
@@ -151,11 +153,11 @@ def known(spec: Spec, seed: int, date: str, revision: str) -> dict[str, JSON]:
 
 
 def settled(spec: Spec, folder: Path, without: Container[int], today: str) -> Spec:
-    """`spec` with what it leaves open of its model settled, once for all seeds in `folder`.
+    """Return `spec` with the open settings of its model fixed, for all seeds in `folder`.
 
-    The date is the spec's, or else that of the seeds that lie there, or else today. A model of the
-    Hub is taken at the commit that these seeds had: a branch may have moved since. Seeds in
-    `without` count for nothing.
+    The date is the spec's, or else that of the existing seeds, or else today. A model of the Hub is
+    taken at the commit of the existing seeds, because a branch may have moved since. Seeds in
+    `without` are ignored.
     """
     for _, before in _others(folder, without):
         return replace(spec, model=model_of(spec.model, before))
@@ -163,7 +165,7 @@ def settled(spec: Spec, folder: Path, without: Container[int], today: str) -> Sp
 
 
 def model_of(model: Mapping[str, JSON], identity: Mapping[str, JSON]) -> dict[str, JSON]:
-    """A spec's `model` at the date of a run with this identity, and at its commit if it has one."""
+    """Return a spec's `model` at the date and, if it has one, the commit of this identity."""
     settled = {**model, "date": identity["date"]}
     commit = identity["engine"].get("model_revision")
     return settled if commit is None else {**settled, "revision": commit}
@@ -172,7 +174,7 @@ def model_of(model: Mapping[str, JSON], identity: Mapping[str, JSON]) -> dict[st
 def differences(
     old: JSON, new: JSON, key: str = "", *, without: tuple[str, ...] = _SHAPES_NO_RESULT
 ) -> Iterator[tuple[str, JSON, JSON]]:
-    """(key, old, new) of all in which two identities differ; the executor shapes no result."""
+    """Yield (key, old, new) where two identities differ; the executor does not affect results."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in {**old, **new}:
             inner = f"{key}.{name}" if key else name
@@ -182,7 +184,7 @@ def differences(
 
 
 def _others(folder: Path, without: Container[int]) -> Iterator[tuple[Path, dict[str, JSON]]]:
-    """The seeds' folders in `folder` that have an identity, and what it is."""
+    """Yield the seeds' folders in `folder` that have an identity, with that identity."""
     for path in sorted(folder.glob(f"seed-*/{IDENTITY}")):
         number = path.parent.name.removeprefix("seed-")
         found = read(path.parent) if number.isdigit() and int(number) not in without else None

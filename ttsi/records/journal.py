@@ -1,7 +1,7 @@
 """The append-only record of finished samples: crash-safe and resumable.
 
-A record is on disk (fsync) before it counts. A torn last line, the mark of a killed process, is cut
-off; a damaged line anywhere else is an error, since something other than a crash has been there.
+A record counts once it is on disk (fsync). A torn last line, left by a killed process, is cut off.
+A damaged line anywhere else is an error, because a crash cannot have caused it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ttsi.types import Record, Sample
 
 SAMPLES = "samples.jsonl"
 ESTIMATES = "estimates.jsonl"
-"""Records without adaptation: what a budget is shared out by, and what calibration looks at."""
+"""Records without adaptation, for budgets and calibration."""
 
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Make `folder`, and let this process alone write in it; raises RunError where another does.
+    """Make `folder` and lock it for this process; raises RunError if another process holds it.
 
-    What a killed writer left half written is removed.
+    Partial files of killed writers are removed.
     """
     with storage(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 class Journal:
-    """One seed's records, in `name` in its folder, of which this process is the `only_writer`.
+    """One seed's records, in file `name` of its folder, which this process has locked.
 
     Use as a context manager.
     """
@@ -61,7 +61,7 @@ class Journal:
         return self
 
     def _open(self) -> None:
-        # Unbuffered: what the disk refused must not linger and be written later.
+        # Unbuffered: data that the disk refused must not be written later.
         self._file = self.path.open("ab", buffering=0)
 
     def __exit__(
@@ -74,7 +74,7 @@ class Journal:
             self._file.close()
 
     def append(self, record: Record) -> None:
-        """On disk when this returns; on failure the file is as it was."""
+        """Write a record to disk before returning; on failure the file stays as it was."""
         if self._file is None:
             raise RunError("The journal is not open.", where=str(self.path))
         size = os.fstat(self._file.fileno()).st_size
@@ -90,7 +90,10 @@ class Journal:
             raise
 
     def finished(self, samples: Sequence[Sample]) -> dict[str, Record]:
-        """The records that count, by id: the last of each sample, errors left out."""
+        """Return the last record of each sample by id, without errors.
+
+        Raises RunError if a sample has changed since its record was written.
+        """
         wanted = {sample.id: sample.digest for sample in samples}
         kept: dict[str, Record] = {}
         for record in read(self.path):
@@ -108,12 +111,12 @@ class Journal:
         return {name: record for name, record in kept.items() if not record.error}
 
     def failures(self) -> dict[str, Record]:
-        """By id, the samples whose last record is an error: they are tried again, and have cost."""
+        """Return, by id, the last records that are errors; these samples are tried again."""
         last = {record.id: record for record in read(self.path)}
         return {name: record for name, record in last.items() if record.error}
 
     def compact(self, records: Iterable[Record]) -> None:
-        """Rewrite the file with one line a sample, in the order given."""
+        """Rewrite the file with one line per sample, in the given order."""
         lines = "".join(to_line(record) + "\n" for record in records)
         write_atomically(self.path, lines)
         if self._file is not None:
@@ -122,7 +125,10 @@ class Journal:
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Every record of a journal, in the order written; a torn last line is none."""
+    """Yield every record of a journal in the order written, without a torn last line.
+
+    Raises CorruptAsset for a damaged line.
+    """
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -140,14 +146,14 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def forget(folder: Path, *names: str) -> None:
-    """Remove these files of `folder`, those that are there, in this order."""
+    """Remove these files of `folder`, if they exist, in this order."""
     with storage(folder):
         for name in names:
             (folder / name).unlink(missing_ok=True)
 
 
 def heal(path: Path) -> None:
-    """Cut off what follows the last newline: a record that was being written at a crash."""
+    """Cut off the text after the last newline: a record that a crash left incomplete."""
     if not path.exists():
         return
     with path.open("r+b") as file:
@@ -166,10 +172,10 @@ def heal(path: Path) -> None:
 
 
 def _take(lock: IO[bytes], folder: Path) -> None:
-    """One process a folder; the lock goes with the process, however it ends."""
+    """Lock the folder for one process; the lock ends with the process."""
     try:
         import fcntl
-    except ImportError:  # Windows: two writers at once are the user's care
+    except ImportError:  # Windows: not locked, the user has to avoid two writers
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

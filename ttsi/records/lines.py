@@ -1,4 +1,4 @@
-"""Records as JSON lines: one sample's whole story, without any reference."""
+"""Records as JSON lines: everything about one sample, without any reference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PLAIN: dict[str, Any] = {"str": str, "bool": bool, "int": int, "float": _NUMBER
 
 
 def to_line(record: Record) -> str:
-    """One line of samples.jsonl, without its newline. ASCII only, so any text survives."""
+    """Return one line of samples.jsonl, without its newline, in ASCII so that any text survives."""
     return json.dumps(to_json(record), ensure_ascii=True, allow_nan=False)
 
 
@@ -55,10 +55,10 @@ def to_json(record: Record) -> dict[str, JSON]:
 
 
 def from_json(data: dict[str, Any]) -> Record:
-    """The inverse of `to_json`. Raises KeyError, TypeError or ValueError on anything else.
+    """Return the inverse of `to_json`. Raises KeyError, TypeError or ValueError for other data.
 
-    Synthetic tasks come back as their input alone, since prompts are not stored twice: `whole_task`
-    gives the rest back.
+    Prompts are not stored twice, so synthetic tasks have only their input; `whole_task` restores
+    the rest.
     """
     costs = _of(dict, data["costs"])
     return _made(
@@ -82,13 +82,13 @@ def from_json(data: dict[str, Any]) -> Record:
 
 
 def whole_task(example: Example, task: Task) -> Task:
-    """The task of a stored example of `task`, with what the two have in common."""
+    """Return the task of a stored example of `task`, with the parts that the two share."""
     whole = form_of(task).variant(task, "", example.task.input)
     return dataclasses.replace(whole, id=example.task.id)
 
 
 def _made(kind: Callable[..., Made], **values: Any) -> Made:
-    """One of ours, its plain fields of their types: a file may hold anything."""
+    """Construct a record type after checking its plain fields: a file may hold anything."""
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.name in values:
             _of(_PLAIN.get(str(field.type), object), values[field.name])

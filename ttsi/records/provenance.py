@@ -1,4 +1,4 @@
-"""Where results come from: versions, commit, hardware, digests."""
+"""The provenance of results: versions, commit, hardware, digests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("torch", "transformers", "peft", "xgrammar", "tokenizers", "vllm", "
 
 
 def environment(plugins: Mapping[str, Any]) -> dict[str, JSON]:
-    """What a reader needs to run this again. `plugins`: name, distribution and version by kind."""
+    """Return what is needed to repeat a run. `plugins`: name, distribution and version by kind."""
     return {
         "ttsi": __version__,
         "commit": commit(),
@@ -39,12 +39,12 @@ def now() -> str:
 
 
 def today() -> str:
-    """The date in UTC, as times are."""
+    """Return the date in UTC, the time zone of all timestamps."""
     return datetime.now(UTC).date().isoformat()
 
 
 def commit() -> dict[str, JSON] | None:
-    """The checkout ttsi runs from, if it does: commit, and whether it was modified."""
+    """Return the commit of ttsi's checkout and whether it was modified; None if it is installed."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -55,7 +55,7 @@ def commit() -> dict[str, JSON] | None:
 
 
 def manifest(folder: Path, without: Container[str] = ()) -> dict[str, dict[str, JSON]]:
-    """Size and SHA-256 of every finished file in a run's folder, but for those in `without`."""
+    """Return size and SHA-256 of each finished file in a run's folder, except `without`."""
     files = sorted(
         path
         for path in folder.iterdir()
@@ -72,7 +72,7 @@ def manifest(folder: Path, without: Container[str] = ()) -> dict[str, dict[str, 
 
 
 def intact(folder: Path) -> bool:
-    """Whether the manifest of a run's folder is there and every file of it is as it says."""
+    """Whether the manifest of a run's folder exists and every file matches it."""
     try:
         recorded = json.loads((folder / "manifest.json").read_text())["files"]
         return bool(recorded.items() <= manifest(folder)["files"].items())

@@ -1,8 +1,8 @@
-"""The sessions of a run: one entry for each process that worked on a folder, and what it proved.
+"""The sessions of a run: one entry for each process that worked on a folder.
 
 An entry is written when a session begins and completed when it ends; entries of other sessions are
-never touched. `finished` and `engines` are null in that of a session that was killed, or that an
-error ended: what its engines were in the end nobody knows, so another session has to prove it.
+never changed. `finished` and `engines` are null for a session that was killed or ended with an
+error: the final state of its engines is unknown, so another session has to prove the weights.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ttsi.types import JSON, Record, Sample
 
 SESSIONS = "sessions.json"
 OF_ESTIMATES = "estimates.sessions.json"
-"""The sessions of `ttsi calibrate`: a run's own are covered by its manifest."""
+"""The sessions of `ttsi calibrate`, separate because a run's manifest covers its own."""
 
 
 def read(path: Path) -> list[dict[str, JSON]]:
-    """All entries, in order; none where there is no such file."""
+    """Return all entries in order; empty if the file does not exist. Raises CorruptAsset."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["sessions"]
     except FileNotFoundError:
@@ -46,7 +46,7 @@ def read(path: Path) -> list[dict[str, JSON]]:
 
 
 def evidence(path: Path) -> list[dict[str, JSON]]:
-    """What the engines of the last session said at its end; nothing where it did not get so far."""
+    """Return what the engines of the last session reported at its end; empty if it did not end."""
     sessions = read(path)
     engines = sessions[-1].get("engines") if sessions else None
     return [each for each in engines if isinstance(each, dict)] if isinstance(engines, list) else []
@@ -55,9 +55,9 @@ def evidence(path: Path) -> list[dict[str, JSON]]:
 class Session:
     """This process's session with a folder, as `ttsi.protocols.Session`. A context manager.
 
-    It begins when the first worker is admitted, at which `begun` is called, and ends with the
-    context: a worker with another engine leaves the folder as it was. `samples` counts the records
-    that the session came to.
+    It begins, and calls `begun`, when the first worker is admitted, so that a worker with another
+    engine leaves the folder unchanged. It ends with the context. `samples` counts the session's
+    records.
     """
 
     def __init__(
@@ -100,7 +100,10 @@ class Session:
         deliver: Callable[[Record], None],
         watcher: Watcher | None = None,
     ) -> None:
-        """All of `samples` by `executor`, and what its engines say in the end."""
+        """Run all `samples` on `executor`, and check what its engines report at the end.
+
+        Raises RunError unless every engine had the run's weights before and after.
+        """
         self._deliver = deliver
         with self._interrupt.watched():
             said = executor.run(factory, samples, self, watcher)

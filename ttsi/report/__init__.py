@@ -1,11 +1,13 @@
-"""Runs as one HTML file that opens anywhere: no network, no other file, readable without script.
+"""Reports on runs: one HTML file that needs no network and is readable without scripts.
 
-    facts    a run's numbers            figures  which plots       page     what is shown, as data
-    samples  one sample's story         charts   kinds of plot     plots    canvas, axes, legend
-    templates/                          how it looks          shell    what all our pages share
+    facts      a run's numbers                 page       the page's content as data
+    headline   three numbers and a sentence    samples    one sample's record as data
+    figures    which plots a report has        charts     kinds of plot
+    about      spec, versions and dates        labels     names to tell runs apart
 
-All text in a run is the work of a model or a stranger: templates escape it, plots are built as XML,
-and the page forbids itself, by its Content-Security-Policy, every request and every other script.
+Frame, templates and drawing come from ttsi.pages. The text in a run is untrusted: templates escape
+it, plots are built as XML, and the page's Content-Security-Policy forbids every request and every
+other script.
 """
 
 from __future__ import annotations
@@ -27,12 +29,12 @@ def write_report(
     sections: Sequence[tuple[str, str]] = (),
     limit_samples: int = MOST_SAMPLES,
 ) -> None:
-    """Write one HTML page on one run or more to `path`.
+    """Write one HTML page on one or more runs to `path`.
 
-    `sections`: (title, HTML) of more sections, as `ttsi_report_sections` gives them; their HTML is
-    not escaped, but may neither run a script nor load anything. `limit_samples`: how many samples
-    of each run are there to browse. Raises UsageError without a run, StorageError where the file
-    cannot be written.
+    `sections`: (title, HTML) of further sections, as `ttsi_report_sections` returns them. Their
+    HTML is not escaped, but can neither run a script nor load anything. `limit_samples`: the most
+    samples of each run that the page has. Raises UsageError without a run, StorageError where the
+    file cannot be written.
     """
     if not runs:
         raise UsageError("There is no run to report on.", cure="ttsi report RUN")
@@ -50,7 +52,7 @@ def html(
     sections: Sequence[tuple[str, str]] = (),
     limit_samples: int = MOST_SAMPLES,
 ) -> str:
-    """The page of `write_report` as text."""
+    """Return the page of `write_report` as text."""
     from ttsi.pages.shell import TEMPLATES, fill
     from ttsi.report.page import page
 

@@ -1,4 +1,4 @@
-"""What was run, and where: the spec with every option, versions, commit, digests, dates."""
+"""A report's section on the run itself: the full spec, versions, commit, digests and dates."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ttsi.report.facts import Facts
 from ttsi.spec.schema import COMPONENTS
 
 Row: TypeAlias = tuple[str, str, list[tuple[str, str]]]
-"""What it is, its value, and (option, value) pairs."""
+"""A row's label, its value, and (option, value) pairs."""
 
-# What engines say of a chat template that is nothing out of the ordinary.
+# What engines say of an ordinary chat template; not worth a row.
 _PLAIN_TEMPLATE = {"system_turn": "template", "content": "text"}
 
 
 def groups(facts: Facts) -> list[dict[str, Any]]:
-    """Titled groups of rows."""
+    """Return groups of rows, each with a title."""
     return [
         {"title": "Spec", "rows": _spec_rows(facts)},
         {"title": "Where it ran", "rows": _environment_rows(facts)},
@@ -87,7 +87,7 @@ def _environment_rows(facts: Facts) -> list[Row]:
 
 
 def _told(sessions: Sequence[Mapping[str, Any]]) -> str:
-    """How many, and how many of them were killed or ended by an error."""
+    """Return the number of sessions, and of those that were killed or ended by an error."""
     if not sessions:
         return text.NOTHING
     broken = sum(session["engines"] is None for session in sessions)

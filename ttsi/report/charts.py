@@ -24,7 +24,7 @@ BINS = 20
 
 @dataclass(frozen=True)
 class Mark:
-    """A value with its interval; `each`: the single values that it is the mean of."""
+    """A value with its interval; `each`: the single values whose mean it is."""
 
     label: str
     kind: str
@@ -43,7 +43,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Bar:
-    """A labelled row of one bar or more: (kind, value, what is written at its end)."""
+    """A labelled row of one or more bars: (kind, value, text at the bar's end)."""
 
     label: str
     values: Sequence[tuple[str, float, str]]
@@ -77,7 +77,11 @@ def intervals(
     within: tuple[float, float] = (0.0, 1.0),
     zero: bool = False,
 ) -> str:
-    """Dots with intervals, a row each; `within` bounds the axis, `zero` marks no difference."""
+    """Return dots with intervals, a row each, as SVG.
+
+    `label`: of the axis. `form`: a value as text. `within`: bounds of the axis. `zero`: draw a line
+    at 0.
+    """
     marks = [mark for group in groups for mark in group.marks]
     labelled = any(group.label for group in groups)
     rows = sum(len(group.marks) + bool(group.label) + 0.4 for group in groups)
@@ -137,7 +141,7 @@ def _told(groups: Sequence[Group], form: Callable[[float], str]) -> str:
 
 
 def bars(title: str, rows: Sequence[Bar], *, key: Sequence[tuple[str, str]] = ()) -> str:
-    """Horizontal bars from zero; `key`: (kind, label) where rows hold bars of several kinds."""
+    """Return horizontal bars from zero as SVG; `key`: (kind, label) of the legend's entries."""
     most = max((value for row in rows for _, value, _ in row.values), default=0)
     thick = 14
     told = "; ".join(
@@ -169,7 +173,10 @@ def histogram(
     below: tuple[str, str, Sequence[float]] | None,
     threshold: float | None,
 ) -> str:
-    """Values in [0, 1] in twenty bins, `above` the axis and `below` it: (kind, label, values)."""
+    """Return a histogram of values in [0, 1] with BINS bins as SVG.
+
+    `above` and `below` the axis: (kind, label, values).
+    """
     sides = [above] if below is None else [above, below]
     counts = [_binned(values) for _, _, values in sides]
     most = [max(*side, 1) for side in counts]
@@ -224,7 +231,10 @@ def curves(
     spots: Sequence[Spot] = (),
     diagonal: str = "",
 ) -> str:
-    """Lines over [0, 1]; y from `low` to 1. `labels`: of x and y. `diagonal`: what x = y means."""
+    """Return lines over x in [0, 1], with y from `low` to 1, as SVG.
+
+    `labels`: of the axes x and y. `diagonal`: the legend's text for the line x = y; "": no line.
+    """
     entries = [("curve", line.kind, line.label) for line in lines if len(lines) > 1]
     entries += [("dot", spot.kind, spot.label) for spot in spots]
     if diagonal:

@@ -1,4 +1,4 @@
-"""What a report says of one run: its numbers over the seeds, and the benchmark's samples if any."""
+"""The facts of a run for a report: its numbers over the seeds, and the benchmark's samples."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ttsi.types import Record, Sample, Score
 
 @dataclass(frozen=True)
 class Measure:
-    """A share, or a difference of two, in the mean over the seeds.
+    """A share, or a difference of two shares, as a mean over the seeds.
 
     `interval`: 95 %, over samples: Wilson's for an accuracy of one seed, else by bootstrap of whole
-    samples. Of several seeds `each` holds their values, `spread` their sd and t-interval.
+    samples. With several seeds, `each` has the value of each and `spread` their sd and t-interval.
     """
 
     value: float
@@ -31,10 +31,11 @@ class Measure:
 
 
 class Facts:
-    """One run as the report sees it. Seeds without a record count for nothing.
+    """The facts of one run. Seeds without a record are left out.
 
-    `pooled` is results.json of a single seed, and the same numbers over the records of all seeds
-    where there are several: good for counts and curves, not for intervals.
+    `pooled`: with one seed its results.json, with several the same numbers over the records of all.
+    These serve for counts and curves but not for intervals, since records of a sample are not
+    independent. `samples`: the benchmark's, or None with the reason in `trouble`.
     """
 
     def __init__(self, run: Run) -> None:
@@ -54,7 +55,7 @@ class Facts:
 
     @property
     def paired(self) -> bool:
-        """Whether every seed's samples can be compared with the base model's answers."""
+        """Whether the base model answered the samples of every seed."""
         return bool(self.seeds) and all(seed.results["base"] for seed in self.seeds)
 
     @cached_property
@@ -81,7 +82,7 @@ class Facts:
 
     @cached_property
     def p(self) -> float | None:
-        """Of the difference, exact and two-sided: McNemar's, or its like for samples in seeds."""
+        """The difference's exact two-sided p: McNemar's; for several seeds by sign flips."""
         if not self.paired:
             return None
         gains: Counter[str] = Counter()
@@ -91,9 +92,9 @@ class Facts:
 
     @cached_property
     def cases(self) -> list[Case]:
-        """What the estimator's curves are made of; none without the base model's answers.
+        """The cases for the estimator's curves; none unless the base model answered every sample.
 
-        With some of them only, those of the confident samples, the curves would mislead.
+        Curves over the answers of confident samples alone would mislead.
         """
         return calibration.cases_of(self.records) if self.paired else []
 
@@ -103,7 +104,7 @@ class Facts:
 
     @property
     def graded(self) -> bool:
-        """Whether the estimator tells samples apart at all; `always` and `never` do not."""
+        """Whether confidences differ; those of `always` and `never` do not."""
         return len(set(self.confidences)) > 1
 
     @property
@@ -112,7 +113,10 @@ class Facts:
 
     @cached_property
     def threshold(self) -> float | None:
-        """Uncertain were those below it. Under a budget it is the least confidence of the rest."""
+        """The confidence below which samples were uncertain; None where it is not known.
+
+        Under a budget, it is the lowest confidence of the certain samples.
+        """
         if self.run.spec.get("budget") is None:
             found = self.run.spec["estimator"].get("threshold")
             return None if found is None else float(found)
@@ -128,26 +132,26 @@ class Facts:
 
     @cached_property
     def missing(self) -> int:
-        """How many samples of the benchmark an unfinished run has not come to yet."""
+        """The number of samples of the benchmark, over all seeds, that have no record yet."""
         if self.samples is None:
             return 0
         return sum(max(len(self.samples) - len(seed.records), 0) for seed in self.run.seeds)
 
     def sample(self, record: Record) -> Sample | None:
-        """The benchmark's sample, if it is the one that was run."""
+        """Return the record's sample, or None where the benchmark no longer has it unchanged."""
         found = (self.samples or {}).get(record.id)
         return found if found is not None and found.digest == record.digest else None
 
     @cached_property
     def changed(self) -> int:
-        """Records whose sample is no longer in the benchmark as it was."""
+        """The number of records whose sample the benchmark no longer has unchanged."""
         if self.samples is None:
             return 0
         return sum(self.sample(record) is None for record in self.records)
 
     @property
     def _gains(self) -> list[int]:
-        """Of each record: 1 where it was fixed, -1 where it was broken."""
+        """For each record: 1 where it was fixed, -1 where it was broken, else 0."""
         return [_right(record.final_score) - _right(record.base_score) for record in self.records]
 
     def _accuracy(
@@ -167,7 +171,7 @@ class Facts:
         return Measure(float(spread["mean"]), interval, tuple(values), spread)
 
     def _by_sample(self, values: Sequence[int]) -> list[float]:
-        """The mean over the seeds of one value a record, for each sample."""
+        """Return each sample's mean over the seeds; `values` has one value for each record."""
         found: dict[str, list[int]] = {}
         for record, value in zip(self.records, values, strict=True):
             found.setdefault(record.id, []).append(value)
@@ -179,10 +183,10 @@ def _right(score: Score | None) -> int:
 
 
 def _samples(run: Run) -> tuple[dict[str, Sample] | None, str]:
-    """The benchmark's samples, or why there are none."""
+    """Return the benchmark's samples by id and "", or None and the reason why there are none."""
     try:
         return run.samples, ""
     except TtsiError as error:
         return None, str(error)
-    except Exception as error:  # a benchmark is anybody's code, and the rest is worth showing
+    except Exception as error:  # a plugin may raise anything, and the rest can still be shown
         return None, f"{type(error).__name__}: {error}"

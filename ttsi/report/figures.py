@@ -1,4 +1,4 @@
-"""Which plots a report holds, from the facts of a run. A plot without anything to show is None."""
+"""The plots of a report, made from the facts of a run. A plot that would be empty is None."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Figure:
 
 
 def figures(facts: Facts) -> dict[str, Figure]:
-    """Every plot of a run that has something to show, by name."""
+    """Return the plots of a run that are not empty, by name."""
     made = {
         "accuracy": accuracy([("", facts)]),
         "reasons": reasons(facts),
@@ -47,7 +47,7 @@ def figures(facts: Facts) -> dict[str, Figure]:
 
 
 def accuracy(runs: Sequence[tuple[str, Facts]]) -> Figure | None:
-    """Base and adapted accuracy of one run or more, with their intervals."""
+    """Plot base and adapted accuracy of one or more runs, with intervals."""
     groups = []
     for label, facts in runs:
         last = "adapted" if facts.paired else "accuracy"
@@ -65,7 +65,7 @@ def accuracy(runs: Sequence[tuple[str, Facts]]) -> Figure | None:
 
 
 def differences(runs: Sequence[tuple[str, Facts]]) -> Figure | None:
-    """Adapted minus base accuracy of several runs, against none."""
+    """Plot adapted minus base accuracy of several runs, with a line at no change."""
     groups = [
         Group(label, [_mark("", "final", facts.difference)])
         for label, facts in runs
@@ -90,7 +90,7 @@ def _mark(name: str, kind: str, measure: Measure) -> Mark:
 
 
 def reasons(facts: Facts) -> Figure | None:
-    """Why answers are wrong, before and after."""
+    """Plot why answers are wrong, before and after adaptation."""
     after = facts.pooled["reasons"]
     before = facts.pooled["base"]["reasons"] if facts.paired else {}
     names = sorted(
@@ -117,7 +117,7 @@ def reason(name: str) -> str:
 
 
 def confidence(facts: Facts) -> Figure | None:
-    """The estimator's confidence, right answers above the axis and wrong ones below."""
+    """Plot a histogram of confidence, right answers above the axis and wrong ones below."""
     if not facts.graded:
         return None
     title = "Confidence of right and wrong answers"
@@ -139,7 +139,7 @@ def confidence(facts: Facts) -> Figure | None:
 
 
 def roc(facts: Facts) -> Figure | None:
-    """The estimator as a detector of wrong base answers, and where this run stands."""
+    """Plot the estimator's ROC as a detector of wrong base answers, and this run's point."""
     found = calibration.roc(facts.cases) if facts.graded else []
     if not found:
         return None
@@ -159,7 +159,7 @@ def roc(facts: Facts) -> Figure | None:
 
 
 def risk_coverage(facts: Facts) -> Figure | None:
-    """The error rate among the most confident."""
+    """Plot the error rate among the most confident samples against their share."""
     found = calibration.risk_coverage(facts.cases) if facts.graded else []
     if not found:
         return None
@@ -176,7 +176,7 @@ def risk_coverage(facts: Facts) -> Figure | None:
 
 
 def sweep(facts: Facts) -> Figure | None:
-    """What other thresholds would have given."""
+    """Plot TPR, FPR, J and accuracy at every threshold."""
     if not facts.graded or not facts.cases:
         return None
     cuts = sorted({*_even(calibration.thresholds(facts.cases)), facts.threshold or 0.0})
@@ -201,13 +201,13 @@ def sweep(facts: Facts) -> Figure | None:
 
 
 def _even(cuts: Sequence[float], most: int = 300) -> list[float]:
-    """So many of the thresholds that a curve needs no more."""
+    """Return at most about `most` of the thresholds, evenly spaced, with the last one."""
     step = max(1, -(-len(cuts) // most))
     return [*cuts[::step], cuts[-1]]
 
 
 def stages(facts: Facts) -> Figure | None:
-    """Seconds by stage."""
+    """Plot the seconds of each stage."""
     by_stage = facts.pooled["stages"]["by_stage"]
     if not by_stage:
         return None
@@ -228,6 +228,6 @@ def stages(facts: Facts) -> Figure | None:
 
 
 def stages_in_order(by_stage: Any) -> list[tuple[str, Any]]:
-    """(name, sums) of each stage as a sample comes to them; others last."""
+    """Return (name, sums) of each stage in the order of the pipeline, unknown stages last."""
     known = [(name, by_stage[name]) for name in STAGES if name in by_stage]
     return known + [(name, sums) for name, sums in by_stage.items() if name not in STAGES]

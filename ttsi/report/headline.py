@@ -1,4 +1,4 @@
-"""The outcome of a run at a glance: three numbers with their intervals, and a sentence."""
+"""The outcome of a run in short: three numbers with intervals, and a sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ALPHA = 0.05
 
 
 def cards(facts: Facts) -> list[dict[str, Any]]:
-    """Base accuracy, accuracy with adaptation, their difference: those that the run has."""
+    """Return cards for base accuracy, final accuracy and their difference, if the run has them."""
     found = []
     if facts.base is not None:
         found.append(_card("Base model", "base", facts.base, _counted(facts, facts.pooled["base"])))
@@ -57,7 +57,7 @@ def _flipped(facts: Facts) -> list[str]:
 
 
 def verdict(facts: Facts) -> str:
-    """The outcome in a sentence or two."""
+    """Return the outcome in a sentence or two."""
     if not facts.seeds:
         return "No sample has finished yet."
     if facts.errors == len(facts.records):

@@ -1,4 +1,4 @@
-"""What several runs are called so that they can be told apart."""
+"""Labels that tell several runs apart."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _MOST = 4
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
-    """The runs' names; where these are the same, the settings in which the runs differ as well.
+    """Return the runs' names or, where two are the same, labels with the settings that differ.
 
-    Runs that differ in nothing go by their folders.
+    Where that does not tell all runs apart, their folders are added.
     """
     names = [run.name for run in runs]
     if len(set(names)) == len(names):
@@ -38,9 +38,9 @@ def labels(runs: Sequence[Run]) -> list[str]:
 
 
 def _differing(flat: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The dotted keys whose values differ, components before options.
+    """Return the dotted keys whose values differ, components before options.
 
-    The options of a component that is another in each run are no difference worth telling.
+    Options of a component whose name differs are left out: the name tells the runs apart.
     """
     keys = {key for one in flat for key in one} - {"name", "seeds"}
     differing = {key for key in keys if len({text.setting(one.get(key)) for one in flat}) > 1}
@@ -64,7 +64,7 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
 
 
 def _short(key: str, others: Sequence[str]) -> str:
-    """The last word of a dotted key where no other ends in it; a component's name by its kind."""
+    """Return a key's last word where it is unique; "kind.name" and "kind.id" become the kind."""
     kind, _, last = key.rpartition(".")
     if last in ("name", "id") and kind:
         return kind

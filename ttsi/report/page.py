@@ -1,4 +1,4 @@
-"""What the page shows, from runs to plain data; templates/ says how it looks."""
+"""The report's page as plain data for the template in ttsi/pages/templates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ttsi.types import Record
 
 
 def page(runs: Sequence[Run], *, sections: Sequence[tuple[str, str]], limit: int) -> dict[str, Any]:
-    """All that the template needs: one view a run, and with several runs how they compare."""
+    """Return the template's variables: a view of each run and, with several, their comparison."""
     facts = [Facts(run) for run in runs]
     names = labels(runs) if len(runs) > 1 else [runs[0].name]
     several = len(runs) > 1
@@ -33,7 +33,7 @@ def page(runs: Sequence[Run], *, sections: Sequence[tuple[str, str]], limit: int
 
 
 def run_view(facts: Facts, label: str, key: str, limit: int) -> dict[str, Any]:
-    """One run. `key` tells its ids on the page from those of other runs."""
+    """Return the view of one run. `key` makes its HTML ids unique among several runs."""
     prefix = f"{key}/" if key else ""
     shown = samples.chosen(_by_sample(facts), limit)
     anchors = {
@@ -62,7 +62,7 @@ def run_view(facts: Facts, label: str, key: str, limit: int) -> dict[str, Any]:
 
 
 def _by_sample(facts: Facts) -> list[Record]:
-    """The records with all seeds of a sample together, in the benchmark's order where known."""
+    """Return the records, a sample's seeds together, in the benchmark's order where known."""
     ids = list(facts.samples or ()) or [record.id for record in facts.records]
     places = {id: place for place, id in enumerate(dict.fromkeys(ids))}
     return sorted(facts.records, key=lambda r: (places.get(r.id, len(places)), r.seed))
@@ -76,7 +76,7 @@ def _lede(facts: Facts) -> str:
 
 
 def _notices(facts: Facts) -> list[str]:
-    """What a reader must know before believing a number."""
+    """Return warnings about the run's numbers, such as that it is unfinished or had errors."""
     found = []
     open_seeds = [seed for seed in facts.run.seeds if not seed.complete]
     if open_seeds:
@@ -133,7 +133,7 @@ def _by_seed(facts: Facts) -> list[dict[str, str]]:
 
 
 def _crossed(facts: Facts) -> dict[str, int]:
-    """How many samples came to what; the five add up to all."""
+    """Return the number of records of each outcome; they add up to all records."""
     found = [samples.outcome(record) for record in facts.records]
     return {name: found.count(name) for name in samples.OUTCOMES}
 
@@ -171,7 +171,7 @@ def _estimator(facts: Facts) -> dict[str, Any]:
 
 
 def _ungraded(facts: Facts) -> str:
-    """Why there are no curves, where there are none."""
+    """Return why the estimator has no curves, or ""."""
     if facts.graded:
         return ""
     if not facts.confidences:
@@ -197,7 +197,7 @@ def _costs(facts: Facts) -> list[dict[str, str]]:
 
 
 def _flips(facts: Facts, anchors: Mapping[tuple[int, str], str]) -> dict[str, list[dict[str, str]]]:
-    """Fixed and broken samples, with the ids of their places on the page."""
+    """Return the fixed and the broken samples, with their HTML ids on the page."""
     found: dict[str, list[dict[str, str]]] = {"fixed": [], "broken": []}
     for record in _by_sample(facts):
         kind = samples.outcome(record)
@@ -218,7 +218,7 @@ def _flips(facts: Facts, anchors: Mapping[tuple[int, str], str]) -> dict[str, li
 
 
 def _filters(shown: Sequence[Record]) -> list[tuple[str, str, int]]:
-    """(tag, label, how many) of what the list can be narrowed to."""
+    """Return (tag, label, count) of the filters of the list of samples."""
     tagged = [samples.tags(record) for record in shown]
     names = [("fixed", "fixed"), ("broken", "broken"), ("wrong", "wrong")]
     names += [("uncertain", "uncertain"), ("error", "errored")]

@@ -1,4 +1,4 @@
-"""One sample's story as plain data: what was asked, what was tried, what came of it."""
+"""One sample's record as plain data: its request, examples, training, answers and scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ToolView:
 
 @dataclass(frozen=True)
 class AnswerView:
-    """An answer as written and as read, and how it was scored."""
+    """An answer as written and as parsed, with its score."""
 
     title: str
     text: str
@@ -43,7 +43,7 @@ class AnswerView:
 
 @dataclass(frozen=True)
 class SampleView:
-    """All that the page shows of one record. `anchor` is its HTML id, `link` leads to it."""
+    """All that the page shows of one record. `anchor`: its HTML id; `link`: the link to that."""
 
     anchor: str
     id: str
@@ -67,7 +67,7 @@ class SampleView:
 
     @property
     def same_text(self) -> bool:
-        """Whether adaptation changed nothing of the answer."""
+        """Whether the adapted answer's text equals the base answer's."""
         return len({answer.text for answer in self.answers}) == 1 < len(self.answers)
 
     @property
@@ -76,7 +76,7 @@ class SampleView:
 
 
 def outcome(record: Record) -> str:
-    """fixed, broken, right, wrong or error: what the sample came to."""
+    """Return the sample's outcome, one of OUTCOMES."""
     if record.error or record.final_score is None:
         return "error"
     final = record.final_score.correct
@@ -87,7 +87,7 @@ def outcome(record: Record) -> str:
 
 
 def tags(record: Record) -> list[str]:
-    """The filters that a sample answers to."""
+    """Return the filters that a sample matches."""
     found = [outcome(record)]
     if found == ["broken"]:
         found.append("wrong")
@@ -97,12 +97,15 @@ def tags(record: Record) -> list[str]:
 
 
 def anchor(record: Record, prefix: str) -> str:
-    """An HTML id: white space is all that it may not hold."""
+    """Return the record's HTML id, which may hold any character but white space."""
     return "sample/" + prefix + "_".join(text.visible(record.id).split())
 
 
 def chosen(records: Sequence[Record], limit: int) -> list[Record]:
-    """At most `limit` records, in their order: flips and errors first, then the uncertain."""
+    """Choose at most `limit` records: flips and errors before uncertain ones before the rest.
+
+    The chosen records keep their order.
+    """
     ranks = {"fixed": 0, "broken": 0, "error": 0}
     ranked = sorted(
         range(len(records)),
@@ -116,7 +119,7 @@ def chosen(records: Sequence[Record], limit: int) -> list[Record]:
 
 
 def view(record: Record, facts: Facts, prefix: str) -> SampleView:
-    """`prefix` tells the anchors of several runs apart; seeds are told apart here."""
+    """Return the view of a record. `prefix` makes its anchor unique among several runs."""
     sample = facts.sample(record)
     several = len(facts.run.seeds) > 1
     estimate = record.estimate
@@ -150,7 +153,7 @@ def anchor_of(record: Record, facts: Facts, prefix: str) -> str:
 
 
 def _candidates(scores: Mapping[str, float]) -> list[tuple[str, float, float]]:
-    """(name, its share under softmax, log-likelihood), the likeliest first."""
+    """Return (name, softmax probability, log-likelihood) of each candidate, the likeliest first."""
     if not scores:
         return []
     most = max(scores.values())
@@ -161,7 +164,10 @@ def _candidates(scores: Mapping[str, float]) -> list[tuple[str, float, float]]:
 
 
 def _tool(tool: Tool) -> ToolView:
-    """Where the parameters have alternatives: those of all, required if each of them does."""
+    """Return a tool's view; of alternative parameters (anyOf), those of all branches.
+
+    A parameter is required if each branch requires it.
+    """
     meant = _meant(tool)
     branches: Sequence[Any] = meant.get("anyOf", [meant])
     properties = {name: each for b in branches for name, each in b.get("properties", {}).items()}
@@ -182,7 +188,7 @@ def _tool(tool: Tool) -> ToolView:
 
 
 def _meant(tool: Tool) -> Mapping[str, JSON]:
-    """The parameters in plain form; as they are written, where a stored run has others."""
+    """Return the parameters in plain form, or as written where they have no plain form."""
     try:
         return tool.schema
     except PluginError:
@@ -204,7 +210,7 @@ def _of(schema: JSON, key: str) -> Any:
 
 
 def _value(answer: Answer) -> str:
-    """The answer as JSON; of a list, a line for each part where the parts are short."""
+    """Return the answer's value as JSON; a list has each item on its own line if all are short."""
     if answer.status is not AnswerStatus.OK:
         return ""
     values = answer.value if isinstance(answer.value, list) and answer.value else [answer.value]

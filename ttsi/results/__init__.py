@@ -1,1 +1,1 @@
-"""What is made of records: measures, comparisons, calibration, scores and adapters made again."""
+"""Evaluations of records: metrics, comparisons, calibration, rescoring, remade adapters."""

@@ -1,8 +1,8 @@
-"""What other thresholds would have given, from estimates and answers that are there already.
+"""The results that other thresholds would have given, from existing estimates and answers.
 
 A sample is uncertain iff its confidence u is below the threshold (Eq. 4), and neither its base
-answer nor its adapted one depends on the threshold. So one set of estimates holds every threshold's
-TPR, FPR, J and F1, and a run in which all were adapted holds every threshold's accuracy as well.
+answer nor its adapted answer depends on the threshold. So one set of estimates gives the TPR, FPR,
+J and F1 of every threshold, and a run in which all samples were adapted also gives its accuracy.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ TENTHS = tuple(number / 10 for number in range(11))
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One sample as calibration sees it.
+    """The data of one sample for calibration.
 
-    `wrong`: the base answer is. `adapted_correct`: what the sample came to when it was to be
-    adapted, None where that was not tried; without a valid example it is the base answer's score.
+    `wrong`: the base answer is wrong. `adapted_correct`: whether the final answer is right after an
+    attempt to adapt; None if there was none. Without a valid example the base answer is final.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Case:
 
 
 def cases_of(records: Sequence[Record]) -> list[Case]:
-    """The records that have an estimate and a scored base answer."""
+    """Return the cases of the records that have an estimate and a scored base answer."""
     return [
         Case(
             record.id,
@@ -52,16 +52,16 @@ def cases_of(records: Sequence[Record]) -> list[Case]:
 
 
 def _adapted_correct(record: Record) -> bool | None:
-    # Costs alone do not tell: a budget may have been shared out anew since.
+    # Costs alone do not show it: the budget's choice may have changed since.
     tried = record.adapted or (record.uncertain and "generate" in record.costs)
     return record.final_score.correct if tried and record.final_score else None
 
 
 def at_threshold(cases: Sequence[Case], threshold: float, errors: int = 0) -> dict[str, JSON]:
-    """What a run at `threshold` gives: uncertain, TPR, FPR, J, F1 and, where known, accuracy.
+    """Return what a run at `threshold` gives: uncertain, TPR, FPR, J, F1 and accuracy.
 
-    `accuracy` is None where an adapted answer that it needs was not made. The `errors` samples that
-    failed are not correct at any threshold.
+    `accuracy` is None if an adapted answer that it needs is missing. The `errors` failed samples
+    count as wrong at any threshold.
     """
     flagged = [case.confidence < threshold for case in cases]
     answers = [
@@ -80,9 +80,9 @@ def at_threshold(cases: Sequence[Case], threshold: float, errors: int = 0) -> di
 
 
 def thresholds(cases: Sequence[Case]) -> list[float]:
-    """A threshold for every outcome that one in [0, 1] can have, from none uncertain to all.
+    """Return a threshold in [0, 1] for every possible outcome, from no sample uncertain to all.
 
-    All is out of reach where a confidence is 1.
+    If a confidence is 1, no threshold makes all samples uncertain.
     """
     return _cuts([case.confidence for case in cases])
 
@@ -90,7 +90,7 @@ def thresholds(cases: Sequence[Case]) -> list[float]:
 def sweep(
     cases: Sequence[Case], thresholds: Sequence[float], errors: int = 0
 ) -> list[dict[str, JSON]]:
-    """`at_threshold` for each of `thresholds`, in their order."""
+    """Return `at_threshold` for each of `thresholds`, in their order."""
     return [at_threshold(cases, threshold, errors) for threshold in thresholds]
 
 
@@ -101,7 +101,7 @@ def _cuts(confidences: Sequence[float]) -> list[float]:
 
 
 def _between(low: float, high: float) -> float:
-    """The shortest decimal near the middle that parts the two: low < it <= high."""
+    """Return the shortest decimal t near the middle with low < t <= high."""
     for digits in range(1, 18):
         rounded = round((low + high) / 2, digits)
         if low < rounded <= high:
@@ -113,7 +113,7 @@ def _between(low: float, high: float) -> float:
 
 
 def roc(cases: Sequence[Case]) -> list[tuple[float, float]]:
-    """(FPR, TPR) from (0, 0) to (1, 1), ties in one step; empty unless both kinds are there."""
+    """Return (FPR, TPR) from (0, 0) to (1, 1), ties in one step; empty for a single class."""
     wrong = sum(case.wrong for case in cases)
     right = len(cases) - wrong
     if not wrong or not right:
@@ -127,7 +127,7 @@ def roc(cases: Sequence[Case]) -> list[tuple[float, float]]:
 
 
 def auroc(cases: Sequence[Case]) -> float | None:
-    """The chance that a wrong answer has the lower confidence than a right one, ties half."""
+    """Return the chance that a wrong answer has lower confidence than a right one; ties half."""
     return metrics.auroc(
         [case.confidence for case in cases if case.wrong],
         [case.confidence for case in cases if not case.wrong],
@@ -135,9 +135,9 @@ def auroc(cases: Sequence[Case]) -> float | None:
 
 
 def risk_coverage(cases: Sequence[Case]) -> list[tuple[float, float]]:
-    """(coverage, risk): the share of the most confident answered, and the share of those wrong.
+    """Return (coverage, risk): the share answered, most confident first, and its error rate.
 
-    One point for each distinct confidence, so ties are answered together.
+    There is one point for each distinct confidence, so ties are answered together.
     """
     points, answered, errors = [], 0, 0
     for size, wrong in reversed(_least_confident_first(cases)):
@@ -148,9 +148,9 @@ def risk_coverage(cases: Sequence[Case]) -> list[tuple[float, float]]:
 
 
 def risk_at(cases: Sequence[Case], coverage: float) -> float | None:
-    """The risk when at least the share `coverage` is answered, and no sample more.
+    """Return the risk when the share `coverage` is answered, rounded up to whole samples.
 
-    Where the last place falls among ties, it is the mean over the ways to choose among them.
+    If the last sample is one of several ties, this is the mean over the possible choices.
     """
     wanted = max(1, math.ceil(coverage * len(cases) - 1e-9))
     answered, errors = 0, 0.0
@@ -162,7 +162,7 @@ def risk_at(cases: Sequence[Case], coverage: float) -> float | None:
 
 
 def reliability(cases: Sequence[Case], bins: int = 10) -> list[tuple[float, float, int]]:
-    """(mean confidence, share right, count) of each bin of equal width that holds a case."""
+    """Return (mean confidence, share right, count) of each non-empty bin of equal width."""
     filled: dict[int, list[Case]] = {}
     for case in sorted(cases, key=lambda case: case.confidence):
         filled.setdefault(min(int(case.confidence * bins), bins - 1), []).append(case)
@@ -177,14 +177,14 @@ def reliability(cases: Sequence[Case], bins: int = 10) -> list[tuple[float, floa
 
 
 def brier(cases: Sequence[Case]) -> float | None:
-    """Mean of (u - right)^2: how far u is from the chance that the base answer is right."""
+    """Return the Brier score: the mean of (u - right)^2, u as the chance to be right."""
     if not cases:
         return None
     return fmean((case.confidence - (not case.wrong)) ** 2 for case in cases)
 
 
 def _least_confident_first(cases: Sequence[Case]) -> list[tuple[int, int]]:
-    """(cases, wrong ones among them) of each distinct confidence, from the lowest up."""
+    """Return (cases, wrong cases) of each distinct confidence, in ascending order."""
     ordered = sorted(cases, key=lambda case: case.confidence)
     groups = (list(some) for _, some in groupby(ordered, key=lambda case: case.confidence))
     return [(len(some), sum(case.wrong for case in some)) for some in groups]
@@ -194,9 +194,10 @@ def _least_confident_first(cases: Sequence[Case]) -> list[tuple[int, int]]:
 
 
 def suggest(cases: Sequence[Case], errors: int = 0) -> dict[str, JSON]:
-    """The thresholds with the largest J and, where known, accuracy, as `at_threshold` gives them.
+    """Return the thresholds with the largest J and accuracy, as `at_threshold` gives them.
 
-    Of equals the one that adapts least. None where no threshold has that number.
+    Among equals the lowest threshold is chosen, which adapts least. None if no threshold has that
+    number.
     """
     rows = sweep(cases, thresholds(cases), errors)
     return {"by_j": _best(rows, "j"), "by_accuracy": _best(rows, "accuracy")}
@@ -208,10 +209,10 @@ def _best(rows: Sequence[dict[str, Any]], key: str) -> dict[str, JSON] | None:
 
 
 def suggest_by_budget(confidences: Sequence[float], fraction: float) -> float:
-    """The threshold below which lies that fraction of `confidences`, rounded to a whole sample.
+    """Return the threshold below which that fraction of `confidences` lies, in whole samples.
 
-    Equal confidences cannot be parted: where they straddle the fraction, it is the largest
-    threshold that stays within it. Raises UsageError for no confidences, or beyond 0 to 1.
+    If equal confidences straddle the fraction, it is the largest threshold that stays within it.
+    Raises UsageError for no confidences, or a fraction outside [0, 1].
     """
     check_budget(fraction)
     if not confidences:
@@ -223,7 +224,7 @@ def suggest_by_budget(confidences: Sequence[float], fraction: float) -> float:
 
 
 def check_budget(fraction: float) -> None:
-    """Raises UsageError unless it is a share."""
+    """Raise UsageError unless the fraction is in [0, 1]."""
     if not 0 <= fraction <= 1:
         what = f"A budget of {fraction:g} is not a share of the samples."
         raise UsageError(what, cure="Choose one from 0 to 1: 0.25 is the least confident quarter.")
@@ -239,10 +240,10 @@ def _below(confidences: Sequence[float], threshold: float) -> int:
 def calibrate(
     run: Run, chosen: Sequence[float] | None = None, budget: float | None = None
 ) -> dict[str, JSON]:
-    """What `ttsi calibrate` prints: the numbers over all seeds (`all`) and of each (`by_seed`).
+    """Return what `ttsi calibrate` prints: the numbers over all seeds (`all`) and per seed.
 
     The sweep is over the `chosen` thresholds, or else over those that make each tenth of the
-    samples uncertain, the run's own and the suggested ones. Raises RunError where there is no
+    samples uncertain, the run's own and the suggested ones. Raises RunError if no sample has an
     estimate.
     """
     own = own_threshold(run.spec)
@@ -269,7 +270,7 @@ def calibrate(
 
 
 def own_threshold(spec: Mapping[str, Any]) -> float | None:
-    """The threshold that a run went by; None under a budget or an estimator that has none."""
+    """Return the threshold of a run; None under a budget or for an estimator without one."""
     threshold = spec["estimator"].get("threshold")
     return None if threshold is None or spec.get("budget") is not None else float(threshold)
 
@@ -280,10 +281,10 @@ def numbers(
     budget: float | None = None,
     own: float | None = None,
 ) -> dict[str, JSON]:
-    """Sweep, AUROC, risks, reliability and suggestions of some records.
+    """Return sweep, AUROC, risks, reliability and suggestions of some records.
 
-    `labelled` is False where an estimated sample has no scored base answer. Those that have one
-    are then the confident ones, and rates among them alone would mislead: none is given.
+    `labelled` is False if an estimated sample has no scored base answer. Only confident samples
+    then have one, and rates over them alone would mislead, so no rate is given.
     """
     confidences = [record.estimate.confidence for record in records if record.estimate]
     errors = len(records) - len(confidences)

@@ -1,8 +1,8 @@
-"""Two runs over the same samples, paired: who is better, by how much, and on which samples.
+"""Compare two runs over the same samples, paired: which is better, by how much, on which samples.
 
-Each sample is answered by A and by B, once a seed. Samples are what is drawn from the benchmark's
-population, so they are resampled, and all seeds of a sample stay together: answers to one sample
-under several seeds are no independent evidence. An errored sample is not correct.
+Each sample is answered by A and by B, once per seed. Resampling draws samples, which represent the
+benchmark's population, and keeps all seeds of a sample together: answers to one sample under
+several seeds are not independent evidence. An errored sample is not correct.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Pairs: TypeAlias = Mapping[int, Sequence[tuple[Record, Record]]]
 
 
 def compare(a: Run, b: Run) -> dict[str, JSON]:
-    """What `ttsi compare A B` prints; differences are B - A, `fixed` is wrong in A, right in B.
+    """Return what `ttsi compare A B` prints. Differences are B - A; `fixed`: wrong in A, right in
+    B.
 
-    Raises UsageError where the runs are not over the same samples, scored alike, under the same
-    seeds.
+    Raises UsageError unless the runs have the same samples, scoring and seeds.
     """
     pairs = paired(a, b)
     gains = _gains(pairs)
@@ -58,9 +58,9 @@ def compare(a: Run, b: Run) -> dict[str, JSON]:
 
 
 def bootstrap(values: Sequence[float], resamples: int = RESAMPLES) -> list[float] | None:
-    """The 95 % percentile interval of the mean of one value a sample, samples drawn anew.
+    """Return the 95 % percentile bootstrap interval of the mean; `values` has one per sample.
 
-    None where all are equal: then every resample is the same, and says nothing of others.
+    None if all values are equal: every resample is then the same and says nothing about others.
     """
     import numpy as np
     from scipy import stats
@@ -80,11 +80,11 @@ def bootstrap(values: Sequence[float], resamples: int = RESAMPLES) -> list[float
 
 
 def sign_flip(gains: Sequence[int]) -> float:
-    """Exact two-sided p of the sum of `gains` (B's right answers less A's, one a sample).
+    """Return the exact two-sided p of the sum of `gains` (B's right answers minus A's, per sample).
 
-    If A and B are equally good, exchanging them on any sample, in all its seeds at once, is as
-    likely an outcome; so each gain may have either sign. The chance of every sum is computed, not
-    sampled. For gains of -1, 0 and 1 this is McNemar's exact test.
+    If A and B are equally good, exchanging them on any sample, in all its seeds at once, is equally
+    likely; so each gain may have either sign. The distribution of the sum is computed exactly. For
+    gains of -1, 0 and 1 this is McNemar's exact test.
     """
     import numpy as np
 
@@ -102,7 +102,10 @@ def sign_flip(gains: Sequence[int]) -> float:
 
 
 def paired(a: Run, b: Run) -> dict[int, list[tuple[Record, Record]]]:
-    """Raises UsageError unless benchmark, scorer, seeds, samples and their digests are the same."""
+    """Return the paired records by seed.
+
+    Raises UsageError unless benchmark, scorer, seeds, samples and their digests are the same.
+    """
     for key, cure in (
         ("benchmark", "Only runs on one benchmark can be compared."),
         ("scorer", "Run both with one scorer, or score both predictions.jsonl with `ttsi score`."),
@@ -121,7 +124,7 @@ def paired(a: Run, b: Run) -> dict[int, list[tuple[Record, Record]]]:
 
 def _same_component(a: Run, b: Run, key: str, cure: str) -> None:
     ours, theirs = a.spec[key], b.spec[key]
-    # What a benchmark's options choose shows in its samples.
+    # A benchmark's options may differ: their effect shows in the samples.
     if ours["name"] == theirs["name"] and (key == "benchmark" or ours == theirs):
         return
     raise UsageError(
@@ -176,7 +179,7 @@ def _correct(record: Record) -> bool:
 
 
 def _gains(pairs: Pairs) -> dict[str, int]:
-    """By sample: in how many seeds B is right less in how many A is."""
+    """Return, by sample, the number of seeds in which B is right minus that in which A is."""
     gains: dict[str, int] = {}
     for some in pairs.values():
         for a, b in some:
@@ -196,7 +199,7 @@ def _of_seed(pairs: Sequence[tuple[Record, Record]]) -> dict[str, JSON]:
 
 
 def _flips(pairs: Pairs) -> list[dict[str, Any]]:
-    """The samples on which one is right and the other is not, in the benchmark's order."""
+    """Return the samples on which only one run is right, in the benchmark's order."""
     return [
         {
             "id": a.id,
@@ -224,7 +227,7 @@ def _answer(record: Record) -> dict[str, JSON]:
 
 
 def _side(run: Run) -> dict[str, JSON]:
-    """One run's own numbers: accuracy, its interval over samples, each seed's outcome, and cost."""
+    """Return one run's own numbers: accuracy, its interval, each seed's outcome, and cost."""
     outcomes = {
         str(seed.seed): metrics.outcome([record.final_score for record in seed.records])
         for seed in run.seeds
@@ -249,7 +252,7 @@ def _side(run: Run) -> dict[str, JSON]:
 def _interval(
     outcomes: Mapping[str, Mapping[str, Any]], records: Sequence[Record]
 ) -> list[float] | None:
-    """Wilson's for one seed; for several the bootstrap of each sample's mean over them."""
+    """Return Wilson's interval for one seed; for several, the bootstrap of the samples' means."""
     if len(outcomes) == 1:
         (outcome,) = outcomes.values()
         interval: list[float] | None = outcome["accuracy_interval"]

@@ -1,7 +1,7 @@
-"""The adapter of any sample, made again from its record, as a folder in PEFT's format.
+"""Make the adapter of any sample again from its record, as a folder in PEFT's format.
 
-A run throws an adapter away with its answer. The record keeps what it was made of (the synthetic
-examples, the unadapted answer), and its receipt the digest by which it is known again.
+A run discards an adapter after its answer. The record keeps its inputs (the synthetic examples, the
+unadapted answer), and the receipt keeps its digest, which identifies the remade adapter.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def export(
 ) -> dict[str, JSON]:
     """Write the adapter of `sample` to `folder`, which has to be new or empty.
 
-    Returns what receipt.json there says; `seed` may be left out where the run has only one. Raises
+    Returns the content of receipt.json. `seed` may be omitted if the run has only one. Raises
     UsageError (no such sample, or it has no adapter), VerificationError (the record was changed, or
-    the digest is not the recorded one and no mismatch is allowed), and what the engine raises.
+    the digest differs from the recorded one without `allow_mismatch`), and what the engine raises.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         cure = "Name a new folder for the adapter, or empty this one."
@@ -76,7 +76,7 @@ def _seed_run(run: Run, seed: int | None) -> SeedRun:
 
 
 def _adapted(found: SeedRun, sample: str) -> Record:
-    """The record of `sample`, if it has an adapter."""
+    """Return the record of `sample`. Raises UsageError if it has no adapter."""
     records = {record.id: record for record in found.records}
     if sample not in records:
         what = f"The run has no sample {sample!r}."
@@ -98,7 +98,7 @@ def _adapted(found: SeedRun, sample: str) -> Record:
 
 
 def _check_record(run: Run, found: SeedRun, record: Record) -> None:
-    """Raises VerificationError, naming it, for what is not what the adapter was made of."""
+    """Raise VerificationError, naming it, for any part that is not what the adapter was made of."""
     sample = run.samples.get(record.id)
     if sample is None or sample.digest != record.digest:
         what = (
@@ -121,7 +121,7 @@ def _changed(found: SeedRun, what: str) -> VerificationError:
 
 
 def _mismatch(run: Run, remade: Remade) -> VerificationError:
-    """The two digests, how far the losses are apart, and what else is not as it was."""
+    """Report the two digests, the difference of the losses, and what else has changed."""
     now = provenance.environment({})
     differing = [
         f"{key} was {run.environment.get(key)}, is {now[key]}"
@@ -161,7 +161,7 @@ def _write(folder: Path, adapter: Adapter, receipt: Mapping[str, JSON]) -> None:
 
 
 def _loadable(config: Mapping[str, JSON], model: Mapping[str, JSON]) -> dict[str, JSON]:
-    """`config` with a base model that PEFT finds from any folder: a Hub id, or a whole path."""
+    """Return `config` with a base model that PEFT finds anywhere: a Hub id or absolute path."""
     name = str(model["id"])
     path = Path(name).expanduser()
     if path.exists():
@@ -193,6 +193,6 @@ def _pretty(value: Any) -> str:
 
 
 def _name(run: Run) -> str:
-    """NAME-HASH, also of a run that was opened by one of its seeds."""
+    """Return NAME-HASH, also for a run that was opened by one of its seeds."""
     folder = run.folder.resolve()
     return folder.parent.name if folder.name.startswith("seed-") else folder.name

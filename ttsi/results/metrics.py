@@ -1,8 +1,8 @@
-"""From records to numbers that add up: examples = correct + wrong + errors, always.
+"""Metrics of records; always, examples = correct + wrong + errors.
 
-An errored sample is not correct and stays in the denominator. What compares with the base model is
-null unless it answered every sample that did not fail (`paired`): without a baseline it answers the
-confident ones alone, and figures over these would be of samples that the estimator has chosen.
+An errored sample is not correct and stays in the denominator. Comparisons with the base model are
+null unless it answered every sample that did not fail (`paired`): without a baseline it answers
+only the confident samples, and numbers over these would depend on the estimator's choice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ADAPTING = frozenset(("generate", "learn", "adapted"))
 
 
 def summarise(records: Sequence[Record]) -> dict[str, JSON]:
-    """All numbers of one seed; `records` holds one per sample, errored ones too."""
+    """Return all numbers of one seed; `records` holds one per sample, errored ones too."""
     uncertain = [record for record in records if record.uncertain]
     return {
         **outcome([record.final_score for record in records]),
@@ -35,7 +35,7 @@ def summarise(records: Sequence[Record]) -> dict[str, JSON]:
 
 
 def outcome(scores: Sequence[Score | None]) -> dict[str, JSON]:
-    """Counts, accuracy with its Wilson interval, and reasons; None is an errored sample."""
+    """Return counts, accuracy with its Wilson interval, and reasons; None is an errored sample."""
     correct = sum(score is not None and score.correct for score in scores)
     errors = sum(score is None for score in scores)
     reasons = Counter(
@@ -55,7 +55,7 @@ def outcome(scores: Sequence[Score | None]) -> dict[str, JSON]:
 
 
 def wilson(correct: int, samples: int) -> list[float] | None:
-    """Wilson's score interval of a share at 95 %."""
+    """Return Wilson's 95 % score interval of a share."""
     from scipy.stats import binomtest
 
     if samples == 0:
@@ -65,20 +65,20 @@ def wilson(correct: int, samples: int) -> list[float] | None:
 
 
 def paired(records: Sequence[Record]) -> bool:
-    """Whether every record that did not fail has the base model's scored answer; not of none."""
+    """Whether every record that did not fail has a scored base answer; False if all failed."""
     answered = [record for record in records if not record.error]
     return bool(answered) and all(record.base_score is not None for record in answered)
 
 
 def _base(records: Sequence[Record]) -> dict[str, JSON] | None:
-    """The base model's outcome on the same samples, where they are paired or all failed."""
+    """Return the base model's outcome on the same samples, if they are paired or all failed."""
     if not paired(records) and any(not record.error for record in records):
         return None
     return outcome([record.base_score for record in records])
 
 
 def paired_change(records: Sequence[Record]) -> dict[str, JSON] | None:
-    """Base against final on the same samples: flips and McNemar's exact two-sided p.
+    """Compare base and final answers on the same samples: flips and McNemar's exact two-sided p.
 
     None unless the records are `paired`.
     """
@@ -96,7 +96,10 @@ def paired_change(records: Sequence[Record]) -> dict[str, JSON] | None:
 
 
 def mcnemar(fixed: int, broken: int) -> float:
-    """McNemar's exact two-sided p: each flip is as likely to go either way; 1 without flips."""
+    """Return McNemar's exact two-sided p; 1 without flips.
+
+    Under the null hypothesis each flip is equally likely in both directions.
+    """
     from scipy.stats import binomtest
 
     flips = fixed + broken
@@ -104,7 +107,7 @@ def mcnemar(fixed: int, broken: int) -> float:
 
 
 def estimator_quality(records: Sequence[Record]) -> dict[str, JSON] | None:
-    """The estimator as a detector of the base model's errors: `detection`, and its AUROC.
+    """Evaluate the estimator as a detector of base errors: `detection`, and its AUROC.
 
     None unless the records are `paired`, and all that did not fail have an estimate.
     """
@@ -123,9 +126,9 @@ def estimator_quality(records: Sequence[Record]) -> dict[str, JSON] | None:
 
 
 def detection(cases: Sequence[tuple[bool, bool]]) -> dict[str, JSON]:
-    """Rates of a detector from (flagged, wrong) pairs; a rate without cases is None.
+    """Return rates of a detector from (flagged, wrong) pairs; a rate without cases is None.
 
-    J = TPR - FPR (Youden); F1 is of the wrong among the flagged.
+    J = TPR - FPR (Youden); F1 is that of the wrong cases among the flagged.
     """
     hits = sum(flagged and wrong for flagged, wrong in cases)
     false_alarms = sum(flagged and not wrong for flagged, wrong in cases)
@@ -143,7 +146,7 @@ def detection(cases: Sequence[tuple[bool, bool]]) -> dict[str, JSON]:
 
 
 def auroc(wrong: Sequence[float], right: Sequence[float]) -> float | None:
-    """The chance that a wrong answer has the lower confidence than a right one, ties half."""
+    """Return the chance that a wrong answer has lower confidence than a right one; ties half."""
     if not wrong or not right:
         return None
     from scipy.stats import mannwhitneyu
@@ -153,9 +156,9 @@ def auroc(wrong: Sequence[float], right: Sequence[float]) -> float | None:
 
 
 def stage_costs(records: Sequence[Record]) -> dict[str, JSON]:
-    """Seconds and tokens by stage, in all, and seconds for each uncertain sample.
+    """Return seconds and tokens by stage and in all, and seconds per uncertain sample.
 
-    A sample that failed while it was being adapted to has spent as an uncertain one, and is one.
+    A sample that failed during adaptation counts as uncertain.
     """
     uncertain = sum(
         record.uncertain or not _ADAPTING.isdisjoint(record.costs) for record in records
@@ -188,7 +191,7 @@ def stage_costs(records: Sequence[Record]) -> dict[str, JSON]:
 
 
 def across_seeds(results: Mapping[int, Mapping[str, Any]]) -> dict[str, JSON]:
-    """Mean, standard deviation and t-interval over seeds of the accuracies and their difference.
+    """Return mean, standard deviation and t-interval over seeds of the accuracies and differences.
 
     `base_accuracy` and `difference` are None unless every seed has the base model's outcome.
     """
@@ -211,13 +214,13 @@ def across_seeds(results: Mapping[int, Mapping[str, Any]]) -> dict[str, JSON]:
 
 
 def grid(summaries: Sequence[Mapping[str, Any]]) -> dict[str, JSON]:
-    """One document over the cells of a matrix; each summary is `across_seeds` with its cell."""
+    """Return one document for a matrix; each summary is `across_seeds` with its cell."""
     cells = [{k: v for k, v in each.items() if k not in ("schema", "name")} for each in summaries]
     return {"schema": "ttsi.grid/1", "name": summaries[0]["name"], "cells": cells}
 
 
 def spread(values: Sequence[float]) -> dict[str, JSON]:
-    """Mean, sample sd and the 95 % t-interval of the mean; the latter two need two values."""
+    """Return mean, sample sd and 95 % t-interval of the mean; the latter two need two values."""
     if len(values) < 2:
         return {
             "mean": values[0] if values else None,

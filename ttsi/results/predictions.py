@@ -1,14 +1,14 @@
-"""A file of predictions, scored again: no model, nothing heavy, nothing executed.
+"""Score a file of predictions again, without a model and without executing anything.
 
-One JSON object a line, with the sample's `id` and one of
+Each line is a JSON object with the sample's `id` and one of
 
 - `text`: what a model wrote;
 - `answer`: a JSON value of the task's answer form;
-- `message`: OpenAI's, with `content`, a text or a list of parts, and what else the form reads;
-- what other `fields` the form has for answers.
+- `message`: an OpenAI message with `content`, a text or a list of parts, and the form's other keys;
+- any other of the `fields` that the form reads.
 
-What is no such value, null, or nested too deep, is an answer that could not be read: that answer is
-unparsable, and the rest is scored. Other keys are ignored, empty lines passed over.
+A value that has the wrong kind, is null, or is nested too deeply makes this answer unparsable; the
+others are still scored. Other keys and empty lines are ignored.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ _LONGEST_ID = 1000
 
 
 def read_predictions(path: Path, tasks: Mapping[str, Task]) -> dict[str, Completion]:
-    """Answers by sample id, in the file's order. `tasks`: the benchmark's, by sample id.
+    """Return answers by sample id, in the file's order. `tasks`: the benchmark's, by sample id.
 
-    UsageError, with the line's number: not JSON, not a prediction, an unknown id, an id twice.
+    Raises UsageError, with the line's number, for a line that is not JSON or not a prediction, for
+    an unknown id, and for a repeated id.
     """
     answers: dict[str, Completion] = {}
     lines: dict[str, int] = {}
@@ -57,7 +58,7 @@ def read_predictions(path: Path, tasks: Mapping[str, Task]) -> dict[str, Complet
 def rescore(
     samples: Sequence[Sample], answers: Mapping[str, Completion], scorer: Scorer
 ) -> dict[str, Score | None]:
-    """The score of every sample by id; None where there is no answer."""
+    """Return the score of every sample by id; None if it has no answer."""
     return {
         sample.id: scorer.score(sample.task, sample.reference, answers[sample.id])
         if sample.id in answers
@@ -67,9 +68,9 @@ def rescore(
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines that are not empty; only a line feed ends one, as JSON Lines has it.
+    """Yield numbered lines that are not empty; only a line feed ends a line, as in JSON Lines.
 
-    A file that gzip has packed is read as well.
+    A gzip file is decompressed.
     """
     data = read_input(path, noun="file", cure=f"Give a file with lines like {LINE}")
     data = unpacked(data, path, noun="file")
@@ -103,7 +104,7 @@ def _row(line: str, where: str) -> dict[str, Any]:
 
 
 def _legible_id(line: str) -> str | None:
-    """The id of a line that is nested too deep, where it stands first or last in the object."""
+    """Return the id of a line that is nested too deeply, if it is first or last in the object."""
     found = _FIRST_ID.match(line) or _LAST_ID.search(line, max(0, len(line) - _LONGEST_ID))
     try:
         id = json.loads(found[1]) if found else None
@@ -138,5 +139,5 @@ def _refuse_unknown(id: str, known: frozenset[str], where: str) -> NoReturn:
 
 
 def _short(text: str) -> str:
-    """For a message: of bounded length, and with nothing that UTF-8 cannot hold."""
+    """Return the text for a message: of bounded length, without lone surrogates."""
     return repr(text if len(text) <= 80 else text[:77] + "...")

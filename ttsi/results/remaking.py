@@ -1,9 +1,10 @@
-"""An adapter made again from what its sample's record holds.
+"""Make an adapter again from its sample's record.
 
-Sums are rounded by what else is in a pass. Adapters of one wave are trained in the same passes, and
-an activated one also sees what the base model has read of its prompt before, for whom and with whom
-beside it. So the stages that come before are run again, first for the one sample and then for its
-wave. Teachers are not asked again: the examples are those of the record.
+Floating-point sums depend on what else is in a forward pass. Adapters of one wave are trained in
+the same passes. An activated adapter also depends on the KV cache that the base model filled before
+for its prompt, and hence on the other samples in those passes. So the earlier stages are run again,
+first for the sample alone and then for its wave. Teachers are not asked again; the examples are
+those of the record.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _ROLES = ("model", "engine", "benchmark", "estimator", "learner", "inference")
 
 @dataclass(frozen=True)
 class Remade:
-    """An adapter made again, and `beside`: the samples that were trained in the same call."""
+    """A remade adapter, and `beside`: the samples that were trained in the same call."""
 
     adapter: Adapter
     recorded: Mapping[str, JSON]
@@ -39,7 +40,7 @@ class Remade:
 
     @property
     def losses_apart(self) -> float | None:
-        """The largest relative difference of a loss from the recorded one; None: none recorded."""
+        """The largest relative difference between a loss and the recorded one, if known."""
         ours = self.adapter.training.losses if self.adapter.training else ()
         theirs: Sequence[float] = self.recorded.get("losses", ())
         if not ours or len(ours) != len(theirs):
@@ -49,13 +50,13 @@ class Remade:
 
 
 def remake(run: Run, found: SeedRun, record: Record) -> Remade:
-    """The adapter of `record`, one with a receipt of LoRA: alone, or else with its wave.
+    """Make the adapter of `record`, which has a receipt of LoRA: first alone, then with its wave.
 
-    What has another digest even then is returned as the wave gave it. Raises VerificationError
-    where the model's weights are not the run's, and what the engine raises.
+    If the digest differs even then, the adapter of the wave is returned. Raises VerificationError
+    if the model's weights are not the run's, and what the engine raises.
     """
     (spec,) = load_spec({role: run.spec[role] for role in _ROLES}, environment=False)
-    # At the run's date and commit.
+    # Use the run's date and commit.
     spec = replace(spec, model=identity.model_of(spec.model, found.identity))
     bench = _Bench(run, found, spec)
     wave = _wave(run, found, record)
@@ -73,7 +74,7 @@ def remake(run: Run, found: SeedRun, record: Record) -> Remade:
 
 
 def has_adapter(record: Record) -> bool:
-    """Whether an adapter was trained for it."""
+    """Whether an adapter was trained for the record's sample."""
     return record.receipt is not None and record.receipt.get("kind") == "lora"
 
 
@@ -86,13 +87,13 @@ class _Bench:
         self.stages = assemble.stages(spec)
 
     def forget(self) -> None:
-        """Lose what the engine has read."""
+        """Reload the engine, which clears its KV cache."""
         self.engine.close()
         self.engine.load()
 
     def make(self, record: Record, wave: Sequence[Record]) -> Remade:
-        """The adapter of `record`, which is one of `wave`."""
-        # With a budget they were made by an engine of their own.
+        """Make the adapter of `record`, which is one of `wave`."""
+        # With a budget, another engine made the estimates and base answers.
         if _is_activated(record) and self.run.spec.get("budget") is None:
             self._read(wave)
         together = [each for each in wave if has_adapter(each)]
@@ -103,7 +104,7 @@ class _Bench:
         return Remade(adapter, record.receipt or {}, beside)
 
     def _read(self, wave: Sequence[Record]) -> None:
-        """Estimates and base answers once more, for what the engine reads to make them."""
+        """Compute estimates and base answers again, to fill the engine's KV cache as in the run."""
         self.stages.estimator.estimate(self._tasks(wave), self.engine, self.seed)
         tasks = self._tasks([each for each in wave if each.base is not None])
         self.stages.inference.answer(tasks, [None] * len(tasks), self.engine, self.seed)
@@ -122,9 +123,10 @@ class _Bench:
 
 
 def _engine_options(spec: Spec, found: SeedRun) -> dict[str, JSON]:
-    """Those of the spec; what they leave open is what the engine of the run says it chose.
+    """Return the spec's engine options; options left open get the values that the run's engine
+    chose.
 
-    Its memory, above all: that decides which adapters were trained in one pass.
+    The memory matters most, since it decides which adapters are trained in one pass.
     """
     told: Mapping[str, JSON] = next(iter(found.results.get("engines", ())), {})
     options = spec.engine.options.items()
@@ -132,9 +134,9 @@ def _engine_options(spec: Spec, found: SeedRun) -> dict[str, JSON]:
 
 
 def _wave(run: Run, found: SeedRun, record: Record) -> list[Record]:
-    """The records that passed the stages with `record`, in their order, if nothing interfered.
+    """Return the records of the wave of `record` in order, if the run was not interrupted.
 
-    A run that was resumed, or a wave that failed and was halved, had others.
+    A run that was resumed, or a wave that failed and was halved, had other waves.
     """
     order = list(found.records)
     if run.spec.get("budget") is not None:
@@ -145,14 +147,14 @@ def _wave(run: Run, found: SeedRun, record: Record) -> list[Record]:
 
 
 def _is_activated(record: Record) -> bool:
-    """Whether it acts from a place in the prompt on, as PEFT's activated LoRA does."""
+    """Whether the adapter acts from a place in the prompt on, as PEFT's activated LoRA does."""
     return bool((record.receipt or {}).get("config", {}).get("alora_invocation_tokens"))
 
 
 def _check_model(found: SeedRun, engine: Engine) -> None:
-    """Raises VerificationError where the engine reads or computes otherwise than the run's did.
+    """Raise VerificationError if the engine's identity differs from the run's.
 
-    On another device, or in another dtype, it may be tried: the digest says what came of it.
+    Another device or dtype is allowed; the digest then shows whether the adapter is the same.
     """
     recorded: Mapping[str, JSON] = found.identity["engine"]
     told = [

@@ -1,8 +1,8 @@
-"""What a finished or unfinished run left on disk, read back: for reports, comparisons, calibration.
+"""Read a finished or unfinished run from disk, for reports, comparisons and calibration.
 
 open_run("runs/NAME-HASH")         ->  Run with every seed
 open_run("runs/NAME-HASH/seed-0")  ->  Run with that seed alone
-open_run(folder, ESTIMATES)        ->  the same, of what calibration or a budget left
+open_run(folder, ESTIMATES)        ->  the same, for the records of calibration or a budget
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from ttsi.types import JSON, Record, Sample
 class SeedRun:
     """One seed: its records in the benchmark's order, and `results` as results.json has them.
 
-    Of a run that was interrupted, `results` are made of what is there, and `complete` is False.
-    `identity` is empty where the run had no engine yet.
-    Under a budget the uncertain samples are run first: until it is complete nothing is compared
-    with the base model, for that would be on samples which the estimator has chosen.
+    For an interrupted run, `results` are computed from the existing records, and `complete` is
+    False. `identity` is empty if the run had no engine yet. An incomplete run with a budget has no
+    comparison with the base model: it runs the uncertain samples first, so that its records are a
+    selection by the estimator.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def environment(self) -> Mapping[str, Any]:
-        """Versions, plugins and machine of the last session; empty where there was none."""
+        """Versions, plugins and machine of the last session; empty if there was none."""
         return self.sessions[-1] if self.sessions else {}
 
     @property
@@ -66,21 +66,24 @@ class Run:
 
     @cached_property
     def samples(self) -> dict[str, Sample]:
-        """The benchmark's samples by id, loaded anew. Raises TtsiError where they cannot be."""
-        # The rest of an older run's spec may name what is no longer there.
+        """The benchmark's samples by id, loaded anew. Raises TtsiError if they cannot be loaded."""
+        # The rest of an older run's spec may name plugins that no longer exist.
         (spec,) = load_spec({"benchmark": dict(self.spec["benchmark"])}, environment=False)
         return {sample.id: sample for sample in assemble.benchmark(spec).samples()}
 
 
 def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
-    """Raises UsageError where there is no run, CorruptAsset where its files are damaged."""
+    """Read a run from disk.
+
+    Raises UsageError if there is no run, CorruptAsset if its files are damaged.
+    """
     folder = Path(path)
     if (folder / name).is_file():
         folders = [folder]
     else:
         found = (each.parent for each in folder.glob(f"seed-*/{name}") if each.is_file())
         every = sorted(found, key=_seed_of)
-        # A seed that was refused has no identity: it is none of this run's.
+        # A refused seed has no identity and does not belong to this run.
         folders = [each for each in every if (each / IDENTITY).exists()] or every
     if not folders:
         raise UsageError(
@@ -98,7 +101,7 @@ def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
 
 
 def results_of(folder: Path) -> dict[str, JSON] | None:
-    """The results of a seed's folder in which everything is as the run left it, or None."""
+    """Return the results of a seed's folder; None unless every file matches its manifest."""
     if not provenance.intact(folder):
         return None
     try:
@@ -109,8 +112,8 @@ def results_of(folder: Path) -> dict[str, JSON] | None:
 
 
 def _open_seed(folder: Path, name: str, chosen: bool) -> SeedRun:
-    """`chosen`: the run goes by a budget."""
-    # The last record of a sample counts: one that failed may have been tried again.
+    """Read one seed; `chosen`: the run has a budget."""
+    # The last record of a sample counts, since a failed one may have been tried again.
     records = {record.id: record for record in journal.read(folder / name)}
     found = tuple(records.values())
     complete = (folder / "manifest.json").is_file() and (folder / "results.json").is_file()
@@ -124,7 +127,7 @@ def _open_seed(folder: Path, name: str, chosen: bool) -> SeedRun:
 
 
 def _are_of(made: Mapping[str, JSON], found: Any) -> bool:
-    """Whether `found` are results, and have what those `made` of the records have."""
+    """Whether `found` are results with the same parts as those `made` from the records."""
     keys = ("accuracy", "base", "change", "estimator")
     return _results_schema().is_valid(found) and all(
         (found[key] is None) == (made[key] is None) for key in keys
@@ -143,7 +146,7 @@ def _seed_of(folder: Path) -> int:
 
 
 def _json(path: Path, sound: Callable[[Any], bool]) -> Any:
-    """The JSON value of a run's file. CorruptAsset where there is none that is `sound`."""
+    """Return the JSON value of a run's file. Raises CorruptAsset unless it is `sound`."""
     cure = f"Delete {path.name} there and run the spec again: it is made anew, the records stay."
     try:
         found = json.loads(path.read_bytes())
@@ -160,7 +163,7 @@ def _json(path: Path, sound: Callable[[Any], bool]) -> Any:
 
 
 def _is_resolved(spec: Any) -> bool:
-    """Whether it has what is read of a resolved spec."""
+    """Whether `spec` has the parts of a resolved spec that are read here."""
     if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
         return False
     named = [(spec.get("model"), "id"), *((spec.get(key), "name") for key in COMPONENTS)]

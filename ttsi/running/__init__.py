@@ -1,1 +1,1 @@
-"""A spec run to its end: cells, seeds, and how far they are."""
+"""Run specs: cells, seeds, and their progress."""

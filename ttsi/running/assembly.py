@@ -1,4 +1,4 @@
-"""What a worker of a run is made from."""
+"""The picklable factory of a worker's runner."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ttsi.types import Record, Sample
 class Assembly:
     """Makes the runner of one seed, in whatever process it is called; a `RunnerFactory`.
 
-    `known` are records, by sample id, whose estimate and base answer are not to be made again.
-    Loads the model unless `engines` has it. Raises SpecError where the engine cannot do what the
-    stages need.
+    `known` are records, by sample id, whose estimate and base answer are not computed again.
+    Calling it loads the model unless `engines` has it, and raises SpecError if the engine cannot do
+    what the stages need.
     """
 
     spec: Spec

@@ -1,10 +1,10 @@
-"""A spec run to its end: every cell and seed, journaled, resumable, and the files it leaves.
+"""Run a spec: every cell and seed, journaled and resumable, with these files:
 
 OUT/NAME-HASH/seed-S/  spec.json spec.resolved.json identity.json sessions.json samples.jsonl
                        predictions.jsonl results.json manifest.json
                        estimates.jsonl (with a budget, or after calibration)
                        estimates.sessions.json (after calibration)
-OUT/NAME-HASH/         results.json over all seeds that lie there
+OUT/NAME-HASH/         results.json over all seeds in the folder
 OUT/NAME-HASH.grid.json  over the cells of a matrix; the hash is of the cells
 """
 
@@ -42,7 +42,7 @@ _SEED = re.compile(r"seed-(0|[1-9][0-9]*)", re.ASCII)
 
 
 class Reporter(Watcher, Protocol):
-    """Who is told how a run goes."""
+    """Receives the progress of a run."""
 
     def seed_started(
         self, spec: Spec, seed: int, samples: int, done: int, folder: Path
@@ -55,9 +55,9 @@ class Reporter(Watcher, Protocol):
 
 @dataclass(frozen=True)
 class CellResult:
-    """One spec of the matrix: its folder, what every seed asked for came to, and the summary.
+    """One cell of the matrix: its folder, the results of every requested seed, and the summary.
 
-    The summary is over all finished seeds in the folder, those of other commands too.
+    The summary covers all finished seeds in the folder, including those of other commands.
     """
 
     spec: Spec
@@ -85,8 +85,9 @@ def evaluate(
 ) -> list[CellResult]:
     """Run a spec (a path, or the document itself) and return one result per cell of its matrix.
 
-    The same as `ttsi eval`: resumes what is unfinished in `out`, raises TtsiError where that exits.
-    `hooks` are objects with methods marked `ttsi.hooks.hookimpl`; `fresh` forgets what was done.
+    Like `ttsi eval`, it resumes what is unfinished in `out`, and raises a TtsiError where the
+    command would exit with an error. `hooks` are objects with methods marked `ttsi.hooks.hookimpl`;
+    `fresh` discards earlier results.
     """
     watching = Hooks()
     for number, hook in enumerate(hooks):
@@ -108,10 +109,10 @@ def estimates(
     reporter: Reporter | None = None,
     fresh: bool = False,
 ) -> list[CellResult]:
-    """Estimate and answer all samples of a spec without adapting: `ttsi calibrate`.
+    """Estimate and answer all samples of a spec without adapting, as `ttsi calibrate` does.
 
-    Leaves seed-S/estimates.jsonl in each cell's folder, and makes nothing that lies there again;
-    what a run of the same spec has is taken from it. The results are those of the base model.
+    Writes seed-S/estimates.jsonl in each cell's folder. Existing estimates are kept, and estimates
+    of a run of the same spec are reused. The results are those of the base model.
     """
     with assemble.Engines() as engines:
         every = _Every(Path(out), reporter, Hooks(), fresh, engines, estimating=True)
@@ -119,19 +120,21 @@ def estimates(
 
 
 def run_name(spec: Spec) -> str:
-    """NAME-HASH: the hash covers all that shapes results, so other settings get another folder."""
+    """Return NAME-HASH; the hash covers all that affects results, so other settings get another
+    folder.
+    """
     return f"{spec.name}-{spec.digest.removeprefix('sha256:')[:10]}"
 
 
 def grid_name(specs: Sequence[Spec]) -> str:
-    """NAME-HASH.grid.json: the hash covers the cells, so another grid gets another file."""
+    """Return NAME-HASH.grid.json; the hash covers the cells, so another grid gets another file."""
     digest = json_digest([[dict(spec.cell), spec.digest] for spec in specs])
     return f"{specs[0].name}-{digest.removeprefix('sha256:')[:10]}.grid.json"
 
 
 @dataclass(frozen=True)
 class _Every:
-    """What all cells of a command share. `today` is their date, also when it ends tomorrow."""
+    """Settings that all cells of a command share. `today` is fixed when the command begins."""
 
     out: Path
     reporter: Reporter | None
@@ -145,7 +148,7 @@ class _Every:
 def _cells(
     source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None, every: _Every
 ) -> list[_Cell]:
-    """All is checked before anything is run."""
+    """Return the cells, after checking all of them."""
     specs = load_spec(source, overrides)
     document = load_document(source)
     for spec in specs:
@@ -184,12 +187,12 @@ class _Cell:
 
     @cached_property
     def anew(self) -> tuple[int, ...]:
-        """The seeds whose identity is to be forgotten, with all that is there of them."""
+        """The seeds to run anew, whose identity and files are discarded."""
         if not self.every.fresh:
             return ()
         if not self.every.estimating:
             return self.spec.seeds
-        # Fresh estimates of a run are still those of that run.
+        # A seed with records of a run keeps its identity when only its estimates are redone.
         places = {seed: self.folder / f"seed-{seed}" / SAMPLES for seed in self.spec.seeds}
         return tuple(seed for seed, path in places.items() if next(read(path), None) is None)
 
@@ -223,7 +226,7 @@ class _Cell:
         return CellResult(self.spec, self.folder, seeds, self._summary(seeds))
 
     def identity(self, seed: int, folder: Path) -> Identity:
-        """That of a seed's folder, which what lies there already has to fit."""
+        """Return the identity of a seed's folder. Raises RunError if its records do not fit."""
         date = str(self.settled.model["date"])
         whose = Identity(folder, identity.known(self.spec, seed, date, self.revision), self.anew)
         whose.check()
@@ -241,13 +244,13 @@ class _Cell:
         samples: Sequence[Sample],
         deliver: Callable[[Record], None],
     ) -> None:
-        """Run `samples` in the cell's executor."""
+        """Run `samples` on the cell's executor."""
         session.run(assemble.executor(self.spec), assembly, samples, deliver, self.reporter)
 
     def estimates(
         self, seed: int, samples: list[Sample], folder: Path, session: Session
     ) -> dict[str, Record]:
-        """A record of every sample, without adaptation, errored ones too."""
+        """Return a record of every sample without adaptation, errored ones too."""
         with Journal(folder, ESTIMATES) as kept:
             done = kept.finished(samples)
 
@@ -261,7 +264,7 @@ class _Cell:
             spent = {name: record.costs for name, record in kept.failures().items()}
             of_run = self._of_run(folder)
             for sample in samples:
-                # What the run of this spec knows needs no model.
+                # Results of the run of this spec are reused without a model.
                 record = of_run.get(sample.id)
                 if sample.id not in done and record and record.digest == sample.digest:
                     deliver(record)
@@ -276,7 +279,7 @@ class _Cell:
         return Assembly(self.settled, seed, engines=self.every.engines, **how)
 
     def write_head(self, folder: Path) -> None:
-        """What is known of a run before it begins."""
+        """Write the files that describe a run before it begins."""
         write_json(folder / "spec.json", self.document)
         write_json(folder / "spec.resolved.json", resolved(self.spec))
 
@@ -285,7 +288,7 @@ class _Cell:
             self.write_head(folder)
 
     def _of_run(self, folder: Path) -> dict[str, Record]:
-        """What the seed's own run says of the base model, by id."""
+        """Return the base model's results from the seed's own run, by id."""
         if self.every.fresh:
             return {}
         found = (unadapted(record) for record in read(folder / SAMPLES))
@@ -306,7 +309,7 @@ class _Cell:
         return {**head, "folder": self.folder.name, **metrics.across_seeds(seeds)}
 
     def write_summary(self) -> dict[str, JSON]:
-        """results.json over every seed in the folder; those that are not finished are named."""
+        """Write and return results.json over all seeds in the folder; it names unfinished ones."""
         asked = {seed: self.folder / f"seed-{seed}" for seed in self.spec.seeds}
         folders = dict(sorted({**_begun(self.folder), **asked}.items()))
         found = {seed: results_of(each) for seed, each in folders.items()}
@@ -337,7 +340,7 @@ class _Cell:
 
 
 def _begun(folder: Path) -> dict[int, Path]:
-    """By seed: the folders in which a run has begun; one that was refused has no identity."""
+    """Return, by seed, the folders in which a run has begun; a refused seed has no identity."""
     places = [path.parent for path in folder.glob(f"*/{SAMPLES}")]
     found = {p: _SEED.fullmatch(p.name) for p in places if (p / IDENTITY).is_file()}
     return {int(match[1]): place for place, match in found.items() if match}

@@ -1,4 +1,4 @@
-"""How a run is told to people (live bars, or plain lines) and to programs (JSON lines)."""
+"""Progress of a run: live bars or plain lines for people, JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LABELS = {
 
 
 class Silent:
-    """Says nothing; the base of those that do."""
+    """A reporter that prints nothing, and the base of the others."""
 
     def plan(self, stage: str, count: int) -> None: ...
 
@@ -89,7 +89,7 @@ class Bars(Silent):
     def advance(self, stage: str, count: float) -> None:
         if self._progress is not None and stage in self._bars:
             self._reached[stage] = self._reached.get(stage, 0.0) + count
-            # Shares of samples add up to whole ones, but for the last bits of a float.
+            # Shares of samples add up to whole ones except for rounding errors.
             self._progress.update(self._bars[stage], completed=round(self._reached[stage], 6))
 
     def sample_finished(self, record: Record, done: int, samples: int) -> None:
@@ -108,7 +108,7 @@ class Bars(Silent):
 
 
 class Lines(Silent):
-    """Plain lines on stderr: one a stage of each wave, and one a sample that failed."""
+    """Plain lines on stderr: one for each stage of a wave, and one for each failed sample."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -136,12 +136,12 @@ class Lines(Silent):
             self._say(f"{done} of {samples} samples finished, about {left:.0f} s to go")
 
     def _say(self, text: str) -> None:
-        # Where stderr is full or gone, the run goes on: it is not what a run is for.
+        # If stderr cannot be written to, the run goes on without progress.
         note(f"[{time.monotonic() - self._began:6.1f} s] {text}")
 
 
 class Events(Silent):
-    """One JSON object a line on stdout."""
+    """One JSON object per line on stdout."""
 
     def seed_started(self, spec: Spec, seed: int, samples: int, done: int, folder: Path) -> None:
         self._say(

@@ -1,4 +1,4 @@
-"""One seed run to its end: what is pending, the proof of its engines, and the files it leaves."""
+"""Run one seed: pending samples, the check of its engines, and the files that it leaves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ttsi.types import Record, Sample, StageCost
 
 
 class Cell(Protocol):
-    """What a seed needs of the spec that it is a seed of."""
+    """What a seed needs from the cell of its spec."""
 
     spec: Spec
 
@@ -60,7 +60,7 @@ class Cell(Protocol):
 
 
 def forget_seed(folder: Path) -> None:
-    """All of a seed: the mark of a whole run first, and last what says what the records are of."""
+    """Remove a seed's files, first the manifest, which marks it complete, last the identity."""
     forget(folder, "manifest.json", "results.json", "predictions.jsonl", SAMPLES, SESSIONS)
     forget_estimates(folder)
 
@@ -73,7 +73,7 @@ def forget_estimates(folder: Path) -> None:
 
 @dataclass
 class SeedWork:
-    """What is left of one seed. `done` fills up with a record a sample, errored ones too."""
+    """The remaining work of one seed. `done` receives a record per sample, errored ones too."""
 
     cell: Cell
     seed: int
@@ -98,19 +98,22 @@ class SeedWork:
         )
 
     def _begun(self) -> None:
-        # From here on results.json may be behind the journal, and this seed is unfinished.
+        # From now on the journal may be ahead of results.json, so this seed is unfinished.
         forget(self.journal.folder, "manifest.json")
         self.cell.write_head(self.journal.folder)
         self.cell.write_summary()
 
     def advance(self) -> None:
-        """Run what is pending; or nothing, where the last session did not prove its engines."""
+        """Run the pending samples.
+
+        Without any, an engine is still loaded if the last session did not prove its weights.
+        """
         with self.session:
             known = self._known()
             pending = [sample for sample in self.samples if sample.id not in self.done]
             if not pending and self._proven():
                 return
-            # Where it is known which samples are uncertain, these make waves of their own.
+            # If the uncertain samples are known, they come first, in waves of their own.
             pending.sort(key=lambda sample: sample.id in known and not known[sample.id].uncertain)
             assembly = self.cell.assembly(self.seed, known=known)
             self.cell.work(self.session, assembly, pending, self._deliver)
@@ -125,7 +128,7 @@ class SeedWork:
         )
 
     def finish(self) -> None:
-        """The files that are made of all records; the manifest last, as the mark of a whole run."""
+        """Write the files that cover all records; the manifest is last and marks a complete run."""
         folder, spec = self.journal.folder, self.cell.spec
         records = [self.done[sample.id] for sample in self.samples]
         forget(folder, "manifest.json")
@@ -147,20 +150,20 @@ class SeedWork:
         answered = [_prediction(record) for record in records if record.final is not None]
         write_atomically(folder / "predictions.jsonl", "".join(answered))
         write_json(folder / "results.json", results)
-        # Calibration may go on beside a run that does not rest on its estimates.
+        # Without a budget the run does not use the estimates, so calibration may rewrite them.
         beside = (ESTIMATES, OF_ESTIMATES) if spec.budget is None else (OF_ESTIMATES,)
         write_json(folder / "manifest.json", provenance.manifest(folder, beside))
         self.cell.hooks.run_finished(results)
 
     def _known(self) -> dict[str, Record]:
-        """With a budget: estimates and base answers of all samples, and which are uncertain."""
+        """Return, with a budget, all estimates and base answers, marked uncertain or not."""
         budget = self.cell.spec.budget
         if budget is None:
             return {}
         records = self.cell.estimates(self.seed, self.samples, self.journal.folder, self.session)
         known = share_out(records.values(), budget)
         for name, record in list(self.done.items()):
-            # A sample that could not be estimated the last time may have changed the choice.
+            # A sample that failed to be estimated last time may have changed the choice.
             if name in known and record.uncertain != known[name].uncertain:
                 self.spent[name] = self._own_costs(record)
                 del self.done[name]
@@ -170,7 +173,7 @@ class SeedWork:
         return known
 
     def _own_costs(self, record: Record) -> dict[str, StageCost]:
-        """What a record that is made anew has cost, without what `known` brings along again."""
+        """Return the costs of a record to be redone, without those that `known` includes again."""
         if self.cell.spec.budget is None:
             return dict(record.costs)
         return {stage: cost for stage, cost in record.costs.items() if stage not in UNADAPTED}
@@ -195,6 +198,6 @@ def check_whole(samples: Sequence[Sample], done: Mapping[str, Record]) -> None:
 
 
 def _prediction(record: Record) -> str:
-    """One line of predictions.jsonl, which `ttsi score` reads; errored samples have none."""
+    """Return one line of predictions.jsonl for `ttsi score`."""
     text = record.final.text if record.final else ""
     return json.dumps({"id": record.id, "text": text}, ensure_ascii=True) + "\n"

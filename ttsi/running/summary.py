@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show(cell: CellResult, console: Console) -> None:
-    """Accuracy before and after, flips, uncertainty, seconds a stage, and the files left."""
+    """Print accuracy before and after, flips, uncertainty, seconds per stage, and the files."""
     from rich.table import Table
 
     for seed, results in cell.seeds.items():
@@ -36,7 +36,7 @@ def show(cell: CellResult, console: Console) -> None:
 
 
 def template_remarks(engine: Mapping[str, Any]) -> list[str]:
-    """What of a model's chat template changes its prompts, by what an engine says of itself."""
+    """Return how a model's chat template changes its prompts, as the engine reports it."""
     remarks = []
     if engine.get("system_turn") == "folded":
         remarks.append(
@@ -48,13 +48,13 @@ def template_remarks(engine: Mapping[str, Any]) -> list[str]:
 
 
 def _remarks(results: Mapping[str, Any]) -> list[str]:
-    """Of all engines, each once."""
+    """Return the remarks of all engines, each once."""
     said = [remark for engine in results["engines"] for remark in template_remarks(engine)]
     return list(dict.fromkeys(said))
 
 
 def show_grid(cells: Sequence[CellResult], console: Console) -> None:
-    """The cells of a matrix, a line each: accuracy over the seeds, change, cost."""
+    """Print the cells of a matrix, one line each: accuracy over the seeds, change, cost."""
     from rich.table import Table
 
     table = Table(title=f"{cells[0].spec.name}, {len(cells)} cells", title_justify="left")
@@ -80,7 +80,7 @@ def show_grid(cells: Sequence[CellResult], console: Console) -> None:
 
 
 def _tell_unfinished(cell: CellResult, console: Console) -> None:
-    """Seeds of other commands that lie in the folder and that no number here is over."""
+    """Print which seeds of other commands are unfinished, and so not in any number here."""
     if cell.summary["unfinished"]:
         seeds = ", ".join(map(str, cell.summary["unfinished"]))
         console.print(f"Not finished, and so in none of these numbers: seed {seeds}")

@@ -1,4 +1,4 @@
-"""Waves of samples: solved, scored, and told as records. What executors run."""
+"""Solve and score waves of samples, and return them as records. Executors run this."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ttsi.types import JSON, Completion, Record, Sample, Score
 
 
 class ScoredWaves:
-    """A pipeline and a scorer, as `ttsi.protocols.WaveRunner`. Here alone references are opened.
+    """A pipeline and a scorer, as `ttsi.protocols.WaveRunner`; only this class opens references.
 
-    `known`: what the pipeline need not find out again, by sample id. `estimate_at` and `baseline`
-    are of episodes (`ttsi.running.episodes`).
+    `known`: results that the pipeline does not compute again, by sample id. `estimate_at` and
+    `baseline` apply to episodes (`ttsi.running.episodes`).
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ScoredWaves:
         return self._pipeline.identity()
 
     def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
-        """Yields each sample's record as soon as it is finished."""
+        """Yield each sample's record as soon as it is finished."""
         plain = {sample.id: sample for sample in samples if sample.episode is None}
         tasks = [sample.task for sample in plain.values()]
         for solution in self._pipeline.solve(tasks, self._known) if tasks else ():
@@ -75,7 +75,7 @@ class ScoredWaves:
             final_score = self._score(sample, solution.answer)
             base_score = self._score(sample, solution.base) if solution.base else None
         except Exception as error:
-            # A scorer's fault costs its sample alone; what ttsi itself says cannot go on, ends all.
+            # A scorer's fault costs only its sample; other errors of ttsi end the run.
             if isinstance(error, TtsiError) and not isinstance(error, EngineError):
                 raise
             return replace(told, error=f"score: {type(error).__name__}: {error}")
@@ -97,12 +97,12 @@ class ScoredWaves:
 
 
 def known_of(records: Mapping[str, Record]) -> dict[str, Known]:
-    """What the solver need not find out again, of records by sample id."""
+    """Return the results to reuse in the solver, from records by sample id."""
     return {
         name: Known(record.estimate, record.base, record.costs) for name, record in records.items()
     }
 
 
 def failed(sample: Sample, seed: int, why: str) -> Record:
-    """The record of a sample that has nothing but an error."""
+    """Return the record of a sample that has nothing but an error."""
     return Record(id=sample.id, digest=sample.digest, seed=seed, error=why)

@@ -1,7 +1,7 @@
-"""A package to start a plugin from: complete, and it passes its own tests as it is written.
+"""A complete package to start a plugin from, which passes its own tests as written.
 
-names   what a person calls it -> distribution, module, class
-kinds   what the plugin of each kind does at first, and a spec that uses it
-package the files, rendered and written
-templates/  one folder a kind: the module and its tests; common/: what every package has
+names   from the name that a person gives to distribution, module and class
+kinds   what the first plugin of each kind does, and a spec that uses it
+package renders and writes the files
+templates/  a folder for each kind with the module and its tests; common/: files of every package
 """

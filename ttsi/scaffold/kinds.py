@@ -1,4 +1,4 @@
-"""What the plugin of each kind does at first, what its author changes, and a spec that uses it."""
+"""What the new plugin of each kind does, what its author changes, and a spec that uses it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from ttsi.types import JSON
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """`options`: those that the spec and the contract test give the plugin.
+    """The texts and settings of a kind's new plugin.
 
-    `beside`: what the spec says of other components, where the common ones do not suit.
+    `does` and `change`: texts for the package. `options`: those that the spec and the contract test
+    give the plugin. `beside`: other parts of the spec, where those of _COMMON do not suit.
     """
 
     does: str
@@ -108,11 +109,11 @@ _COMMON: dict[str, Any] = {
         "max_tokens": 64,
     },
 }
-"""TT-SI on the embedded model and four short requests: under a minute on two CPU cores."""
+"""A spec of TT-SI on the embedded model and four requests: under a minute on two CPU cores."""
 
 
 def spec(names: Names) -> dict[str, JSON]:
-    """A short run that uses the plugin. Not for answer forms, which a spec does not name."""
+    """Return the spec of a short run with the plugin; not for answer forms, which no spec names."""
     start = STARTS[names.kind]
     role = next(role for role, kind in COMPONENTS.items() if kind == names.kind)
     own = {role: {"name": names.name, **start.options}}

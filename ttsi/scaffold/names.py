@@ -1,4 +1,4 @@
-"""From the KIND and NAME that a person gives to the names that a package needs."""
+"""The names that a package needs, made from the KIND and NAME that a person gives."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ttsi.registry import KINDS, normalise
 
 LONGEST_DISTRIBUTION = 40
 LONGEST_ENTRY = 30
-"""Longer ones would break the lines of the files that are written."""
+"""Longer names would make lines of the written files too long."""
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _ENTRY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 _OWN = {"ttsi", "ttsi-plugins", "ttsi-benchmarks"}
-# Modules of the standard library are found first: one of the same name would never be imported.
+# The standard library is found first: a module of the same name would never be imported.
 _NO_MODULE = {*sys.stdlib_module_names, "test"}
 
 _FORM = (
@@ -31,7 +31,7 @@ _FORM = (
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """`kind` is plural as in the registry; `name` is what a spec says."""
+    """The names of a new package. `kind` is plural, as in the registry; specs use `name`."""
 
     kind: str
     distribution: str
@@ -47,14 +47,14 @@ class Names:
 
     @property
     def module(self) -> str:
-        """The distribution's name as one that Python can import."""
+        """The distribution's name as a module that Python can import."""
         name = self.distribution.replace("-", "_")
         usable = name.isidentifier() and not keyword.iskeyword(name) and name not in _NO_MODULE
         return name if usable else f"ttsi_{name}"
 
     @property
     def class_name(self) -> str:
-        """The entry point's name and the kind's noun: no keyword, and no name of ttsi's types."""
+        """The entry point's name and the kind's noun, so that it is no keyword and no ttsi type."""
         words = "".join(part[:1].upper() + part[1:] for part in re.split("[-_]+", self.entry))
         noun = self.noun.capitalize()
         if words[0].isdigit():
@@ -63,7 +63,7 @@ class Names:
 
 
 def read_names(kind: str, name: str) -> Names:
-    """Raises UsageError for a kind that there is not, and a name that cannot be one."""
+    """Return the names for KIND and NAME. Raises UsageError for an unknown kind or a bad name."""
     distribution, slash, entry = name.partition("/")
     whole = normalise(distribution)
     entry = entry if slash else whole.rpartition("-")[2]
@@ -90,12 +90,12 @@ def _fits(text: str, pattern: re.Pattern[str], longest: int) -> bool:
 
 
 def _refuse_taken(names: Names) -> None:
-    """A package of this name would be ttsi's, or hide one that is installed."""
+    """Raise UsageError for a name that is ttsi's own or would hide an installed module."""
     cure = "Choose another name: one that begins with yours, such as acme-, will be free."
     if names.distribution in _OWN:
         raise UsageError(f'The name "{names.distribution}" is ttsi\'s own.', cure=cure)
     found = find_spec(names.module)
-    # A folder that happens to lie on the path has no file of its own, and hides nothing.
+    # A plain folder on the path is found without a file (origin None), and is no conflict.
     if found is not None and found.origin is not None:
         what = f"There is a module {names.module} already; a package of that name would hide it."
         raise UsageError(what, where=found.origin, cure=cure)

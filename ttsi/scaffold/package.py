@@ -22,7 +22,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def files(names: Names) -> dict[str, str]:
-    """Path -> text of every file of the package, paths relative to its folder."""
+    """Return the text of every file of the package, by path relative to its folder."""
     source, tests = f"src/{names.module}", f"tests/test_{names.module}.py"
     rendered = {
         "README.md": "common/README.md.j2",
@@ -42,9 +42,9 @@ def files(names: Names) -> dict[str, str]:
 
 
 def write(names: Names, parent: Path) -> list[Path]:
-    """Write the package into a new folder of `parent`, all of it or nothing; returns its files.
+    """Write the package into a new folder of `parent`, all or nothing, and return its files.
 
-    Raises UsageError where something of that name is there already.
+    Raises UsageError where something of that name exists, or a parent folder is a file.
     """
     folder = parent / names.distribution
     if folder.exists() or folder.is_symlink():
@@ -74,7 +74,7 @@ def _make(parent: Path) -> None:
 
 
 def _text(template: str, names: Names) -> str:
-    """A file of templates/: rendered where it ends in .j2, else as it is."""
+    """Return a file of templates/, rendered if it ends in .j2."""
     if not template.endswith(".j2"):
         return (TEMPLATES / template).read_text(encoding="utf-8")
     return str(
@@ -85,7 +85,7 @@ def _text(template: str, names: Names) -> str:
 
 
 def _wrapped(*words: str) -> str:
-    """A paragraph of Markdown."""
+    """Return the words as a paragraph of Markdown, wrapped at 100 characters."""
     return textwrap.fill(" ".join(words), 100, break_long_words=False, break_on_hyphens=False)
 
 

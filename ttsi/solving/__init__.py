@@ -1,1 +1,1 @@
-"""Algorithm 1 over waves of tasks, and what its stages are made of and cost."""
+"""Algorithm 1 over waves of tasks: the order, construction and costs of its stages."""

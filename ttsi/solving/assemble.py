@@ -1,6 +1,6 @@
-"""Spec -> its parts: the only place where names become objects.
+"""Make the parts of a spec: the only place where names become objects.
 
-Everything that can be known without loading a weight is checked here, before any is.
+Everything that can be checked without loading weights is checked here first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def executor(spec: Spec) -> Executor:
 
 
 def scorer(spec: Spec) -> Scorer:
-    """The scorer under the benchmark's preset; what the spec says goes before it."""
+    """Return the scorer with the benchmark's preset options; the spec's options override them."""
     chosen = Component(spec.scorer.name, effective_options(spec, "scorer"))
     made: Scorer = _make("scorer", chosen)
     return made
@@ -42,8 +42,8 @@ def scorer(spec: Spec) -> Scorer:
 class Engines:
     """The engines of this process: each model is loaded once, and lent to one runner at a time.
 
-    What comes back is kept, having forgotten everything, until another engine is wanted or the
-    context ends. In another process, to which it is sent with an Assembly, nothing is kept.
+    A returned engine forgets its state and is kept until another engine is needed or the context
+    ends. In another process, to which it is sent with an Assembly, nothing is kept.
     """
 
     def __init__(self, keep: bool = True) -> None:
@@ -60,11 +60,11 @@ class Engines:
         self._close_idle()
 
     def lend(self, spec: Spec) -> Engine:
-        """A loaded engine for `spec`, having nothing in mind: one that is idle, or a new one."""
+        """Return a loaded engine for `spec`, idle or new, without state from earlier calls."""
         found = self._idle.pop(self._key(spec), None)
         if found is not None:
             return found
-        # Before another is loaded: there may be no room for two.
+        # Close idle engines first: memory may not suffice for two models.
         self._close_idle()
         made = engine(spec)
         try:
@@ -75,7 +75,7 @@ class Engines:
         return made
 
     def take_back(self, spec: Spec, engine: Engine, sound: bool) -> None:
-        """The runner has done with it; what is not `sound` is closed."""
+        """Accept an engine that a runner no longer needs; one that is not `sound` is closed."""
         engine.on_progress = None
         key = self._key(spec)
         if not (self._keep and sound) or key in self._idle:
@@ -98,7 +98,7 @@ class Engines:
 
 
 def _close_quietly(engine: Engine) -> None:
-    """Whatever state it is in: what went wrong before is what has to be told."""
+    """Close the engine in any state; an error here must not hide the original one."""
     with suppress(Exception):
         engine.close()
 
@@ -111,9 +111,9 @@ def pipeline(
     watcher: Watcher | None = None,
     adapt: bool = True,
 ) -> Pipeline:
-    """Algorithm 1 of `spec` on an engine of `engines`; `adapt` as `Pipeline` has it.
+    """Return Algorithm 1 of `spec` on an engine of `engines`; `adapt` as in `Pipeline`.
 
-    Loads the model unless `engines` has it. Raises SpecError where the engine cannot do what the
+    Loads the model unless `engines` has it. Raises SpecError if the engine cannot do what the
     stages need.
     """
     parts = stages(spec)
@@ -135,9 +135,9 @@ def pipeline(
 
 
 def check(spec: Spec) -> None:
-    """Assembles everything but the weights, and throws it away.
+    """Make every part of `spec` except the weights, and discard them.
 
-    Raises SpecError where parts do not go together, which no schema can say.
+    Raises SpecError for parts that do not fit together, which no schema can express.
     """
     benchmark(spec)
     executor(spec)
@@ -145,9 +145,9 @@ def check(spec: Spec) -> None:
 
 
 def training_rows(spec: Spec) -> list[Sample]:
-    """The benchmark's labelled rows for training, without those that it also asks.
+    """Return the benchmark's labelled rows for training, without those whose input it also tests.
 
-    It has some: a spec whose learner wants what is not there is refused before.
+    The benchmark must have such rows; `check` has refused other specs.
     """
     made: Any = benchmark(spec)
     asked = {sample.task.input for sample in made.samples()}
@@ -155,16 +155,16 @@ def training_rows(spec: Spec) -> list[Sample]:
 
 
 def learnt_from(spec: Spec) -> str | None:
-    """What labelled rows the learner learns from, with their digest; None where it needs none."""
+    """Name the labelled rows that the learner learns from, with their digest; None without any."""
     source = chosen(stages(spec).learner, LearnsFromRows, "source")
     return None if source is None else str(source)
 
 
 def plugins_used(spec: Spec) -> dict[str, JSON]:
-    """Name, distribution and version of every plugin that shapes this run.
+    """Return name, distribution and version of every plugin in this run.
 
-    Those of ttsi have the version of the code that runs: what is written down about an editable
-    install is that of the day on which it was made.
+    Plugins of ttsi have the version of the running code, because the metadata of an editable
+    install keep the version of the day on which it was made.
     """
     used: dict[str, JSON] = {}
     for role, kind in COMPONENTS.items():
@@ -179,7 +179,7 @@ def plugins_used(spec: Spec) -> dict[str, JSON]:
 
 
 def stages(spec: Spec) -> Stages:
-    """Every stage that `spec` names."""
+    """Make every stage that `spec` names."""
     learner = _make("learner", spec.learner)
     if chosen(learner, LearnsFromRows, "needs_train"):
         learner.teach(partial(training_rows, spec))
@@ -192,7 +192,7 @@ def stages(spec: Spec) -> Stages:
 
 
 def engine(spec: Spec, options: Mapping[str, JSON] | None = None) -> Engine:
-    """The engine that `spec` names, its weights not loaded; `options` in place of the spec's."""
+    """Make the engine of `spec` without loading weights; `options` replace the spec's."""
     factory: Any = registry.load("engines", spec.engine.name)
     made: Engine = factory(
         dict(spec.model), **(spec.engine.options if options is None else options)

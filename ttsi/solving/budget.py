@@ -1,6 +1,7 @@
-"""A share of the samples instead of a threshold: the least confident are adapted to (section 6).
+"""Adapt a fixed share of the samples, the least confident, instead of using a threshold (section
+6).
 
-All samples are estimated and answered unadapted first, so that the choice depends on no wave.
+All samples are first estimated and answered unadapted, so that the choice does not depend on waves.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ UNADAPTED = ("estimate", "answer")
 
 
 def share_out(records: Iterable[Record], budget: float) -> dict[str, Record]:
-    """The records that have an estimate, by id: the budget's share of all is uncertain.
+    """Return the records that have an estimate, by id, with the budget's share marked uncertain.
 
-    The least confident come first, ties by id. Records with errors count in the whole.
+    The least confident come first, ties by id. The share is of all records, including those with
+    errors.
     """
     everything = list(records)
     ranked = sorted(
@@ -31,7 +33,7 @@ def share_out(records: Iterable[Record], budget: float) -> dict[str, Record]:
 
 
 def unadapted(record: Record) -> Record | None:
-    """What `record` says of the base model; None where it has no estimate or no base answer."""
+    """Return the base model's part of `record`; None without an estimate or a base answer."""
     if record.estimate is None or record.base is None:
         return None
     return replace(

@@ -1,4 +1,4 @@
-"""What stages spend: an engine with a meter on it, and a ledger for work outside the engine."""
+"""Measure what stages spend: an engine that counts tokens, and charges for work outside it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _listener: ContextVar[Callable[[Sequence[Message]], None] | None] = ContextVar(
 def charge(
     task_id: str, *, prompt_tokens: float = 0, completion_tokens: float = 0, usd: float = 0.0
 ) -> None:
-    """Tell what a stage spent on a task outside the engine, at a teacher for instance.
+    """Charge a task for what a stage spent outside the engine, for instance at a teacher.
 
-    To be called in the thread in which the stage's method was called; does nothing outside a run.
+    Call it in the thread in which the stage's method was called. Outside a run it does nothing.
     """
     ledger = _ledger.get()
     if ledger is not None:
@@ -41,7 +41,7 @@ def charge(
 
 @contextmanager
 def charging(ledger: MutableMapping[str, StageCost]) -> Iterator[None]:
-    """What is charged inside is added to `ledger`, by task id."""
+    """Add what is charged in this context to `ledger`, by task id."""
     before = _ledger.set(ledger)
     try:
         yield
@@ -50,9 +50,9 @@ def charging(ledger: MutableMapping[str, StageCost]) -> Iterator[None]:
 
 
 def asked_outside(messages: Sequence[Message]) -> None:
-    """Tell what a stage asks of a model outside the engine, for `ttsi prompts`.
+    """Report what a stage asks of a model outside the engine, for `ttsi prompts`.
 
-    To be called as `charge` is; does nothing where nobody listens.
+    Call it as `charge`. Without a listener it does nothing.
     """
     listener = _listener.get()
     if listener is not None:
@@ -61,7 +61,7 @@ def asked_outside(messages: Sequence[Message]) -> None:
 
 @contextmanager
 def hearing(listener: Callable[[Sequence[Message]], None]) -> Iterator[None]:
-    """What is asked outside the engine inside is told to `listener`."""
+    """Send the questions to models outside the engine, asked in this context, to `listener`."""
     before = _listener.set(listener)
     try:
         yield
@@ -83,9 +83,10 @@ class Spent:
 
 
 class MeteredEngine:
-    """Passes every call on and counts tokens; satisfies the Engine protocol.
+    """Forwards every call and counts tokens; satisfies the Engine protocol.
 
-    Likelihoods count the tokens of the candidates: an engine does not say how long prompts were.
+    For likelihoods only the tokens of the candidates are counted, because engines do not report the
+    length of prompts.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -95,9 +96,9 @@ class MeteredEngine:
         self.spent = Spent()
 
     def begin(self, tell: Callable[[int, int], None]) -> None:
-        """A stage begins: the meter is at zero and progress goes to `tell`."""
+        """Begin a stage: reset the counters and send progress to `tell`."""
         self.spent = Spent()
-        # Stages that work without the engine tell through this one.
+        # Stages that do not use the engine report progress through this one.
         self.on_progress = self._engine.on_progress = tell
 
     def load(self) -> None:

@@ -2,9 +2,9 @@
 
     estimate -> answer unadapted -> generate for the uncertain -> learn -> answer adapted
 
-It sees no reference and no score. Who adapts a fixed share of all tasks goes over them twice:
-without adapting, and then with what is `known`. Nothing else carries over from task to task: a wave
-is a matter of speed.
+It sees no reference and no score. A run with a budget solves all tasks twice: first without
+adapting, then with those results as `known`. Apart from that no state passes from task to task, so
+that waves affect only speed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is not to be found out again of a task: its estimate, its base answer, their costs."""
+    """Results of a task that are not computed again: its estimate, its base answer, their costs."""
 
     estimate: Estimate | None
     base: Completion | None
@@ -54,10 +54,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """What Algorithm 1 came to for one task; with an `error` it has nothing but its costs.
+    """The result of Algorithm 1 for one task; with an `error` it has nothing but its costs.
 
-    `base` is the answer of the base model, where it was asked. `adapted` is the answer under the
-    adaptation, of which nothing but the `receipt` is left; None where nothing was adapted.
+    `base` is the answer of the base model, if it was asked. `adapted` is the answer under the
+    adaptation, or None if nothing was adapted. Only the `receipt` of the adaptation is kept.
     """
 
     task: Task
@@ -78,7 +78,7 @@ class Solution:
 
 @dataclass(eq=False)
 class State:
-    """What is known so far of one task in a wave."""
+    """The results so far of one task in a wave."""
 
     task: Task
     estimate: Estimate | None = None
@@ -89,7 +89,7 @@ class State:
 
     @classmethod
     def of(cls, task: Task, known: Known | None) -> State:
-        """The state so far: from the beginning, or with what is `known`."""
+        """Return the initial state of a task, with the `known` results."""
         if known is None:
             return cls(task)
         return cls(task, known.estimate, known.base)
@@ -102,8 +102,8 @@ class State:
 class Pipeline:
     """Algorithm 1 on one engine, with one seed.
 
-    With `adapt` False every task is estimated and answered by the base model, and that is all.
-    `engine` is loaded. `release` takes the engine at the end, and is told whether it is sound.
+    With `adapt` False every task is only estimated and answered by the base model. `engine` is
+    loaded. At the end `release` is called with the engine and whether it is sound.
     """
 
     def __init__(
@@ -125,11 +125,11 @@ class Pipeline:
         self._baseline = baseline
         self._watcher = watcher
         self._adapt = adapt
-        # Tasks that the engine's memory holds at a time, as far as waves have shown.
+        # The largest wave that fits into the engine's memory, as far as known.
         self._fitting = sys.maxsize
         self._known: Mapping[str, Known] = {}
         self._stage = ""
-        # By stage and task, until the task's solution: a stage that fails has spent, too.
+        # Costs by stage and task, until the task's solution; failed stages have costs, too.
         self._spent: dict[str, dict[str, StageCost]] = {stage: {} for stage in STAGES}
         self._identity = engine.identity()
         self._digest = self._identity["weights_digest"]
@@ -140,13 +140,14 @@ class Pipeline:
     def solve(
         self, tasks: Sequence[Task], known: Mapping[str, Known] | None = None
     ) -> Iterator[Solution]:
-        """Yields each task's solution as soon as it is there.
+        """Yield each task's solution as soon as it is known.
 
-        `known` holds, by task id, what is not to be found out again.
+        `known` holds, by task id, results that are not computed again.
 
-        A failing wave is halved until the failure has one task to its name; an engine that is out
-        of memory gets smaller waves by the same road. The size that fits then holds for the waves
-        after it, unless a single task did not fit either: that says nothing about the others.
+        A failing wave is halved until the failure belongs to one task. An engine that runs out of
+        memory gets smaller waves in the same way, and the size that fits also bounds later waves.
+        If not even a single task fits, the bound is not kept, since the other tasks may need less
+        memory.
         """
         self._known, before = known or {}, self._fitting
         waiting = deque([tasks])
@@ -172,10 +173,10 @@ class Pipeline:
     def _try(
         self, wave: Sequence[Task]
     ) -> TypingGenerator[Solution, None, tuple[Exception | None, Sequence[Task]]]:
-        """Yields the solutions of `wave`; returns what went wrong, and the tasks without one.
+        """Yield the solutions of `wave`; return the error, and the tasks without a solution.
 
-        It returns the error, and what the failed call has computed is let go of, so that whoever
-        tries again has that memory.
+        The error's tracebacks are released, so that the memory of the failed call is free for
+        another try.
         """
         finished: set[str] = set()
         try:
@@ -193,7 +194,10 @@ class Pipeline:
         return failure, [task for task in wave if task.id not in finished]
 
     def close(self) -> dict[str, JSON]:
-        """Proves the reset: every adaptation is gone from the base weights."""
+        """Check that the base weights are unchanged, and release the engine.
+
+        Returns what the engine reports about itself. Raises RunError if the weights changed.
+        """
         after = self._engine.digest()
         facts = {
             **self._engine.describe(),
@@ -212,10 +216,10 @@ class Pipeline:
         return facts
 
     def abandon(self) -> None:
-        """Frees the model, in whatever state it is."""
+        """Free the model, in whatever state it is."""
         if not self._released:
             self._released = True
-            # What went wrong before is what has to be told.
+            # An error here must not hide the original one.
             with suppress(Exception):
                 self._release(False)
 
@@ -306,9 +310,9 @@ class Pipeline:
 
     @contextmanager
     def _stage_of(self, stage: str, states: list[State]) -> Iterator[None]:
-        """Times a stage, counts its tokens, and tells the watcher how far it is.
+        """Time a stage, count its tokens, and report its progress to the watcher.
 
-        One that fails has spent as well: its tasks' shares wait for their solutions.
+        A failed stage has costs, too: its tasks' shares are kept until their solutions are made.
         """
         self._stage = stage
         told = 0.0
@@ -320,7 +324,7 @@ class Pipeline:
                 told = count
 
         def tell(done: int, total: int) -> None:
-            # A stage may call its engine again, so only its end is the whole of it.
+            # A stage may call its engine again, so that only its end reports 100 %.
             reach(len(states) * min(done / max(total, 1), 0.99))
 
         if self._watcher is not None:
@@ -356,7 +360,7 @@ class Pipeline:
         )
 
     def _settled(self, task: Task) -> dict[str, StageCost]:
-        """All that was spent on a task whose solution is made now, failed attempts included."""
+        """Return all costs of a task whose solution is made now, failed attempts included."""
         known = self._known.get(task.id)
         spent = {stage: by_task.pop(task.id, None) for stage, by_task in self._spent.items()}
         return add_costs(known.costs if known else {}, {k: v for k, v in spent.items() if v})
@@ -371,7 +375,7 @@ def _close(engine: Engine, sound: bool) -> None:
 
 
 def add_costs(*costs: Mapping[str, StageCost]) -> dict[str, StageCost]:
-    """The sums by stage, in the order in which a sample comes to them."""
+    """Return the sums by stage, in the order of the stages."""
     stages = [*STAGES, *(stage for each in costs for stage in each if stage not in STAGES)]
     return {
         stage: sum((each[stage] for each in costs if stage in each), StageCost())

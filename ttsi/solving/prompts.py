@@ -1,8 +1,8 @@
-"""What the model is shown of one sample, at every stage of Algorithm 1.
+"""Show what the model reads for one sample, at every stage of Algorithm 1.
 
-The stages run for real, through the pipeline that a run has, and a recorder in front of the engine
-keeps what they ask. An engine that can say how its model reads that (`ttsi.protocols.Renders`) is
-asked to; of others only the messages are known.
+The stages run for real, through the pipeline of a run, and a recorder in front of the engine keeps
+their calls. If the engine can render its input (`ttsi.optional.Renders`), the rendered text is
+shown, otherwise only the messages.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ttsi.types import (
 
 @dataclass(frozen=True)
 class Call:
-    """One thing that a stage asked of the engine, or of a model outside it, and what came of it."""
+    """One call of a stage to the engine, or to a model outside it, with its result."""
 
     stage: str
     kind: Literal["score", "generate", "train", "outside"]
@@ -48,8 +48,7 @@ class Call:
 
 
 class Recorder(MeteredEngine):
-    """An engine that keeps what it is asked. It is the pipeline's watcher too, and so knows the
-    stage."""
+    """An engine that records its calls. As the pipeline's watcher it also knows the stage."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -84,21 +83,21 @@ class Recorder(MeteredEngine):
         return made
 
     def outside(self, messages: Sequence[Message]) -> None:
-        """A stage asks this of a model outside the engine."""
+        """Record a stage's question to a model outside the engine."""
         self.asked.append(Call(self.stage, "outside", Prompt(tuple(messages))))
 
 
 def shown(spec: Spec, sample: str | None = None, *, all_stages: bool = False) -> dict[str, JSON]:
-    """Run Algorithm 1 on one sample (None: the first) and tell what the model was shown.
+    """Run Algorithm 1 on one sample (None: the first) and report what the model was shown.
 
-    With `all_stages` a sample that is certain is adapted to as well. Raises UsageError where there
-    is no such sample, and what the engine raises when it is loaded.
+    With `all_stages` a certain sample is adapted as well. Raises UsageError if there is no such
+    sample, and whatever the engine raises when it is loaded.
     """
     assemble.check(spec)
     chosen = _choose(spec, sample)
     engine, seed = assemble.engine(spec), spec.seeds[0]
     recorder = Recorder(engine)
-    # With a budget the whole run decides who is adapted to; here it shall be this sample.
+    # With a budget the whole run decides which samples are adapted; here this one always is.
     forced = all_stages or spec.budget is not None
     try:
         engine.load()
@@ -141,7 +140,7 @@ def _choose(spec: Spec, name: str | None) -> Task:
 def _run(
     spec: Spec, recorder: Recorder, task: Task, seed: int, forced: bool
 ) -> tuple[Solution, bool]:
-    """The task's solution, and whether it was adapted to although it is certain."""
+    """Return the task's solution, and whether it was adapted although it is certain."""
     parts = assemble.stages(spec)
 
     def once(known: Mapping[str, Known]) -> Solution:
@@ -154,16 +153,16 @@ def _run(
     estimate = solution.estimate
     if not forced or estimate is None or estimate.uncertain:
         return solution, False
-    # The estimate and the answer stand; what is left is what an uncertain sample gets.
+    # Keep the estimate and the answer, and run only the stages of an uncertain sample.
     uncertain = replace(estimate, uncertain=True)
     return once({task.id: Known(uncertain, solution.base, solution.costs)}), True
 
 
-# ---------------------------------------------------------------- what is told
+# ---------------------------------------------------------------- the report
 
 
 class _Account:
-    """Calls as JSON. Each chat is told once, and numbered: stages often share one."""
+    """Calls as JSON. Each chat is listed once and numbered, because stages often share one."""
 
     def __init__(self, engine: Engine) -> None:
         self._renders = engine if isinstance(engine, Renders) else None
@@ -192,7 +191,7 @@ class _Account:
         return told
 
     def _number(self, call: Call) -> int:
-        """The chat's number, from 1."""
+        """Return the chat's number, from 1."""
         messages, outside = call.prompt.messages, call.kind == "outside"
         if (outside, messages) not in self._numbers:
             chat: dict[str, JSON] = {
@@ -236,7 +235,7 @@ def _answer(made: Generation) -> dict[str, JSON]:
 
 
 def tools_of(grammar: JSON) -> Iterator[str]:
-    """Names of the tools that a grammar of calls allows, in order."""
+    """Yield the names of the tools that a grammar of calls allows, in order."""
     if isinstance(grammar, Mapping):
         name = grammar.get("properties", {}).get("name", {})
         if isinstance(name, Mapping) and "enum" in name:

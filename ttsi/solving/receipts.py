@@ -1,4 +1,4 @@
-"""What is left of an adaptation that is thrown away."""
+"""The record that is kept of a discarded adaptation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ttsi.types import JSON, Adaptation, Adapter, Example
 def receipt_of(
     adaptation: Adaptation | None, examples: Sequence[Example]
 ) -> Mapping[str, JSON] | None:
-    """What verifiers need to know of an adaptation that no longer exists."""
+    """Return what verifiers need to know about an adaptation: digests, training, configuration."""
     if adaptation is None:
         return None
     seen = [example.digest for example in examples]
@@ -26,7 +26,7 @@ def receipt_of(
             "seconds": training.seconds,
             "tokens": training.tokens,
         }
-    # An adapter that many samples share would be written down, step by step, in each of them.
+    # With a source, many samples share the adapter: its losses would be stored in each record.
     if training is not None and not adaptation.source:
         receipt |= {
             "losses": list(training.losses),

@@ -23,9 +23,9 @@ from ttsi.types import JSON, Task
 class Solver:
     """H, G, T and inference of a spec on one loaded model; a context manager.
 
-    `spec` is a path, a spec as a dict, or a loaded Spec; its benchmark, scorer and executor count
-    for nothing here. `seed`, where it is not given, is the spec's first. The model is loaded at the
-    first call of `solve` or `identity`.
+    `spec` is a path, a spec as a dict, or a loaded Spec; its benchmark, scorer and executor are not
+    used. `seed` is by default the spec's first. The model is loaded at the first call of `solve` or
+    `identity`.
 
     Raises SpecError for a bad spec, UsageError for one that has a matrix or a budget.
     """
@@ -63,11 +63,11 @@ class Solver:
             self.abandon()
 
     def solve(self, tasks: Iterable[Task]) -> Iterator[Solution]:
-        """Yields a solution for each task, in the order in which they are found.
+        """Yield a solution for each task, in the order in which they are finished.
 
         `wave` tasks pass the stages together. A task that fails has a solution with an `error`.
-        Raises what no later task could escape, such as MissingAsset and DeviceLost, and UsageError
-        where two tasks of a wave have one id.
+        Raises errors that would affect every later task, such as MissingAsset and DeviceLost, and
+        UsageError if two tasks of a wave have the same id.
         """
         left = iter(tasks)
         while wave := list(islice(left, self._wave)):
@@ -75,13 +75,13 @@ class Solver:
             yield from self._loaded().solve(wave)
 
     def identity(self) -> dict[str, JSON]:
-        """What was loaded: digests of weights, tokenizer and chat template, dtype, device."""
+        """Return what is loaded: digests of weights, tokenizer, chat template; dtype, device."""
         return self._loaded().identity()
 
     def close(self) -> dict[str, JSON]:
-        """Frees the model; returns what the engine says of itself, once.
+        """Free the model and return what the engine reports about itself; {} on later calls.
 
-        Raises RunError where the base weights are not what they were; the model is freed then, too.
+        Raises RunError if the base weights have changed; the model is freed in that case, too.
         """
         pipeline = self._pipeline
         try:
@@ -90,7 +90,7 @@ class Solver:
             self.abandon()
 
     def abandon(self) -> None:
-        """Frees the model, in whatever state it is: proves nothing and raises nothing."""
+        """Free the model, in whatever state it is; checks nothing and raises nothing."""
         pipeline, self._pipeline = self._pipeline, None
         if pipeline is not None:
             pipeline.abandon()
@@ -104,7 +104,7 @@ class Solver:
 
 def _only(spec: Any) -> Spec:
     if isinstance(spec, Mapping):
-        # A spec names a benchmark, and here none is run.
+        # A spec has to name a benchmark, although none is run here.
         spec = {"benchmark": "quickstart", **spec}
     made = load_spec(spec)
     if len(made) != 1:
@@ -127,7 +127,7 @@ def _without_budget(spec: Spec) -> Spec:
 
 
 def _check_ids(wave: Sequence[Task]) -> None:
-    """What is found and spent is kept by a task's id, and its draws begin with it."""
+    """Raise UsageError for a repeated id: results, costs and draws are keyed by the task's id."""
     seen: set[str] = set()
     for task in wave:
         if task.id in seen:

@@ -1,10 +1,9 @@
-"""The spec: what one evaluation is, as JSON outside and as a frozen Spec inside.
+"""The spec: the description of one evaluation, as JSON outside and as a frozen Spec inside.
 
     load_spec("spec.json", {"benchmark.limit": 5})  ->  [Spec, ...]     one per cell of the matrix
     resolved(spec)                                  ->  the same, with every default written out
 
-Reading is in reading, layers in layering, the grid's axes in matrix, faults in checking, the
-schema in schema.
+Modules: reading (JSON), layering (precedence), matrix (axes), checking (faults) and schema.
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ _SHAPES_NO_RESULT = ("ttsi", "name", "seeds", "executor")
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A plugin's name and the options the spec gives it; options left out are not written in."""
+    """A plugin's name and the options that the spec gives it; omitted options are not filled in."""
 
     name: str
     options: Mapping[str, JSON] = field(default_factory=dict)
 
 
 EstimateAt: TypeAlias = Literal["every_step", "first_of_turn"]
-"""Of an episode: the steps at which H is asked. Others are answered by the base model."""
+"""The steps of an episode at which H is asked; the base model answers the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One evaluation. `cell`: axis -> value, or variant's label, for one cell of a matrix."""
+    """One evaluation. `cell` maps the axes of a matrix to this cell's values or variant labels."""
 
     name: str
     model: Mapping[str, JSON]
@@ -62,12 +61,14 @@ class Spec:
 
     @property
     def digest(self) -> str:
-        """Digest over all that shapes results: not the name, seeds or executor, but our version."""
+        """A digest over all that affects results, ttsi's version included; not name, seeds or
+        executor.
+        """
         return digest_of(resolved(self), __version__)
 
 
 def digest_of(document: Mapping[str, JSON], version: str) -> str:
-    """`Spec.digest` of a resolved spec, as `version` of ttsi makes it."""
+    """Return `Spec.digest` of a resolved spec as `version` of ttsi computes it."""
     shaping = {k: v for k, v in document.items() if k not in _SHAPES_NO_RESULT}
     return json_digest([version, shaping])
 
@@ -80,11 +81,12 @@ def load_spec(
 ) -> list[Spec]:
     """Read, check and split a spec: one Spec, or one for each cell of its matrix.
 
-    `source` is a path, a mapping, or JSON text that begins with `{`. `overrides` (dotted key ->
-    value) win over the environment, that over the spec, that over defaults. Without `environment`
-    no variable counts: a spec that a run left says what was run, whatever is set now.
-    SpecError holds every problem; PluginError: all is well but a plugin it names cannot be loaded;
-    UsageError: there is no such file.
+    `source` is a path, a mapping, or JSON text that begins with `{`. Precedence, from the highest:
+    `overrides` (dotted key -> value), environment variables, the spec, defaults. With `environment`
+    False variables are ignored, which suits a stored spec of an earlier run.
+
+    Raises SpecError with every problem, PluginError if the only fault is a plugin that cannot be
+    loaded, and UsageError if the file does not exist.
     """
     document, where, problems = read(source)
     if document is None:
@@ -102,7 +104,7 @@ def load_spec(
 
 
 def _no_json(layers: Mapping[str, Setting]) -> list[Problem]:
-    """What the command line or the environment sets and JSON cannot say."""
+    """Return a problem for each override or variable whose value JSON cannot express."""
     return [
         Problem(f"{place}{problem.pointer}", f"{problem.message} ({setting.source} sets it.)")
         for place, setting in layers.items()
@@ -111,7 +113,7 @@ def _no_json(layers: Mapping[str, Setting]) -> list[Problem]:
 
 
 def load_document(source: Path | Mapping[str, JSON] | str) -> JSON:
-    """The JSON value of a spec as it is written, unchecked. SpecError: it is not JSON."""
+    """Return the JSON value of a spec as written, unchecked. Raises SpecError if it is not JSON."""
     document, where, problems = read(source)
     if document is None:
         raise SpecError(problems or [not_an_object(document)], where=where)
@@ -119,7 +121,7 @@ def load_document(source: Path | Mapping[str, JSON] | str) -> JSON:
 
 
 def validate(document: JSON, overrides: Mapping[str, JSON] | None = None) -> list[Problem]:
-    """All problems of a parsed document, broken plugins included. Raises nothing."""
+    """Return all problems of a parsed document, broken plugins included. Raises nothing."""
     document, problems = plain(document)
     if any(problem.pointer == "" for problem in problems):
         return problems
@@ -128,10 +130,10 @@ def validate(document: JSON, overrides: Mapping[str, JSON] | None = None) -> lis
 
 
 def resolved(spec: Spec) -> dict[str, JSON]:
-    """The spec with every default written out; loads to a Spec of the same digest.
+    """Return the spec with every default written out; it loads to a Spec of the same digest.
 
-    The scorer's options are, from the lowest layer up: its defaults, what the benchmark's labels
-    need (`Benchmark.scoring`), the spec's own.
+    The scorer's options are, by increasing precedence: its defaults, the options that the
+    benchmark's labels need (`Benchmark.scoring`), the spec's own.
     """
     document: dict[str, JSON] = {"ttsi": 1, "name": spec.name}
     document["model"] = {**model_defaults(), **spec.model}
@@ -141,13 +143,13 @@ def resolved(spec: Spec) -> dict[str, JSON]:
     document["seeds"] = list(spec.seeds)
     document["baseline"] = spec.baseline
     document["budget"] = spec.budget
-    if spec.estimate_at != "every_step":  # which says nothing where there are no episodes
+    if spec.estimate_at != "every_step":  # without episodes it has no effect
         document["estimate_at"] = spec.estimate_at
     return document
 
 
 def effective_options(spec: Spec, key: str) -> dict[str, JSON]:
-    """All options of one component ("scorer", "estimator", ...), defaults included."""
+    """Return all options of one component ("scorer", "estimator", ...), defaults included."""
     component: Component = getattr(spec, key)
     properties = registry.options_schema(COMPONENTS[key], component.name).get("properties", {})
     options = {k: v["default"] for k, v in properties.items() if "default" in v}
@@ -186,9 +188,9 @@ def _folder_name(text: str) -> str:
 
 
 def _canonical(value: Any, schema: Any) -> Any:
-    """One value, one spelling: 1 is 1.0 where a number is asked for, and 4.0 is 4 for an integer.
+    """Give equal numbers one spelling: 1.0 where the schema asks for a number, 4 for an integer.
 
-    JSON does not tell them apart, but digests and plugins do.
+    JSON does not distinguish 1 and 1.0, but digests and plugins do.
     """
     schema = schema if isinstance(schema, dict) else {}
     types = schema.get("type", ())

@@ -1,4 +1,4 @@
-"""Every fault of a spec at once, by JSON pointer, in plain words (DESIGN section 4)."""
+"""Find every fault of a spec at once, by JSON pointer, in plain words (DESIGN section 4)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ttsi.spec.wording import pointer, problems_of
 class Check:
     """One pass over a document.
 
-    `problems` are faults of the spec; `broken` the plugins it names that cannot be loaded, each
-    with the problem that says so; `cells` what it runs, if there are neither.
+    `problems` are faults of the spec. `broken` are the named plugins that cannot be loaded, each
+    with its problem. `cells` are the documents to run, if there are neither.
     """
 
     def __init__(self, document: Any, fixed: Mapping[str, Setting]) -> None:
@@ -25,7 +25,7 @@ class Check:
         self.cells: list[Cell] = []
         self._causes: dict[Problem, PluginError] = {}
         self._seen: dict[str, list[Problem]] = {}
-        found: dict[Problem, None] = {}  # a set that keeps the order
+        found: dict[Problem, None] = {}  # a dict, as a set that keeps the order
         if isinstance(document, dict):
             document = with_matrix(document, fixed)
             found |= dict.fromkeys(_matrix_faults(document))
@@ -77,7 +77,7 @@ class Check:
 
 def _matrix_faults(document: dict[str, Any]) -> list[Problem]:
     schema = skeleton()["properties"]["matrix"]
-    del schema["propertyNames"], schema["additionalProperties"]  # matrix.py tells these better
+    del schema["propertyNames"], schema["additionalProperties"]  # matrix.py words these better
     return _faults(schema, document["matrix"], "/matrix") if "matrix" in document else []
 
 

@@ -26,7 +26,7 @@ _MOST_CELLS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value that wins over the spec's, and where it comes from."""
+    """A value that overrides the spec's, and its source."""
 
     value: Any
     source: str
@@ -34,9 +34,9 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One document of a grid, and where it stands there: axis -> value or label (no matrix: none).
+    """One document of a grid, and its position: axis -> value or label (empty without a matrix).
 
-    `places` tells where the matrix writes each value that it sets: pointer -> pointer.
+    `places` maps the pointer of each value that the matrix sets to the pointer where it is written.
     """
 
     document: dict[str, Any]
@@ -47,9 +47,9 @@ class Cell:
 def settings(
     overrides: Mapping[str, Any] | None, *, environment: bool = True
 ) -> dict[str, Setting]:
-    """Pointer -> setting, the shorter pointers first; keys of `overrides` are dotted.
+    """Return pointer -> setting, shorter pointers first; keys of `overrides` are dotted.
 
-    Without `environment` no variable of it counts.
+    With `environment` False, environment variables are ignored.
     """
     found = {}
     for variable, place in _ENVIRONMENT.items() if environment else ():
@@ -69,15 +69,15 @@ def _from_text(place: str, text: str) -> Any:
 
 
 def _integer_or_text(text: str) -> int | str:
-    # Text that is no integer stays as it is, for the schema to complain about with its pointer.
+    # Text that is no integer stays, so that the schema reports it with its pointer.
     digits = text.removeprefix("-")
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else text
 
 
 def cells(document: Any, fixed: Mapping[str, Setting]) -> tuple[list[Cell], list[Problem]]:
-    """Every cell of the grid with the fixed settings applied; one cell where there is no matrix.
+    """Return every cell of the grid with the fixed settings applied; one cell without a matrix.
 
-    What a fixed setting overrides leaves the axes; so does whatever has a problem.
+    Axes lose the changes that a fixed setting overrides, and those that have a problem.
     """
     base = {key: value for key, value in document.items() if key != "matrix"}
     axes, problems = axes_of(document.get("matrix"))
@@ -118,7 +118,7 @@ def _cell(
 
 
 def _put(document: dict[str, Any], tokens: list[str], value: Any) -> bool:
-    """Set the value at a pointer, making the objects on the way; False where that cannot be."""
+    """Set the value at a pointer and create the objects on the way; False if that is impossible."""
     if len(tokens) > 1:
         document[tokens[0]] = _opened(tokens[0], document.get(tokens[0]))
     node: Any = document
@@ -143,7 +143,7 @@ def _is_index(node: list[Any], token: str) -> bool:
 
 
 def _opened(key: str, value: Any) -> Any:
-    """The long form of a component or model, so that one of its options can be set."""
+    """Return the long form of a component or model, so that one of its options can be set."""
     if key == "model":
         value = DEFAULT_MODEL if value is None else value
         return {"id": value} if isinstance(value, str) else value
@@ -154,7 +154,7 @@ def _opened(key: str, value: Any) -> Any:
 
 
 def with_origin(problem: Problem, cell: Cell, fixed: Mapping[str, Setting]) -> Problem:
-    """The problem of a cell, told where its cause is written: matrix, environment, command line."""
+    """Return the problem of a cell, located where its cause is written: matrix or fixed setting."""
     for place, setting in fixed.items():
         if _within(problem.pointer, place):
             message = f"{problem.message.rstrip('.')} (set by {setting.source})."
@@ -171,7 +171,7 @@ def _within(place: str, outer: str) -> bool:
 
 
 def with_matrix(document: dict[str, Any], fixed: Mapping[str, Setting]) -> dict[str, Any]:
-    """The document under a matrix that the command line sets, which no cell could be given."""
+    """Return the document with the matrix that the command line or the environment sets, if any."""
     return {**document, "matrix": fixed["/matrix"].value} if "/matrix" in fixed else document
 
 

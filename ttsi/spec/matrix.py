@@ -22,7 +22,7 @@ from ttsi.errors import Problem
 from ttsi.spec.schema import COMPONENTS, NAME, NAME_IN_WORDS
 from ttsi.spec.wording import pointer, shown, tokens_of, value_in_words
 
-# Seeds and executor shape no result, so cells that differ in them would be one and the same run.
+# Seeds and executor do not affect results, so cells that differ only in them are the same run.
 _MAY_VARY = ("model", "baseline", "budget", *(key for key in COMPONENTS if key != "executor"))
 _A_POINTER = "a JSON pointer into the spec begins with a slash."
 _AN_AXIS = (
@@ -33,7 +33,10 @@ _AN_AXIS = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A value for one pointer into the spec; `key` and `place` are where the matrix says so."""
+    """A value for one pointer into the spec.
+
+    `key` and `place` are the pointers of the change and of its value in the matrix, for messages.
+    """
 
     target: str
     value: Any
@@ -43,14 +46,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One step of an axis: the value or label that stands for it, and what it changes."""
+    """One step of an axis: its value or label, and the changes that it makes."""
 
     shown: Any
     changes: tuple[Change, ...]
 
     @property
     def effect(self) -> str:
-        """As JSON text, which tells 1 from true."""
+        """The changes as JSON text, which distinguishes 1 and true."""
         return json.dumps({c.target: c.value for c in self.changes}, sort_keys=True)
 
 
@@ -58,9 +61,9 @@ Axes: TypeAlias = dict[str, list[Choice]]
 
 
 def axes_of(matrix: Any) -> tuple[Axes, list[Problem]]:
-    """Axis -> its choices, named axes first, then shorter pointers first; and all that is wrong.
+    """Return axis -> choices, named axes first, then shorter pointers first; and all problems.
 
-    An axis or variant with a problem is left out. Arrays are left to the schema.
+    An axis or variant with a problem is left out. The schema checks arrays.
     """
     problems: list[Problem] = []
     axes: Axes = {}
@@ -79,7 +82,10 @@ def axes_of(matrix: Any) -> tuple[Axes, list[Problem]]:
 
 
 def unless_set(axes: Axes, fixed: Container[str]) -> Axes:
-    """The axes without the pointers that `fixed` decides, and without what then makes no odds."""
+    """Return the axes without the pointers that `fixed` sets.
+
+    Choices that then have the same effect are merged, and axes without effect are dropped.
+    """
     left: Axes = {}
     for axis, choices in axes.items():
         kept: dict[str, Choice] = {}

@@ -1,4 +1,4 @@
-"""From a file, a text or a mapping to a plain JSON value, and what is wrong with it as JSON."""
+"""Read a file, a text or a mapping as a plain JSON value, and report what is not valid JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ttsi.errors import Problem
 from ttsi.spec.wording import pointer
 
 _DEEPEST = 32
-"""Levels of nesting; a spec needs four. Bounds every recursion that follows."""
+"""The greatest nesting; a spec needs four levels. This bounds all later recursion."""
 
 _LARGEST_INTEGER = 2**64
 
@@ -25,10 +25,10 @@ class _Object(dict[str, Any]):
 
 
 def read(source: Path | Mapping[str, Any] | str) -> tuple[Any, str, list[Problem]]:
-    """(document, where it is from, problems); the document is None where there is none to look at.
+    """Return (document, source, problems); the document is None if it could not be read.
 
-    A string that begins with `{` is the JSON text itself, any other a path. UsageError: there is
-    no such file.
+    A string that begins with `{` is the JSON text itself, any other a path. Raises UsageError if
+    there is no such file.
     """
     if isinstance(source, Mapping):
         document, problems = plain(source)
@@ -47,7 +47,7 @@ def read(source: Path | Mapping[str, Any] | str) -> tuple[Any, str, list[Problem
 
 
 def parse(text: str) -> tuple[Any, list[Problem]]:
-    """JSON text to a plain value; NaN, Infinity and repeated keys are problems, not values."""
+    """Parse JSON text to a plain value; NaN, Infinity and repeated keys become problems."""
     try:
         return plain(json.loads(text, object_pairs_hook=_object))
     except json.JSONDecodeError as error:
@@ -61,7 +61,7 @@ def parse(text: str) -> tuple[Any, list[Problem]]:
 
 
 def plain(value: Any) -> tuple[Any, list[Problem]]:
-    """A deep copy made of dict, list and scalars only, and whatever in it JSON cannot say."""
+    """Return a deep copy of dicts, lists and scalars, and a problem for each non-JSON part."""
     problems: list[Problem] = []
     copy = _copy(value, (), problems)
     return (None if any(p.pointer == "" for p in problems) else copy), problems
@@ -108,7 +108,7 @@ def _faulty_keys(value: Mapping[Any, Any], path: tuple[str | int, ...]) -> list[
 
 
 def _is_text(value: str) -> bool:
-    """Whether UTF-8 can hold it, and a file can be named by it."""
+    """Whether the text can be encoded as UTF-8 and used as a file name."""
     return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
 
 

@@ -19,7 +19,7 @@ COMPONENTS = {
     "executor": "executors",
     "scorer": "scorers",
 }
-"""The keys of a spec that name a plugin, and the kind of plugin each names."""
+"""The keys of a spec that name a plugin, and the kind of each plugin."""
 
 DEFAULTS: dict[str, Any] = {
     "engine": "transformers",
@@ -78,7 +78,7 @@ _DESCRIPTIONS = {
 
 
 def skeleton() -> dict[str, Any]:
-    """The part of the schema that does not depend on plugins; components are left open."""
+    """Return the part of the schema that does not depend on plugins; components are left open."""
     component = {
         "type": ["string", "object"],
         "required": ["name"],
@@ -97,7 +97,7 @@ def model_defaults() -> dict[str, Any]:
 
 
 def compose_schema(*, builtins_only: bool = False) -> dict[str, Any]:
-    """The whole schema. Plugins that do not load are left out: no spec could use them."""
+    """Return the whole schema, without plugins that do not load, since no spec can use them."""
     components = {
         key: {
             "description": _DESCRIPTIONS[key],

@@ -1,4 +1,4 @@
-"""JSON Schema's findings, said in plain words and by JSON pointer."""
+"""Convert JSON Schema's errors to plain words and JSON pointers."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _LONGEST_VALUE_SHOWN = 60
 
 
 def pointer(*tokens: str | int) -> str:
-    """RFC 6901: the JSON pointer that these steps make."""
+    """Return the JSON pointer of these steps (RFC 6901)."""
     return "".join("/" + str(t).replace("~", "~0").replace("/", "~1") for t in tokens)
 
 
 def tokens_of(json_pointer: str) -> list[str]:
-    """RFC 6901, the other way; the pointer begins with a slash."""
+    """Split a JSON pointer, which begins with a slash, into its steps (RFC 6901)."""
     return [t.replace("~1", "/").replace("~0", "~") for t in json_pointer.split("/")[1:]]
 
 
 def value_in_words(value: Any) -> str:
-    """A JSON value as a person would call it: `the string "high"`, `the number 3`, `null`."""
+    """Describe a JSON value for people: `the string "high"`, `the number 3`, `null`."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, Mapping):
@@ -44,7 +44,7 @@ def value_in_words(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as JSON text, cut to a length that fits a message."""
+    """Return a value as JSON text, cut to a length that fits a message."""
     try:
         text = json.dumps(value, ensure_ascii=False, default=repr)
     except ValueError:  # an integer of thousands of digits has no text
@@ -53,12 +53,12 @@ def shown(value: Any) -> str:
 
 
 def problems_of(error: Any, base: str = "") -> Iterator[Problem]:
-    """The problems that one jsonschema.ValidationError stands for, their pointers after `base`."""
+    """Yield the problems of one jsonschema.ValidationError, with pointers prefixed by `base`."""
     place = base + pointer(*error.absolute_path)
     if error.validator == "additionalProperties" and error.validator_value is False:
         yield from _unknown_keys(error, place)
     elif error.validator == "required":
-        # One error comes for each missing key, and does not tell which: the caller drops repeats.
+        # jsonschema gives one error per missing key without naming it; the caller drops repeats.
         for key in error.validator_value:
             if key not in error.instance:
                 yield Problem(place + pointer(key), "this key is required and missing.")

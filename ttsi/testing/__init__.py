@@ -1,4 +1,4 @@
-"""For authors of plugins: contract checks, and fakes that are fast and need no model.
+"""Tools for authors of plugins: contract checks, and fast fakes that need no model.
 
 from ttsi.testing import contract
 
@@ -7,9 +7,10 @@ check_plugin("acme-doubt/length", {"tolerated": 80})          # anywhere else
 
 checks.py       what a check is, and what it finds
 subject.py      the plugin under check
-running.py      the checks of a kind, run
+running.py      runs the checks of a plugin's kind
 contracts.py    the same as a pytest function; pytest_plugin.py: fixtures
-common.py       what holds for every kind; the modules beside it, for one kind each
+common.py       checks for every kind; benchmarks, engines, executors, forms (answer forms),
+                scorers and stages have those for one kind
 fake_engine.py  fake_benchmark.py  instances.py  the fakes
 """
 
@@ -52,7 +53,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imported when first asked for: every pytest on the machine imports this package."""
+    """Import a public name on first use: pytest imports this package wherever ttsi is installed."""
     if name not in _HOME:
         raise AttributeError(f"module 'ttsi.testing' has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""What is made of answers: how inference reads them, and that whoever votes counts abstentions."""
+"""Checks of answers: inference reads them by their form's rule, and votes count abstentions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LIKELY, _UNLIKELY = -0.01, -50.0
 
 
 class _Draws(FakeEngine):
-    """Answers the n-th request of each question with `draw(n)`.
+    """A fake engine that answers the n-th request of each question with `draw(n)`, n from 0.
 
-    All are equally likely, unless refusals are to be `likelier`.
+    All answers have the same logprob, except refusals with `likelier`, whose logprob is higher.
     """
 
     def __init__(self, draw: Callable[[int], str], *, likelier: bool = False) -> None:
@@ -56,14 +56,14 @@ def answers_are_read_by_the_rule(subject: Subject) -> None:
         answers = run_stage(subject.kind, made, wave, _Draws(partial(_same, form)))
         for task, answer in zip(wave.tasks, answers, strict=False):
             if FAULTS_OF[subject.kind](made, task, answer):
-                return  # Another check tells of it.
+                return  # The check `results` reports this.
             read, given = _said(form_of(task).parse(task, answer.text)), _said(answer.answer)
             told = f"{task.id}: {answer.text[:80]!r} was read as {given}, not {read}"
             require(given == read, told)
 
 
 def abstentions_count(subject: Subject) -> None:
-    """Stages that draw one answer, or none, have none to leave out."""
+    """Check that an answer without a call counts as one in votes and in confidence."""
     if subject.kind == "inference":
         _abstentions_win_votes(subject)
     if subject.kind == "estimators":
@@ -84,7 +84,7 @@ def _abstentions_win_votes(subject: Subject) -> None:
 
 
 def _abstentions_are_dissent(subject: Subject) -> None:
-    """Only for estimators whose confidence falls where calls differ."""
+    """Check that abstentions lower an estimator's confidence, where different calls lower it."""
 
     def confidences(other: str) -> list[float] | None:
         made = subject.make()
@@ -99,7 +99,7 @@ def _abstentions_are_dissent(subject: Subject) -> None:
     wave = default_wave(subject.make())
     unanimous, divided, abstaining = map(confidences, (CALL, OTHER, REFUSAL))
     if unanimous is None or divided is None or abstaining is None:
-        return  # Another check tells of it.
+        return  # The checks `parallel` and `results` report this.
     told = "half of the answers made no call, and it is as sure as if all had made the same"
     for at, name in enumerate(wave.names):
         if divided[at] < unanimous[at]:

@@ -1,4 +1,4 @@
-"""What a benchmark is held to."""
+"""Contract checks of benchmarks."""
 
 from __future__ import annotations
 
@@ -99,8 +99,10 @@ def tools_are_sound(subject: Subject) -> None:
 
 
 def _can_be_scored(sample: Sample) -> bool:
-    """Not without a form or a reference, of which the check `samples` tells, nor with parameters
-    that cannot be used, of which `tools` does."""
+    """Return whether a sample has an answer form, a readable reference and usable tool parameters.
+
+    The checks `samples` and `tools` report those that do not.
+    """
     if not _has_form(sample.task) or sample.reference.status is AnswerStatus.UNPARSABLE:
         return False
     try:
@@ -127,8 +129,11 @@ def references_replay(subject: Subject) -> None:
 
 
 def _written(sample: Sample) -> dict[str, str]:
-    """The reference as models write it; calls also in Python's notation where names allow that, and
-    are those of tools on offer."""
+    """Return the reference as models may write it, by the name of the notation.
+
+    Calls come in several notations; Python's is among them if the names are valid there and the
+    tools are offered.
+    """
     task, reference = sample.task, sample.reference
     if task.form != "calls":
         return {"as the form writes it": form_of(task).write(task, reference)}
@@ -190,7 +195,7 @@ def training_rows_are_others(subject: Subject) -> None:
 
 
 def _reachable(task: Task) -> list[Any]:
-    """The objects that a task leads to; not by way of classes, modules and code."""
+    """Return the objects reachable from a task, except through classes, modules and functions."""
     beyond = (type, ModuleType, FunctionType, BuiltinFunctionType)
     seen: dict[int, Any] = {}
     waiting: list[Any] = [task]

@@ -1,4 +1,4 @@
-"""Answers that call, as models write them: what readers of answers are tried on."""
+"""Texts with tool calls as models write them, to test the readers of answers."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ FORMS = (
     "[]",
     REFUSAL,
 )
-"""Calls of get_weather in several notations, thoughts, hedges, what cannot be read, refusals."""
+"""Calls of get_weather in several notations, with thoughts, hedges, errors, and refusals."""

@@ -1,4 +1,4 @@
-"""What a check is, and what it finds."""
+"""The types of a contract check and its outcome."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class Violation(AssertionError):
-    """The plugin breaks its contract; the message says what, and where."""
+    """Raised where the plugin breaks its contract; the message says how and where."""
 
 
 class NotApplicable(Exception):
-    """The check has nothing to look at in this plugin, or lacks what it needs."""
+    """Raised where the check does not apply, or another check's failure prevents it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One promise of a plugin. `run` raises Violation where it is broken; `why` is a sentence."""
+    """One rule of a contract. `run` raises Violation where it is broken; `why` gives the reason."""
 
     name: str
     why: str
@@ -29,10 +29,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a check found. `passed` is False only where the contract is broken.
+    """The outcome of a check. `passed` is False only where the contract is broken.
 
-    `skipped`: the check did not apply, and `message` says why. `missing`: a package, model or data
-    set that it needs is not at hand.
+    `skipped`: the check did not run to its end, and `message` says why. `missing`: a package, model
+    or data set that it needs is not available.
     """
 
     check: Check
@@ -57,6 +57,6 @@ class Outcome:
 
 
 def require(holds: object, message: str) -> None:
-    """Violation with `message` unless `holds`."""
+    """Raise Violation with `message` unless `holds` is true."""
     if not holds:
         raise Violation(message)

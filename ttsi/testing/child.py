@@ -1,6 +1,6 @@
-"""What only a fresh interpreter can tell: what importing costs, and whether results travel.
+"""Observations from a fresh interpreter: what importing a plugin does, and what the plugin returns.
 
-`ask` starts one with another hash seed; `main` runs there.
+`ask` starts the interpreter with another hash seed; `main` runs in it.
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ HEAVY = (
     "pyarrow", "ray", "scipy", "sentence_transformers", "sklearn", "tensorflow", "torch",
     "transformers", "vllm", "xgrammar",
 )  # fmt: skip
-"""What no plugin's module may import: it is read whenever a spec that names it is validated."""
+"""What no plugin's module may import: it is imported when a spec that names it is validated."""
 
 
 def elsewhere(subject: Subject) -> dict[str, Any]:
-    """What a fresh interpreter finds out about it: `ask`, once."""
+    """Return the result of `ask`, which is run once for each subject."""
     return subject.once("elsewhere", lambda: ask(subject))
 
 
 def ask(subject: Subject) -> dict[str, Any]:
-    """Of a fresh interpreter: what importing the class brought in ("heavy") and changed
-    ("changed"), and the fingerprint of what it makes there ("made", None where it failed)."""
+    """Import and exercise the plugin in a fresh interpreter.
+
+    Return the packages of HEAVY that importing loads ("heavy"), the process state that it changes
+    ("changed"), and the fingerprint of the plugin's results ("made"), None where it failed or the
+    kind is not in REPEATABLE. Raises Violation where the import fails.
+    """
     question = [subject.kind, subject.name, subject.origin, dict(subject.options)]
     environment = {
         **os.environ,
@@ -56,7 +60,7 @@ def ask(subject: Subject) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Reads a question from stdin; the answer is the last line on stdout."""
+    """Read a question from stdin and print the answer as the last line on stdout."""
     from ttsi.testing.state import Shared
 
     kind, name, origin, options = json.load(sys.stdin)

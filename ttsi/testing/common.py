@@ -1,4 +1,4 @@
-"""What every plugin is held to, whatever its kind."""
+"""Contract checks of plugins of every kind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def options_are_a_schema(subject: Subject) -> None:
     except SchemaError as error:
         place = "/".join(map(str, error.path)) or "the whole schema"
         require(False, f"the options schema is not JSON Schema, at {place}: {error.message}")
-    except Exception as error:  # a stranger's type hints are evaluated: whatever they raise
+    except Exception as error:  # evaluating a plugin's type hints may raise anything
         require(False, f"the options cannot be read: {type(error).__name__}: {error}")
     require(schema.get("type") == "object", "the options schema is not of type object")
     require("name" not in schema.get("properties", {}), "an option is called `name`: a spec has it")
@@ -99,7 +99,7 @@ def protocol(subject: Subject) -> None:
 
 
 def _is_named(member: Any, name: str) -> bool:
-    """Whether a call gives this parameter by its name."""
+    """Return whether the parameter is keyword-only."""
     return inspect.signature(member).parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
 
 
@@ -120,7 +120,7 @@ def global_state_is_left_alone(subject: Subject) -> None:
     changed = elsewhere(subject)["changed"]
     require(not changed, f"importing its module changed {'; '.join(changed)}")
     outside = Shared()
-    # What its first call imports may change things: that is the imported packages' doing.
+    # The first call may import packages, and what they change is not the plugin's fault.
     exercise(subject)
     outside.restore()
     before = Shared()
@@ -135,7 +135,7 @@ def results_travel(subject: Subject) -> None:
     made = subject.samples if subject.kind == "benchmarks" else exercise(subject)
     try:
         back = pickle.loads(pickle.dumps(made))
-    except Exception as error:  # pickling runs code of the objects: whatever that raises
+    except Exception as error:  # pickling runs the plugin's code, which may raise anything
         require(False, f"what it makes cannot be pickled: {type(error).__name__}: {error}")
     require(plain(back) == plain(made), f"pickling changes what it makes: {shown(made)}")
     fault = journaled(subject.kind, made)
@@ -148,7 +148,7 @@ def _defaults(subject: Subject) -> dict[str, Any]:
 
 
 def _holdings(made: Any) -> dict[str, Any]:
-    """Copies of the containers that an instance, or its class, holds."""
+    """Return copies of the lists, dicts and sets that an instance or its classes hold, by name."""
     held = {name: value for c in type(made).__mro__ for name, value in vars(c).items()}
     held |= getattr(made, "__dict__", {})
     return {

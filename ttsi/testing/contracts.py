@@ -12,12 +12,12 @@ from ttsi.testing.subject import Subject
 
 
 def contract(name: str, kind: str | None = None, /, **options: Any) -> Callable[..., None]:
-    """A pytest function with one case for each check that the plugin's kind is held to.
+    """Return a pytest function with one case for each contract check of the plugin's kind.
 
         test_contract = contract("acme-doubt/length", tolerated=80)
 
-    Keywords are the plugin's options (and, of an engine, `model`); `kind` is only needed where
-    several kinds have a plugin of this name. UsageError where none has.
+    Keywords are the plugin's options (for an engine, also `model`); `kind` is needed only where
+    several kinds have a plugin of this name. Raises UsageError where none has.
     """
     import pytest
 

@@ -1,4 +1,4 @@
-"""Answers drawn by fixed seeds, right and wrong, sound and broken: what scorers are tried on."""
+"""Answers drawn with fixed seeds to test scorers: right and wrong, valid and broken."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CASES = 100
 
 
 def verdicts(scorer: Any) -> list[Score]:
-    """Of a scorer: what it says of a hundred answers, right and wrong, sound and broken."""
+    """Return a scorer's scores of the answers of `completions`."""
     return [scorer.score(TASK, reference, answer) for reference, answer in completions()]
 
 
@@ -36,7 +36,7 @@ def verdicts(scorer: Any) -> list[Score]:
 
 
 def drawn_call(draw: Random) -> ToolCall:
-    """Valid for its tool, or with a value put in that may be of any type; sometimes unknown."""
+    """Draw a call: half have one odd argument, and a tenth name an unknown tool."""
     tool = draw.choice(TOOLS)
     arguments = instance(tool.parameters, draw)
     if draw.random() < 0.5:
@@ -52,7 +52,7 @@ def references() -> Iterator[list[ToolCall]]:
 
 
 def pairs() -> Iterator[tuple[Random, list[ToolCall], list[ToolCall]]]:
-    """A reference, and an answer that is it, is close to it, or has nothing to do with it."""
+    """Yield (generator, reference, answer); the answer is equal, similar or unrelated."""
     draw = Random(9)
     for reference in references():
         close = [call if draw.random() < 0.7 else drawn_call(draw) for call in reference]
@@ -61,7 +61,7 @@ def pairs() -> Iterator[tuple[Random, list[ToolCall], list[ToolCall]]]:
 
 
 def completions() -> Iterator[tuple[Answer, Completion]]:
-    """References, and what a model answered."""
+    """Yield (reference, completion) pairs."""
     for place, (_, reference, answer) in enumerate(pairs()):
         if place % 6 == 0:
             yield answer_with(reference), completion(answer)

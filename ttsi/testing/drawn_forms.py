@@ -1,4 +1,4 @@
-"""Texts and JSON values on which answer forms are tried, whatever the form."""
+"""Texts and JSON values to test any answer form with."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ JUNK: tuple[JSON, ...] = (
     *(None, True, 0, -1.5, 10**30, 1e300, "", " ", "\ud800", [], [None], {}, {"a": {"b": []}}),
     DEEP,
 )
-"""Of any form some is an answer; all of it is what a model, or a file, may give in its place."""
+"""JSON values that a model or file may give in place of an answer; a form may accept some."""
 
 GROWING: dict[str, Callable[[int], str]] = {
     **FAMILIES,
@@ -53,23 +53,24 @@ GROWING: dict[str, Callable[[int], str]] = {
     "open thoughts": lambda n: "<think>" * n,
     "closed thoughts": lambda n: "<think>a</think>" * n,
 }
-"""By name: a text that grows with n, as in `ttsi.testing.hostile`."""
+"""By name: a function that returns a text whose length grows with n, as in
+`ttsi.testing.hostile`."""
 
 
 def task_for(form: str) -> Task:
-    """A task that has what any form may want: tools, and options."""
+    """Return a task of this form that has tools and choices."""
     return Task("fake/0", TOOLS, "Answer the question.", "Which one is it?", form, CHOICES)
 
 
 def texts(made: Any) -> list[str]:
-    """Texts to be read: the form's own specimens, those of other forms, and what is none."""
+    """Return texts to read: the form's own specimens, calls, and prose with other answers."""
     return [*made.specimens, *FORMS, *PROSE]
 
 
 def values(made: Any, task: Task) -> list[JSON]:
-    """JSON values that satisfy the form's schema, drawn by a fixed seed.
+    """Return 20 JSON values that satisfy the form's schema, drawn with a fixed seed.
 
-    None where it has no schema, or one by which values cannot be drawn.
+    The list is empty where the form has no schema, or values cannot be drawn for it.
     """
     from jsonschema import Draft202012Validator, SchemaError
 
@@ -84,7 +85,7 @@ def values(made: Any, task: Task) -> list[JSON]:
 
 
 def answers(made: Any, task: Task) -> list[Answer]:
-    """The answers that the form reads in `texts` and `values`, each once."""
+    """Return the distinct answers that the form reads in `texts` and `values`."""
     read = [made.parse(task, text) for text in texts(made)]
     read += [made.read(task, value) for value in values(made, task)]
     sound = [each for each in read if isinstance(each, Answer) and each.status is AnswerStatus.OK]
@@ -92,6 +93,6 @@ def answers(made: Any, task: Task) -> list[Answer]:
 
 
 def readings(made: Any, name: str) -> list[Answer]:
-    """Of a form: what it reads in texts of all kinds."""
+    """Return what the form reads in each of `texts`."""
     task = task_for(name)
     return [made.parse(task, text) for text in texts(made)]

@@ -1,6 +1,6 @@
-"""What an engine is held to. The checks share one instance: its model is loaded once.
+"""Contract checks of engines. Most share one instance, so that its model is loaded once.
 
-To check an engine on a real model, give `model` beside its options; the smaller the better.
+To check an engine with a certain model, give `model` beside its options; a small one is best.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from ttsi.types import (
 
 _TOKENS = 6
 _ROUNDING = 1e-3
-"""Relative; in float32 other company in a batch moves a sum of log-probabilities by less."""
+"""Tolerance of sums of log-probabilities, relative and absolute. In float32, the composition of a
+batch changes them by less."""
 
 _PROMPTS = [
     Prompt((Message("system", "Be brief."), Message("user", text)), opening)
@@ -51,7 +52,7 @@ _GRAMMAR = {
 
 
 def loaded(subject: Subject) -> Bench:
-    """One instance, its model loaded, that the checks of an engine share."""
+    """Return the engine, its model loaded, that the checks share."""
 
     def load() -> Bench:
         engine = subject.make()
@@ -62,7 +63,7 @@ def loaded(subject: Subject) -> Bench:
 
 
 class Bench:
-    """One engine, what it said before anything else was asked of it, and what the checks ask."""
+    """An engine, the requests of the checks, and its first answers to them (`pristine`)."""
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
@@ -73,16 +74,19 @@ class Bench:
 
     @cached_property
     def settled(self) -> list[Likelihood | Generation]:
-        """What it says once the checks are at work."""
+        """Answers to the same requests after `pristine`, made once and kept."""
         return self.answers()
 
     @cached_property
     def adapters(self) -> list[Adapter]:
-        """One for each prompt, if the engine trains; else none."""
+        """One adapter for each prompt, if the engine trains; else none."""
         return list(self.engine.train(jobs())) if "train" in self.can else []
 
     def answers(self, *, alone: bool = False, turned: bool = False) -> list[Any]:
-        """Likelihoods and generations of all prompts, in their order however they are asked for."""
+        """Return likelihoods and generations of all prompts, in the prompts' order.
+
+        `alone`: one request a call. `turned`: all requests in one call, in reverse order.
+        """
 
         def asked(ask: Callable[[list[Any]], list[Any]], what: Sequence[Any]) -> list[Any]:
             if alone:
@@ -98,7 +102,7 @@ class Bench:
         return made
 
     def requests(self, *, adapted: bool = False) -> list[Request]:
-        """Greedy and sampled, and under adapters if `adapted`."""
+        """Return a greedy and a sampled request for each prompt, with adapters if `adapted`."""
         drawn = Sampling(temperature=0.9, top_p=0.95, max_tokens=_TOKENS)
         asked = [
             Request(prompt, sampling, seed)
@@ -110,7 +114,7 @@ class Bench:
         return [replace(each, adapter=self.adapters[each.seed]) for each in asked]
 
     def work(self) -> list[Any]:
-        """A little of all that the engine announces."""
+        """Return a few results of each of loglikelihood, generate and train that it announces."""
         made: list[Any] = []
         if "loglikelihood" in self.can:
             made += self._score(_PROMPTS[:1])
@@ -161,7 +165,7 @@ def others_are_refused(subject: Subject) -> None:
             _ASKING[capability](engine)
         except TtsiError:
             continue
-        except Exception as error:  # any other type is the fault looked for
+        except Exception as error:  # an error of any other type breaks the contract
             told = f"{type(error).__name__}: {error}"
             require(False, f"{capability}, which it does not announce, raised {told}")
         require(False, f"{capability}, which it does not announce, was done all the same")
@@ -217,14 +221,17 @@ def identity_is_what_was_loaded(subject: Subject) -> None:
 
 
 def _same_identity(one: Any, other: Any, when: str) -> None:
-    # The check of adapters looks at the weights.
+    # The check `adapters` compares the weights.
     found = differences({**one, "weights_digest": ""}, {**other, "weights_digest": ""})
     told = [f"{key} {old}, then {new}" for key, old, new in found]
     require(not told, f"identity() differs {when}: {'; '.join(told)}")
 
 
 def forgotten_is_as_loaded(subject: Subject) -> None:
-    """To the last bit: what is left of earlier calls changes how sums are rounded."""
+    """Check that after forget() answers equal those after loading to the last bit.
+
+    Leftovers of earlier calls would change how sums are rounded.
+    """
     engine = subject.make()
     try:
         engine.load()
@@ -248,7 +255,7 @@ def errors_are_of_the_right_type(subject: Subject) -> None:
         absent.make().load()
     except MissingAsset:
         pass
-    except Exception as error:  # any other type is the fault looked for
+    except Exception as error:  # an error of any other type breaks the contract
         told = f"{type(error).__name__}: {str(error)[:200]}"
         require(False, f"a model that is not there raised {told}, not MissingAsset")
     else:

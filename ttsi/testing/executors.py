@@ -1,4 +1,4 @@
-"""What an executor is held to, with runners that only count."""
+"""Contract checks of executors, with runners that only record their samples."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ FATAL = "fake/20"
 
 _DIGEST = bytes_digest(b"weights")
 _OPEN: set[str] = set()
-"""Runners of this process that were neither closed nor abandoned."""
+"""Ids of this process's runners that are neither closed nor abandoned."""
 
 
 @dataclass(frozen=True)
 class CountingFactory:
-    """Makes runners; can be pickled. `failing` samples end as errors, `fatal` ends the run."""
+    """A factory of runners that can be pickled.
+
+    Samples in `failing` end in an error; the sample `fatal` raises RunError.
+    """
 
     failing: tuple[str, ...] = ()
     fatal: str = ""
@@ -43,7 +46,7 @@ class CountingFactory:
 
 
 class CountingRunner:
-    """A worker's runner whose `close` tells who it was and which samples it had."""
+    """A worker's runner; its `close` returns the worker's id and the samples that it ran."""
 
     def __init__(self, factory: CountingFactory) -> None:
         self._factory = factory
@@ -82,7 +85,11 @@ class CountingRunner:
 
 @dataclass
 class Run:
-    """What a run delivered, and how; the run's side of it, which may refuse all workers."""
+    """A run as the executor sees it; it keeps what is admitted and delivered.
+
+    `refusing`: it refuses every worker. `stopped_after`: the number of records after which it
+    raises KeyboardInterrupt. `places`: processes and threads that delivered records.
+    """
 
     refusing: bool = False
     stopped_after: int | None = None
@@ -103,13 +110,13 @@ class Run:
             raise KeyboardInterrupt
 
     def warn(self, text: str) -> None:
-        """What it tells is not looked at."""
+        """Ignore warnings: no check looks at them."""
 
 
 def _run(
     executor: Any, factory: CountingFactory, run: Run | None = None, *, rows: int = _ROWS
 ) -> Run:
-    """One run; a RunError ends it where one is to be expected."""
+    """Execute one run; an expected RunError or KeyboardInterrupt ends it."""
     run = run or Run()
     samples = list(FakeBenchmark(rows=_ROWS).samples())[:rows]
     try:
@@ -124,7 +131,7 @@ def _run(
 
 
 def records(executor: Any) -> list[Record]:
-    """Of an executor: all that a run without faults delivers."""
+    """Return the records that the executor delivers in a run without faults."""
     return _run(executor, CountingFactory()).records
 
 
@@ -158,7 +165,7 @@ def failures_stay_alone(subject: Subject) -> None:
 def fatal_errors_end_the_run(subject: Subject) -> None:
     try:
         run = _run(subject.make(), CountingFactory(fatal=FATAL))
-    except Exception as error:  # any other type is the fault looked for
+    except Exception as error:  # an error of any other type breaks the contract
         told = f"{type(error).__name__}: {error}"
         raise Violation(f"a runner's RunError came out as {told}") from error
     require(run.closed is None, "a runner's RunError did not end the run")

@@ -1,4 +1,4 @@
-"""A plugin at work on the fakes, as a run would put it to work: one way for each kind."""
+"""Running a plugin of any kind on the fakes, as a run would."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from ttsi.types import (
 SEED = 7
 
 REPEATABLE = (*STAGES, "answers", "benchmarks", "scorers")
-"""Kinds that cost little to put to work once more, in another process."""
+"""Kinds that are cheap to run again in another process."""
 
 
 @dataclass(frozen=True)
 class Wave:
-    """What a stage may be given, parallel lists; each kind takes its part of them."""
+    """The inputs of a stage as parallel lists, of which each kind of stage takes some."""
 
     tasks: list[Task]
     examples: list[list[Example]]
@@ -54,8 +54,11 @@ class Wave:
 def wave_of(
     samples: Sequence[Sample], *, examples: bool = True, base: bool = True, adapters: bool = True
 ) -> Wave:
-    """The story of `samples` so far. Without `base`, every other unadapted answer is not known;
-    the adaptations take turns: none, demonstrations and, where `adapters`, an adapter."""
+    """Return stage inputs for `samples`, as earlier stages would leave them.
+
+    Without `base`, every other base answer is None. The adaptations alternate between none,
+    demonstrations and an adapter (demonstrations again, without `adapters`).
+    """
     tasks = [sample.task for sample in samples]
     made = [[example_of(task), example_of(task, 1)] if examples else [] for task in tasks]
     known = [_answer(task) if base or at % 2 else None for at, task in enumerate(tasks)]
@@ -64,7 +67,7 @@ def wave_of(
 
 
 def default_wave(made: Any, *, adapters: bool = True) -> Wave:
-    """Six tasks, with what this stage says that it wants."""
+    """Return six tasks with the examples and base answers that the stage's attributes ask for."""
     return wave_of(
         FakeBenchmark().samples(),
         examples=getattr(made, "needs_examples", True),
@@ -74,7 +77,7 @@ def default_wave(made: Any, *, adapters: bool = True) -> Wave:
 
 
 def run_stage(kind: str, made: Any, wave: Wave, engine: Engine, seed: int = SEED) -> Any:
-    """What the stage returns for the wave."""
+    """Return what the stage returns for the wave."""
     match kind:
         case "estimators":
             return made.estimate(wave.tasks, engine, seed)
@@ -88,7 +91,7 @@ def run_stage(kind: str, made: Any, wave: Wave, engine: Engine, seed: int = SEED
 
 
 def exercise(subject: Subject, made: Any = None) -> Any:
-    """What `made`, or a new instance, returns; of kinds with several methods, from all of them."""
+    """Run `made`, or a new instance, on the fakes and return its results."""
     if subject.kind == "engines":
         return loaded(subject).work()
     made = subject.make() if made is None else made

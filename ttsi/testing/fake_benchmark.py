@@ -1,4 +1,4 @@
-"""A benchmark of its own making: small tasks with tools of every kind of parameter."""
+"""A fake benchmark: small tasks whose tools have parameters of many types."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TOOLS = (WEATHER, CONVERT, BOOK)
 
 @dataclass(frozen=True)
 class FakeBenchmark:
-    """Samples fake/0, fake/1, ...: one tool or several on offer, one call or two to make."""
+    """The samples fake/0, fake/1, ...: they offer one tool or three and need one call or two."""
 
     scoring: ClassVar[Mapping[str, JSON]] = {}
 
@@ -59,7 +59,7 @@ class FakeBenchmark:
         return [_sample(f"fake/{row}", row) for row in range(self.rows)]
 
     def train(self) -> list[Sample]:
-        """Labelled rows that no sample asks."""
+        """Return as many labelled rows, none of which is a sample."""
         return [_sample(f"fake/train/{row}", row + self.rows) for row in range(self.rows)]
 
     def revision(self) -> str:
@@ -67,7 +67,7 @@ class FakeBenchmark:
 
 
 def example_of(task: Task, number: int = 0) -> Example:
-    """A sound synthetic example of `task`, such as a generator makes."""
+    """Return a valid synthetic example of `task`, as a generator would make it."""
     draw = Random(f"{task.id} {number}")
     tool = draw.choice(task.tools)
     call = ToolCall(tool.name, instance(tool.parameters, draw))
@@ -76,7 +76,7 @@ def example_of(task: Task, number: int = 0) -> Example:
 
 
 def _sample(name: str, row: int) -> Sample:
-    """Rows take turns: the only tool, one of several, nested values, two calls."""
+    """Return a row's sample, in turn with one tool, with several, nested values, or two calls."""
     city = f"City{row}"
     match row % 4:
         case 0:
@@ -99,7 +99,7 @@ def _weather(city: str) -> ToolCall:
 def _made(
     name: str, question: str, calls: Sequence[ToolCall], tools: Sequence[Tool] = TOOLS
 ) -> Sample:
-    # Each sample its own: what one plugin does to a schema must not reach the next.
+    # Each sample has copies: what one plugin does to a schema must not affect the next.
     offered = tuple(copy.deepcopy(list(tools)))
     lines = [
         json.dumps({"name": t.name, "description": t.description, "parameters": t.parameters})

@@ -1,4 +1,4 @@
-"""An engine without a model: every answer is a function of what is asked, and made at once."""
+"""An engine without a model: each answer is computed from its request alone."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, T
 
 FAKE_MODEL = {"id": "fake"}
 _INVOCATION = "alora_invocation_tokens"
-"""In PEFT's configuration: the adapter acts from these tokens on."""
+"""The key in PEFT's configuration for the tokens after which the adapter is active."""
 
 Asked: TypeAlias = tuple[Prompt, tuple[str, ...]] | Request | TrainJob
-"""A prompt and its continuations, a text to generate, or a job."""
+"""A prompt with its continuations, a request to generate, or a training job."""
 
 
 @dataclass(eq=False)
 class FakeEngine:
-    """Answers from prompt, seed (unless greedy) and adapter alone; counts its `calls`
-    and keeps what it was `asked`.
+    """A fake engine whose answers depend on prompt, seed (unless greedy) and adapter alone.
 
-    generate: a request with a grammar gets JSON that is valid for it. Others get a JSON list of
-    calls to the tools that stand in the prompt, one JSON object a line as the benchmarks write
-    them; where the prompt asks for the key "output", an object of "input" and "output". `script`
-    replaces that. train: adapters with a digest of what they saw, and a loss for each step.
-    What is not in `capabilities` is refused, and so is everything while `failing`: EngineError.
+    It counts its `calls` by method and keeps what it was `asked`.
+
+    generate: `script`, if given, makes the text. Otherwise the text is JSON that is valid for the
+    request's grammar. Without a grammar it is a JSON list with a call of one of the tools that the
+    prompt lists as JSON objects, one a line; or, where the prompt mentions the key "output", an
+    object of "input" and "output".
+    train: returns adapters that contain a digest of their job, with a loss for each step.
+    Both raise EngineError for what is not in `capabilities`, and always while `failing`.
     """
 
     model: Mapping[str, Any] = field(default_factory=lambda: dict(FAKE_MODEL))
@@ -48,7 +50,7 @@ class FakeEngine:
     closed: int = field(default=0, init=False)
 
     def load(self) -> None:
-        """MissingAsset unless the model's id is "fake": there is no other."""
+        """Raise MissingAsset unless the model's id is "fake"."""
         self.calls["load"] += 1
         if self.model.get("id") != FAKE_MODEL["id"]:
             what = f"The fake engine has no model {self.model.get('id')!r}."
@@ -151,7 +153,7 @@ def _seen(prompt: Prompt) -> str:
 
 
 def _tokens(text: str) -> int:
-    """Four characters are a token here."""
+    """Return the number of tokens: one for each four characters begun, at least one."""
     return max(1, -(-len(text) // 4))
 
 
@@ -205,7 +207,7 @@ def _adapter(job: TrainJob) -> Adapter:
 
 
 def _safetensors(data: bytes) -> bytes:
-    """A file in that format with one tensor of bytes."""
+    """Return a safetensors file with one tensor of bytes."""
     tensor = {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}
     header = json.dumps({"fake": tensor}).encode()
     return len(header).to_bytes(8, "little") + header + data

@@ -1,4 +1,4 @@
-"""What can be wrong with a stage's result for one task: types, ranges, and calls to the tools."""
+"""Faults of a stage's result for one task: wrong types, ranges or answers."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _completion(made: Any, task: Task, result: Any) -> str:
 
 
 def answer_faults(answer: Any) -> str:
-    """What is wrong with an Answer, whatever its form; "" where nothing is."""
+    """Return what is wrong with an Answer of any form; "" where nothing is."""
     if not isinstance(answer, Answer) or not isinstance(answer.status, AnswerStatus):
         return f"an answer must be an Answer with an AnswerStatus: {answer!r}"
     if (answer.value is None) == (answer.status is AnswerStatus.OK):
@@ -110,4 +110,4 @@ FAULTS_OF: dict[str, Callable[[Any, Task, Any], str]] = {
     "learners": _adaptation,
     "inference": _completion,
 }
-"""By kind: what is wrong with the result of (instance, task, result); "" where nothing is."""
+"""By kind: a function of (instance, task, result); returns the result's fault, or an empty text."""

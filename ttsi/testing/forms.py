@@ -1,4 +1,4 @@
-"""What an answer form is held to: properties, on its own specimens and on a stranger's texts."""
+"""Contract checks of answer forms, on their own specimens and on foreign texts."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def hostile_text_is_never_executed(subject: Subject) -> None:
 
 
 def work_is_linear(subject: Subject) -> None:
-    """Work is counted in lines of Python executed, so no clock decides."""
+    """Check that work grows linearly with the text, counted in Python lines instead of seconds."""
     made, task = _made(subject)
     for name, family in GROWING.items():
         for told, work in _works(made, task):

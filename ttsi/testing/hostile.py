@@ -1,4 +1,4 @@
-"""Answers that are made to be executed, or to be slow to read."""
+"""Hostile answers: code that must not be executed, and texts that are slow to read."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FAMILIES: dict[str, Callable[[int], str]] = {
     "a long text": lambda n: _call_of({"city": "Oslo " * n}),
     "a long list": lambda n: _call_of({"city": ["Oslo"] * n}),
 }
-"""By name: a text that grows with n. Those with calls hold n of them, or one with n parts."""
+"""By name: a function that returns a text whose length grows with n."""
 
 
 def payloads(mark: str) -> list[str]:
-    """Code and commands that would make the file `mark`, in many languages' ways."""
+    """Return code and commands that would create the file `mark`: Python, shell, YAML, Jinja."""
     opened = f"open({mark!r}, 'w')"
     return [
         f"{opened}.close()",
@@ -47,7 +47,7 @@ def payloads(mark: str) -> list[str]:
 
 
 def carriers(payload: str) -> list[str]:
-    """Answers in which `payload` stands: bare, as code, and as a value."""
+    """Return answers that contain `payload`: bare, as code, and as a value."""
     return [
         payload,
         f'{{"name": "get_weather", "arguments": {{"city": {payload}}}}}',

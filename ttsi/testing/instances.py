@@ -1,6 +1,6 @@
-"""Values that are valid for a JSON Schema, drawn by a seed: what a constrained model would write.
+"""Random values that are valid for a JSON Schema, as a constrained model would write.
 
-Knows what tool parameters may use (ttsi.parameters.plain).
+Supports the schema keywords that tool parameters may use (ttsi.parameters.plain).
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath",
 
 _TRIES = 100
 _DEEP = 6
-"""From here on what may be left out is left out, so that what holds itself comes to an end."""
+"""Depth of nesting beyond which optional parts are left out, so that recursive schemas end."""
 
 _Schema = Mapping[str, Any]
 
 
 def instance(schema: _Schema, draw: Random) -> Any:
-    """A value that satisfies `schema`; optional properties are left out about half the time."""
+    """Return a value that satisfies `schema`; optional properties are left out half the time.
+
+    Raises ValueError where no value is found in _TRIES attempts.
+    """
     plain = plain_schema(schema)
     definitions = plain.get("$defs", {})
     writer = _Writer(definitions, draw)
@@ -82,7 +85,7 @@ class _Writer:
         return made
 
     def _others(self, schema: _Schema) -> list[tuple[str, _Schema]]:
-        """Names that are not declared, as many as are needed."""
+        """Return (name, schema) of enough undeclared properties for `minProperties`, if allowed."""
         count = 2 * schema.get("minProperties", 0)
         for pattern, inner in schema.get("patternProperties", {}).items():
             return [(self._matching(read_pattern(pattern)), inner) for _ in range(count)]
@@ -113,7 +116,7 @@ class _Writer:
         return text[:most]
 
     def _matching(self, node: Node) -> str:
-        """A text that is what a pattern describes."""
+        """Return a text that matches a pattern."""
         if isinstance(node, Chars):
             low, high = self._draw.choice(node.ranges)
             least = min(max(low, 33), high)

@@ -1,4 +1,4 @@
-"""Whether the journal can hold what a plugin makes."""
+"""A check that the journal can hold what a plugin makes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ttsi.types import Adapter, Completion, Demonstrations, Record
 
 
 def journaled(kind: str, made: Any) -> str:
-    """Why some of `made` cannot be written as JSON and read again; "" where all can."""
+    """Return why part of `made` cannot be written as JSON and read back; "" where all can."""
     for each in made if isinstance(made, list | tuple) else [made]:
         try:
             if isinstance(each, Adapter):

@@ -1,4 +1,4 @@
-"""What plugins return as plain JSON values, to be compared, digested and shown."""
+"""Conversion of plugins' results to plain JSON values, to compare, digest and show them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ttsi.types import Adapter, Training
 
 
 def plain(value: Any) -> Any:
-    """Floats are rounded to six digits and clocks left out: what remains has to be the same."""
+    """Return `value` as plain JSON for comparison, floats in six digits, without training times."""
     if isinstance(value, Adapter):
         return {"adapter": value.digest, "config": plain(value.config), "source": value.source}
     if isinstance(value, Training):
@@ -41,7 +41,7 @@ def fingerprint(value: Any) -> str:
 
 
 def first_difference(names: Sequence[str], one: Any, other: Any) -> str | None:
-    """What differs between two lists that are parallel to `names`, in words; None: nothing."""
+    """Return, in words, the first difference of two lists parallel to `names`, or None."""
     if not isinstance(one, Sequence) or not isinstance(other, Sequence) or len(one) != len(other):
         return None if plain(one) == plain(other) else f"{shown(one)} and {shown(other)}"
     for at, (left, right) in enumerate(zip(one, other, strict=True)):

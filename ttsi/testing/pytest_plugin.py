@@ -1,4 +1,4 @@
-"""Fixtures for whoever has ttsi installed. Every pytest there imports this: nothing heavy."""
+"""Fixtures for pytest, which imports this module wherever ttsi is installed: keep it light."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def ttsi_engine() -> FakeEngine:
-    """A fresh `ttsi.testing.FakeEngine` that can do all that an engine can."""
+    """Return a new `ttsi.testing.FakeEngine` with all capabilities."""
     from ttsi.testing import FakeEngine
 
     return FakeEngine()
@@ -21,7 +21,7 @@ def ttsi_engine() -> FakeEngine:
 
 @pytest.fixture
 def ttsi_benchmark() -> FakeBenchmark:
-    """A `ttsi.testing.FakeBenchmark` of six samples, and six for training."""
+    """Return a `ttsi.testing.FakeBenchmark` of six samples and six training rows."""
     from ttsi.testing import FakeBenchmark
 
     return FakeBenchmark()

@@ -1,4 +1,4 @@
-"""The checks of a kind, and a plugin put through them."""
+"""Running the contract checks of a kind on a plugin."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _HOMES = {
 
 
 def checks_for(kind: str) -> tuple[Check, ...]:
-    """What a plugin of this kind is held to, in the order in which it is checked."""
+    """Return the contract checks of a kind, in the order in which they run.
+
+    Raises UsageError where there is no such kind.
+    """
     from ttsi.testing import common
 
     if kind not in _HOMES:
@@ -37,10 +40,10 @@ def checks_for(kind: str) -> tuple[Check, ...]:
 def check_plugin(
     name: str, options: Mapping[str, Any] | None = None, kind: str | None = None
 ) -> list[Outcome]:
-    """Put an installed plugin through the checks of its kind.
+    """Run the checks of its kind on an installed plugin.
 
-    Raises UsageError (no such plugin, or one in several kinds and `kind` is None) and PluginError
-    (it cannot be loaded).
+    Raises UsageError (no such plugin, several kinds have one and `kind` is None, or options that
+    its schema forbids) and PluginError (it cannot be loaded).
     """
     return _outcomes(subject_of(name, options or {}, kind))
 
@@ -48,12 +51,15 @@ def check_plugin(
 def check_class(
     kind: str, plugin: type, options: Mapping[str, Any] | None = None, *, name: str = ""
 ) -> list[Outcome]:
-    """The same for a class that need not be installed; `name` as a spec would say it."""
+    """Run the checks of `kind` on a class that need not be installed.
+
+    `name`: the name that a spec would use; by default the class's, in lower case.
+    """
     return _outcomes(Subject(kind, name or plugin.__name__.lower(), plugin, options or {}))
 
 
 def subject_of(name: str, options: Mapping[str, Any], kind: str | None = None) -> Subject:
-    """UsageError for options that its schema does not allow, and as `kind_of`; PluginError."""
+    """Return the plugin as a subject of checks. Raises as `check_plugin` does."""
     kind = kind_of(name, kind)
     subject = Subject(kind, name, registry.load(kind, name), options)
     faults = _option_faults(subject)
@@ -64,9 +70,10 @@ def subject_of(name: str, options: Mapping[str, Any], kind: str | None = None) -
 
 
 def kind_of(name: str, kind: str | None = None) -> str:
-    """The kind among whose plugins `name` is; imports none of them.
+    """Return the kind that has a plugin called `name`, without importing it.
 
-    UsageError unless there is just one. PluginError: claimed twice, or switched off.
+    Raises UsageError unless exactly one kind has it, and PluginError where two packages claim the
+    name or it is switched off.
     """
     kinds = []
     for each in [kind] if kind else registry.KINDS:
@@ -89,17 +96,16 @@ def _option_faults(subject: Subject) -> list[str]:
 
     try:
         validator = Draft202012Validator(subject.schema)
-    except NotApplicable:  # there is no schema to go by, and a check that says so
+    except NotApplicable:  # the check `options-schema` reports an unreadable schema
         return []
     errors = validator.iter_errors(subject.own_options)
     return [": ".join([*map(str, error.path), error.message]) for error in errors]
 
 
 def run_check(check: Check, subject: Subject) -> Outcome:
-    """Never raises: what the plugin raises where it should not is a failure like any other.
+    """Run a check and return its outcome. An unexpected exception of the plugin is a failure.
 
-    What the plugin changes in this process is changed back, for the checks after it and for whoever
-    runs them.
+    What the plugin changes in this process is restored, for later checks and for the caller.
     """
     before = Shared()
     try:
@@ -110,7 +116,7 @@ def run_check(check: Check, subject: Subject) -> Outcome:
         return Outcome(check, True, str(missing), skipped=True, missing=True)
     except Violation as violation:
         return Outcome(check, False, f"{subject.origin}: {violation}")
-    except (Exception, SystemExit) as error:  # a stranger's plugin may raise anything at all
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
         return Outcome(check, False, f"{subject.origin} raised {_told(error)}")
     finally:
         before.restore()
@@ -122,7 +128,7 @@ def _outcomes(subject: Subject) -> list[Outcome]:
 
 
 def _told(error: BaseException) -> str:
-    """Type, message, and the line of code that raised it."""
+    """Return an error's type, message, and the line of code that raised it."""
     import traceback
 
     last = traceback.extract_tb(error.__traceback__)[-1]

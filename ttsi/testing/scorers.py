@@ -1,4 +1,4 @@
-"""What a scorer is held to (DESIGN section 8): properties, on calls drawn by fixed seeds."""
+"""Contract checks of scorers (DESIGN section 8), on calls drawn with fixed seeds."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def hostile_text_is_never_executed(subject: Subject) -> None:
 
 
 def work_is_linear(subject: Subject) -> None:
-    """Work is counted in lines of Python executed, so no clock decides."""
+    """Check that work grows linearly with the text, counted in Python lines instead of seconds."""
     scorer = subject.make()
     reference = answer_with([ToolCall("get_weather", {"city": "Oslo"})])
     for name, family in FAMILIES.items():

@@ -1,4 +1,4 @@
-"""What H, G, T and the answering stage are held to."""
+"""Contract checks of the stages: H, G, T and inference."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ CANARY = "canary-3f9a1c"
 
 
 def _put(subject: Subject, made: Any, wave: Wave, engine: FakeEngine) -> Any:
-    """What `made` makes of a copy of `wave`: what it does to that is another check's concern."""
+    """Return what `made` makes of a copy of `wave`; the check `inputs` looks for changes to it."""
     return run_stage(subject.kind, made, copy.deepcopy(wave), engine)
 
 
 def _run(subject: Subject, wave: Wave) -> list[Any]:
-    """A new instance and a new engine; what they make of `wave`."""
+    """Return what a new instance with a new engine makes of `wave`.
+
+    Raises NotApplicable where that is no list parallel to the tasks.
+    """
     made = _put(subject, subject.make(), wave, FakeEngine())
     if not isinstance(made, list) or len(made) != len(wave.tasks):
         raise NotApplicable("its results are not parallel to the tasks")
@@ -90,7 +93,7 @@ def needs_are_true(subject: Subject) -> None:
 
 
 def no_gold(subject: Subject) -> None:
-    # Alive while the stage runs, as a run's samples are: who goes looking can find them.
+    # The samples stay alive while the stage runs, as in a run, so that it could find them.
     samples = [
         Sample(sample.task, Answer.of([{"name": CANARY, "arguments": {"value": CANARY}}]))
         for sample in FakeBenchmark().samples()
@@ -110,7 +113,7 @@ def engine_errors_pass_through(subject: Subject) -> None:
         _put(subject, made, default_wave(made), engine)
     except EngineError:
         return
-    except Exception as error:  # any other type is the fault looked for
+    except Exception as error:  # an error of any other type breaks the contract
         told = f"{type(error).__name__}: {error}"
         raise Violation(f"an engine's EngineError came out as {told}") from error
     require(not engine.refused, f"it went on when the engine failed in {engine.refused}")

@@ -1,4 +1,4 @@
-"""What a process shares, and what a plugin must leave as it was."""
+"""The state that all code in a process shares, which a plugin must not change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _PATIENCE = 1.0
-"""Seconds that a thread which is about to end may take."""
+"""Seconds to wait for a thread to end before it counts as left running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,14 @@ class Aspect:
 
 
 class Shared:
-    """The state of this process at one moment."""
+    """A snapshot of this process's shared state."""
 
     def __init__(self) -> None:
         self._values = {aspect.name: aspect.read() for aspect in _ASPECTS}
         self._threads = set(threading.enumerate())
 
     def changes(self) -> list[str]:
-        """What is no longer as it was then."""
+        """Return what has changed since the snapshot, in words; threads still running included."""
         changed = [
             _told(aspect, self._values[aspect.name])
             for aspect in _ASPECTS
@@ -58,7 +58,7 @@ def _told(aspect: Aspect, before: Any) -> str:
 
 
 def _numpy() -> Any:
-    """None where numpy is not loaded: then nothing of it can have changed."""
+    """Return the state of numpy's generator, or None where numpy is not loaded."""
     numpy = sys.modules.get("numpy")
     return None if numpy is None else [_bytes(part) for part in numpy.random.get_state()]
 
@@ -97,7 +97,7 @@ def _set_path(folders: list[str]) -> None:
 
 
 def _set_filters(filters: Any) -> None:
-    warnings.filters[:] = filters  # type: ignore[index] # the stubs do not know it for the list it is
+    warnings.filters[:] = filters  # type: ignore[index] # the stubs declare it a Sequence
 
 
 def _set_streams(streams: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ def _set_streams(streams: dict[str, Any]) -> None:
 
 
 def _nothing(_: Any) -> None:
-    """For what a restored seed would not undo."""
+    """Leave the state as it is: numpy's and torch's generators are compared, not restored."""
 
 
 _ASPECTS = (

@@ -1,4 +1,4 @@
-"""The plugin under check: its class, its options, and what is expensive to find out about it."""
+"""The plugin under check: its class, its options, and cached facts about it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ Made = TypeVar("Made")
 STAGES = ("estimators", "generators", "learners", "inference")
 
 ALL_NEEDS = frozenset(Can)
-"""All that an engine can be asked for."""
+"""All capabilities that a stage can need and an engine can announce."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """`options` as a spec would give them. Of an engine they may hold the spec's `model`,
-    too; without it, it is what a spec without it has."""
+    """A plugin with its `options` as a spec would give them.
+
+    An engine's options may also hold the spec's `model`; the default is that of a spec without it.
+    """
 
     kind: str
     name: str
@@ -37,23 +39,26 @@ class Subject:
 
     @property
     def own_options(self) -> dict[str, Any]:
-        """What its options schema has a say in."""
+        """The options that the plugin's schema covers: without an engine's `model`."""
         if self.kind != "engines":
             return dict(self.options)
         return {key: value for key, value in self.options.items() if key != "model"}
 
     def make(self) -> Any:
-        """A new instance, made as a run makes it. MissingAsset where something is not at hand."""
+        """Return a new instance, made as in a run; an engine's default dtype is float32 here."""
         if self.kind != "engines":
             return self.plugin(**self.options)
         given = self.options.get("model", DEFAULT_MODEL)
         model = {"id": given} if isinstance(given, str) else given
-        # In fewer bits than these, rounding alone changes answers from batch to batch.
+        # In lower precision, rounding alone changes answers with the composition of a batch.
         return self.plugin({"dtype": "float32", **model}, **self.own_options)
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        """Its options as JSON Schema. NotApplicable where it is none: one check says so."""
+        """The JSON Schema of the plugin's options.
+
+        Raises NotApplicable where it is invalid, which the check `options-schema` reports.
+        """
         from jsonschema import Draft202012Validator
 
         from ttsi.options import options_schema
@@ -61,17 +66,17 @@ class Subject:
         try:
             schema = options_schema(self.plugin)
             Draft202012Validator.check_schema(schema)
-        except Exception as error:  # a stranger's type hints and schema: whatever they raise
+        except Exception as error:  # a plugin's type hints and schema may raise anything
             raise NotApplicable("its options schema cannot be read") from error
         return schema
 
     @cached_property
     def samples(self) -> list[Sample]:
-        """Of a benchmark: its samples, loaded once."""
+        """The samples of a benchmark, loaded once."""
         return list(self.make().samples())
 
     def once(self, name: str, find: Callable[[], Made]) -> Made:
-        """What `find` finds out, which is expensive: asked for by `name` again, it is at hand."""
+        """Return the result of `find()`, computed on the first call and cached under `name`."""
         if name not in self.found:
             self.found[name] = find()
         found: Made = self.found[name]

@@ -1,4 +1,4 @@
-"""How much work a call is, without a clock."""
+"""Measures the work of a call without a clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def lines_executed(call: Callable[..., object], *arguments: Any) -> int:
-    """Lines of Python that the call executes, in whatever module."""
+    """Return how many lines of Python the call executes, in all modules."""
     count = 0
 
     def trace(frame: Any, event: str, argument: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The best of several adapters: what is trained, what is kept, and on what grounds."""
+"""Check which adapters best-of trains, which it keeps, and why."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def examples(of: Task, count: int) -> list[Example]:
 
 
 class Trainer:
-    """An engine that only trains; `loss` says how a job's last step begins."""
+    """An engine that only trains; `loss` gives the loss at a job's last step."""
 
     capabilities = frozenset({"train", "adapters"})
 
@@ -59,7 +59,7 @@ class Trainer:
 
     def _adapter(self, job: TrainJob) -> Adapter:
         steps = len(job.pairs) * job.recipe.epochs
-        # All but the last step would mislead: the better the recipe, the worse they look.
+        # Only the last step counts: the other losses are larger for better recipes.
         losses = (*[9.0 - self.loss(job)] * (steps - 1), self.loss(job))
         return Adapter(repr(job).encode(), {"id": job.id}, Training(losses, losses, 0.1, 10))
 

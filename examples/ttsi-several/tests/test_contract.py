@@ -1,4 +1,4 @@
-"""What ttsi asks of every estimator and learner, checked on these two as they are installed."""
+"""Run ttsi's contract tests for estimators and learners on the two installed plugins."""
 
 from ttsi.testing import contract
 

@@ -1,4 +1,4 @@
-"""Semantic entropy to its definition: scipy's entropy over classes that the scorer makes."""
+"""Check semantic entropy against scipy's entropy over classes that the scorer makes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TEXTS = [
 
 
 class Saying:
-    """An engine that answers with the texts given, in turn, as likely as is said."""
+    """An engine that returns the given texts in turn, with the given likelihoods."""
 
     capabilities = frozenset({"generate"})
 
@@ -70,7 +70,7 @@ def confidence(
 
 
 def same(one: str, other: str) -> bool:
-    """Whether the scorer takes one answer for right where the other is the reference."""
+    """Whether the scorer accepts one answer with the other as the reference."""
     read, reference = (form_of(TASK).parse(TASK, text) for text in (one, other))
     if AnswerStatus.UNPARSABLE in (read.status, reference.status):
         return one == other
@@ -79,7 +79,7 @@ def same(one: str, other: str) -> bool:
 
 
 def classes(texts: Sequence[str]) -> list[list[int]]:
-    """Indices of texts that mean the same, found pair by pair."""
+    """Return classes of indices of texts with the same meaning, found pair by pair."""
     found: list[list[int]] = []
     for at, text in enumerate(texts):
         known = next((one for one in found if same(texts[one[0]], text)), None)
@@ -127,7 +127,7 @@ def test_known_values() -> None:
     assert confidence([rome, oslo, call("get_time"), "No."]) == pytest.approx(0.0, abs=1e-12)
     assert confidence([rome, oslo]) == pytest.approx(0.0, abs=1e-12)
     assert confidence([rome, rome, oslo, oslo]) == pytest.approx(0.5)
-    # Nine of ten, and the one is a thousand times less likely than each of them.
+    # The tenth answer is a thousand times less likely than each of the other nine.
     once = [0.0] * 9 + [-math.log(1000)]
     assert confidence([rome] * 9 + [oslo], once) == pytest.approx(0.859, abs=1e-3)
     found = confidence([rome] * 9 + [oslo], once, weights="likelihoods")

@@ -1,1 +1,1 @@
-"""Two stages for ttsi that look at several before they settle: answers, and adapters."""
+"""Two stages for ttsi that compare several candidates: sampled answers, and trained adapters."""

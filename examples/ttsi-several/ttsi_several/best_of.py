@@ -1,9 +1,10 @@
-"""T by trial: several adapters for each input, of which that with the least held-out loss is kept.
+"""T by trial: train several adapters for each input, and keep the one with least held-out loss.
 
-The last of an input's K examples is held out. A step's loss is taken before its update, so a job
-whose last step is the held-out example tells that example's loss under an adapter which has never
-seen it, and no engine needs to do more than train. That last step then learns from it as well, at
-the end of the schedule, where the rate is least: nothing that was generated is wasted.
+The last of an input's K examples is held out. A step's loss is computed before its update, so a job
+whose last step is the held-out example gives that example's loss under an adapter that was not
+trained on it. No engine needs to do more than train. The last step then also trains on the held-out
+example, at the end of the schedule, where the learning rate is lowest, so that no generated example
+is wasted.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from ttsi import (
 
 @dataclass(frozen=True)
 class BestOf:
-    """Every rank with every rate, number of epochs and restart; of equals the first is kept.
+    """Tries every rank with every rate, number of epochs and restart; ties go to the first.
 
     With K = 1 there is nothing to hold out: the first of each list is the recipe, without a trial.
     """
@@ -79,7 +80,7 @@ class BestOf:
         return self.target == "as_answered"
 
     def recipes(self) -> list[LoraRecipe]:
-        """What is tried, the preferred first."""
+        """Return the recipes to try, preferred ones first."""
         return [
             LoraRecipe(
                 rank=rank,
@@ -140,9 +141,9 @@ class BestOf:
 
 
 def best(task: Task, adapters: Sequence[Adapter]) -> Adapter:
-    """The adapter whose last step began with the least loss.
+    """Return the adapter with the least loss at the beginning of its last step.
 
-    EngineError where no loss of several is a number.
+    Raises EngineError if several have no loss that is a number.
     """
     if len(adapters) == 1:
         return adapters[0]
@@ -158,6 +159,6 @@ def best(task: Task, adapters: Sequence[Adapter]) -> Adapter:
 
 
 def last_loss(adapter: Adapter) -> float:
-    """In nats a token; infinite where the engine tells none, or the training went astray."""
+    """Return the loss in nats per token; infinite if it is missing or training diverged."""
     losses = adapter.training.losses if adapter.training is not None else ()
     return losses[-1] if losses and math.isfinite(losses[-1]) else math.inf

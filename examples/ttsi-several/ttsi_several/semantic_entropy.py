@@ -1,9 +1,10 @@
-"""H by semantic entropy: how evenly sampled answers are spread over different meanings.
+"""H by semantic entropy: the entropy of sampled answers over their meanings.
 
 Kuhn, Gal, Farquhar, "Semantic uncertainty" (ICLR 2023, arXiv 2302.09664), and Farquhar, Kossen,
 Kuhn, Gal, "Detecting hallucinations in large language models using semantic entropy" (Nature 630,
-2024). There, answers mean the same where each entails the other, as judged by a second model. Here
-they do where they score alike, calls under the scorer's normalisation: no judge is needed.
+2024). In these papers, answers have the same meaning if each entails the other according to a
+second model. Here they have it if they score alike (calls, under the scorer's normalisation), so
+that no second model is needed.
 """
 
 from __future__ import annotations
@@ -30,10 +31,9 @@ from ttsi import (
 
 
 def meaning(task: Task, text: str) -> str:
-    """Equal for answers that score alike: of calls, whatever their order, wrapper or spelling.
+    """Return a key that is equal for answers that score alike.
 
-    Answers that decline all mean that. One that cannot be read means the same as its own text
-    only.
+    All answers that decline have one meaning. An unparsable answer has the meaning of its own text.
     """
     form = form_of(task)
     answer = form.parse(task, text)
@@ -43,15 +43,15 @@ def meaning(task: Task, text: str) -> str:
 
 
 def by_counts(meanings: Sequence[str]) -> list[float]:
-    """Share of the answers that has each meaning: the papers' discrete semantic entropy."""
+    """Return the share of the answers with each meaning: the papers' discrete semantic entropy."""
     return [count / len(meanings) for count in Counter(meanings).values()]
 
 
 def by_likelihoods(meanings: Sequence[str], answers: Sequence[Generation]) -> list[float]:
-    """p(meaning): the sum of p(text) over its texts (Kuhn et al.), over that of all texts drawn.
+    """Return p(meaning): the sum of p(text) over its texts, divided by that over all drawn texts.
 
-    Each text counts once, however often it was drawn: its likelihood already says how often that
-    is.
+    This follows Kuhn et al. Each text counts once, however often it was drawn, because its
+    likelihood already contains its frequency.
     """
     drawn = {
         answer.text: (meant, answer.logprob)
@@ -66,7 +66,7 @@ def by_likelihoods(meanings: Sequence[str], answers: Sequence[Generation]) -> li
 
 
 def entropy(shares: Iterable[float]) -> float:
-    """In nats; shares add up to 1."""
+    """Return the entropy in nats of shares that add up to 1."""
     return -sum(share * math.log(share) for share in shares if share > 0)
 
 
@@ -74,10 +74,10 @@ def entropy(shares: Iterable[float]) -> float:
 class SemanticEntropy:
     """u = 1 - H / log n over the meanings of n sampled answers; uncertain iff u < threshold.
 
-    By counts, H is the entropy of what is drawn, and so of the sampling options. By likelihoods it
-    is that of the model's own distribution over the texts that were drawn: a rare answer weighs
-    what the model gives it, even if chance drew it. By the default threshold one dissenter among
-    ten is tolerated (u = 0.86), two are not (0.78 and less).
+    By counts, H is the entropy of the drawn answers, and so depends on the sampling options. By
+    likelihoods, it is that of the model's own distribution over the drawn texts: a rare answer has
+    the weight that the model gives it, even if it was drawn by chance. The default threshold
+    tolerates one dissenting answer among ten (u = 0.86), but not two (at most 0.78).
     """
 
     samples: int = option(10, "How many answers are drawn.", minimum=2)
@@ -123,7 +123,7 @@ class SemanticEntropy:
         return estimates
 
     def confidence(self, task: Task, answers: Sequence[Generation]) -> float:
-        """u in [0, 1]: 1 where all answers mean the same, 0 where each means something else."""
+        """Return u in [0, 1]: 1 if all answers mean the same, 0 if each has its own meaning."""
         meanings = [meaning(task, answer.text) for answer in answers]
         shares = (
             by_counts(meanings) if self.weights == "counts" else by_likelihoods(meanings, answers)

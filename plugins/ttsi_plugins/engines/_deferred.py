@@ -1,4 +1,4 @@
-"""Engines that are cheap until they are called: options now, packages and weights later."""
+"""A base class of engines that import packages and load weights only when first called."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ttsi import (
 
 
 class Deferred(ABC):
-    """The calls of `ttsi.protocols.Engine`, handed on to a runtime that the first one starts.
+    """An engine that forwards the calls of `ttsi.protocols.Engine` to a runtime.
 
-    `name` is the engine's, `packages` what its runtime imports, `cure` how one gets them. Raises
-    MissingAsset from the first call where one of the packages is not there.
+    The first call starts the runtime, and raises MissingAsset if a package is not installed. `name`
+    is the engine's, `packages` are what its runtime imports, `cure` says how to install them.
     """
 
     name: ClassVar[str]
@@ -35,7 +35,7 @@ class Deferred(ABC):
 
     @abstractmethod
     def _start(self) -> Any:
-        """Import the runtime's module, and load."""
+        """Import the runtime's module, and return a loaded runtime."""
 
     def load(self) -> None:
         """Bring the weights into memory. A second call does nothing."""
@@ -58,11 +58,11 @@ class Deferred(ABC):
         return made
 
     def digest(self) -> str:
-        """Of the weights that score and learn."""
+        """Return the digest of the weights that score and learn."""
         return str(self._runtime().digest())
 
     def identity(self) -> dict[str, JSON]:
-        """Of what was loaded, hashed once."""
+        """Return the identity of what was loaded, hashed once."""
         said: dict[str, JSON] = self._runtime().identity()
         return said
 
@@ -71,12 +71,12 @@ class Deferred(ABC):
         return said
 
     def rendered(self, prompt: Prompt) -> Rendered:
-        """A prompt as the model reads it."""
+        """Return a prompt as the model reads it."""
         found: Rendered = self._runtime().rendered(prompt)
         return found
 
     def rendered_text(self, text: str, *, end: bool = False) -> Rendered:
-        """A text of the assistant's as the model reads it; with `end`, as a training target."""
+        """Return an assistant's text as the model reads it; with `end`, as a training target."""
         found: Rendered = self._runtime().rendered_text(text, end)
         return found
 

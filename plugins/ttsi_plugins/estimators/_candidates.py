@@ -1,4 +1,4 @@
-"""What estimators share that score candidates, of calls the tools' names: where, and how."""
+"""The scoring of candidates, which several estimators share: for calls, of the tools' names."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ from ttsi import (
 
 @dataclass(frozen=True)
 class Candidates:
-    """Options of scoring. The candidates are those of the task's answer form, in its order: of
-    calls the names of the tools on offer, of a choice the options."""
+    """Options of scoring. The candidates are those of the task's answer form, in its order.
+
+    For calls they are the names of the tools on offer, for a choice its options.
+    """
 
     needs: ClassVar[frozenset[Can]] = frozenset({Can.LOGLIKELIHOOD, Can.GENERATE})
 
@@ -48,7 +50,7 @@ class Candidates:
     )
 
     def found(self, tasks: Sequence[Task], engine: Engine) -> list[Found]:
-        """Each task's candidates. Raises UsageError where its answer form has none."""
+        """Return each task's candidates. Raises UsageError if its answer form has none."""
         drafts = [""] * len(tasks)
         if self.context == "as_answered":
             short = Sampling.greedy(128)
@@ -59,7 +61,10 @@ class Candidates:
     def score(
         self, prompts: Sequence[Prompt], found: Sequence[Found], engine: Engine
     ) -> list[list[float]]:
-        """log P(candidate | prompt) of each prompt's candidates, in nats."""
+        """Return log P(candidate | prompt) of each prompt's candidates, in nats.
+
+        With `normalise` "mean" it is the mean over the candidate's tokens.
+        """
         scored = engine.loglikelihoods(prompts, [some.texts for some in found])
         return [[self._value(item) for item in some] for some in scored]
 
@@ -79,12 +84,12 @@ class Candidates:
 
 
 def opened(task: Task, found: Found) -> Prompt:
-    """The task with the opening after which its candidates are scored."""
+    """Return the task's prompt with the opening after which its candidates are scored."""
     return Prompt(task.messages, found.opening)
 
 
 def softmax(logprobs: Sequence[float]) -> list[float]:
-    """p(i) = exp(l(i)) / sum_k exp(l(k)), from l - max l. At least one value."""
+    """Return p(i) = exp(l(i)) / sum_k exp(l(k)) of at least one value, computed from l - max l."""
     top = max(logprobs)
     weights = [math.exp(value - top) for value in logprobs]
     whole = math.fsum(weights)
@@ -92,5 +97,5 @@ def softmax(logprobs: Sequence[float]) -> list[float]:
 
 
 def entropy(p: Sequence[float]) -> float:
-    """H(p) = -sum_i p(i) log p(i), in nats; what has no probability adds nothing."""
+    """Return H(p) = -sum_i p(i) log p(i), in nats; a probability of 0 adds nothing."""
     return -math.fsum(value * math.log(value) for value in p if value > 0)

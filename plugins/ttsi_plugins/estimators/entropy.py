@@ -11,7 +11,7 @@ from ttsi_plugins.estimators._candidates import Candidates, entropy, opened, sof
 
 
 def evenness(logprobs: Sequence[float]) -> float:
-    """H(p) / log n in [0, 1] with p = softmax(l); 0 for fewer than two candidates."""
+    """Return H(p) / log n in [0, 1] with p = softmax(l); 0 for fewer than two candidates."""
     if len(logprobs) < 2:
         return 0.0
     return min(1.0, max(0.0, entropy(softmax(logprobs)) / math.log(len(logprobs))))
@@ -21,9 +21,9 @@ def evenness(logprobs: Sequence[float]) -> float:
 class Entropy(Candidates):
     """u = 1 - H(p) / log n over the n candidates; uncertain iff u < threshold.
 
-    Unlike the margin it also sees doubt among names that are not the two likeliest. The default
-    threshold is about where the paper's lies: among five tools a margin of 0.95 is a u of 0.86
-    (what is left is spread evenly) to 0.93 (one other name has it all).
+    Unlike the margin it also depends on candidates beyond the two likeliest. The default threshold
+    is close to the paper's: among five tools a margin of 0.95 is a u between 0.86 (the rest of the
+    probability is spread evenly) and 0.93 (one other name has all the rest).
     """
 
     threshold: float = option(

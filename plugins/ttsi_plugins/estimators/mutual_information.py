@@ -1,7 +1,7 @@
-"""H by mutual information of two answers, the second given in knowledge of the first.
+"""H by mutual information of two answers, the second given after the model is told the first.
 
-After the idea of Yadkori et al. 2024 (arXiv 2406.02543): where a model knows the answer, being told
-of another one does not move it; where it does not, it follows. Over the n candidates, without
+The idea is that of Yadkori et al. 2024 (arXiv 2406.02543): a model that knows the answer keeps it
+when it is told of another one; a model that does not know follows. Over the n candidates, without
 sampling:
 
     Q1(i)    softmax over the candidates of log P(candidate i | prompt)
@@ -10,10 +10,10 @@ sampling:
     I        sum_ij Q(i, j) log(Q2(j|i) / M(j)), in nats: the divergence of Q from Q1 x M
     u        1 - I / log n
 
-0 <= I <= H(Q1) <= log n. I = 0 where what was said before changes nothing, however even Q1 is: two
-tools that would do equally well are no lack of knowledge. I = H(Q1) where the second answer always
-copies the first. So I measures how far the model lets itself be talked round, and not the noise in
-the request; u is never below that of `entropy` with the same options.
+0 <= I <= H(Q1) <= log n. I = 0 if the first answer does not change the second, however even Q1 is:
+two tools that would do equally well are no lack of knowledge. I = H(Q1) if the second answer always
+copies the first. So I measures how much the model follows what it is told, and not the noise in the
+request; u is never below that of `entropy` with the same options.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ttsi_plugins.estimators._candidates import Candidates, opened, softmax
 
 
 def mutual_information(first: Sequence[float], then: Sequence[Sequence[float]]) -> float:
-    """I of Q1 = first[i] and Q2 = then[i][j], in nats; at least 0."""
+    """Return I of Q1 = first[i] and Q2 = then[i][j], in nats; at least 0."""
     marginal = [
         math.fsum(p * row[j] for p, row in zip(first, then, strict=True)) for j in range(len(first))
     ]
@@ -42,10 +42,11 @@ def mutual_information(first: Sequence[float], then: Sequence[Sequence[float]]) 
 
 @dataclass(frozen=True)
 class MutualInformation(Candidates):
-    """u = 1 - I / log n; uncertain iff u < threshold. 1 for fewer than two names.
+    """u = 1 - I / log n, or 1 for fewer than two names; uncertain iff u < threshold.
 
-    Costs n + 1 prompts that are alike up to the end of the user's turn. As I <= H(Q1), the default
-    threshold, `entropy`'s, adapts to those of its inputs whose doubt another answer could sway.
+    It scores n + 1 prompts with a common prefix up to the end of the user's turn. The default
+    threshold is that of `entropy`; as I <= H(Q1), it selects a subset of the inputs that `entropy`
+    selects: those where another answer could change the model's.
     """
 
     threshold: float = option(
@@ -70,7 +71,7 @@ class MutualInformation(Candidates):
         return [self._judge(each.names, table) for each, table in zip(found, tables, strict=True)]
 
     def _judge(self, names: Sequence[str], table: Sequence[Sequence[float]]) -> Estimate:
-        """From log-likelihoods after the plain prompt, and after being told of each name."""
+        """Judge by the log-likelihoods after the plain prompt and after being told of each name."""
         plain, *told = table
         confidence = 1.0
         if told:
@@ -85,7 +86,7 @@ def _worth_telling(told: Sequence[str]) -> Sequence[str]:
 
 
 def _told(prompt: Prompt, line: str) -> Prompt:
-    """The prompt, told of a candidate at the end of its last turn: all before stays shared."""
+    """Return the prompt with `line` at the end of its last turn, so that the prefix is shared."""
     if not line:
         return prompt
     last = prompt.messages[-1]

@@ -11,7 +11,7 @@ from ttsi_plugins.estimators._candidates import Candidates, opened
 
 
 def softmax_margin(logprobs: Sequence[float]) -> float:
-    """u = p(1) - p(2) with p = softmax(l), from l - max l (Eq. 3, 4); 1 for fewer than two."""
+    """Return u = p(1) - p(2), p = softmax(l), from l - max l (Eq. 3, 4); 1 for fewer than two."""
     if len(logprobs) < 2:
         return 1.0
     top = max(logprobs)

@@ -11,10 +11,10 @@ from ttsi_plugins.inference.majority_vote import groups_of, same_answers
 
 
 def agreement(task: Task, answers: Sequence[Completion]) -> float:
-    """Share of the largest group of `answers` that score alike, in (0, 1].
+    """Return the share of the largest group of `answers` that score alike, in (0, 1].
 
-    Answers that decline agree in that. One that cannot be read, or was cut off before its answer,
-    agrees with no other: what it meant is not known.
+    Answers that decline agree with each other. One that cannot be read, or was cut off before its
+    answer, agrees with no other.
     """
     readable = [answer for answer in answers if answer.readable]
     groups = same_answers(task, readable).values()
@@ -25,8 +25,8 @@ def agreement(task: Task, answers: Sequence[Completion]) -> float:
 class SelfConsistency(Decoding):
     """u = share of the commonest answer; uncertain iff u < threshold.
 
-    u has the steps 1/n to 1. The paper's sampling is narrow (temperature 0.7, top-p 0.8), so that
-    any dissent says something: by the default threshold fewer than 20 answers must be unanimous.
+    u is a multiple of 1/n. The paper's sampling is narrow (temperature 0.7, top-p 0.8), so a single
+    other answer is a sign of doubt: by the default threshold fewer than 20 answers must all agree.
     """
 
     samples: int = option(5, "How many answers are drawn.", minimum=2)

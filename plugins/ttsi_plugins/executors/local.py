@@ -10,7 +10,7 @@ from ttsi import JSON, RunnerFactory, Sample, Session, Watcher, option
 
 @dataclass(frozen=True)
 class Local:
-    """`wave` samples pass the stages together: it changes the speed and not the results."""
+    """An executor in this process; `wave` samples pass the stages together, only for speed."""
 
     wave: int = option(16, "How many samples pass the stages together.", minimum=1)
 

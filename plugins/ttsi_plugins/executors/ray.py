@@ -1,8 +1,8 @@
 """Waves on the workers of a Ray cluster, each with a model and the whole pipeline of its own.
 
-This process hands out chunks of samples, a wave each, and gets every record back as soon as its
-sample is finished; the journal is here. The chunk of a worker that dies is handed out again without
-what had arrived. The waves are those of `local`, and so are the results.
+This process hands out chunks of samples, a wave each, gets every record back as soon as its sample
+is finished, and writes the journal. When a worker dies, those samples of its chunk that were not
+finished are handed out again. The waves are those of `local`, and so are the results.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ttsi_plugins.executors.ray_worker import BEAT, Actor, Board
 
 @dataclass(frozen=True)
 class Ray:
-    """As many waves are under way at once as there are workers, whichever has which."""
+    """An executor with one wave at a time on each worker; any worker may get any wave."""
 
     workers: int = option(1, "How many workers, each with a model of its own.", minimum=1)
     wave: int = option(16, "How many samples pass the stages together on a worker.", minimum=1)
@@ -61,7 +61,10 @@ class Ray:
         session: Session,
         watcher: Watcher | None = None,
     ) -> list[dict[str, JSON]]:
-        """Raises MissingAsset without ray, RunError where no worker can be had or made."""
+        """Run all samples and return the workers' reports.
+
+        Raises MissingAsset without ray, RunError if there is no room for a worker or none starts.
+        """
         if importlib.util.find_spec("ray") is None:
             what = "The executor ray needs the package ray, which is not installed."
             raise MissingAsset(what, where="executor", cure="pip install 'ttsi[ray]'")
@@ -72,7 +75,7 @@ class Ray:
 
 @dataclass
 class _Chunk:
-    """Samples that are handed out together, and how many workers died of them before."""
+    """Samples that are handed out together, and how many workers have died while running them."""
 
     samples: list[Sample]
     deaths: int = 0
@@ -80,7 +83,7 @@ class _Chunk:
 
 @dataclass
 class _Worker:
-    """An actor, and what is awaited of it: that its model is loaded, or records of its chunk."""
+    """An actor, and what is awaited from it: the loading of its model, or records of its chunk."""
 
     number: int
     actor: Any
@@ -96,9 +99,9 @@ class _Worker:
 
 @dataclass
 class _Driver:
-    """One run: what waits, who works, and which machines get no more workers.
+    """The state of one run: waiting chunks, workers, and machines that get no more workers.
 
-    `strikes` counts, by machine, workers that died of their model since a record came from there.
+    `strikes` counts, by machine, the workers that died while loading since its last record.
     """
 
     executor: Ray
@@ -124,7 +127,7 @@ class _Driver:
         if self.watcher is not None:
             self.board = ray.remote(Board).options(num_cpus=0).remote()
         try:
-            # Without a sample one worker still proves its model.
+            # Even without a sample one worker starts, to check that its model loads.
             for number in range(min(possible, len(chunks)) or 1):
                 self._start(number)
             while self._hand_out() or not any(worker.loaded for worker in self.workers):
@@ -140,7 +143,7 @@ class _Driver:
         return room(wanted.workers, wanted.num_cpus, wanted.num_gpus)
 
     def _start(self, number: int, machine: str | None = None) -> None:
-        """Another worker: on `machine`, or where Ray finds room."""
+        """Start a worker on `machine`, or where Ray finds room."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -154,9 +157,9 @@ class _Driver:
         self.workers.append(_Worker(number, actor, machine_id, actor.load.remote()))
 
     def _hand_out(self) -> bool:
-        """Idle workers get a chunk each. Whether there is a sample that is not finished.
+        """Give each idle worker a chunk; return whether any sample is not finished.
 
-        A worker that still waits for its resources, or for its model, holds none up.
+        A worker that still waits for its resources or its model does not hold up the others.
         """
         for worker in self.workers:
             if worker.awaited is None and self.waiting:
@@ -166,11 +169,11 @@ class _Driver:
         return bool(self.waiting) or any(worker.chunk for worker in self.workers)
 
     def _receive(self) -> None:
-        """Wait a beat for news of the workers, and take all that there is."""
+        """Wait at most BEAT seconds for results of the workers, and take all that there are."""
         import ray
 
         if not any(worker.loaded for worker in self.workers):
-            self._room()  # machines may have gone since
+            self._room()  # raises if the machines have gone
         busy = {worker.awaited: worker for worker in self.workers if worker.awaited is not None}
         ready, rest = ray.wait(list(busy), timeout=BEAT)
         if ready and rest:
@@ -187,11 +190,11 @@ class _Driver:
             except Exception as error:
                 if worker.loaded:
                     raise
-                # This machine lacks something: a package, a model, memory, what the others have.
+                # This machine lacks something that others may have: a package, a model, memory.
                 self._give_up(worker, error)
 
     def _take(self, worker: _Worker) -> None:
-        """The next record of the worker's chunk, or the chunk's end; or that its model is there."""
+        """Take a worker's result: its identity, a record of its chunk, or the chunk's end."""
         if worker.chunk is None:
             self.session.admit(worker.name, _get(worker.awaited))
             worker.loaded, worker.awaited = True, None
@@ -209,9 +212,9 @@ class _Driver:
             self.watcher.advance(worker.name, 1)
 
     def _bury(self, worker: _Worker, error: Exception) -> None:
-        """Hand out again what a dead worker had not finished, and put another one in its place.
+        """Hand out again what a dead worker had not finished, and start another in its place.
 
-        A machine on which workers die of their model is given up in the end.
+        A machine on which too many workers died while loading is given up.
         """
         machine = _machine(worker)
         if worker.chunk is not None:
@@ -228,20 +231,20 @@ class _Driver:
             self._start(worker.number, self._elsewhere() if self.bad else None)
 
     def _take_back(self, worker: _Worker) -> None:
-        """What its worker had not finished waits again: a lost device is no fault of a sample."""
+        """Queue what the worker had not finished; a lost device does not count against samples."""
         if worker.chunk is not None:
             self._plan(worker, -len(worker.chunk.samples))
             self.waiting.appendleft(worker.chunk)
 
     def _give_up(self, worker: _Worker, error: Exception) -> None:
-        """Start no more workers on its machine, and one on another if there is room.
+        """Start no more workers on this one's machine, and one on another if there is room.
 
-        Raises what it died of where that leaves no worker.
+        Raises the worker's error if no worker is left.
         """
         machine = _machine(worker)
         self._end(worker)
         self.bad.add(machine)
-        # One that could not be made anywhere is not tried again.
+        # Without a machine, Ray could not make the worker anywhere: it is not tried again.
         instead = self._elsewhere() if machine else None
         if instead is None and not self.workers:
             raise _told(error, self.strikes[machine]) from error
@@ -250,7 +253,7 @@ class _Driver:
             self._start(worker.number, instead)
 
     def _elsewhere(self) -> str | None:
-        """A machine for one more worker that is not given up; None where none has room."""
+        """Return a machine with room for one more worker that is not given up, or None."""
         wanted = self.executor
         taken = Counter(_machine(each) for each in self.workers)
         return machine_for_one(wanted.num_cpus, wanted.num_gpus, taken, self.bad)
@@ -262,7 +265,11 @@ class _Driver:
         self.workers.remove(worker)
 
     def _hand_out_again(self, chunk: _Chunk, why: str) -> None:
-        """The last time one by one, so that a sample that kills workers takes no other with it."""
+        """Queue a chunk again, or deliver its samples as failed after too many deaths.
+
+        The last time they are queued one by one, so that a sample that kills its worker does not
+        fail others.
+        """
         deaths, retries = chunk.deaths + 1, self.executor.retries
         if deaths > retries:
             for sample in chunk.samples:
@@ -274,7 +281,7 @@ class _Driver:
         self.waiting.extendleft(_Chunk(samples, deaths) for samples in reversed(again) if samples)
 
     def _close(self) -> list[dict[str, JSON]]:
-        """What the workers say of themselves; one that died can say nothing."""
+        """Close the workers and return their reports; a worker that has died gives a warning."""
         import ray
 
         loaded = [worker for worker in self.workers if worker.loaded]
@@ -293,7 +300,7 @@ class _Driver:
             self.watcher.plan(worker.name, count)
 
     def _tell(self, at_once: bool = False) -> None:
-        """Pass on, once a beat, what the workers have said of their stages."""
+        """Pass the workers' progress on to the watcher, at most once in BEAT seconds."""
         import ray
 
         if self.board is None or not (at_once or time.monotonic() - self.told > BEAT):
@@ -302,7 +309,7 @@ class _Driver:
         try:
             news = ray.get(self.board.take.remote())
         except ray.exceptions.RayError:
-            # Its machine has gone, and with it how far the stages are; the run does not need that.
+            # The board's machine has gone, and progress with it; the run can do without.
             self.board = None
             return
         for (name, stage), count in news:
@@ -310,7 +317,7 @@ class _Driver:
 
 
 def _get(awaited: Any) -> Any:
-    """What is awaited; what a worker raised is raised as it would be in one process."""
+    """Return what is awaited; raise a worker's error as it would be raised in one process."""
     import ray
 
     try:
@@ -320,7 +327,7 @@ def _get(awaited: Any) -> Any:
 
 
 def _machine(worker: _Worker) -> str:
-    """Ray's id of its machine; "" where it never came to be on one."""
+    """Return Ray's id of the worker's machine; "" if it never got one."""
     import ray
 
     try:
@@ -330,7 +337,7 @@ def _machine(worker: _Worker) -> str:
 
 
 def _told(error: Exception, times: int) -> Exception:
-    """Why no worker is left; what Ray says of its own as an error of ours."""
+    """Return why no worker is left; Ray's own errors become RunError."""
     import ray
 
     if not isinstance(error, ray.exceptions.RayError):
@@ -349,7 +356,7 @@ def _told(error: Exception, times: int) -> Exception:
 
 
 def _cannot_be_made(error: Exception) -> bool:
-    """No death, but something that is missing where workers are made."""
+    """Return whether the worker did not die, but could not be made for lack of something."""
     from ray import exceptions
 
     missing = exceptions.RuntimeEnvSetupError | exceptions.ActorUnschedulableError

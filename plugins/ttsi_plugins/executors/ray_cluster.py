@@ -1,4 +1,4 @@
-"""A cluster of Ray: being connected to it, and what it has room for."""
+"""The connection to a Ray cluster, and how many workers the cluster has room for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from ttsi import RunError
 
-# Told to the workers of an existing cluster. No secrets: Ray shows them to all who use the cluster.
+# Variables that workers of an existing cluster get. No secrets: Ray shows them to all its users.
 _SHIPPED = (
     "TTSI_CACHE_DIR",
     "TTSI_DATA_DIR",
@@ -33,10 +33,9 @@ _PLENTY = 1_000_000
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[None]:
-    """Connected to a cluster: the caller's own, that at `address` or RAY_ADDRESS, or one for this
-    context alone.
+    """Connect to a cluster in the block. Raises RunError if there is none.
 
-    Raises RunError where there is none.
+    It is the caller's own, that at `address` or RAY_ADDRESS, or else a new one on this machine.
     """
     with _put_back():
         for name, value in _SETTINGS.items():
@@ -54,9 +53,9 @@ def cluster(address: str | None) -> Iterator[None]:
 
 
 def room(workers: int, num_cpus: float, num_gpus: float) -> int:
-    """How many of these workers the machines of the cluster can hold; each is on one machine.
+    """Return how many of these workers the cluster can hold; each is on one machine.
 
-    Raises RunError for none: Ray itself would wait for a machine for ever.
+    Raises RunError for none, since Ray itself would wait for a machine for ever.
     """
     wanted = _wanted(num_cpus, num_gpus)
     machines = _machines()
@@ -77,7 +76,7 @@ def room(workers: int, num_cpus: float, num_gpus: float) -> int:
 def machine_for_one(
     num_cpus: float, num_gpus: float, taken: Mapping[str, int], without: Container[str]
 ) -> str | None:
-    """The machine with most room for one more worker; None where none has any.
+    """Return the machine with most room for one more worker, or None if none has room.
 
     `taken` counts our workers by machine; machines in `without` are not chosen.
     """
@@ -95,7 +94,7 @@ def _wanted(num_cpus: float, num_gpus: float) -> dict[str, float]:
 
 
 def _machines(without: Container[str] = ()) -> dict[str, Mapping[str, float]]:
-    """The resources of all machines that are there, by Ray's id."""
+    """Return the resources of all machines that are alive, by Ray's id."""
     import ray
 
     return {
@@ -112,7 +111,7 @@ def _rooms(machine: Mapping[str, float], wanted: Mapping[str, float]) -> int:
 
 @contextmanager
 def _put_back() -> Iterator[None]:
-    """Ray leaves environment variables, a handler of SIGTERM, and draws from `random`."""
+    """Restore what Ray changes: environment variables, the handler of SIGTERM, and `random`."""
     environment, draws = dict(os.environ), random.getstate()
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -126,7 +125,7 @@ def _put_back() -> Iterator[None]:
 
 
 def in_short(error: Exception) -> str:
-    """Ray's messages are a screen each."""
+    """Return an error's message on one line, cut short: Ray's fill a screen each."""
     return " ".join(str(error).split())[:300]
 
 
@@ -159,7 +158,7 @@ def _connect(address: str) -> None:
 
 
 def _knock(address: str) -> None:
-    """Raises OSError where nobody answers at HOST:PORT; Ray would try again for minutes."""
+    """Raise OSError if nothing answers at HOST:PORT; Ray would try again for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

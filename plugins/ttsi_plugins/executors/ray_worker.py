@@ -1,4 +1,4 @@
-"""What runs in Ray's processes: a worker, and the board on which workers say how far they are."""
+"""What runs in Ray's processes: the workers, and a board that collects their progress."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from ttsi import JSON, Record, RunnerFactory, Sample, WaveRunner
 
 BEAT = 0.5
-"""Seconds between two words of progress, at least."""
+"""The least seconds between two reports of progress."""
 
 News = list[tuple[tuple[str, str], float]]
-"""What a watcher is to be told: ((plan or advance, stage), samples)."""
+"""Progress for a watcher: ((plan or advance, stage), samples)."""
 
 
 class Actor:
-    """A worker: the runner, and the model in it, live as long as it does."""
+    """A worker, which keeps its runner and model as long as it lives."""
 
     def __init__(self, factory: RunnerFactory, board: Any) -> None:
         self._factory = factory
@@ -25,15 +25,15 @@ class Actor:
         self._runner: WaveRunner | None = None
 
     def machine(self) -> str:
-        """Ray's id of the machine that this is on."""
+        """Return Ray's id of the machine that this worker is on."""
         import ray
 
         return str(ray.get_runtime_context().get_node_id())
 
     def load(self) -> dict[str, JSON]:
-        """Load the model; returns the engine's identity.
+        """Load the model; return the engine's identity.
 
-        Not in __init__: what is raised there, Ray tells as a death.
+        This is not in __init__, where Ray would report an error as the worker's death.
         """
         self._runner = self._factory(self._teller)
         return self._runner.identity()
@@ -51,7 +51,7 @@ class Actor:
 
 
 class Board:
-    """Where workers say how far they are; the driver takes it from there."""
+    """The progress of all workers, until the driver takes it."""
 
     def __init__(self) -> None:
         self._news: News = []
@@ -65,7 +65,7 @@ class Board:
 
 
 class _Teller:
-    """The watcher of a worker: sums up, and writes on the board once a beat at most."""
+    """A worker's watcher, which sums up and writes on the board at most once in BEAT seconds."""
 
     def __init__(self, board: Any) -> None:
         self._board = board

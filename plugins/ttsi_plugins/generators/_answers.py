@@ -1,7 +1,7 @@
-"""A teacher's answers, so that none is paid for twice: one file each, for all runs and processes.
+"""A cache of a teacher's answers, so that none is paid for twice, in any run or process.
 
-CACHE/teacher/ab/abcdef....json, named by a digest of all that shapes the answer. The files hold the
-answer and what it cost, and no key.
+Each answer is a file CACHE/teacher/ab/abcdef....json, named by a digest of all that shapes it. The
+files hold the answer and the tokens that it cost, and no key.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ttsi import EngineError, StorageError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request came to, and the tokens that were paid for it just now: none if it was kept.
+    """The answer to a request, and the tokens that were paid for it now: none from the cache.
 
-    `sound` is False for what is no chat completion; its text is empty.
+    `sound` is False if the response was no chat completion; then the text is empty.
     """
 
     text: str
@@ -29,9 +29,9 @@ class Answer:
 
 
 class Answers:
-    """Outcomes by digest: of this run in memory, the sound ones of all runs under `folder`.
+    """Outcomes by digest: this run's in memory, and the sound answers of all runs under `folder`.
 
-    Failures are in memory so that a wave which is halved for one does not try it all again.
+    Failures are kept in memory, so that they are not tried again after a wave is halved for one.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -39,11 +39,11 @@ class Answers:
         self._known: dict[str, Answer | EngineError] = {}
 
     def get(self, key: str) -> Answer | EngineError | None:
-        """A kept outcome, which costs nothing."""
+        """Return a kept outcome, for which no tokens are paid, or None."""
         return self._known.get(key) or self._read(key)
 
     def put(self, key: str, outcome: Answer | EngineError, model: str) -> None:
-        """Raises StorageError where the folder cannot be written."""
+        """Keep an outcome. Raises StorageError if the folder cannot be written."""
         if isinstance(outcome, EngineError):
             self._known[key] = outcome
             return
@@ -57,7 +57,7 @@ class Answers:
         return self._folder / digest[:2] / f"{digest}.json"
 
     def _read(self, key: str) -> Answer | None:
-        """None where there is no file, or a damaged one: the answer to come replaces it."""
+        """Return the answer on disk; None if its file is missing, or damaged and to be replaced."""
         if self._folder is None:
             return None
         try:
@@ -76,7 +76,7 @@ class Answers:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # A name of its own: another process may be writing the same answer.
+            # A unique name, since another process may be writing the same answer.
             handle, partial = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -1,8 +1,8 @@
 """What generators of training examples share: what they ask for, and what they accept (F.2).
 
-A writer is shown the task's instruction and input, never a label, and asked for one new request
-with the answer to it. The instruction holds the tool list, so variants keep it word for
-word: a rewritten one would offer other tools. What an answer is, the task's form says.
+The model or teacher sees the task's instruction and input, never a label, and is asked for one new
+request with its answer. The instruction holds the tool list, so variants keep it word for word: a
+rewritten one would offer other tools. The task's form defines what an answer is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ and nothing else: {{"input": "the new request", "output": {shape}}}"""
 
 
 def messages(task: Task, form: PromptForm) -> tuple[Message, ...]:
-    """The chat that asks for one example like `task`."""
+    """Return the chat that asks for one example like `task`."""
     seed = json.dumps({"input": task.input}, ensure_ascii=False)
     words = asdict(form_of(task).asking)
     if form == "seed_first":
@@ -50,7 +50,7 @@ def messages(task: Task, form: PromptForm) -> tuple[Message, ...]:
 
 
 def example_schema(task: Task, max_calls: int) -> dict[str, Any]:
-    """JSON Schema of an output that satisfies all of the contract but the input's being new."""
+    """Return the JSON Schema of a valid output; it cannot demand that the input is new."""
     output = dict(form_of(task).schema(task, most=max_calls) or {})
     definitions = output.pop("$defs", None)
     schema: dict[str, Any] = {
@@ -63,9 +63,9 @@ def example_schema(task: Task, max_calls: int) -> dict[str, Any]:
 
 
 def accept(task: Task, k: int, attempt: int, text: str) -> Example | None:
-    """The k-th example of `task`, from the output `text` of `attempt` (0, 1, ...).
+    """Return the k-th example of `task`, from the output `text` of `attempt` (0, 1, ...).
 
-    None where it breaks the contract of F.2.
+    Return None if the output breaks the contract of F.2.
     """
     made = find_object(text, ("input", "output"))
     if made is None or not isinstance(made["input"], str):
@@ -82,7 +82,7 @@ def accept(task: Task, k: int, attempt: int, text: str) -> Example | None:
 
 
 def distinct(examples: Iterable[Example]) -> list[Example]:
-    """The first of each digest, in order."""
+    """Return the first example of each digest, in order."""
     kept: dict[str, Example] = {}
     for example in examples:
         kept.setdefault(example.digest, example)

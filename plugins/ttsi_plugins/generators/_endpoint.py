@@ -1,12 +1,12 @@
-"""An OpenAI-compatible endpoint: how it is reached, and what its answers and failures come to.
+"""An OpenAI-compatible endpoint: requests, and what their answers and failures mean.
 
 The `openai` client sends and retries: on 408, 409, 429, 5xx, a time-out or a lost connection it
-waits as `Retry-After` asks, or else 0.5 s, doubled each time up to 8 s, with jitter; where it asks
-for more than two minutes it gives up. The body of an answer is read here: the client's own objects
-are lenient with what is no chat completion, and it raises what it likes on what is not JSON.
+waits as `Retry-After` asks, or else 0.5 s, doubled each time up to 8 s, with jitter; if the server
+asks for more than two minutes it gives up. The body of an answer is parsed here: the client accepts
+bodies that are no chat completion, and raises various exceptions for a body that is not JSON.
 
-It also reads the environment, for headers that it sends to any host, and follows redirects. Here a
-request leaves with what the endpoint may have, and goes nowhere else.
+By default the client also sends headers from the environment to any host, and follows redirects.
+Here a request carries only what its endpoint may have, and follows none.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HEADERS |= {"content-type", "content-length"}
 
 @dataclass(frozen=True)
 class Server:
-    """Where the endpoint is, and how it may be used. `timeout`: seconds without a byte."""
+    """An endpoint's address, key and limits. `timeout`: seconds without a byte."""
 
     address: Address
     key: Key | None
@@ -61,12 +61,12 @@ class Server:
 
     @property
     def patience(self) -> float:
-        """Seconds for all tries of a request: servers that trickle must not hold a run for ever."""
+        """Seconds for all tries of a request: `timeout` alone would not end a trickling answer."""
         return (self.retries + 1) * self.timeout + self.retries * _LONGEST_WAIT
 
 
 class Endpoint:
-    """Asks at most `server.concurrency` questions at a time. Use as an async context manager."""
+    """A client with at most `server.concurrency` requests at a time, an async context manager."""
 
     def __init__(self, server: Server, answers: Answers) -> None:
         self.server = server
@@ -92,8 +92,10 @@ class Endpoint:
         await self._client.close()
 
     async def _bare(self, request: Any) -> None:
-        """Take off what the client has from the environment: the headers of OPENAI_CUSTOM_HEADERS,
-        organisation and project. They belong to the endpoint that OPENAI_API_KEY is for."""
+        """Remove the headers that the client takes from the environment.
+
+        OPENAI_CUSTOM_HEADERS, organisation and project belong to the endpoint of OPENAI_API_KEY.
+        """
         if self.server.key is not None and self.server.key.ambient:
             return
         for name in list(request.headers):
@@ -102,10 +104,10 @@ class Endpoint:
         request.headers["Authorization"] = f"Bearer {self.server.secret}"
 
     async def ask(self, body: Mapping[str, Any], draw: int) -> Answer | TtsiError:
-        """The answer to one chat request; its `draw` tells it from others with the same body.
+        """Return the answer to one chat request; `draw` tells it from others with the same body.
 
-        An error is returned, not raised, so that the answers beside it are not lost: EngineError
-        where this request failed for good, another kind where every further one would.
+        An error is returned, not raised, so that other answers are not lost: EngineError if this
+        request failed for good, another kind if every further one would fail too.
         """
         key = json_digest([self.server.place, body, draw])
         async with self._places:
@@ -138,7 +140,7 @@ class Endpoint:
 
 
 def run(work: Coroutine[Any, Any, Made]) -> Made:
-    """The coroutine's result, from a thread that may have an event loop of its own (a notebook)."""
+    """Return the coroutine's result, also where an event loop is running already (a notebook)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -150,7 +152,7 @@ def run(work: Coroutine[Any, Any, Made]) -> Made:
 
 
 def read(content: bytes) -> Answer:
-    """The answer in the body of a 200, whatever that body is. A null content is an empty text."""
+    """Return the answer in the body of a 200, whatever that is. A null content is an empty text."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
@@ -178,7 +180,7 @@ _RESUMES = "Run the same command again: it resumes, and answers already paid for
 
 
 def _refusal(status: int, body: object, server: Server) -> TtsiError:
-    """What a status of 400 or more means, in our words and, where it helps, the server's own."""
+    """Return the error that a status of 300 or more means, with the server's text if it helps."""
     said = _said(body, server.key)
     code = body.get("code") if isinstance(body, dict) else None
     if status == 401:
@@ -237,7 +239,7 @@ def _forbidden(server: Server) -> MissingAsset:
 
 
 def not_a_chat(server: Server, tries: int) -> EngineError:
-    """No attempt at an example was answered by a chat completion."""
+    """Return the error for an example of which no attempt got a chat completion."""
     return EngineError(
         f"The teacher's endpoint answered 200, but with no chat completion, {tries} times of "
         f"{tries}.",
@@ -251,7 +253,7 @@ def _tries(server: Server) -> str:
 
 
 def _said(body: object, key: Key | None) -> str:
-    """ ": " and the server's own words, on one line, cut short, without words that hold the key."""
+    """Return ": " and the server's message on one line, cut short, with words of the key hidden."""
     text = body
     if isinstance(body, dict):
         text = body.get("message") or body.get("detail") or body
@@ -265,5 +267,5 @@ def _said(body: object, key: Key | None) -> str:
 
 
 def _tells(word: str, key: str) -> bool:
-    """Whether eight characters of the key in a row are in the word: servers echo it in part."""
+    """Return whether `word` has eight characters of the key in a row: servers echo parts of it."""
     return any(key[at : at + 8] in word for at in range(max(1, len(key) - 7)))

@@ -1,13 +1,13 @@
-"""Which key goes to which endpoint: the user says so, and a spec never does.
+"""Which key goes to which endpoint: the user configures that, and a spec cannot.
 
-A spec may come from a stranger. It names an endpoint, and gets the key that the user has configured
-for that endpoint, or none. A key and its URL come, the first that fits:
+A spec may come from a stranger. It names an endpoint; that endpoint gets the key that the user has
+configured for it, or none. Each key has a URL. The first that fits is used:
 
     TTSI_TEACHER_KEY    with TTSI_TEACHER_URL
     endpoints.json      in ttsi's config folder: {URL: {"key_env": NAME} or {"key": KEY}, ...}
     OPENAI_API_KEY      with OPENAI_BASE_URL, or OpenAI's own URL where that is not set
 
-It goes to that scheme, host and port, and to the paths that lie under that URL's.
+A key goes only to its URL's scheme, host and port, and to the URL's path and paths under it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ttsi import MissingAsset, UsageError
 OPENAI = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"
 
-# Nothing that two readers of URLs could read differently: no user, query, escape or dot segment.
+# Only what all parsers of URLs read alike: no user, query, escape or dot segment.
 _PLAIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])"
     r"(?::(?P<port>[0-9]{1,5}))?(?P<path>(?:/[\w.~:+=,-]*)*)",
@@ -37,7 +37,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an endpoint is, as the client is told it: lower case, and no port that says nothing."""
+    """An endpoint's address: scheme and host in lower case, printed without a default port."""
 
     scheme: str
     host: str
@@ -46,7 +46,7 @@ class Address:
 
     @classmethod
     def read(cls, url: str) -> Address | None:
-        """None for what is no plain URL."""
+        """Return the address of `url`, or None if it is no plain URL."""
         found = _PLAIN.fullmatch(url)
         if found is None:
             return None
@@ -61,16 +61,16 @@ class Address:
         return f"{self.scheme}://{self.host}{port}{self.path}"
 
     def covers(self, other: Address) -> bool:
-        """Whether `other` is at this address or under it."""
+        """Return whether `other` is at this address or under it."""
         origins = [(each.scheme, each.host, each.port) for each in (self, other)]
         return origins[0] == origins[1] and f"{other.path}/".startswith(f"{self.path}/")
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A secret, and the words for where it comes from.
+    """A secret, and a description of where it comes from.
 
-    `ambient`: the user has set it up for OpenAI's own client, whose other variables go with it.
+    `ambient`: it is the key of OpenAI's own client, whose other variables may be sent with it.
     """
 
     secret: str = field(repr=False)
@@ -79,15 +79,15 @@ class Key:
 
 
 def key_for(address: Address) -> Key | None:
-    """The key that the user has configured for this address.
+    """Return the key that the user has configured for this address, or None.
 
-    Raises MissingAsset where what the user has configured cannot be used.
+    Raises MissingAsset if the user's configuration cannot be used.
     """
     return _of_environment(address) or _of_file(address) or _of_openai(address)
 
 
 def how_to_set(address: Address) -> str:
-    """A cure for a key that is missing."""
+    """Return the cure for a missing key."""
     own = f"TTSI_TEACHER_URL={address} TTSI_TEACHER_KEY=..."
     if str(address) == OPENAI == _openai_url():
         own = f"{OPENAI_KEY}=..."
@@ -148,7 +148,7 @@ def _of_file(address: Address) -> Key | None:
 
 def _entries(path: Path) -> Mapping[str, object]:
     try:
-        # Not to wait for a writer, should a pipe lie there.
+        # Non-blocking, so as not to wait for a writer if the path is a pipe.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except (FileNotFoundError, NotADirectoryError):
         return {}
@@ -186,7 +186,7 @@ def _faulty(path: Path, why: str) -> MissingAsset:
 def _address(url: str, where: str) -> Address:
     address = Address.read(url)
     if address is None:
-        # Not shown: what is no plain URL may hold a password.
+        # The URL is not shown: one that is not plain may hold a password.
         what = "What is configured as a teacher's endpoint is no plain URL."
         raise MissingAsset(what, where=where, cure='Such as "https://HOST/v1".')
     return address
@@ -203,7 +203,7 @@ def _key(secret: str, source: str) -> Key:
 
 
 def plain_address(url: str, where: str) -> Address:
-    """The address in a spec. Raises UsageError for what is no plain URL."""
+    """Return the address in a spec. Raises UsageError for what is no plain URL."""
     address = Address.read(url)
     if address is None:
         raise UsageError(

@@ -30,7 +30,7 @@ from ttsi_plugins.generators._contract import (
 
 @dataclass(frozen=True)
 class SelfGenerator:
-    """Draws up to `attempts` outputs per example and keeps the first that is valid."""
+    """A generator that draws up to `attempts` outputs per example and keeps the first valid one."""
 
     samples: int = option(1, "K: how many examples to make for an input.", minimum=1, maximum=64)
     attempts: int = option(

@@ -1,8 +1,8 @@
 """G, TT-D: a stronger model writes the training examples (the paper's distillation variant).
 
-It gets what the model itself would get under `self`, the task's instruction and input and never a
-label, and its outputs have to satisfy the same contract. It answers over HTTP, through the `openai`
-client (extra `teacher`), from any OpenAI-compatible endpoint. docs/teacher.md is for its users.
+It gets what the model itself would get under `self`: the task's instruction and input, never a
+label. Its outputs must satisfy the same contract. It is asked over HTTP, through the `openai`
+client (extra `teacher`), at any OpenAI-compatible endpoint. Its guide is docs/teacher.md.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from ttsi_plugins.generators._keys import OPENAI, how_to_set, key_for, plain_add
 
 @dataclass
 class Drawn:
-    """One example, or None where all attempts were invalid, or why there was no answer."""
+    """One example, None if all attempts were invalid, or the error; and the answers received."""
 
     made: Example | TtsiError | None = None
     answers: list[Answer] = field(default_factory=list)
@@ -49,9 +49,9 @@ class Drawn:
 
 @dataclass(frozen=True)
 class TeacherGenerator:
-    """Asks for up to `attempts` outputs per example and keeps the first, in order, that is valid.
+    """A generator that asks for up to `attempts` outputs per example and keeps the first valid one.
 
-    Made: MissingAsset (no `openai`, no key that can be used), UsageError (what is no URL).
+    Making one raises MissingAsset (no `openai`, no usable key) or UsageError (no plain URL).
     """
 
     needs: ClassVar[frozenset[EngineCapability]] = frozenset()
@@ -124,7 +124,10 @@ class TeacherGenerator:
         object.__setattr__(self, "_answers", Answers(folder))
 
     def generate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Example]]:
-        """A failure is raised when all requests of the wave are made: what was paid for is kept."""
+        """Return each task's examples.
+
+        A failure is raised after all requests of the wave, so that paid answers are kept.
+        """
         for task in tasks:
             asked_outside(messages(task, self.prompt))
         drawn = run(self._wave(tasks, engine, seed))
@@ -212,7 +215,7 @@ class TeacherGenerator:
 def _judged(
     task: Task, k: int, attempts: Sequence[int], outcomes: Sequence[Answer | TtsiError]
 ) -> Iterator[Example | TtsiError]:
-    """Of these attempts, in order, the failures and the valid examples."""
+    """Yield the failures and the valid examples of these attempts, in order."""
     for attempt, outcome in zip(attempts, outcomes, strict=True):
         found = accept(task, k, attempt, outcome.text) if isinstance(outcome, Answer) else outcome
         if found is not None:

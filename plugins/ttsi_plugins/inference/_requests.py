@@ -1,4 +1,4 @@
-"""What direct answering and voting share: decoding options, and a task turned into a request."""
+"""What direct answering and voting share: options of decoding, requests and their completions."""
 
 from __future__ import annotations
 

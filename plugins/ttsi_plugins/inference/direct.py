@@ -12,7 +12,7 @@ from ttsi_plugins.inference._requests import Decoding, read_completion
 
 @dataclass(frozen=True)
 class Direct(Decoding):
-    """Sampled as the paper, or greedy. Base and adapted answers of a sample share their seed."""
+    """One answer, sampled as in the paper, or greedy. Base and adapted answers share their seed."""
 
     decoding: Literal["sample", "greedy"] = option(
         "sample", "Draw tokens by temperature, top_p and top_k, or always take the likeliest."

@@ -21,7 +21,7 @@ from ttsi_plugins.inference._requests import Decoding, read_completion
 
 @dataclass(frozen=True)
 class MajorityVote(Decoding):
-    """Votes over answers that score alike; ties go to the highest mean log-probability a token."""
+    """A vote over answers that score alike; ties go to the highest mean log-probability a token."""
 
     samples: int = option(5, "How many answers are drawn.", minimum=1)
 
@@ -45,15 +45,15 @@ class MajorityVote(Decoding):
 
 
 def groups_of(size: int, drawn: Sequence[Generation]) -> list[Sequence[Generation]]:
-    """What was drawn for each task, of `size` draws for each."""
+    """Return each task's draws, `size` of them."""
     return [drawn[at : at + size] for at in range(0, len(drawn), size)]
 
 
 def vote(task: Task, answers: Sequence[Completion]) -> Completion:
-    """The first answer of the winning group, with the tokens of all.
+    """Return the first answer of the winning group, with the completion tokens of all answers.
 
-    An answer that declines votes for that. What cannot be parsed, or was cut off before its answer,
-    has no vote, unless nothing else is there.
+    An answer that declines votes for declining. One that cannot be parsed, or was cut off before
+    its answer, has no vote unless there are no others.
     """
     readable = [each for each in answers if each.readable] or answers
     groups = same_answers(task, readable)
@@ -62,7 +62,7 @@ def vote(task: Task, answers: Sequence[Completion]) -> Completion:
 
 
 def same_answers(task: Task, answers: Sequence[Completion]) -> dict[str, list[Completion]]:
-    """Answers in groups that score alike."""
+    """Return the answers in groups that score alike."""
     form = form_of(task)
     groups: dict[str, list[Completion]] = {}
     for answer in answers:

@@ -17,7 +17,7 @@ LIST = '[{"name": "f", "arguments": {}}]'
 
 
 def write_target(target: Target, task: Task, answer: Answer, base: Completion | None) -> str:
-    """The output that is trained on; `base` is the model's answer to `task`."""
+    """Return the output to train on; `base` is the model's answer to `task`."""
     if target == "list":
         return form_of(task).write(task, answer, LIST)
     like = base.text if target == "as_answered" and base is not None else None

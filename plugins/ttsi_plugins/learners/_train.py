@@ -1,7 +1,7 @@
-"""What the inductive baselines share: labelled rows, of a file or of the benchmark's train split.
+"""The inductive baselines' labelled rows, from a file or from the benchmark's train split.
 
-A file is JSON Lines. A row is a prompt of two turns and what should be answered, as a value of the
-answer form or as any text that one can be read from:
+A file is JSON Lines. A row is a prompt of two turns and the right answer, which is a value of the
+answer form or a text from which one can be read:
 
     {"instruction": "the system turn, tools and all", "input": "the user turn",
      "output": [{"name": "get_time", "arguments": {"city": "Rome"}}]}
@@ -61,7 +61,7 @@ class FromRows:
     )
 
     def __post_init__(self) -> None:
-        # A file with a fault is told of before a model is loaded.
+        # Read now, so that a faulty file is reported before a model is loaded.
         if self.file is not None:
             _ = self.rows
 
@@ -70,12 +70,12 @@ class FromRows:
         return self.file is None
 
     def teach(self, train: Callable[[], Sequence[Sample]]) -> None:
-        """Where to get the benchmark's rows; they are got when they are first needed."""
+        """Set where to load the benchmark's rows from; they are loaded when first needed."""
         self._taught.append(train)
 
     @cached_property
     def rows(self) -> list[Row]:
-        """The rows to learn from, never none.
+        """The rows to learn from, at least one.
 
         Raises MissingAsset, CorruptAsset (the file), UsageError (no rows to be had).
         """
@@ -90,7 +90,7 @@ class FromRows:
 
     @cached_property
     def source(self) -> str:
-        """What was learnt from, for the receipts: where from, how many rows, and their digest."""
+        """The origin of the rows, their number and their digest, for the receipts."""
         rows = [_told(row) for row in self.rows]
         origin = "train split of the benchmark"
         if self.file is not None:
@@ -109,16 +109,16 @@ class FromRows:
 
 
 def _told(row: Row) -> list[JSON]:
-    """What a row is known by: all that is learnt from it."""
+    """Return all of a row that is learnt, for the digest."""
     work = [row.answer.work] if row.answer.work else []
     return [row.task.instruction, row.task.input, row.answer.value, *work]
 
 
 def read_rows(path: Path, form: str = "calls") -> list[Row]:
-    """The rows of a file. Raises MissingAsset (no such file), CorruptAsset (not such rows)."""
+    """Return the rows of a file. Raises MissingAsset (no such file), CorruptAsset (bad rows)."""
     cure = f"Name a file with {SHAPE}"
     try:
-        # A device or a pipe would be read without an end, and by `ttsi validate`, too.
+        # Reading a device or a pipe may never end, even in `ttsi validate`.
         if path.exists() and not path.is_file():
             what = "The file of labelled rows is no file."
             raise MissingAsset(what, where=str(path), cure=cure)

@@ -21,7 +21,7 @@ from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 
 @dataclass(frozen=True)
 class InContext:
-    """Each example becomes a user turn and an assistant turn before the question."""
+    """A learner that puts each example before the question, as a user and an assistant turn."""
 
     needs: ClassVar[frozenset[EngineCapability]] = frozenset()
 

@@ -25,7 +25,7 @@ OTHER_TOOLS = "An earlier request, which came with instructions and tools of its
 
 @dataclass(frozen=True)
 class InContextTrain(FromRows):
-    """Each row drawn becomes a user turn and an assistant turn before the question."""
+    """A learner that puts drawn rows before the question, each as a user and an assistant turn."""
 
     needs: ClassVar[frozenset[EngineCapability]] = frozenset()
 
@@ -67,10 +67,10 @@ class InContextTrain(FromRows):
 
 
 def shown(row: Row, task: Task) -> str:
-    """The row's question, with its own instruction and tools unless they are the task's.
+    """Return the row's question, with its own instruction and tools unless they are the task's.
 
-    Under the task's tools its calls would be to tools that nobody offered. The whole instruction
-    goes with it, letter for letter, so that nothing need be known of how a benchmark words it.
+    Under the task's tools the row's calls would be to tools that were not offered. The whole
+    instruction is copied, so that nothing depends on how a benchmark words it.
     """
     if row.task.instruction == task.instruction:
         return row.task.input

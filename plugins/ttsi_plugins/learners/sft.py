@@ -25,9 +25,10 @@ from ttsi_plugins.learners.lora_sft import Recipe
 
 @dataclass(frozen=True)
 class Sft(FromRows, Recipe):
-    """Trains at the first wave that has something to adapt, with a seed that is the run's alone.
+    """A learner that trains one adapter for all tasks, with a seed that depends only on the run's.
 
-    The adapter is kept as long as the learner, so what it cost is in that wave's costs.
+    It trains at the first wave that has something to adapt, so the cost is in that wave's costs,
+    and keeps the adapter.
     """
 
     target: Literal["tool_call", "list"] = option(

@@ -1,4 +1,4 @@
-"""`exact@1`: right only if the answer is the reference, of calls every name and value (F.4)."""
+"""`exact@1`: right only if the answer equals the reference, calls in all names and values (F.4)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ttsi import JSON, Answer, Completion, Score, Task, form_of, option
 
 @dataclass(frozen=True)
 class Exact:
-    """Exact match in normal form (DESIGN section 8), as the task's answer form has it.
+    """Exact match in normal form (DESIGN section 8), as the task's answer form defines it.
 
     The options are the switches of the form `calls`; the others have none.
 

@@ -1,7 +1,7 @@
 """Calls of tools: a text -> its calls -> their normal form -> right or wrong.
 
-form.py         the form `calls`: what stages and scorers ask of it
-values.py       calls, and how an answer holds them
+form.py         the form `calls`, for stages and scorers
+values.py       calls, and how an answer stores them
 marks.py        the marks of thoughts and calls that models use
 shapes.py       JSON values as calls
 notations.py    calls in other notations
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Switches:
-    """What `exact@1` forgives. Each is an option of the scorer, so that a benchmark can preset it.
+    """The differences that `exact@1` forgives: scorer options, which a benchmark can preset.
 
     fill_defaults: declared defaults are filled in, null for an optional parameter is dropped.
     coerce: values become the schema's type where nothing is lost.
@@ -32,8 +32,8 @@ class Switches:
     renumber_references: `API_call_k` means the k-th call (from 0), not the text.
     fold_text: strings without case, spaces and , . / - _ * ^, with one kind of quotation mark;
         references to calls are then text, too.
-    rewritten_names: a name in the spelling of an API that takes letters, digits, _ and - alone is
-        that of the tool that it can mean, if it can mean one only: math_hypot is math.hypot.
+    rewritten_names: some APIs allow only letters, digits, _ and - in names; a name in that spelling
+        means the only tool that it can stand for: math_hypot is math.hypot.
     """
 
     fill_defaults: bool = True

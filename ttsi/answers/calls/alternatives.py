@@ -1,9 +1,9 @@
-"""References that several calls match (`ttsi.types.AnyOf`), settled before calls are compared.
+"""Resolve references that several calls match (`ttsi.answers.calls.values.AnyOf`).
 
-Settling gives each reference the form that comes closest to the call that is paired with it: an
-argument that is allowed as it was predicted is taken over, any other is what the reference would
-have. So an answer is right if and only if it equals the settled reference, and what is said of a
-wrong one is about the alternative that it nearly met.
+Each reference is settled on the alternative that is closest to the call it is paired with: an
+allowed argument is taken as predicted, any other keeps the reference's value. So an answer is right
+if and only if it equals the settled reference, and the reason for a wrong one refers to the closest
+alternative.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _Keys: TypeAlias = tuple[Mapping[str, set[Key | None]], Mapping[str, Key]]
 def settle(
     former: Former, reference: Sequence[ToolCall], got: Sequence[Form], *, ordered: bool
 ) -> list[ToolCall]:
-    """The reference without alternatives, as near to `got` as it allows. Both are of one length.
+    """Return the reference without alternatives, as close to `got` as it allows.
 
-    Unless `ordered`, calls are paired so that the fewest arguments are wrong in all: none, if and
-    only if some pairing has none.
+    Both have the same length. Unless `ordered`, calls are paired so that the total number of wrong
+    arguments is least; it is 0 if and only if some pairing has no wrong argument.
     """
     if not any(isinstance(call, AnyOf) for call in reference):
         return list(reference)
@@ -40,10 +40,10 @@ def settle(
 
 
 class _Menu:
-    """What a reference call allows: keys by argument, None where it may be left out.
+    """The values that a reference call allows: keys by argument, None if it may be left out.
 
-    Where the tool's parameters have alternatives, a value's key depends on which of them the
-    answer takes: the reference is read by the same.
+    If the tool's parameters have alternatives (branches), a value's key depends on the branch that
+    the answer takes; the reference is normalised by the same branch.
     """
 
     def __init__(self, former: Former, call: ToolCall) -> None:
@@ -58,7 +58,7 @@ class _Menu:
         self._by_branch: dict[int, _Keys] = {}
 
     def cost(self, form: Form) -> int:
-        """How many arguments are wrong; another name is worse than any number of them."""
+        """Count the wrong arguments; a wrong name costs more than any number of them."""
         if form.name != self._name:
             return 1 + len(self._allowed) + len(form.keys)
         return len(self._wrong(form))
@@ -67,7 +67,7 @@ class _Menu:
         if form.name != self._name:
             return ToolCall(self._call.name, self._call.arguments)
         wrong = self._wrong(form)
-        # What the reference does not name is left out: its own branch may have another default.
+        # Arguments that the reference lacks are dropped: its branch may have other defaults.
         arguments = {
             name: value
             for name, value in form.arguments.items()
@@ -90,7 +90,7 @@ class _Menu:
         ]
 
     def _keys(self, branch: Schema) -> _Keys:
-        """The keys that are right, by argument, and those of arguments that are left out."""
+        """Return the right keys by argument, and the keys of omitted arguments."""
         if id(branch) not in self._by_branch:
             form = partial(self._former.form, self._call.name, branch=branch)
             left_out = form({}).keys

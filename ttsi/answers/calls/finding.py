@@ -1,7 +1,7 @@
-"""The calls of a text, one after another, and the marks of thoughts between them.
+"""Find the calls in a text, one after another, and the marks of thoughts between them.
 
-Nothing is read twice: where one thing ends, or breaks off, the search for the next goes on. So it
-takes linear time.
+Nothing is read twice: the search continues where an item ended or broke off. So it takes linear
+time.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Kind(Enum):
     """A complete value that is no call."""
     OPEN = auto()
     CLOSE = auto()
-    """Marks of thoughts."""
+    """OPEN and CLOSE are the marks of thoughts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What was found from `start` to `end`: where the search goes on.
+    """An item found from `start` to `end`; the search continues at `end`.
 
     `plain`: the calls are one JSON object or list of name and arguments.
     """
@@ -83,13 +83,13 @@ class Finder:
         return self._reader.visited + self._shapes.visited
 
     def items(self, at: int) -> Iterator[Item]:
-        """All from `at` on."""
+        """Yield all items from `at` on."""
         while (item := self.next(at)) is not None:
             yield item
             at = item.end
 
     def next(self, at: int) -> Item | None:
-        """The first from `at` on."""
+        """Return the first item from `at` on, or None."""
         while found := self._places.search(self.text, at):
             self._reader.visited += found.end() - at
             item = self._read[(found.lastgroup or "").rstrip("0123456789")](found)
@@ -99,7 +99,7 @@ class Finder:
         self._reader.visited += len(self.text) - at
         return None
 
-    # Each of these reads what begins at a place: an item, or where to go on if there is none.
+    # Each of these reads from one place and returns an item, or else where to continue.
 
     def _value(self, found: re.Match[str]) -> Item | int:
         start = found.start()
@@ -118,7 +118,7 @@ class Finder:
         return self._bad(start, self._behind(_BRACKETS, outcome.at) if deep else outcome.at)
 
     def _encoded(self, found: re.Match[str]) -> Item | int:
-        """A JSON string that holds a list or an object."""
+        """Read a JSON string that contains a list or an object."""
         string = self._reader.read_python(found.start())
         if string is None or not isinstance(string.value, str):
             return found.end()
@@ -147,7 +147,7 @@ class Finder:
         return self._made(found.start(), end, call)
 
     def _tag(self, found: re.Match[str]) -> Item:
-        """All that stands in a row behind the tag has to be calls."""
+        """Read a tag and the row of items after it, all of which have to be calls."""
         start = at = self._behind(marks.BEFORE_CALL, found.start())
         items: list[Item] = []
         while not items or self._goes_on(at):
@@ -161,14 +161,14 @@ class Finder:
         return Item(Kind.CALLS, start, items[-1].end, calls, plain)
 
     def _goes_on(self, at: int) -> bool:
-        """Whether another call stands in the row, in whatever notation."""
+        """Whether another call follows in the row, in any notation."""
         if marks.TAG.match(self.text, at):
             return False
         begun = (pattern.match(self.text, at) for pattern, _ in self._in_tags)
         return self.text[at : at + 1] in ("[", "{") or any(begun)
 
     def _in_tag(self, at: int) -> Item:
-        """What stands at `at`, where a call has to be: of whatever tool, in whatever notation."""
+        """Read the item at `at`, which has to be a call: of any tool, in any notation."""
         notations = self._notations
         if marks.PYTHON_LIST.match(self.text, at):
             end, calls, _ = notations.python_list(at + 1)
@@ -185,7 +185,7 @@ class Finder:
         return self._bad(at, at)
 
     def _action(self, found: re.Match[str]) -> Item | int:
-        """ReAct's Action, at the beginning of a line, with its Action Input."""
+        """Read ReAct's Action, at the beginning of a line, with its Action Input."""
         start = found.end()
         line = self.text[max(0, found.start() - _LONGEST_PREFIX) : found.start()]
         if not marks.BEFORE_ACTION.fullmatch(line.rpartition("\n")[2]):
@@ -211,7 +211,7 @@ class Finder:
         return self._made(start, *self._notations.json_arguments(named[1], named.end()))
 
     def _name(self, found: re.Match[str]) -> Item | int:
-        """The name of a tool on offer, followed by what may be its arguments."""
+        """Read the name of an offered tool, followed by what may be its arguments."""
         start, end = found.span()
         followed = found[(found.lastgroup or "").replace("name", "then")]
         then = followed.strip()
@@ -229,7 +229,7 @@ class Finder:
         return self._named_object(name, start, end - 1, followed)
 
     def _with_namespace(self, start: int) -> int:
-        """Where the dotted name begins whose last part begins at `start`."""
+        """Return where the dotted name begins whose last part begins at `start`."""
         begin = start
         if self.text[start - 1 : start] == ".":
             while begin > max(0, start - _LONGEST_PREFIX) and _IN_NAME.match(self.text, begin - 1):
@@ -237,7 +237,7 @@ class Finder:
         return begin
 
     def _named_object(self, name: str, start: int, at: int, followed: str) -> Item:
-        """The object at `at`, behind a name: its arguments, or a call that was announced."""
+        """Read the object at `at` after a name: the name's arguments, or a complete call."""
         outcome = self._reader.read(at)
         if isinstance(outcome, Broken):
             return self._bad(start, outcome.at)
@@ -258,7 +258,7 @@ class Finder:
         return Item(Kind.BAD if bad else Kind.DATA, value.start, value.end)
 
     def _is_attempt(self, broken: Broken) -> bool:
-        """Whether what broke off was meant as a call."""
+        """Whether an incomplete value was meant as a call."""
         if broken.too_deep or not broken.keys.isdisjoint(CALL_KEYS | self._names):
             return True
         if broken.cut_key is None:

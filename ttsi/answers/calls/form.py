@@ -32,9 +32,9 @@ ASKING = Asking(
 
 
 class Calls(Form):
-    """A value is a list of {"name", "arguments"}, of a reference perhaps with alternatives.
+    """A value is a list of {"name", "arguments"}; a reference may have alternatives.
 
-    `[]` and prose decline alike. The scorer's options are those of `Switches`.
+    `[]` and prose both decline. The scorer's options are those of `Switches`.
     """
 
     name: ClassVar[str] = "calls"
@@ -46,7 +46,7 @@ class Calls(Form):
         return of_text(text, task.tool_names)
 
     def write(self, task: Task, answer: Answer, like: str | None = None) -> str:
-        """In `<tool_call>` tags as the paper, or in the wrapper of `like`."""
+        """Write calls in `<tool_call>` tags as the paper does, or in the wrapper of `like`."""
         wrapper = Wrapper.of(like, task.tool_names) if like is not None else None
         return (wrapper or TOOL_CALL).write(calls_in(answer))
 
@@ -80,18 +80,18 @@ class Calls(Form):
     def candidates(
         self, task: Task, context: Context, draft: str = "", *, decline: bool = False
     ) -> Candidates:
-        """The names of the tools on offer, in their order."""
+        """Return the names of the offered tools, in their order."""
         names = (*task.tool_names, NO_CALL) if decline else task.tool_names
         told = tuple(map(_told, names))
         if context == "bare":
             return Candidates("", names, names, told)
         wrapper = Wrapper.of(draft, task.tool_names) if context == "as_answered" else None
-        # A name that begins another is comparable only together with its closing quote.
+        # The closing quote makes names comparable if one is a prefix of another.
         closed = tuple(f'{name}"' for name in names)
         return Candidates((wrapper or TOOL_CALL).opening, names, closed, told)
 
     def predicted(self, task: Task, field: str, value: JSON) -> Answer:
-        """A list of calls, or a message with calls beside its text or in it."""
+        """Read a list of calls, or a message with calls in a field of its own or in its text."""
         of = of_message if field == "message" else of_calls
         return of(value, task.tool_names)
 

@@ -1,7 +1,7 @@
-"""The marks that models put around thoughts and calls, and where a call may begin.
+"""The marks that models put around thoughts and calls, and the places where a call may begin.
 
-A mark of this table is what a model's own template, or the habit of a family of models, uses. What
-is not in it is text.
+The tables contain the marks of models' own templates and the habits of model families. Anything
+else is text.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from functools import lru_cache
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """How a thought begins and ends: regular expressions, each of which begins with `first`.
+    """The marks of a thought: regular expressions, each of which begins with `first`.
 
-    `alone`: the end also ends a thought whose beginning the model did not write, because it stands
-    in the prompt. `until`: what follows a thought that has no end of its own.
+    `alone`: the end also ends a thought whose beginning is in the prompt and not in the text.
+    `until`: what follows a thought that has no end mark.
     """
 
     first: str
@@ -57,7 +57,7 @@ CALL_TAGS = (
     *("<|tool_calls_section_begin|>", "<|tool_call_begin|>", "<minimax:tool_call>"),
     *("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "<｜DSML｜function_calls>"),
 )
-"""Each promises a call: behind one that is opened a call has to be read."""
+"""Tags that announce a call: after an opened one, a call has to follow."""
 
 _ANY_TAG = "|".join(map(re.escape, CALL_TAGS))
 NAME = r"[^\W\d][\w.\-]*"
@@ -65,7 +65,7 @@ _SHORT_NAME = r"[^\W\d][\w.\-]{0,100}"
 
 TAG = re.compile(_ANY_TAG, re.IGNORECASE)
 BEFORE_CALL = re.compile(rf"(?:\s|```[\w-]*|(?i:{_ANY_TAG}))*")
-"""What may stand between a tag that is opened and its call."""
+"""What may stand between an opened tag and its call."""
 
 _ELEMENT = (
     "(?:｜DSML｜)?(?:function=|(?:function|invoke|tool|tool_call|function_call)\\s+name=[\"'])"
@@ -84,7 +84,7 @@ ACTION_INPUT = re.compile(
     r"\s*>?\s*(?:\*\*)?Action Input(?:\*\*)?[ \t]*\d{0,3}[ \t]*:(?:\*\*)?\s*(?:```\w*\s*)?"
 )
 BEFORE_ACTION = re.compile(r"[\s>*+#-]*(?:\d{1,3}[.)])?[\s>*]*")
-"""What may stand before an Action in its line: the marks of lists and quotations."""
+"""What may precede an Action in its line: the marks of lists and quotations."""
 ACTION_OF = re.compile(rf"[`\"']?({NAME})[`\"']?[ \t]*\[")
 LABEL = re.compile(r"(?i:arguments|parameters|args|input)")
 ESCAPED = re.compile(r'\{\s*\\"(?:\w{1,20}\\"\s{0,9}:\s{0,9}\\")?([^"\\]{1,200})\\"')
@@ -93,13 +93,13 @@ _COMMENT = r"(?://[^\n]{0,200}\n|\#[^\n]{0,200}\n|/\*[^*]{0,200}\*/)"
 COMMENTED = re.compile(
     rf"(?:\s{{0,20}}{_COMMENT}){{1,9}}\s{{0,20}}[\"']([^\"'\n]{{1,200}})[\"']\s*:"
 )
-"""Comments, which JSON does not have, and the key behind them."""
+"""Comments, which JSON does not allow, and the key after them."""
 MESSAGE = re.compile(rf"({NAME})[^{{}}]{{0,200}}?<\|message\|>\s*")
-"""A recipient, up to its message: gpt-oss's calls."""
+"""A recipient, up to its message, in gpt-oss's notation of calls."""
 
 
 def _rest(first: str, pattern: str) -> str:
-    """What follows the pattern's first character."""
+    """Return the pattern without its first character."""
     return pattern.removeprefix(re.escape(first))
 
 
@@ -113,7 +113,7 @@ _IN_THOUGHTS = "|".join(
 )
 _ANY_THOUGHT = re.compile(f"[<◁H[](?i:{_IN_THOUGHTS})")
 _STEMS = ("think", "thought", "reason", "reflection", "scratch", "channel")
-"""One of them is in each mark of a thought."""
+"""Every mark of a thought contains one of these."""
 
 _THEN = (
     r"\(",
@@ -127,14 +127,14 @@ _THEN = (
     r"""[`*"]{0,3}\s{1,9}[-*> \t]{0,5}(?i:(?:action |tool )?(?:arguments|parameters|args|input))"""
     r"""[*`]{0,2}\s{0,9}:[*`]{0,2}\s{0,9}(?:```\w{0,20}\s{0,9})?\{(?=\s*["'}])""",
 )
-"""What makes an attempted call of the name of a tool on offer, if it follows."""
+"""What makes the name of an offered tool an attempted call, if it follows the name."""
 
 
 def closed(opened: str, text: str, at: int) -> int | None:
-    """Where the thought ends that the mark `opened` before `at` opens; None if it does not.
+    """Return where the thought ends that the mark `opened` before `at` opens; None if it does not.
 
-    Models open a thought with one word and close it with another: <thinking> with </think>. What
-    closes a thought of another word within it does not close it.
+    Models may open a thought with one word and close it with another: <thinking> with </think>. An
+    end mark of an inner thought with another word does not close it.
     """
     for thought in THOUGHTS:
         if re.fullmatch(thought.opens, opened, re.IGNORECASE):
@@ -162,30 +162,31 @@ def _closed_by_word(word: str, text: str, at: int) -> int | None:
 
 
 def may_hold_thoughts(text: str) -> bool:
-    """Whether a mark of a thought is in the text, if only in a string of a call."""
+    """Whether the text contains a mark of a thought, even inside a string of a call."""
     lowered = text.lower()
-    # Far faster than looking for each mark.
+    # The stems are far faster to look for than the marks.
     return any(stem in lowered for stem in _STEMS) and bool(_ANY_THOUGHT.search(text))
 
 
 def rewritten(name: str) -> str:
-    """A tool's name as an API writes it that takes letters, digits, _ and - alone."""
+    """Return a tool's name as APIs rewrite it that allow only letters, digits, _ and -."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)
 
 
 def spellings(tools: Iterable[str]) -> frozenset[str]:
-    """The names, and what an API may have made of them."""
+    """Return the names and their rewritten forms."""
     names = {name for name in tools if name.strip()}
     return frozenset(names | {rewritten(name) for name in names})
 
 
 @lru_cache(maxsize=256)
 def places(names: frozenset[str]) -> re.Pattern[str]:
-    """Where something begins that has to be looked at.
+    """Return a pattern for the places where an item may begin.
 
-    Its kind is the group's name without the number. `names` were offered to whoever wrote the text;
-    what makes an attempt of one is in the group `then`. A class of first characters stands in
-    front, because that is searched for fastest; what follows looks back at the one found.
+    The kind of an item is the matching group's name without its number. `names` are the offered
+    tools; the group `then` holds what makes an attempted call of a name. The pattern begins with a
+    class of first characters, because that is searched for fastest; look-behinds then check which
+    one was found.
     """
     starts: dict[str, dict[str, list[str]]] = {"{": {}, "[": {}}
     for kind, first, pattern in _marks():
@@ -200,7 +201,7 @@ def places(names: frozenset[str]) -> re.Pattern[str]:
 
 
 def _marks() -> Iterator[tuple[str, str, str]]:
-    """Kind, first character, and what follows it."""
+    """Yield kind, first character, and the pattern of the rest."""
     for thought in THOUGHTS:
         if thought.alone:
             yield "close", thought.first, _rest(thought.first, thought.closes)
@@ -219,7 +220,7 @@ def _marks() -> Iterator[tuple[str, str, str]]:
 
 
 def _spelt(name: str) -> str:
-    """The name, also with the backslashes that Markdown puts before underscores."""
+    """Return a pattern of the name that also allows Markdown's backslashes before underscores."""
     return re.escape(name).replace("_", r"\\?_")
 
 

@@ -1,8 +1,8 @@
-"""Calls against the reference (DESIGN section 8, rules 5 to 8).
+"""Compare calls with the reference (DESIGN section 8, rules 5 to 8).
 
-Being equal in normal form is an equivalence relation, so comparing multisets of normal forms *is* a
-maximum matching of parallel calls, in linear time. A reference with alternatives is settled first:
-of what it allows it takes the form that is nearest to the answer.
+Equality of normal forms is an equivalence relation, so that comparing multisets of normal forms
+gives a maximum matching of parallel calls in linear time. A reference with alternatives is settled
+first on the form that is closest to the answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ttsi.answers.form import bounded
 from ttsi.types import Answer, AnswerStatus, Score, Tool
 
 _PAIRED = 32
-"""Of so many unmatched calls a side the closest pair is sought, to be told to people."""
+"""At most this many unmatched calls per side are compared when a message needs the closest pair."""
 
 FORGIVING = Switches()
 
@@ -26,9 +26,10 @@ FORGIVING = Switches()
 def score_calls(
     tools: Sequence[Tool], reference: Sequence[ToolCall], answer: Answer, switches: Switches
 ) -> Score:
-    """Right if the calls are those of the reference; else the first reason of
+    """Score calls against the reference.
 
-    unparsable, no_call, wrong_count, wrong_name, missing_argument, extra_argument, wrong_value.
+    If they differ, the reason is the first that applies, in this order: unparsable, no_call,
+    wrong_count, wrong_name, missing_argument, extra_argument, wrong_value.
     """
     if answer.status is AnswerStatus.UNPARSABLE:
         return Score(False, Reason.UNPARSABLE, "what looks like a call cannot be read")
@@ -55,13 +56,13 @@ def score_calls(
 def canonical_calls(
     tools: Sequence[Tool], calls: Sequence[ToolCall], switches: Switches = FORGIVING
 ) -> str:
-    """A text that is equal for calls that score alike: what votes are counted by."""
+    """Return a text that is equal for calls that score alike; votes are counted by it."""
     keys = [form.key for form in Former(tools, switches).forms(calls)]
     return " ".join(keys if switches.ordered else sorted(keys))
 
 
 def _unmatched_pairs(expected: Sequence[Form], got: Sequence[Form]) -> list[tuple[Form, Form]]:
-    """Pairs of calls that no maximum matching matches: of one name, or else one pair of unlike."""
+    """Return pairs of unmatched calls of the same name, or else one pair of different names."""
     missing, surplus = _minus(expected, got), _minus(got, expected)
     absent = Counter(e.name for e in missing) - Counter(g.name for g in surplus)
     uncalled = Counter(g.name for g in surplus) - Counter(e.name for e in missing)
@@ -72,7 +73,7 @@ def _unmatched_pairs(expected: Sequence[Form], got: Sequence[Form]) -> list[tupl
 
 
 def _minus(forms: Sequence[Form], others: Sequence[Form]) -> list[Form]:
-    """The forms that are left when `others` are taken away, by name: so calls of one name meet."""
+    """Return the forms that remain after removing `others`, sorted by name."""
     left = Counter(form.key for form in others)
     rest = []
     for form in forms:
@@ -84,7 +85,7 @@ def _minus(forms: Sequence[Form], others: Sequence[Form]) -> list[Form]:
 
 
 def _diagnose(pairs: Sequence[tuple[Form, Form]]) -> Score:
-    """The first reason why these calls do not match, told of the closest pair."""
+    """Return the first reason why these calls do not match, with details of the closest pair."""
     for expected, got in pairs:
         if expected.name != got.name:
             return _wrong(Reason.WRONG_NAME, f"expected {expected.name!r}, got {got.name!r}")
@@ -110,5 +111,5 @@ def _differing(expected: Form, got: Form) -> list[str]:
 
 
 def _wrong(reason: Reason, detail: str) -> Score:
-    # repr() has escaped what no terminal or UTF-8 file could take.
+    # repr() has escaped control characters and lone surrogates.
     return Score(False, reason, bounded(detail))

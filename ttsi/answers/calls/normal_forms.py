@@ -1,12 +1,12 @@
-"""Calls in normal form: what is equal for calls that score alike.
+"""Calls in normal form, which is equal for calls that score alike.
 
-A normal form is made of tagged tuples: lists keep their order, objects do not, and a boolean is no
-number. 1 and 1.0 are the same number, as in JSON's data model; a float of 2**53 or more, which may
-have lost digits, equals floats only.
+A normal form consists of tagged tuples: lists keep their order, objects do not, and a boolean is
+not a number. 1 and 1.0 are the same number, as in JSON's data model; a float of 2**53 or more,
+which may have lost digits, equals only floats.
 
-A reference `API_call_k` to an earlier call stands for that call's normal form, wherever the call is
-in the list; so references to calls that are equal themselves are interchangeable. A reference to
-the call itself, a later one or none stays text.
+A reference `API_call_k` to an earlier call is replaced by that call's normal form, independent of
+its position in the list. So references to equal calls are interchangeable. A reference to the call
+itself, to a later one or to none remains text.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Key: TypeAlias = tuple[object, ...]
 class Form:
     """A call in normal form: `key` is equal for equal calls, `keys` for equal arguments.
 
-    `branch` is the plain schema of the arguments: one of several where the tool has alternatives.
+    `branch` is the plain schema of the arguments, one of several if the tool has alternatives.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Form:
     @cached_property
     def key(self) -> str:
         whole = (self.name, *sorted(self.keys.items(), key=itemgetter(0)))
-        # repr() tells apart all that differs here and escapes what UTF-8 cannot hold.
+        # repr() is distinct for distinct forms and escapes what UTF-8 cannot hold.
         return bytes_digest(repr(whole).encode())
 
 
 class Former:
-    """Brings calls of these tools into normal form."""
+    """Converts calls of these tools to normal form."""
 
     def __init__(self, tools: Sequence[Tool], switches: Switches) -> None:
         self._tools = {tool.name: tool for tool in reversed(tools)}
@@ -60,7 +60,7 @@ class Former:
         self._names = _rewritten_names(self._tools) if switches.rewritten_names else {}
 
     def forms(self, calls: Sequence[ToolCall]) -> list[Form]:
-        """The calls of one list, in which later ones may refer to earlier ones."""
+        """Return the forms of the calls in one list; later calls may refer to earlier ones."""
         forms: list[Form] = []
         earlier: list[str] = []
         for call in calls:
@@ -78,9 +78,9 @@ class Former:
         *,
         branch: Schema | None = None,
     ) -> Form:
-        """One call; `earlier` are the keys of the calls to which it may refer.
+        """Return the form of one call; `earlier` are the keys of calls to which it may refer.
 
-        `branch`: the alternative of the tool's schema that counts, where it is known.
+        `branch` is the alternative of the tool's schema to use, if it is known.
         """
         name = tidy(name) if self._switches.trim else name
         name = self._names.get(name, name)
@@ -92,7 +92,7 @@ class Former:
 
 
 def _rewritten_names(tools: Collection[str]) -> dict[str, str]:
-    """The tool that an API's spelling of a name means: none that is a tool itself, or two mean."""
+    """Map rewritten names to their tools, without names that are tools or mean two tools."""
     known: dict[str, list[str]] = {}
     for name in tools:
         known.setdefault(rewritten(name), []).append(name)
@@ -104,7 +104,7 @@ def _rewritten_names(tools: Collection[str]) -> dict[str, str]:
 
 
 def _folded(value: JSON) -> JSON:
-    """The value with its strings in the form that `fold_text` compares; names of keys stay."""
+    """Return the value with its strings as `fold_text` compares them; object keys stay."""
     if isinstance(value, str):
         return value.translate(_FOLD).lower()
     if isinstance(value, dict):
@@ -113,7 +113,7 @@ def _folded(value: JSON) -> JSON:
 
 
 def _key(value: JSON, earlier: Sequence[str]) -> Key:
-    """A value as tagged tuples, equal for equal values. `earlier`: the keys of earlier calls."""
+    """Return a value as tagged tuples, equal for equal values; `earlier` as in `form`."""
     if isinstance(value, bool):
         return ("boolean", value)
     if isinstance(value, float):

@@ -1,22 +1,22 @@
-"""Arguments by the type that the tool's schema declares (DESIGN section 8, rules 2 to 4).
+"""Convert arguments to the types of the tool's schema (DESIGN section 8, rules 2 to 4).
 
-Applied to reference and prediction alike, so that two calls are equal if their normal forms are.
+Reference and prediction are normalised alike; two calls are equal if their normal forms are.
 
-| schema type | becomes it, where nothing is lost |
+| schema type | values that are converted to it without loss |
 |---|---|
 | number | a string that is a JSON number: "40.7". Not "007", "1,000", "NaN" or "1e999" |
-| integer | that, where it has no fraction: 3.0, "3.0" and 1e3. Not 3.5: nothing is truncated |
+| integer | a number, also as such a string, without a fraction: 3.0, "3.0" and 1e3. Not 3.5 |
 | boolean | "true", "True", "false", "False". Not 1 or 0: a boolean is never a number |
 | string | a number, as it was written: 5 becomes "5", 1.10 "1.10" and 1e3 "1e3". Not a boolean |
 | array, object | a string that holds one, in JSON or Python notation |
 
-A value without a type, as XML has it (numbers.Untyped), is its text where a string or no type is
-declared, else what the text is in JSON or Python notation. This is so without `coerce` as well.
+A value without a type, as in XML (numbers.Untyped), is its text if the schema declares a string or
+no type, and else the JSON or Python value of that text, also without `coerce`.
 
-Schemas are plain (schemas.py). Of `anyOf` that branch counts of whose rules the value, in normal
-form, breaks the fewest; of several the first, but a constant goes before what only becomes one.
-Where no type fits, and without a type, the value stays as it is. Floats of 2**53 and more are never
-integers: digits may be lost.
+Schemas are plain (plain.py). Of `anyOf`, the branch applies whose rules the normalised value breaks
+least. Among equals it is the first, but a branch with the value itself as a constant precedes one
+that needs a conversion. A value that fits no type, or has no declared type, stays unchanged. Floats
+of 2**53 and more are never converted to integers, because digits may be lost.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ from ttsi.parameters.fitting import ANY, Schema, faults, is_of, same, within
 from ttsi.types import JSON
 
 EXACT_BELOW = 2**53
-"""Integers below this magnitude are doubles without loss; a larger double may have lost digits."""
+"""Floats represent integers below this magnitude exactly; a larger float may have lost digits."""
 
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
 _UNFIT = object()
-"""What stands for `the value does not become this type`; None is a value."""
+"""A marker for values that cannot be converted, since None is a value."""
 
 _WRONG_TYPE = 10**6
-"""Faults of a value of the wrong type: more than any other branch has."""
+"""The faults of a value of the wrong type: more than any value of the right type has."""
 
 _MOST_MARKS = 30
 _MARK_PAIRS = "\u0f73\u0f75\u0f81"
-"""Tibetan vowels that NFC takes apart into two combining marks."""
+"""Tibetan vowels that NFC decomposes into two combining marks."""
 
 _MOST_TRIALS = 100_000
-"""So many branches are tried for the arguments of a call; then the first count."""
+"""At most this many branches are tried for one call's arguments; after that the first is used."""
 
 
 def normalise(value: JSON, schema: Schema, switches: Switches) -> JSON:
-    """One value in normal form, which is its own. `schema` is plain.
+    """Return one value in normal form; the operation is idempotent. `schema` is plain.
 
-    What no declared type fits stays, but for its strings' form; and undeclared arguments stay, so
-    that matching can find them superfluous.
+    A value that fits no declared type keeps its type, but its strings are normalised. Undeclared
+    arguments are kept, so that the comparison can report them.
     """
     return normalised(value, schema, switches)[0]
 
@@ -65,17 +65,17 @@ def normalise(value: JSON, schema: Schema, switches: Switches) -> JSON:
 def normalised(
     value: JSON, schema: Schema, switches: Switches, branch: Schema | None = None
 ) -> tuple[JSON, Schema]:
-    """A value in normal form, and which branch of the schema counts for it: `branch`, if given."""
+    """Return a value in normal form and the schema branch that applies; `branch` if given."""
     normaliser = _Normaliser(schema.get("$defs", {}), switches)
     found = normaliser.fitted(value, schema if branch is None else branch)
     return found.value, found.branch
 
 
 def tidy(text: str) -> str:
-    """NFC, without outer white space; case and punctuation stay.
+    """Return the text in NFC without outer white space; case and punctuation stay.
 
-    A text with more than 30 combining marks in a row, the most that Unicode's Stream-Safe format
-    has, is not brought to NFC: no language writes so, and to order the marks would take long.
+    A text with more than 30 combining marks in a row, the maximum of Unicode's Stream-Safe Text
+    Format, is not normalised to NFC: no language needs it, and ordering the marks would be slow.
     """
     text = text.strip()
     return text if _has_long_run(text) else unicodedata.normalize("NFC", text)
@@ -92,7 +92,7 @@ def _has_long_run(text: str) -> bool:
 
 
 class _Fitted(NamedTuple):
-    """A value in normal form, how many rules of the schema it breaks, the branch that counts."""
+    """A value in normal form, the number of schema rules that it breaks, and the branch used."""
 
     value: JSON
     faults: int
@@ -100,12 +100,12 @@ class _Fitted(NamedTuple):
 
 
 class _Normaliser:
-    """Normal forms by schemas whose references lead to `definitions`."""
+    """Computes normal forms by schemas whose references point to `definitions`."""
 
     def __init__(self, definitions: Schema, switches: Switches) -> None:
         self._definitions = definitions
         self._switches = switches
-        # What alternatives ask for again, by identity; the values are kept so that they stay alive.
+        # A cache for alternatives, by identity; it also keeps the values alive.
         self._known: dict[tuple[int, int], tuple[JSON, _Fitted]] = {}
         self._trials = _MOST_TRIALS
         self._depth = 0
@@ -123,14 +123,17 @@ class _Normaliser:
         return found
 
     def _resolved(self, schema: Schema) -> Schema:
-        """What a reference leads to; any other schema itself."""
+        """Return the target of a reference; any other schema is returned unchanged."""
         if "$ref" not in schema:
             return schema
         found: Schema = self._definitions[schema["$ref"].removeprefix("#/$defs/")]
         return found
 
     def _nearest(self, value: JSON, schema: Schema) -> _Fitted:
-        """By the branch with the fewest faults. Its normal form may be nearer to another one."""
+        """Fit the value to the branch with the fewest faults, and repeat on the result.
+
+        A normal form may be closer to another branch than the original value was.
+        """
         branches = schema["anyOf"]
         readings = (str(value), value.value) if isinstance(value, Untyped) else (value,)
         for branch in branches:
@@ -173,7 +176,7 @@ class _Normaliser:
         return _Fitted(normal, count + faults(normal, schema), schema)
 
     def _inside(self, value: JSON, schema: Schema) -> tuple[JSON, int]:
-        """The normal form of what a list or an object holds, and its faults."""
+        """Return the normal form of a list's or an object's content, and its number of faults."""
         if isinstance(value, dict):
             return self._object(value, schema)
         if isinstance(value, list):
@@ -211,7 +214,7 @@ class _Normaliser:
         return normal, count
 
     def _is_left_out(self, value: JSON, schema: Schema) -> bool:
-        """Whether an optional parameter's value says no more than leaving it out does."""
+        """Whether the value of an optional parameter means the same as omitting it."""
         if isinstance(value, Untyped):
             branches = self._resolved(schema).get("anyOf", [schema])
             as_text = any(branch.get("type", "string") == "string" for branch in branches)
@@ -219,7 +222,7 @@ class _Normaliser:
         return value is None and not self._means_null(schema)
 
     def _means_null(self, schema: Schema) -> bool:
-        """Whether null says something that leaving the parameter out does not."""
+        """Whether null means something other than omitting the parameter."""
         return self._resolved(schema).get("default") is not None and self._takes_null(schema)
 
     def _takes_null(self, schema: Schema) -> bool:
@@ -229,9 +232,10 @@ class _Normaliser:
         return schema.get("type") == "null"
 
     def _default(self, schema: Schema) -> JSON:
-        """What stands for a property that is left out; None for nothing.
+        """Return the default of an omitted property; None if there is none.
 
-        A schema within itself would fill in a list or an object without end: there it is nothing.
+        A list or an object from a recursive schema would be filled in without end, so it counts as
+        none.
         """
         default = self._resolved(schema).get("default")
         return None if "$ref" in schema and isinstance(default, dict | list) else default
@@ -242,7 +246,10 @@ def _as_it_is(value: JSON, kind: str) -> JSON:
 
 
 def _coerce(value: JSON, kind: object, levels: int) -> JSON:
-    """The value as JSON type `kind`, or _UNFIT. No text becomes more than `levels` containers."""
+    """Return the value as JSON type `kind`, or _UNFIT.
+
+    A text is read as a container of at most `levels` levels.
+    """
     if kind == "string":
         return value if isinstance(value, str) else _text(value)
     if kind == "number":
@@ -287,7 +294,11 @@ def _integer(number: JSON) -> JSON:
 
 
 def _container(value: JSON, kind: type, levels: int) -> JSON:
-    """A text of many levels in a text of many would nest deeper than anything read at once."""
+    """Return a container, read from text if needed; `levels` bounds its nesting.
+
+    Without the bound, containers written as text within text could nest deeper than any single
+    reading allows.
+    """
     if isinstance(value, str):
         read = Reader(value).read_all() if levels > 0 else None
         value = read.value if read and not deeper_than(levels, read.value) else None

@@ -7,9 +7,9 @@
 | XML | `<function=f>{"a": 1}</function>`, `<function=f><parameter=a>1</parameter></function>` |
 | pairs in a tag | `<tool_call>f<arg_key>a</arg_key><arg_value>1</arg_value></tool_call>` |
 
-An argument that Python binds by its place is not read: JSON Schema does not say which parameter is
-the first. A value in XML is text; where that is a JSON number, list, object or word as well, both
-are kept, so that the tool's schema decides between 1 and "1".
+Positional arguments in Python are not read, because JSON Schema does not order parameters. A value
+in XML is text. If the text is also a JSON number, list, object or word, both are kept, so that the
+tool's schema decides between 1 and "1".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ttsi.types import JSON
 
 _KEYWORD = re.compile(rf"\s*({NAME})\s*=(?!=)\s*")
 _DSML = "｜DSML｜"
-"""What DeepSeek writes at the beginning of its elements' names."""
+"""The text with which DeepSeek's element names begin."""
 _PARAMETER = re.compile(
     rf"\s*<(?:{_DSML})?parameter(?:=([^<>]{{1,200}})|\s+name=[\"']([^\"'<>]{{1,200}})[\"']"
     r"(?:\s+string=[\"']\w{1,9}[\"'])?)\s*>"
@@ -38,9 +38,9 @@ _WORDS = {"true", "True", "false", "False", "null", "None"}
 
 
 class Notations:
-    """Reads calls at given places of one text: where a call ends, and the call.
+    """Reads calls at given positions of one text; returns where a call ends, and the call.
 
-    None if it cannot be read: then the place is where it goes wrong.
+    If the call is None, it could not be read, and the position is where reading failed.
     """
 
     def __init__(self, reader: Reader, shapes: Shapes) -> None:
@@ -55,7 +55,7 @@ class Notations:
         return self._shapes.is_offered(name)
 
     def python(self, name: str, at: int) -> tuple[int, ToolCall | None]:
-        """The call of `name` whose arguments begin at `at`, behind the parenthesis."""
+        """Read the call of `name` whose arguments begin at `at`, after the parenthesis."""
         arguments: dict[str, JSON] = {}
         while True:
             at = self._reader.skip_space(at)
@@ -73,7 +73,7 @@ class Notations:
                 return at, None
 
     def python_list(self, at: int) -> tuple[int, list[ToolCall] | None, bool]:
-        """The calls of a list from behind its bracket, and whether any is of an offered tool."""
+        """Read the calls of a list after its bracket, and whether any is of an offered tool."""
         calls: list[ToolCall] = []
         offered = False
         while True:
@@ -95,7 +95,7 @@ class Notations:
                 return at, None, offered
 
     def json_arguments(self, name: str, at: int) -> tuple[int, ToolCall | None]:
-        """The call of `name` whose arguments are the object at `at`."""
+        """Read the call of `name` whose arguments are the object at `at`."""
         if self.text[at : at + 1] != "{":
             return at, None
         outcome = self._reader.read(at)
@@ -105,7 +105,7 @@ class Notations:
         return outcome.end, call
 
     def xml(self, name: str, at: int) -> tuple[int, ToolCall | None]:
-        """The call of `name` in the element whose content begins at `at`."""
+        """Read the call of `name` in the element whose content begins at `at`."""
         inside = self._reader.skip_space(at)
         if self.text[inside : inside + 1] == "{":
             return self.json_arguments(name, inside)
@@ -117,7 +117,7 @@ class Notations:
         return end.end(), ToolCall(self.offered(name), arguments)
 
     def pairs(self, name: str, at: int) -> tuple[int, ToolCall | None]:
-        """The call of `name` whose arguments are pairs of key and value from `at` on."""
+        """Read the call of `name` whose arguments are pairs of key and value from `at` on."""
         at, arguments = self._elements(_PAIR, "</arg_value>", at)
         end = _PAIRS_END.match(self.text, at)
         if arguments is None or end is None:
@@ -140,7 +140,7 @@ class Notations:
         return at, arguments
 
     def _untyped(self, raw: str) -> JSON:
-        """The text, with the value that it may be."""
+        """Return the text, together with the value that it may also be."""
         text = raw.strip()
         if text[:1] in ("[", "{"):
             inner = Reader(raw)

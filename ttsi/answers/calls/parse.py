@@ -1,13 +1,13 @@
-"""The calls in a model's answer (docs/method.md, scoring rule 1).
+"""Parse the calls in a model's answer (docs/method.md, scoring rule 1).
 
-- What stands before the last closing mark of a thought is not searched (`marks.THOUGHTS`). A
-  thought that is not closed is no answer: unparsable. A mark inside a string of a call is text.
+- The text before the last closing mark of a thought is not searched (`marks.THOUGHTS`). An unclosed
+  thought makes the answer unparsable. A mark inside a string of a call is text.
 - All calls of the answer count: in tags, fences, lists and rows, or further on after prose.
 - `[]` declines only if the answer makes no call.
-- An attempt is never `no call`. It is an object that is meant as a call (`shapes`), a tag that
-  promises one (`marks.CALL_TAGS`), `Action:` with the name of a tool on offer, or the name of a
-  tool on offer followed by `(`, `{`, `[ARGS]` or `>`. With white space before it `(` begins prose,
-  unless keyword arguments or nothing are in it: f (a=1) is a call, f (it is closed) is not.
+- An attempt is never `no call`. An attempt is an object that is meant as a call (`shapes`), a tag
+  that announces one (`marks.CALL_TAGS`), `Action:` with the name of an offered tool, or the name of
+  an offered tool followed by `(`, `{`, `[ARGS]` or `>`. After white space, `(` begins prose unless
+  keyword arguments or nothing are in it: f (a=1) is a call, f (it is closed) is not.
 - An attempt that cannot be read makes the answer unparsable. Nothing inside an attempt is searched.
 """
 
@@ -29,10 +29,10 @@ from ttsi.types import JSON, AnswerStatus
 class Parsed:
     """The calls of an answer; none unless `status` is ok.
 
-    The answer begins at `answer`, behind the thoughts. `span` is the stretch of the text that holds
-    the calls, from the first character of the first to behind the last. `plain`: they are one JSON
-    object or list of name and arguments, so that text[answer:span[0]] and text[span[1]:] are the
-    wrapper that the model used.
+    The answer begins at `answer`, after the thoughts. `span` is the part of the text that holds the
+    calls, from the first character of the first to the end of the last. `plain`: the calls are one
+    JSON object or list of name and arguments, so that text[answer:span[0]] and text[span[1]:] are
+    the wrapper that the model used.
     """
 
     calls: tuple[ToolCall, ...]
@@ -43,25 +43,25 @@ class Parsed:
 
 
 def parse_calls(text: str, tools: Iterable[str] = ()) -> Parsed:
-    """The calls in `text`, the answer of one who was offered the `tools` of these names.
+    """Parse the calls in `text`, the answer of a model that was offered the tools of these names.
 
-    Takes time linear in the text's length; never raises, never evaluates. Without the names only
-    what is a call by itself is read: JSON, and calls in tags.
+    Takes time linear in the text's length; never raises, never evaluates. Without names, only JSON
+    and calls in tags are recognised.
     """
     return Scan(text, tools).parse()
 
 
 def calls_of(value: JSON, tools: Iterable[str] = ()) -> tuple[ToolCall, ...] | None:
-    """The calls that a JSON value is: one call or a list of them. None if it is neither."""
+    """Return the calls in a JSON value: one call or a list of them. None if it is neither."""
     if deeper_than(MAX_DEPTH, value):
         return None
     return Shapes(marks.spellings(tools)).calls(value)
 
 
 def read_calls(written: JSON, tools: Iterable[str] = ()) -> tuple[ToolCall, ...] | None:
-    """The calls that a JSON value is, or that are in its text; None or none if there are none.
+    """Return the calls in a JSON value, or in its text if it is one; None or empty if it has none.
 
-    A value without a type is what it looks like: no schema decides here.
+    There is no schema here, so a value without a type gets the type that it looks like.
     """
     if isinstance(written, str):
         return tuple(map(_as_it_looks, parse_calls(written, tools).calls))
@@ -76,7 +76,7 @@ def _as_it_looks(call: ToolCall) -> ToolCall:
 
 
 class Scan:
-    """One reading of one text. `visited` counts the characters looked at."""
+    """One scan of one text. `visited` counts the characters looked at."""
 
     def __init__(self, text: str, tools: Iterable[str] = ()) -> None:
         self.text = text
@@ -105,15 +105,15 @@ class Scan:
         return Parsed(calls, AnswerStatus.OK, (made[0].start, made[-1].end), plain, answer)
 
     def answer_start(self) -> int | None:
-        """Where the answer begins, behind all thoughts; None if a thought is not closed."""
+        """Return where the answer begins, after all thoughts; None if a thought is not closed."""
         found = self._answer()
         return found and found[0]
 
     def _answer(self) -> tuple[int, Iterable[Item]] | None:
-        """Where the answer begins, and what is in it; None if a thought is not closed.
+        """Return where the answer begins, and its items; None if a thought is not closed.
 
-        A mark in a string of a call, or of any complete value, is no mark. Neither is one in an
-        attempt that cannot be read, unless a line begins or ends there, as models write it.
+        A mark inside a string of a call, or of any complete value, does not count. Inside an
+        unreadable attempt, a mark counts only next to a line break, where models write it.
         """
         finder, answer, at = self._finder, 0, 0
         if not marks.may_hold_thoughts(self.text):
@@ -132,7 +132,7 @@ class Scan:
                 answer, items, again = within or at, [], within is not None
             else:
                 items.append(item)
-        # A thought's end was read over as part of an attempt: what follows it is read again.
+        # An attempt contained the end of a thought: the text after that end is read again.
         return answer, finder.items(answer) if again else items
 
     def _closed_within(self, item: Item) -> int | None:

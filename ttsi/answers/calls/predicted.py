@@ -1,4 +1,4 @@
-"""Calls as files of predictions have them: texts, lists, and messages of OpenAI's API."""
+"""Calls in files of predictions: as texts, lists, and messages of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ttsi.types import JSON, UNPARSABLE, Answer, AnswerStatus
 
 
 def of_text(text: str, tools: Sequence[str]) -> Answer:
-    """The calls that a model wrote."""
+    """Parse the calls that a model wrote."""
     parsed = parse_calls(text, tools)
     return answer_with(parsed.calls) if parsed.status is AnswerStatus.OK else Answer(parsed.status)
 
 
 def of_calls(given: JSON, tools: Sequence[str]) -> Answer:
-    """A list of calls; an empty one makes none."""
+    """Read a list of calls; an empty list means no call."""
     calls = calls_of(given, tools) if isinstance(given, list) and is_sound(given) else None
     return UNPARSABLE if calls is None else answer_with(calls)
 
 
 def of_message(message: JSON, tools: Sequence[str]) -> Answer:
-    """A message's calls, and those in its content; one without either cannot be read."""
+    """Read a message's calls and those in its content; without either it is unparsable."""
     if not isinstance(message, dict):
         return UNPARSABLE
     said, listed = content_of(message), message.get("tool_calls")

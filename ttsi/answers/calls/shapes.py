@@ -1,12 +1,12 @@
 """JSON values as calls.
 
-A call is an object with exactly one of name, tool, api, function, tool_name (a string that is not
-blank; or, for function, an object with name and arguments, as in OpenAI's notation) and at most one
-of arguments, parameters, args: an object, or one written as a JSON string; null, a blank string and
-nothing at all mean no arguments. Other keys are ignored where there are arguments; where there are
-none only `id`, `type` and `index` are, so that {"name": "f", "city": "Oslo"} is not taken for f().
+A call is an object with exactly one of the keys name, tool, api, function, tool_name: a string that
+is not blank or, for function, an object with name and arguments, as in OpenAI's notation. It has at
+most one of arguments, parameters, args: an object, also as a JSON string; null, a blank string or a
+missing key mean no arguments. Other keys are ignored if there are arguments. If there are none,
+only `id`, `type` and `index` are ignored, so that {"name": "f", "city": "Oslo"} is not read as f().
 
-Calls are also {"f": {...}}, where `f` is a tool on offer, and {"tool_calls": [...]}.
+Calls are also {"f": {...}}, where `f` is an offered tool, and {"tool_calls": [...]}.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _NAMESPACE = re.compile(r"(?:functions|tools|default_api)\.")
 
 
 class Shapes:
-    """Reads values as calls of one to whom `names` were offered, or of anyone if none are known.
+    """Reads values as calls of the offered tools `names`, or of any tool if `names` is empty.
 
-    `visited` counts the characters of arguments in JSON strings that it looked at.
+    `visited` counts the characters read in arguments that are JSON strings.
     """
 
     def __init__(self, names: Collection[str]) -> None:
@@ -38,9 +38,9 @@ class Shapes:
         self.visited = 0
 
     def offered(self, name: str) -> str:
-        """The name without a namespace that models put before it, if it is offered without.
+        """Return the name without a namespace that models put before it, if it is offered without.
 
-        Llama writes `.call` behind it.
+        Llama appends `.call`, which is removed as well.
         """
         bare = _NAMESPACE.sub("", name, count=1) if _NAMESPACE.match(name) else name
         if bare not in self.names and bare.removesuffix(".call") in self.names:
@@ -52,13 +52,13 @@ class Shapes:
         return self.offered(name) in self.names
 
     def calls(self, value: JSON) -> tuple[ToolCall, ...] | None:
-        """The calls that a value is: one call or a list of them. None if it is neither."""
+        """Return the calls in a value: one call or a list of them. None if it is neither."""
         items = value if isinstance(value, list) else [value]
         calls = [self._calls(item) for item in items]
         return None if None in calls else tuple(chain.from_iterable(some for some in calls if some))
 
     def attempts(self, value: JSON) -> bool:
-        """Whether a value that is no call is an attempt to make one."""
+        """Whether a value that is not a call was meant as one."""
         layer = [value]
         while layer:
             if any(self._is_attempt(item) for item in layer):
@@ -68,7 +68,7 @@ class Shapes:
         return False
 
     def arguments(self, value: JSON) -> dict[str, JSON] | None:
-        """The arguments that a value is; None if it is none."""
+        """Return the arguments in a value; None if it cannot be read as arguments."""
         if value is None or (isinstance(value, str) and not value.strip()):
             return {}
         if isinstance(value, str):
@@ -96,7 +96,7 @@ class Shapes:
         return any(self._names(name) for name in (*item, *words))
 
     def _names(self, text: str) -> bool:
-        """Whether the text is the name of a tool on offer."""
+        """Whether the text is the name of an offered tool."""
         return self.is_offered(text.strip())
 
     def _calls(self, item: JSON) -> list[ToolCall] | None:
@@ -134,7 +134,7 @@ class Shapes:
         arguments = self.arguments(item[given[0]]) if given else {}
         if arguments is None:
             return None
-        # Where it is not known what was offered, `functions.` may be part of the tool's own name.
+        # If the offered tools are unknown, `functions.` may be part of the tool's own name.
         return ToolCall(self.offered(name) if self.names else name, arguments)
 
 

@@ -1,4 +1,4 @@
-"""Is a call valid for the tools on offer?"""
+"""Check calls against the parameters of the offered tools."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ttsi.types import JSON, Tool
 
 
 def argument_faults(tools: Sequence[Tool], call: ToolCall) -> list[str]:
-    """What is wrong with `call`: a tool not offered, an argument unknown, missing or ill-typed."""
+    """List what is wrong with `call`: unknown tool, or unknown, missing or ill-typed arguments."""
     tool = next((tool for tool in tools if tool.name == call.name), None)
     if tool is None:
         return [f"{call.name!r} is not an offered tool"]
@@ -23,9 +23,10 @@ def argument_faults(tools: Sequence[Tool], call: ToolCall) -> list[str]:
 
 @cache
 def _validator() -> Any:
-    """JSON Schema's validator, with the multiples and patterns that scoring goes by.
+    """Return a JSON Schema validator that checks multipleOf and pattern as scoring does.
 
-    Its own divide floats, fail for large numbers, and may take for ever to find a pattern.
+    The library's own checks divide floats, fail for large numbers, and may take exponential time to
+    match a pattern.
     """
     from jsonschema import Draft202012Validator, ValidationError
     from jsonschema.validators import extend

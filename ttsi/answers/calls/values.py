@@ -1,4 +1,4 @@
-"""Calls as values: how they are made, and how an answer holds them."""
+"""Calls as values: how they are made, and how an answer stores them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf(ToolCall):
-    """A reference that several calls match: `arguments` are those of one of them.
+    """A reference that several calls match; `arguments` are those of one of them.
 
-    `allowed` has the right values of each argument, those of `arguments` among them; arguments
+    `allowed` lists the right values of each argument, including those in `arguments`. Arguments
     named in `optional` may also be left out.
     """
 
@@ -31,12 +31,12 @@ class AnyOf(ToolCall):
 
 
 def answer_with(calls: Iterable[ToolCall]) -> Answer:
-    """The answer that makes these calls."""
+    """Return the answer that makes these calls."""
     return Answer.of([_value(call) for call in calls])
 
 
 def calls_in(answer: Answer) -> tuple[ToolCall, ...]:
-    """The calls of an answer; none unless its status is ok."""
+    """Return the calls of an answer; none unless its status is ok."""
     if answer.status is not AnswerStatus.OK:
         return ()
     return tuple(_call(value) for value in answer.value)

@@ -1,7 +1,7 @@
-"""Tool calls as text: written for training, opened for scoring, constrained in decoding.
+"""Write tool calls as text: for training, for scoring candidates, and for constrained decoding.
 
-A small model keeps the wrapper it knows. So besides the plain `<tool_call>` wrapper a call can be
-written in the wrapper in which the model answered unadapted (`Wrapper.of`).
+A small model answers best in the wrapper that it knows. So besides the plain `<tool_call>` wrapper,
+a call can be written in the wrapper of the model's unadapted answer (`Wrapper.of`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def call_json(call: ToolCall) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Wrapper:
-    """What stands around the JSON of calls: `before` + a list (or one bare object) + `after`."""
+    """The text around the JSON of calls: `before` + a list (or one bare object) + `after`."""
 
     before: str
     after: str
@@ -31,19 +31,18 @@ class Wrapper:
 
     @classmethod
     def of(cls, answer: str, tools: Iterable[str]) -> Self | None:
-        """The wrapper of an answer whose calls are one JSON object or one list of them.
+        """Return the wrapper of an answer whose calls are one JSON object or one list of them.
 
-        `tools`: the names of those that were on offer, so that no call becomes part of it.
-
-        None where there were none, several blocks, or calls in another notation. Thoughts are not
-        part of it.
+        `tools` are the names of the offered tools; no call becomes part of the wrapper. None if
+        there are no calls, several blocks, or another notation. Thoughts are not part of the
+        wrapper.
         """
         parsed = parse_calls(answer, tools)
         if not parsed.calls or parsed.span is None or not parsed.plain:
             return None
         start, end = parsed.span
         listed = answer[start] == "["
-        # What follows the calls may be prose about this very task: only a closing mark is kept.
+        # The text after the calls may be prose about this task, so only a closing mark is kept.
         after = answer[end:].lstrip("\n").split("\n", 1)[0]
         closing = answer[end : answer.find(after, end) + len(after)] if after else ""
         before = answer[parsed.answer : start]
@@ -61,7 +60,7 @@ class Wrapper:
 
     @property
     def opening(self) -> str:
-        """The text up to the first call's name: where candidates are scored."""
+        """The text up to the first call's name, where candidates are scored."""
         return self.before + ("[" if self.listed else "") + '{"name": "'
 
 
@@ -71,9 +70,9 @@ TOOL_CALL = Wrapper("<tool_call>\n", "\n</tool_call>", listed=False)
 def calls_schema(
     tools: Sequence[Tool], *, least: int = 1, most: int | None = None
 ) -> dict[str, JSON]:
-    """JSON Schema of a list of calls that are valid for `tools`, in plain form.
+    """Return a JSON Schema of lists of calls that are valid for `tools`, in plain form.
 
-    Its `$defs`, where a tool's arguments may hold themselves, belong at the root of a document.
+    Recursive arguments add `$defs`, which belong at the root of a document.
     """
     definitions: dict[str, Any] = {}
     choices = []

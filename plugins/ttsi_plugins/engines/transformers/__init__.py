@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class TransformersEngine(Deferred):
-    """Scores, writes and learns with one resident base model. See `ttsi.protocols.Engine`.
+    """An engine that scores, generates and trains with one base model; see `ttsi.protocols.Engine`.
 
     Raises EngineError (and OutOfMemory) from its calls, MissingAsset and CorruptAsset from `load`.
     """

@@ -2,8 +2,8 @@
 
 One forward hook on each linear layer adds (x A^T) B^T, scaled, to the layer's output; A [rows, r,
 in] and B [rows, out, r] are batched over the rows. The base model's modules and weights stay as
-they are. Adapters of different ranks lie together padded with zeros, which change nothing and stay
-zero in training.
+they are. Adapters of different ranks are padded with zeros, which change nothing and stay zero in
+training.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from .stack import Factors, Layer, Stack
 class Bank:
     """The adapters of one model. Slot -1 is the base model; others come from `load`.
 
-    What answers takes `budget` bytes at most, where callers ask `fitting` how many that are.
+    Resident adapters and their copies for a pass take at most `budget` bytes, provided that callers
+    give a pass no more rows than `fitting` returns.
     """
 
     def __init__(self, model: Any, model_id: str, budget: int = sys.maxsize) -> None:
@@ -56,9 +57,10 @@ class Bank:
     # ------------------------------------------------------------ passes
 
     def on(self, slots: Tensor | Sequence[int] | None) -> AbstractContextManager[None]:
-        """Row i of the passes inside answers under the adapter in slots[i]; -1 is the base model.
+        """Apply the adapter in slots[i] to row i of the passes in the block; -1 is the base model.
 
-        None: all rows do without. A list, or a tensor on the CPU, spares a GPU the wait.
+        With None no row has an adapter. A list, or a tensor on the CPU, avoids a wait for the GPU.
+        Raises ValueError for a slot that holds no adapter.
         """
         if slots is None:
             return nullcontext()
@@ -67,7 +69,7 @@ class Bank:
 
     @contextmanager
     def through(self, factors: Factors) -> Iterator[None]:
-        """The passes inside add `factors`."""
+        """Add `factors` in the passes in the block."""
         before, self._on = self._on, factors
         try:
             yield
@@ -75,7 +77,7 @@ class Bank:
             self._on = before
 
     def close(self) -> None:
-        """Take the hooks out."""
+        """Remove the hooks and forget all adapters."""
         for hook in self._hooks:
             hook.remove()
         self.clear()
@@ -83,16 +85,16 @@ class Bank:
     # ------------------------------------------------------------ residents
 
     def load(self, adapters: Sequence[Adapter]) -> list[int]:
-        """Slots that hold `adapters`, for `on`; what is resident is not copied.
+        """Return slots that hold `adapters`, for `on`; resident ones are not copied again.
 
-        The least recently used give up their slots, never one of `adapters`. Raises EngineError for
-        an adapter that does not fit the model.
+        The least recently used adapters lose their slots, but none of `adapters` does. Raises
+        EngineError for an adapter that does not fit the model.
         """
         found = [self._find(adapter) for adapter in adapters]
         missing = [each for each, row in zip(adapters, found, strict=True) if row is None]
         if missing:
             self.reserve(len({id(adapter) for adapter in adapters}), self._rank(missing))
-            # Where that made room anew, nothing is resident any more.
+            # If `reserve` made a new store, no adapter is resident any more.
             found = [row if row in self._held else None for row in found]
         pinned = {row for row in found if row is not None}
         slots = []
@@ -108,7 +110,7 @@ class Bank:
     def keep(self, stack: Stack, adapters: Sequence[Adapter]) -> None:
         """Make `adapters` resident from the first rows of `stack`, where they have been trained.
 
-        Those that there is no room for are loaded when they are asked for.
+        Adapters that find no room are loaded when they are used.
         """
         self.reserve_for([stack.rank] * len(adapters))
         pinned: set[int] = set()
@@ -116,34 +118,36 @@ class Bank:
             pinned.add(self._settle(adapter, stack, row, pinned))
 
     def fitting(self, adapters: Sequence[Adapter]) -> int:
-        """How many rows of a pass may answer under such adapters, within the budget."""
+        """Return how many rows of a pass may have one of `adapters` within the budget."""
         return self._most(self._rank({id(adapter): adapter for adapter in adapters}.values()))
 
     def reserve(self, count: int, rank: int = 1) -> None:
-        """Have room for `count` adapters of up to `rank`. Where that is not so, all are forgotten
-        first: the old room and the new one would not fit beside each other."""
+        """Make room for `count` adapters of up to `rank`.
+
+        A larger store forgets all adapters first: the old and the new might not fit together.
+        """
         rows, rank = max(count + 1, len(self._store)), max(rank, self._store.rank)
         if rows == len(self._store) and rank == self._store.rank:
             return
-        # More rows than are asked for stay only where the rank lets them.
+        # Rows beyond `count` stay only as far as the budget allows at the new rank.
         rows = max(count, min(rows - 1, self._most(rank))) + 1
         self.clear()
         self._store = Stack(self.layers, rows, rank, self._like)
 
     def reserve_for(self, ranks: Sequence[int]) -> None:
-        """Have room for adapters of these ranks, as many as the budget lets be at hand."""
+        """Make room for adapters of these ranks, as many as the budget allows."""
         rank = max(ranks, default=1)
         self.reserve(min(len(ranks), self._most(rank)), rank)
 
     def bytes(self) -> int:
-        """What adapters take that answer or have answered."""
+        """Return the bytes of resident adapters and their copies for passes."""
         return self._store.flat.nbytes + self._copies.nbytes
 
     def _rank(self, adapters: Iterable[Adapter]) -> int:
         return max((self._form(adapter).rank for adapter in adapters), default=1)
 
     def _most(self, rank: int) -> int:
-        """Adapters at hand, and rows of a pass with a copy each; beside them lies the zero row."""
+        """Return how many adapters fit the budget with a copy each, beside the zero row."""
         row = self.parameters(max(rank, self._store.rank)) * self._like.itemsize
         return max(1, (self.budget // max(1, row) - 1) // 2)
 
@@ -156,13 +160,14 @@ class Bank:
     # ------------------------------------------------------------ training
 
     def parameters(self, rank: int) -> int:
-        """How many numbers an adapter of `rank` has."""
+        """Return how many numbers an adapter of `rank` has."""
         return rank * sum(layer.inside + layer.outside for layer in self.layers)
 
     def fresh(self, recipes: Sequence[tuple[LoraRecipe, int]]) -> Stack:
-        """Adapters to be trained, one for each (recipe, seed): A as PEFT draws it, B zero.
+        """Return new adapters, one row for each (recipe, seed): A as PEFT draws it, B zero.
 
-        The seed alone decides the draw, on the CPU: it means the same weights on every device.
+        A is drawn on the CPU from the seed alone, so a seed gives the same weights on every device.
+        Raises EngineError for a model without linear layers.
         """
         if not self.layers:
             what = "The model has no linear layers that an adapter could act on."
@@ -186,7 +191,7 @@ class Bank:
         invocation: Sequence[int] = (),
         training: Training | None = None,
     ) -> Adapter:
-        """A row of `stack` in PEFT's format. With `invocation` it acts from these tokens on."""
+        """Return a row of `stack` in PEFT's format; with `invocation` it acts from these ids on."""
         pairs = stack.split(stack.flat[row : row + 1].detach().cpu())
         parts = {
             layer.name: (a[0, : recipe.rank], b[0, :, : recipe.rank])
@@ -213,7 +218,7 @@ class Bank:
             if total.dtype != low.dtype:
                 total.add_(torch.bmm(low, b.mT))
             elif out.requires_grad:
-                # In place, autograd would have to copy what a view shows.
+                # Not in place: autograd would have to copy a view that is written to.
                 return torch.baddbmm(total, low, b.mT).view_as(out)
             else:
                 total.baddbmm_(low, b.mT)
@@ -222,7 +227,7 @@ class Bank:
         return add
 
     def _factors(self, rows: tuple[int, ...]) -> Factors:
-        """Of these rows of the store; the last ones asked for are kept at hand."""
+        """Return the factors of these rows of the store; those of the last call are kept."""
         if rows != self._asked:
             if any(row and row not in self._held for row in rows):
                 raise ValueError(f"no adapter in some of the slots {[row - 1 for row in rows]}")
@@ -234,7 +239,7 @@ class Bank:
         return self._latest
 
     def _view(self, rows: tuple[int, ...]) -> Tensor:
-        """The weights of `rows`, [len(rows), P]: a view of evenly spaced ones, else a copy."""
+        """Return the weights of `rows`, [len(rows), P]: a view if evenly spaced, else a copy."""
         flat, first = self._store.flat, rows[0]
         steps = {after - before for before, after in pairwise(rows)}
         if steps <= {0}:
@@ -246,7 +251,7 @@ class Bank:
             self._copies = flat.new_empty(len(rows), flat.shape[1])
         self._copied += [-1] * (len(rows) - len(self._copied))
         for place, row in enumerate(rows):
-            # Rows come and go one by one: most sit where they sat in the pass before.
+            # From pass to pass few rows change, so only those are copied.
             if self._copied[place] != row:
                 self._copies[place] = flat[row]
                 self._copied[place] = row
@@ -257,7 +262,7 @@ class Bank:
         self._asked, self._latest = (), None
 
     def _find(self, adapter: Adapter) -> int | None:
-        """The store's row that holds `adapter`."""
+        """Return the store's row that holds `adapter`, or None."""
         for row, held in self._held.items():
             if held is adapter:
                 return row
@@ -273,7 +278,7 @@ class Bank:
         return lora.read_form(adapter.config, [layer.name for layer in self.layers], self._where)
 
     def _unpacked(self, adapter: Adapter) -> Stack:
-        """The weights of `adapter` on the CPU, as the only row of a stack."""
+        """Return the weights of `adapter` on the CPU, as the only row of a stack."""
         form = self._form(adapter)
         sizes = {layer.name: (layer.inside, layer.outside) for layer in self.layers}
         parts = lora.unpack(adapter.safetensors, form, sizes, self._where)
@@ -285,7 +290,7 @@ class Bank:
         return stack
 
     def _settle(self, adapter: Adapter, stack: Stack, source: int, pinned: set[int]) -> int:
-        """Put a row of `stack` into a row of the store that is free, or was used longest ago."""
+        """Copy a row of `stack` into a free or the least recently used row; return that row."""
         free = (row for row in range(1, len(self._store)) if row not in self._held)
         oldest = (row for row in self._held if row not in pinned)
         row = next(free, None) or next(oldest)
@@ -298,5 +303,5 @@ class Bank:
 
 
 def _by_row(tensor: Tensor, rows: int) -> Tensor:
-    """[rows, T, width], also of what a layer gets as [rows * T, width]."""
+    """Return `tensor` as [rows, T, width]; some layers get [rows * T, width]."""
     return tensor if tensor.dim() == 3 else tensor.view(rows, -1, tensor.shape[-1])

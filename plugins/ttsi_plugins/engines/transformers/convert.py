@@ -26,7 +26,7 @@ from ttsi.assets import cache_root
 from . import gguf
 
 _LAYOUT = 1
-"""Raised when a conversion comes to mean other bytes; folders of another layout are made anew."""
+"""Increased when a conversion writes other bytes; folders of another layout are converted again."""
 
 _MANIFEST = "manifest.json"
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -35,7 +35,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def converted(source: Path, digest: str, dtype: str) -> Path:
-    """The folder of `source`, a GGUF file whose file_digest is `digest`, in `dtype` (float32, ...).
+    """Return the folder of `source`, a GGUF file with file_digest `digest`, in `dtype`.
 
     Raises CorruptAsset (the file, or the cached folder, is damaged), StorageError (the cache cannot
     be written, or is too small), MissingAsset (a package is not installed).
@@ -53,7 +53,7 @@ def converted(source: Path, digest: str, dtype: str) -> Path:
 
 
 def source_digest(folder: Path) -> str | None:
-    """The digest of the GGUF file that a folder of `converted` was made of; None for any other."""
+    """Return the digest of the GGUF file that a folder of `converted` holds; None for any other."""
     if folder.parent != cache_root() / "models":
         return None
     return str(_manifest(folder)["source"]["digest"])
@@ -64,7 +64,7 @@ def _is_current(folder: Path) -> bool:
 
 
 def _convert(source: Path, digest: str, folder: Path, dtype: str) -> None:
-    """Call with the lock held."""
+    """Convert `source` into `folder`; the caller holds the lock."""
     partial = folder.with_name(f"{folder.name}.tmp")
     if partial.exists():
         shutil.rmtree(partial)
@@ -85,9 +85,9 @@ def _convert(source: Path, digest: str, folder: Path, dtype: str) -> None:
 
 
 def _seal(folder: Path, *, source: str, digest: str, dtype: str) -> None:
-    """Bring every file to disk, then the manifest that vouches for them."""
+    """Sync every file to disk, then write the manifest with their sizes and digests."""
     files = {}
-    # safetensors makes its files private; the cache is as open as the user's umask has it.
+    # safetensors makes its files private; they get the read permissions of the folder.
     readable = folder.stat().st_mode & 0o444
     for path in sorted(folder.iterdir()):
         path.chmod(path.stat().st_mode | readable)
@@ -114,8 +114,10 @@ def _sync(path: Path) -> None:
 
 
 def _check(folder: Path) -> None:
-    """Every file is as the manifest says, and there is none besides: an adapter_config.json, say,
-    would change what transformers loads."""
+    """Raise CorruptAsset unless the folder holds exactly the manifest's files, unchanged.
+
+    An extra adapter_config.json, for example, would change what transformers loads.
+    """
     files = _manifest(folder)["files"]
     strangers = {path.name for path in folder.iterdir()} - files.keys() - {_MANIFEST}
     if strangers:
@@ -164,7 +166,7 @@ def _gigabytes(count: int) -> str:
 
 @contextmanager
 def _storage(place: Path) -> Iterator[None]:
-    """Disk trouble as a StorageError with a cure."""
+    """Raise StorageError, with a cure, for disk errors in the block."""
     try:
         yield
     except OSError as error:
@@ -195,7 +197,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _progress(source: Path, tensors: int) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, one line elsewhere, both on stderr."""
+    """Show a progress bar on a terminal, one line elsewhere, both on stderr."""
     from rich.console import Console
     from rich.progress import Progress
 

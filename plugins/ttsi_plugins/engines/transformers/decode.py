@@ -43,12 +43,12 @@ class Row:
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.request.seed)
         self.seen = torch.tensor(self.prompt, dtype=torch.long)
-        # What the next step reads; until a token is drawn it is the prompt's last.
+        # The token that the next step reads: the last one drawn, at first the prompt's last.
         self.token = self.prompt[-1]
 
     @property
     def room(self) -> int:
-        """Tokens that the row may come to hold."""
+        """The most tokens that the row can hold."""
         return len(self.prompt) + self.request.sampling.max_tokens
 
     @property
@@ -56,11 +56,11 @@ class Row:
         return self.request.adapter
 
     def draw(self, values: Tensor, ids: Tensor) -> int:
-        """The next token, from the likeliest ones."""
+        """Draw the next token from the likeliest ones."""
         return choose(values, ids, self.request.sampling, self._generator)
 
     def take(self, token: int, logprob: float, ends: Sequence[int]) -> None:
-        """Go on with `token`, of which the model itself thought `logprob`."""
+        """Add `token`, of log-probability `logprob` in nats; an end token finishes the row."""
         self.logprob += logprob
         self.drawn += 1
         if token in ends:
@@ -76,9 +76,9 @@ class Row:
 
 
 class Decoder:
-    """Runs rows to their ends, so many at a time as there is room for.
+    """A decoder that runs as many rows at a time as memory allows.
 
-    `slot_bytes` are for their slots, and for what a step makes of each, `step_bytes`.
+    `slot_bytes` is the memory for the slots of all rows and the `step_bytes` of each in a step.
     """
 
     def __init__(
@@ -99,8 +99,10 @@ class Decoder:
     def run(
         self, rows: Sequence[Row], max_rows: int, finished: Callable[[int], None] = lambda _: None
     ) -> None:
-        """Decode `rows` in place, `max_rows` at a time at most; `finished(count)` is told as they
-        are."""
+        """Decode `rows` in place, at most `max_rows` at a time.
+
+        `finished` is called with the number of rows that have just finished.
+        """
         tokens = max(row.room for row in rows)
         each = tokens * self._network.token_bytes() + self._step_bytes
         count = min(max_rows, self.room.limit // each, len(rows))
@@ -133,7 +135,7 @@ class Decoder:
                 finished(_leave(active, slots))
 
     def _step(self, active: list[Row], slots: Slots) -> None:
-        """Each row's next token."""
+        """Run the model once and draw each row's next token."""
         device = self._network.device
         ids = torch.tensor([[row.token] for row in active], device=device)
         positions = slots.step(len(active))
@@ -143,14 +145,16 @@ class Decoder:
         take(active, logits, self._ends)
 
     def _begin(self, rows: list[Row], beside: list[Row]) -> Iterator[tuple[Row, Past]]:
-        """Read the rows' prompts and draw their first tokens, or leave that to the next step."""
+        """Read the rows' prompts, draw first tokens, and yield the rows with their KV caches.
+
+        A row whose prompt is cached up to its last token draws its first token in the next step.
+        """
         plain = [row for row in rows if row.adapter is None]
         adapted = [row for row in rows if row.adapter is not None]
         by_prompt: dict[tuple[int, ...], list[Row]] = {}
         for row in plain:
             past = self._reader.prefixes.longest(row.prompt[:-1])
             if past.length == len(row.prompt) - 1:
-                # Only the last token is unread: the next step reads it, and draws the first.
                 yield row, past
             else:
                 by_prompt.setdefault(tuple(row.prompt), []).append(row)
@@ -160,7 +164,7 @@ class Decoder:
             take(same, logits.expand(len(same), -1), self._ends)
             yield from ((row, past) for row in same)
         if adapted:
-            # All at once, so that none gives up its slot to another.
+            # Loaded together, so that none takes another's slot.
             self._bank.load([row.adapter for row in [*beside, *adapted] if row.adapter])
             yield from self._begin_adapted(adapted)
 
@@ -178,7 +182,7 @@ class Decoder:
                 yield row, texts[index].past.then(reading.piece)
 
     def _slots_of(self, rows: Sequence[Row]) -> list[int] | None:
-        """The adapter slot of each row; None where no row has one."""
+        """Return the adapter slot of each row, or None if no row has an adapter."""
         adapters = [row.adapter for row in rows if row.adapter is not None]
         if not adapters:
             return None
@@ -215,7 +219,7 @@ def take(rows: Sequence[Row], logits: Tensor, ends: Sequence[int]) -> list[int]:
 
 
 def _leave(active: list[Row], slots: Slots) -> int:
-    """Finished rows leave, and the last ones take their slots; how many left."""
+    """Remove finished rows, move the last rows into their slots, and return how many finished."""
     done = [at for at, row in enumerate(active) if row.finish]
     for at in reversed(done):
         last = active.pop()

@@ -1,4 +1,4 @@
-"""The engine at work: what a call is, in terms of the modules beside this one."""
+"""The runtime of the transformers engine: its calls, built from the modules beside this one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Draft = tuple[list[int], list[int], int]
 
 
 class Runtime:
-    """A loaded model with what it remembers: prefixes it has read, and adapters."""
+    """A loaded model with its cached prefixes and resident adapters."""
 
     def __init__(self, loaded: weights.Loaded, options: TransformersEngine) -> None:
         self.loaded = loaded
@@ -154,7 +154,7 @@ class Runtime:
             token, widths = self._widths(jobs, drafts)
             for group in training.groups(widths, self.room.limit // token):
                 with self.room.taking(token * len(group) * widths[group[0]]):
-                    # Pasts are read a group at a time: those of a whole wave might not fit.
+                    # Prefixes are read group by group: a whole wave's KV caches might not fit.
                     ready = [self._token_job(jobs[index], drafts[index]) for index in group]
                     adapters = training.fit(self.network, self.bank, ready, stepped)
                 made.update(zip(group, adapters, strict=True))
@@ -164,27 +164,27 @@ class Runtime:
         return [made[index] for index in range(len(jobs))]
 
     def _widths(self, jobs: Sequence[TrainJob], drafts: list[list[Draft]]) -> tuple[int, list[int]]:
-        """Bytes of a token in training, and of how many tokens each job is.
+        """Return the bytes of a token in training, and each job's width in tokens.
 
-        What else there is counts as so many tokens more.
+        The adapter, the target's logits and a KV cache count as the tokens that take as many bytes.
         """
         sizes = self.sizes
         rank = max(job.recipe.rank for job in jobs)
-        # The low-rank parts keep what is between A and B, scaled and not.
+        # Each layer counts two float32 vectors of width rank: x A^T, unscaled and scaled.
         token = sizes.trained + 8 * rank * len(self.bank.layers)
         widths = []
         for draft in drafts:
             read = max((len(ids) - start + len(target) for ids, target, start in draft), default=0)
             beside = adapter_bytes(self.bank.parameters(rank))
             beside += max((len(target) for _, target, _ in draft), default=0) * sizes.target
-            # Attention keeps what came before an activated adapter once more.
+            # Attention copies the KV cache of the tokens before an activated adapter.
             pasts = max((start for _, _, start in draft), default=0)
             beside += pasts * self.network.token_bytes()
             widths.append(read + -(-beside // token))
         return token, widths
 
     def forget(self) -> None:
-        """Drop what was read and learnt, sizes that fit too: the next call begins as the first."""
+        """Drop cached prefixes and adapters, and restore limits that a lack of memory lowered."""
         for room in self._rooms:
             room.restore()
         self._drop()
@@ -194,7 +194,7 @@ class Runtime:
         return (self.reader.room, self.decoder.room, self.room)
 
     def _drop(self) -> None:
-        """Free what was read and learnt."""
+        """Free cached prefixes and adapters."""
         self.prefixes.clear()
         self.bank.clear()
         _free()
@@ -247,7 +247,7 @@ class Runtime:
         return Row(request, prompt, matcher, start)
 
     def _start_under(self, adapter: Adapter, prompt: list[int]) -> int:
-        """The index of the prompt's token from which `adapter` acts."""
+        """Return the index in `prompt` from which `adapter` acts. Raises EngineError for none."""
         start = lora.begins(adapter.config, prompt)
         if start is None:
             raise EngineError(
@@ -258,7 +258,7 @@ class Runtime:
         return start
 
     def _drafted(self, job: TrainJob) -> list[Draft]:
-        """Of each pair: ids of prompt and target, and the index from which the adapter acts."""
+        """Return each pair's prompt ids, target ids, and the index from which the adapter acts."""
         draft = []
         for prompt, text in job.pairs:
             ids, target = self.tokens.prompt(prompt), self.tokens.target(text)
@@ -285,9 +285,9 @@ class Runtime:
         )
 
     def _guarded(self, doing: str, work: Callable[[], Made]) -> Made:
-        """What `work` returns; torch's failures as ttsi's.
+        """Return what `work` returns; raise torch's failures as ttsi's errors.
 
-        Out of memory: caches are dropped, and from now on half is done at a time of what was.
+        When memory runs out, the caches are dropped, and later calls take half as much at a time.
         """
         for room in self._rooms:
             room.begin()
@@ -296,7 +296,7 @@ class Runtime:
         except (RuntimeError, MemoryError) as error:
             release(error)
             failure = _failure(error, doing)
-        # Raised out here, so that the failed call is no context of it, and its tensors are gone.
+        # Raised outside the except block: as a context, the failed call would keep its tensors.
         if isinstance(failure, OutOfMemory):
             for room in self._rooms:
                 room.shrink()
@@ -314,7 +314,7 @@ class Runtime:
 
 
 def _failure(error: RuntimeError | MemoryError, doing: str) -> TtsiError:
-    """What torch says, as ttsi's: out of memory, a device that is lost, or a call that failed."""
+    """Return torch's `error` as DeviceLost, OutOfMemory, or else EngineError."""
     if _is_device_lost(error):
         return DeviceLost(
             f"The device was lost while {doing}: {_first_line(error)}",
@@ -336,7 +336,7 @@ def _failure(error: RuntimeError | MemoryError, doing: str) -> TtsiError:
 
 
 def _pass_tokens(device: torch.device) -> int:
-    """How many tokens of several prompts a pass reads: beyond this a device gains nothing."""
+    """Return the most tokens for a pass over several prompts; more would not be faster."""
     return 16384 if device.type == "cuda" else 512
 
 
@@ -347,11 +347,11 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _is_device_lost(error: BaseException) -> bool:
-    """After such an error every call on the device fails, as its context is broken for good."""
+    """Return whether the device's context is broken, so that every later call would fail."""
     if _is_out_of_memory(error):
         return False
     words = str(error).lower()
-    # A call that cuBLAS or cuDNN refuse leaves the device as it was.
+    # A call that cuBLAS or cuDNN refuses (CUBLAS_STATUS_...) leaves the device usable.
     told = "device-side assert" in words or ("cuda error" in words and "_status_" not in words)
     return told or isinstance(error, torch.AcceleratorError)
 

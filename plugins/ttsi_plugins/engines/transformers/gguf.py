@@ -1,4 +1,4 @@
-"""Reading a GGUF file, and writing it as a folder of safetensors, by way of transformers."""
+"""Read a GGUF file, and write it as a folder of safetensors, by way of transformers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DIGIT_BY_DIGIT = {"smollm", "starcoder", "refact", "codeshell"}
 
 
 def read(path: Path) -> Any:
-    """The parsed file, a gguf.GGUFReader. Raises CorruptAsset, MissingAsset (no gguf package)."""
+    """Return the file as a gguf.GGUFReader. Raises CorruptAsset, MissingAsset (no gguf package)."""
     with needs_packages():
         import gguf
         import numpy as np
@@ -73,8 +73,8 @@ def _load(
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
         importlib.import_module("accelerate")  # transformers needs it here, and names no package
-    # transformers also reads what lies beside the file (tokenizer_config.json, adapters), which is
-    # no part of it: alone in a folder, the result depends on its bytes only.
+    # transformers also reads files beside the GGUF file (tokenizer_config.json, adapters). With a
+    # link alone in a folder, the result depends on the GGUF file's bytes only.
     link = folder / "source.gguf"
     link.symlink_to(path.resolve())
     what = "transformers cannot make a model of this GGUF file"
@@ -105,9 +105,10 @@ def _load(
 
 @contextmanager
 def _parsed_once(reader: Any, advance: Callable[[], None]) -> Iterator[None]:
-    """transformers parses the file three times and builds its table of tensor names once for every
-    module, which is most of the time of loading; for the length of this block both are there
-    already. Its bar of tensors becomes calls of `advance`.
+    """Let transformers use `reader` and a cached table of tensor names in the block.
+
+    By itself it parses the file three times and builds that table once for every module, which
+    takes most of the time of loading. Its progress bar over tensors becomes calls of `advance`.
     """
     import gguf
     from transformers import modeling_gguf_pytorch_utils as loader
@@ -136,7 +137,7 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """safetensors writes in Rust and tells the operating system's error only in words."""
+    """Raise OSError for disk errors of safetensors, which gives their number only in its text."""
     from safetensors import SafetensorError
 
     try:
@@ -153,8 +154,11 @@ def _text_field(reader: Any, name: str) -> str:
 
 
 def _split_digits(tokenizer: Any) -> None:
-    """Cut at every digit first, as in training. transformers leaves this out, so that an indented
-    number would begin with tokens that the model never saw there."""
+    """Make `tokenizer` cut at every digit first, as in training.
+
+    transformers leaves this out, so that an indented number would begin with tokens that the model
+    never saw there.
+    """
     from tokenizers import pre_tokenizers
 
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -1,4 +1,4 @@
-"""Decoding held to a JSON Schema (xgrammar)."""
+"""Decoding constrained by a JSON Schema, with xgrammar."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CACHE_BYTES = 256 * 2**20
 
 @lru_cache(maxsize=256)
 def grammar_schema(schema: str) -> str:
-    """The text of a JSON Schema as xgrammar is given it. Raises SchemaFault for what it lacks."""
+    """Return the text of a JSON Schema for xgrammar. Raises SchemaFault if it has no plain form."""
     return json.dumps(lowered(plain_schema(json.loads(schema))))
 
 
 class Grammars:
-    """Schemas compiled for one tokenizer, kept by their text: the order of properties counts."""
+    """Schemas compiled for one tokenizer, cached by their text: the order of properties counts."""
 
     def __init__(
         self,
@@ -39,15 +39,15 @@ class Grammars:
             tokenizer, vocab_size=vocab_size, stop_token_ids=list(ends)
         )
         self._compiler = xgrammar.GrammarCompiler(info, cache_limit_bytes=_CACHE_BYTES)
-        # To xgrammar a control token or marker is the text that it is written with, so it would
-        # pass for string content. Its text can be written all the same, in other tokens.
+        # xgrammar takes a control token or marker for its text, and so would allow it in strings.
+        # It is barred; its text can still be written with other tokens.
         self._open = xgrammar.allocate_token_bitmask(1, vocab_size)[0]
         for id in (each for each in barred if each < vocab_size):
             # The highest bit of an int32 is its sign.
             self._open[id // 32] ^= (1 << id % 32) - ((1 << 32) if id % 32 == 31 else 0)
 
     def matcher(self, schema: Mapping[str, Any]) -> Matcher:
-        """A fresh matcher. Raises EngineError, naming the tool, for a schema without a grammar."""
+        """Return a new matcher. Raises EngineError, naming the tool, if no grammar can be made."""
         compiled = self._compile(schema)
         return Matcher(xgrammar.GrammarMatcher(compiled), self._open)
 
@@ -78,14 +78,14 @@ class Grammars:
 
 
 class Matcher:
-    """Where one row stands in its grammar."""
+    """The state of one row in its grammar."""
 
     def __init__(self, matcher: Any, open: Tensor) -> None:
         self._matcher = matcher
         self._open = open
 
     def fill(self, bits: Tensor, row: int) -> None:
-        """Set the row of `bits` [rows, V / 32] to the tokens with which the grammar goes on."""
+        """Set a row of `bits` [rows, ceil(V / 32)] to the tokens that the grammar allows next."""
         self._matcher.fill_next_token_bitmask(bits, row)
         bits[row] &= self._open
 
@@ -99,10 +99,10 @@ class Matcher:
 
 
 def allowed(scores: Tensor, matchers: Sequence[Matcher | None]) -> Tensor:
-    """Scores [rows, V] with -inf where a row's grammar does not go on.
+    """Return scores [rows, V] with -inf for the tokens that a row's grammar does not allow.
 
-    Raises EngineError where no token goes on: the schema wants characters that the tokenizer has no
-    tokens for.
+    Raises EngineError if a row's grammar allows no token: the schema wants characters for which the
+    tokenizer has no tokens.
     """
     held = {row: matcher for row, matcher in enumerate(matchers) if matcher is not None}
     if not held:
@@ -110,7 +110,7 @@ def allowed(scores: Tensor, matchers: Sequence[Matcher | None]) -> Tensor:
     bits = xgrammar.allocate_token_bitmask(*scores.shape)
     for row, matcher in held.items():
         matcher.fill(bits, row)
-    # The kernel takes rows to lie one behind the other.
+    # The kernel assumes contiguous rows.
     scores = scores.clone(memory_format=torch.contiguous_format)
     xgrammar.apply_token_bitmask_inplace(scores, bits.to(scores.device), indices=list(held))
     if bool((scores[list(held)].amax(1) == -torch.inf).any()):
@@ -123,7 +123,7 @@ def allowed(scores: Tensor, matchers: Sequence[Matcher | None]) -> Tensor:
 
 
 def _named_branches(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Subschemas that carry a tool's name: as their title, or as the constant of their name."""
+    """Yield the subschemas that name a tool, in their `name` constant or their title."""
     for key in ("items", "anyOf", "oneOf"):
         inner = schema.get(key, [])
         for branch in inner if isinstance(inner, list) else [inner]:
@@ -139,7 +139,7 @@ def _named_branches(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[st
 
 
 def _reason(error: Exception) -> str:
-    """xgrammar's own words, without its time stamp and source line."""
+    """Return xgrammar's message without its time stamp and source line."""
     if isinstance(error, ValueError):
         return str(error)
     return str(error).strip().split("] ", 1)[-1].split(": ", 1)[-1]

@@ -1,4 +1,4 @@
-"""The Hugging Face libraries as guests: snapshots, offline use, silence, missing packages."""
+"""Use of the Hugging Face libraries: snapshots, offline use, their output, missing packages."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _UNWANTED = ["*/*", "consolidated*.safetensors"]
 
 
 def download_command(name: str, revision: str) -> str:
-    """Both are a spec's, and a person may paste this into a shell."""
+    """Return a shell command that downloads a model. Both arguments, a spec's, are quoted."""
     words = ["hf", "download", name, *([] if revision == "main" else ["--revision", revision])]
     return shlex.join(words)
 
 
 def snapshot(name: str, revision: str) -> Path:
-    """The Hub model's files at `revision` in the Hub's own cache, fetched where allowed.
+    """Return the folder of a Hub model at `revision` in the Hub's cache; fetch it where allowed.
 
     With TTSI_OFFLINE no connection is opened. Raises MissingAsset (not cached and not to be had),
     StorageError (the Hub's cache cannot be written).
@@ -67,7 +67,7 @@ def snapshot(name: str, revision: str) -> Path:
 
 @contextmanager
 def needs_packages() -> Iterator[None]:
-    """A package that is not installed as a MissingAsset that says how to install it."""
+    """Raise MissingAsset, saying how to install it, for a package that is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -80,10 +80,10 @@ def needs_packages() -> Iterator[None]:
 
 @contextmanager
 def library_errors(what: str, where: Path, cure: str) -> Iterator[None]:
-    """Whatever transformers raises over the files in `where`, as one of ours.
+    """Raise whatever transformers raises over the files in `where` as an error of ttsi.
 
-    Its parsers meet files from anywhere and raise anything from KeyError to bare Exception: hence
-    the wide net. An ImportError is an optional package that is not installed.
+    For files of unknown origin its parsers raise anything from KeyError to bare Exception. So an
+    ImportError (an optional package is not installed) becomes MissingAsset, all else CorruptAsset.
     """
     try:
         yield
@@ -101,7 +101,7 @@ def library_errors(what: str, where: Path, cure: str) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars and no advice from transformers; its settings are restored afterwards."""
+    """Switch off transformers' progress bars and warnings in the block."""
     from transformers.utils import logging as untyped
 
     logging: Any = untyped

@@ -1,4 +1,4 @@
-"""What was loaded beside the weights: tokenizer, chat template, configuration, commit."""
+"""The identity of a loaded model: weights, tokenizer, chat template, configuration, commit."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from .weights import Loaded
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-# Set by calls that cut or pad; nothing that is asked here does.
+# Settings of calls that truncate or pad, which the engine does not make.
 _OF_CALLS = ("truncation", "padding")
-# Whoever saved the model, and where it was; the weights' digest knows their number format.
+# Who saved the model, and where; the weights' digest already includes their number format.
 _SHAPES_NO_RESULT = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
 
 
 def identity(loaded: Loaded, weights_digest: str, ends: Sequence[int]) -> dict[str, JSON]:
-    """The identity of an engine with this model; `ends` are the ids that stop decoding."""
+    """Return the identity of an engine with this model; `ends` are the ids that stop decoding."""
     return {
         "weights_digest": weights_digest,
         "model_revision": commit(loaded.folder),
@@ -36,15 +36,15 @@ def identity(loaded: Loaded, weights_digest: str, ends: Sequence[int]) -> dict[s
 
 
 def commit(folder: Path) -> str | None:
-    """The Hub's commit of a model in the Hub's own cache; None for a folder elsewhere."""
+    """Return the Hub's commit of a model in the Hub's own cache; None for a folder elsewhere."""
     of_hub = folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name)
     return folder.name if of_hub else None
 
 
 def _config_digest(folder: Path) -> str:
-    """Of config.json: positions, windows and scales act on results and are in no weight.
+    """Return the digest of config.json: positions, windows and scales change results too.
 
-    Of a GGUF file it is the file's: how its settings are written down depends on transformers.
+    For a GGUF file it is the file's digest, since the config made of it depends on transformers.
     """
     converted = source_digest(folder)
     if converted is not None:
@@ -54,7 +54,7 @@ def _config_digest(folder: Path) -> str:
 
 
 def _tokenizer_digest(tokenizer: Any, ends: Sequence[int]) -> str:
-    """Of all that turns texts into ids and back: vocabulary, merges, rules, added tokens."""
+    """Return the digest of all that maps texts to ids: vocabulary, merges, rules, added tokens."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         rules: Any = {"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
@@ -69,7 +69,7 @@ def _tokenizer_digest(tokenizer: Any, ends: Sequence[int]) -> str:
 
 
 def _template_digest(template: Any) -> str | None:
-    """Of the text; a tokenizer may have several, by name."""
+    """Return the digest of a template's text, or of several, by name; None for no template."""
     if not template:
         return None
     return bytes_digest(template.encode()) if isinstance(template, str) else json_digest(template)

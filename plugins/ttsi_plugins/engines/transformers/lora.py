@@ -25,7 +25,7 @@ from ttsi import JSON, Adapter, EngineError, LoraRecipe
 
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _PREFIX = "base_model.model."
-# What a config says about where an adapter comes from, or how it was begun, changes nothing here.
+# Settings of an adapter's origin, initialisation or training, which do not change its result.
 _PROVENANCE = {"auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version"}
 _HARMLESS = {"fan_in_fan_out", "init_lora_weights", "lora_dropout", "revision", "task_type"}
 _HONOURED = {
@@ -40,7 +40,7 @@ _INITS = (True, False, "gaussian", "orthogonal")
 
 @dataclass(frozen=True)
 class Form:
-    """What a config says of the weights: the update of a layer is scale * B A, of rank `rank`."""
+    """What a config says of the weights: a layer's update is `scale` * B A, of rank `rank`."""
 
     rank: int
     scale: float
@@ -50,7 +50,7 @@ class Form:
 def write_config(
     recipe: LoraRecipe, targets: Collection[str], model_id: str, invocation: Sequence[int] = ()
 ) -> dict[str, JSON]:
-    """adapter_config.json of an adapter on `targets`, as PEFT writes it.
+    """Return adapter_config.json of an adapter on `targets`, as PEFT writes it.
 
     With `invocation`, token ids, it is PEFT's activated LoRA (aLoRA), which acts from the last
     occurrence of these tokens on.
@@ -70,7 +70,7 @@ def write_config(
 
 
 def shortest(targets: Sequence[str], modules: Sequence[str]) -> tuple[str, ...]:
-    """Names for a config's `target_modules`: last parts where these mean `targets` and no other."""
+    """Return `target_modules` for `targets`: last parts of names if no other module has them."""
     last = {name.rpartition(".")[2] for name in targets}
     meant = [name for name in modules if name.rpartition(".")[2] in last]
     return tuple(sorted(last if sorted(meant) == sorted(targets) else targets))
@@ -135,7 +135,7 @@ def _taken_for_experts(kind: str) -> frozenset[str]:
 
 
 def read_form(config: Mapping[str, JSON], layers: Sequence[str], where: str) -> Form:
-    """What `config` means for a model with these linear layers.
+    """Return what `config` means for a model with these linear layers.
 
     Plain and activated LoRA are accepted, on any of them. Raises EngineError for anything else.
     """
@@ -154,7 +154,7 @@ def read_form(config: Mapping[str, JSON], layers: Sequence[str], where: str) -> 
 
 
 def begins(config: Mapping[str, JSON], ids: Sequence[int]) -> int | None:
-    """Index in `ids` from which PEFT lets the adapter act; None: it does not act on this text.
+    """Return the index in `ids` from which PEFT lets the adapter act; None if it does not act.
 
     A plain adapter acts from the first token, an activated one from the last occurrence of its
     invocation tokens, these included.
@@ -165,7 +165,7 @@ def begins(config: Mapping[str, JSON], ids: Sequence[int]) -> int | None:
 
 
 def pack(parts: Mapping[str, tuple[Tensor, Tensor]]) -> bytes:
-    """The bytes of adapter_model.safetensors from A [r, in] and B [out, r] of each layer."""
+    """Return the bytes of adapter_model.safetensors from A [r, in] and B [out, r] of each layer."""
     tensors = {key: part.contiguous() for key, part in _keyed(parts)}
     return safetensors.torch.save(tensors, metadata={"format": "pt"})
 
@@ -173,7 +173,7 @@ def pack(parts: Mapping[str, tuple[Tensor, Tensor]]) -> bytes:
 def unpack(
     data: bytes, form: Form, sizes: Mapping[str, tuple[int, int]], where: str
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """A [r, in] and B [out, r] of each target; `sizes` are (in, out) of the model's layers.
+    """Return A [r, in] and B [out, r] of each target; `sizes` are (in, out) of the model's layers.
 
     Raises EngineError where the tensors are not exactly those that `form` asks for.
     """
@@ -209,13 +209,13 @@ def export(adapter: Adapter, folder: Path) -> None:
 
 
 def read(folder: Path) -> Adapter:
-    """The adapter in a PEFT folder. Raises OSError where there is none."""
+    """Return the adapter in a PEFT folder. Raises OSError where there is none."""
     config = json.loads((folder / _CONFIG).read_text())
     return Adapter(safetensors=(folder / _WEIGHTS).read_bytes(), config=config)
 
 
 def _parse(config: Mapping[str, JSON]) -> Any:
-    """PEFT's reading of a config that asks for nothing but LoRA as the bank does it."""
+    """Return `config` as PEFT parses it. Raises ValueError unless it is LoRA as the bank has it."""
     if config.get("peft_type") != "LORA":
         raise ValueError(f"it is of type {config.get('peft_type')}, not LORA")
     settings = {k: v for k, v in config.items() if k not in _PROVENANCE and k != "peft_type"}
@@ -226,7 +226,7 @@ def _parse(config: Mapping[str, JSON]) -> Any:
     plain, given = peft.LoraConfig().to_dict(), parsed.to_dict()  # type: ignore[no-untyped-call]
     known = _PROVENANCE | _HARMLESS | _HONOURED
     others = [key for key in given if key not in known]
-    # Unset is None, False or empty, by the version that wrote it.
+    # An unset value is None, False or empty, depending on the version that wrote it.
     unknown = [key for key in others if (given[key] or None) != (plain[key] or None)]
     if given["init_lora_weights"] not in _INITS:
         unknown.append("init_lora_weights")
@@ -249,7 +249,7 @@ def _misfit(what: str, where: str) -> EngineError:
 
 
 def _number(value: float) -> Any:
-    """PEFT writes a whole alpha without a point."""
+    """Return a whole alpha as an int, as PEFT writes it."""
     return int(value) if float(value).is_integer() else value
 
 

@@ -1,12 +1,12 @@
-"""Plain schemas (ttsi.parameters.plain) as xgrammar 0.2 reads them.
+"""Plain schemas (ttsi.parameters.plain), rewritten for xgrammar 0.2.
 
-What it would read in another way is written so that it cannot: constants that are lists or
-objects, patterns, bounds beyond its integers. What it cannot hold a text to is left out here and
-remains for the check of parameters: uniqueItems; multipleOf, but for small ones of integers without
-bounds or in a narrow range; lengths beside a pattern that is more than one repeated character.
+What xgrammar would misread is written in another form: constants that are lists or objects,
+patterns, bounds beyond its integers. What it cannot enforce is left out here and remains for the
+check of parameters: uniqueItems; multipleOf, except small steps of integers without bounds or in a
+narrow range; lengths beside a pattern that is more than one repeated character.
 
-Strings with a pattern or a length have no character that JSON writes with an escape, but for
-quotation marks and backslashes that the pattern lists.
+Strings with a pattern or a length have no character that JSON escapes, except quotation marks and
+backslashes that the pattern lists.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WIDEST = 10_000
 
 
 def lowered(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema for xgrammar. It allows what `plain` forbids only where that is said above."""
+    """Return the schema for xgrammar. It is laxer than `plain` only as the module's text says."""
     if "enum" in plain and plain["type"] in ("array", "object"):
         return {"anyOf": [_constant(value) for value in plain["enum"]]}
     schema = each_inner(plain, lowered)
@@ -45,7 +45,7 @@ def lowered(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _constant(value: Any) -> dict[str, Any]:
-    """A schema that only `value` satisfies, with the white space that the grammar writes."""
+    """Return a schema that only `value` satisfies, with the white space that the grammar writes."""
     if isinstance(value, list):
         return {
             "type": "array",
@@ -75,7 +75,7 @@ def _lower_number(schema: dict[str, Any]) -> None:
 
 
 def _lower_pattern(schema: dict[str, Any]) -> None:
-    """The pattern for whole strings, with the lengths in it where it has one repeated character."""
+    """Write the pattern for whole strings, with the lengths in it if one character is repeated."""
     node = read(schema["pattern"])
     least, most = schema.pop("minLength", 0), schema.pop("maxLength", None)
     while isinstance(node, Row) and len(node.items) == 1:
@@ -87,7 +87,7 @@ def _lower_pattern(schema: dict[str, Any]) -> None:
 
 
 def _written(node: Node) -> str:
-    """A pattern of the JSON text between the quotation marks."""
+    """Return a pattern for the JSON text between the quotation marks."""
     if isinstance(node, Chars):
         return _characters(node)
     if isinstance(node, Row):
@@ -104,7 +104,7 @@ def _characters(node: Chars) -> str:
     choices = [f"[{spans}]"] if ranges else []
     escaped = [char for char in '"\\' if intersect(node.ranges, ((ord(char),) * 2,))]
     if node.listed:
-        # The JSON text of either is itself behind a backslash; in a pattern both take one more.
+        # JSON escapes each with a backslash, and the pattern escapes every backslash again.
         choices += ["\\\\" + char.replace("\\", "\\\\") for char in escaped]
     if not choices:
         # A control character: nothing that is written here matches.

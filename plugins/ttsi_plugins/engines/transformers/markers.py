@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-# Words that say which end of a part a marker stands at, and none of what the part is.
+# Words that say where a part begins or ends, but not what it is.
 _ENDS = {"begin", "start", "end", "of", "section"}
 
 _NAMES = re.compile(
@@ -22,10 +22,10 @@ _NAMES = re.compile(
 
 
 def is_marker(token: str) -> bool:
-    """Whether `token`, an added token of a vocabulary, marks a call, a thought or an answer.
+    """Return whether `token`, an added token of a vocabulary, marks a call, a thought or an answer.
 
-    What a tool returned and which tools there are is not the model's to write: `<tool_response>`,
-    `[TOOL_RESULTS]` and `[AVAILABLE_TOOLS]` are no markers.
+    The model does not write tool results or lists of tools, so `<tool_response>`, `[TOOL_RESULTS]`
+    and `[AVAILABLE_TOOLS]` are no markers.
     """
     if token[:1].isalnum():
         return False

@@ -1,7 +1,7 @@
-"""What the engine may use beyond the weights, and for what.
+"""The memory that the engine may use beyond the weights, and its shares.
 
-Decoding and training never happen at once, so each may have the working share. A fixed sum and a
-tenth of the rest are set aside for compiled grammars, and for what allocators lose.
+Decoding and training never run at once, so both use the same share. A fixed amount and a tenth of
+the rest are kept for compiled grammars and the overhead of allocators.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 _GIB = 2**30
-# Of what the device has free, where the spec sets no budget: on a CPU others use it too.
+# Shares of free memory where the spec sets no budget; other processes use a CPU's memory too.
 _SHARES = {"cpu": 0.5, "cuda": 0.85}
 _MOST_ON_CPU = 8 * _GIB
 _FIXED = 4 * _GIB // 10
@@ -23,28 +23,28 @@ _FIXED = 4 * _GIB // 10
 
 @dataclass(frozen=True)
 class Budget:
-    """Bytes in all, and their shares."""
+    """A budget of `total` bytes, and its shares."""
 
     total: int
 
     @property
     def prefixes(self) -> int:
-        """For keys and values of texts that may be met again."""
+        """Bytes for the prefix cache."""
         return 2 * self._divisible // 10
 
     @property
     def adapters(self) -> int:
-        """For the adapters that answer: those at hand, and their copies for the rows of a pass."""
+        """Bytes for resident adapters, and their copies for the rows of a pass."""
         return 2 * self._divisible // 10
 
     @property
     def passes(self) -> int:
-        """For what a pass over prompts computes, and the logits that are read from it."""
+        """Bytes for the activations and logits of a pass over prompts."""
         return self._divisible // 10
 
     @property
     def work(self) -> int:
-        """For the slots of decoding, or the activations and optimiser states of training."""
+        """Bytes for the slots of decoding, or the activations and optimiser states of training."""
         return 4 * self._divisible // 10
 
     @property
@@ -53,7 +53,7 @@ class Budget:
 
     @classmethod
     def of(cls, memory_gib: float | None, device: torch.device) -> Budget:
-        """`memory_gib`, or a share of what is free on `device` now."""
+        """Return a budget of `memory_gib`, or of a share of what is free on `device` now."""
         if memory_gib is not None:
             return cls(int(memory_gib * _GIB))
         share = _SHARES.get(device.type, _SHARES["cpu"])
@@ -66,7 +66,7 @@ class Budget:
 
 @dataclass
 class Room:
-    """How much of something may be taken at a time; it shrinks where that did not fit."""
+    """A limit on an amount taken at a time, which is lowered when memory runs out."""
 
     limit: int
     _taking: int = 0
@@ -76,34 +76,34 @@ class Room:
 
     @contextmanager
     def taking(self, amount: int) -> Iterator[None]:
-        """While the block runs `amount` is in use; where it fails, that is what failed."""
+        """Record that the block takes `amount`; if the block fails, the record stays."""
         self._taking = amount
         yield
         self._taking = 0
 
     def begin(self) -> None:
-        """A new call: nothing is being taken, whatever the last one failed of."""
+        """Begin a call: forget the amount at which the last one failed."""
         self._taking = 0
 
     def shrink(self) -> None:
-        """After running out of memory: from now on at most half of what was being taken."""
+        """Lower the limit to half of the amount that was being taken when memory ran out."""
         if self._taking:
             self.limit = max(1, min(self.limit, self._taking // 2))
             self._taking = 0
 
     def restore(self) -> None:
-        """As much again as at first."""
+        """Restore the first limit."""
         self.limit, self._taking = self._at_first, 0
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the work of one model takes, in bytes: upper bounds, measured from its layers.
+    """Upper bounds, in bytes, of what one model's work takes, computed from its layers.
 
     `trained`: what training keeps of a token for the backward pass. `passed`: what a pass without
-    gradients has in memory of a token. `target`: the logits of a token that is learnt, as float32,
-    and their gradient. `logits`: those of a token that is read. `step`: those of a row that is
-    being decoded, with what penalties, grammars and sampling make of them.
+    gradients holds of a token. `target`: the logits of a target's token in float32, and their
+    gradient. `logits`: the logits of a token that is read. `step`: the logits of a row in decoding,
+    with their copies for penalties, grammars and sampling.
     """
 
     trained: int
@@ -114,16 +114,15 @@ class Sizes:
 
     @classmethod
     def of(cls, model: Any, token_bytes: int) -> Sizes:
-        """`token_bytes` are those of a token's keys and values."""
+        """Return the sizes of `model`; `token_bytes` are those of a token's keys and values."""
         config = model.config.get_text_config()
         size = int(model.dtype.itemsize)
         inside, outside, widest = _widths(model, config)
         return cls(
-            # Inputs are kept by the low-rank parts, outputs by what follows, some twice: an
-            # activation function keeps what it was given, and what follows keeps its result. The
-            # low-rank parts read in float32.
+            # The low-rank parts keep each input, in float32. The next operation keeps each output,
+            # some twice: an activation function keeps its input, and the layer after it its result.
             trained=int((inside + 1.5 * outside) * max(size, 4)),
-            # Keys and values stay, and are copied into a piece; of the rest one layer at a time.
+            # Keys and values of all layers stay and are copied once; the rest is one layer's.
             passed=2 * token_bytes + (6 * config.hidden_size + 3 * widest) * size,
             target=3 * 4 * config.vocab_size,
             logits=2 * size * config.vocab_size,
@@ -132,9 +131,9 @@ class Sizes:
 
 
 def _widths(model: Any, config: Any) -> tuple[int, int, int]:
-    """What a token passes through: inputs and outputs of all layers in sum, and the widest output.
+    """Return a token's inputs and outputs, summed over all layers, and its widest output.
 
-    Experts lie in parameters of three dimensions; a token goes through a few of them.
+    Experts are parameters of three dimensions; a token goes through a few of them.
     """
     head = model.get_output_embeddings()
     shapes = []
@@ -151,6 +150,9 @@ def _widths(model: Any, config: Any) -> tuple[int, int, int]:
 
 
 def adapter_bytes(parameters: int) -> int:
-    """What an adapter in training takes, in float32: its weights, its gradient, twice, for
-    autograd's own, AdamW's two moments, and the gradient in float64 while its norm is taken."""
+    """Return the bytes of an adapter in training, in float32.
+
+    They hold its weights, its gradient and autograd's copy of it, AdamW's two moments, and the
+    gradient in float64 while its norm is taken.
+    """
     return 7 * 4 * parameters

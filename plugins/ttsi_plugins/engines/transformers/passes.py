@@ -1,8 +1,8 @@
-"""A forward pass of the model, whatever it is for: reading, scoring, decoding or training.
+"""Forward passes of the model, for reading, scoring, decoding and training.
 
-Key-value caches are the engine's own. The model runs without a cache object; its attention, put in
-by transformers' registry of attention functions, asks the pass's plan what each row has read before
-and where what it reads now is to be kept. Heads that share a key are folded without copying it.
+The engine keeps its own KV caches, and the model runs without a cache object. The attention
+function, registered with transformers, asks the pass's plan which keys and values each row attends
+to and where to store the new ones. Query heads that share a key head use it without a copy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ATTENTION = "ttsi"
 
 
 class Plan(Protocol):
-    """What a pass does about attention."""
+    """How a pass computes attention: which keys and values each row attends to."""
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
         """q [rows, heads, T, D], k [rows, key heads, T, D], v [rows, key heads, T, E] ->
@@ -87,13 +87,13 @@ class Network:
             _PASS.reset(passing)
 
     def own(self, ids: Tensor, read: Tensor) -> Tensor:
-        """Logits [len(read), V] at `read` of the model's own forward pass over `ids` [rows, T]."""
+        """Return logits [len(read), V] at `read` of the model's own pass over `ids` [rows, T]."""
         with self.native() as model:
             return self._narrow.run(read, lambda: model(input_ids=ids, use_cache=False))
 
     @contextmanager
     def native(self) -> Iterator[Any]:
-        """The model as transformers made it, for others to call."""
+        """Yield the model with transformers' own attention and products, for others to call."""
         self._end()
         try:
             yield self.model
@@ -134,7 +134,7 @@ class Network:
 class Row:
     """One row of a pass: `line` tokens in a line, then the tokens of a tree, then padding.
 
-    `tree` [M, M] is True where one of M tokens sees another; all of them see the past and the line.
+    `tree` [M, M] is True where its token i sees token j; all M see the past and the line.
     """
 
     line: int
@@ -149,9 +149,9 @@ class Row:
 
 @dataclass
 class Rows:
-    """The plan of rows [N, T], each causal within itself and after a past of its own.
+    """A plan for rows [N, T]: each is causal and attends to its own past.
 
-    With `keep`, what the rows read can be taken from `piece` afterwards.
+    With `keep`, `piece` gives the keys and values of the rows after the pass.
     """
 
     rows: Sequence[Row]

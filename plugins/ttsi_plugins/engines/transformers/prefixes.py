@@ -1,7 +1,7 @@
-"""Texts that the base model has read, kept by their tokens: a radix tree of keys and values.
+"""The base model's prefix cache: a radix tree of token ids with their keys and values.
 
-Prompts that begin alike share what they have in common, within a sample (the stages of one task)
-and across samples (tasks that offer the same tools).
+Prompts share the KV cache of their common prefix, within a sample (the stages of one task) and
+across samples (tasks that offer the same tools).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .caches import NO_PAST, Past, Piece
 
 @dataclass(eq=False)
 class _Node:
-    """Some tokens and what reading them left behind."""
+    """Some tokens and their keys and values, `kv` [layers, 2, key heads, tokens, D]."""
 
     tokens: tuple[int, ...] = ()
     kv: Piece | None = None
@@ -25,9 +25,9 @@ class _Node:
 
 
 class Prefixes:
-    """At most `budget` bytes of keys and values; the least recently used leaves go first.
+    """A cache of at most `budget` bytes of keys and values; least recently used leaves go first.
 
-    A Past that was handed out stays whole when its texts are dropped here.
+    A Past that was handed out stays valid when its tokens are dropped here.
     """
 
     def __init__(self, budget: int) -> None:
@@ -37,7 +37,7 @@ class Prefixes:
         self._clock = count(1)
 
     def longest(self, ids: Sequence[int]) -> Past:
-        """The longest beginning of `ids` that is known."""
+        """Return the KV cache of the longest cached prefix of `ids`."""
         past = NO_PAST
         now = next(self._clock)
         for node, shared in self._walk(ids):
@@ -49,10 +49,10 @@ class Prefixes:
     def add(self, ids: Sequence[int], start: int, piece: Piece) -> None:
         """Keep `piece`, what reading ids[start:] after ids[:start] left behind.
 
-        Nothing is kept where ids[:start] has been dropped meanwhile.
+        Nothing is kept if ids[:start] has been dropped meanwhile.
         """
         parent, known = self._root, 0
-        # As a list: the walk must not meet the nodes that it makes.
+        # As a list: the walk must not meet the nodes that `_split` makes.
         for node, shared in list(self._walk(ids)):
             parent = node if shared == len(node.tokens) else self._split(node, shared)
             known += shared
@@ -68,7 +68,7 @@ class Prefixes:
         self._root, self.bytes = _Node(), 0
 
     def _walk(self, ids: Sequence[int]) -> Iterator[tuple[_Node, int]]:
-        """Nodes along `ids` and how many of their tokens agree; all but the last agree wholly."""
+        """Yield the nodes along `ids` and how many of their tokens agree: all, but in the last."""
         node, at = self._root, 0
         while at < len(ids) and ids[at] in node.children:
             node = node.children[ids[at]]
@@ -79,7 +79,7 @@ class Prefixes:
                 return
 
     def _split(self, node: _Node, at: int) -> _Node:
-        """Divide `node` behind its first `at` tokens; the new node of these."""
+        """Divide `node` after its first `at` tokens; return the new node of these."""
         assert node.kv is not None
         assert node.parent is not None
         # Copies: a view would keep the whole of it in memory when the other half is dropped.
@@ -106,6 +106,6 @@ class Prefixes:
 
 
 def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two texts begin with in common."""
+    """Return the length of the common prefix of two texts, in tokens."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -2,8 +2,8 @@
 
 In float32 torch gives a linear layer to BLAS. oneDNN is faster at the sizes that occur here: for
 SmolLM2's layers on two cores, 1.4 times at 70 rows and 2 to 3 times at the few rows of decoding,
-where it reads the weights in its own blocked order. That order is a copy; without room for one it
-takes the weights as they lie, which gains less. A gradient by the input needs no copy.
+where it reads the weights in its own blocked layout. That layout needs a copy; without room for one
+oneDNN reads the original, which gains less. The gradient by the input always reads the original.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ROOM = 0.25
 
 
 def quickened(modules: Iterable[nn.Module]) -> dict[nn.Linear, Tensor]:
-    """The linear layers that gain, and the weight of each as it is to be multiplied by."""
+    """Return the linear layers that get faster, each with the weight to multiply by."""
     layers = [m for m in modules if type(m) is nn.Linear and _gains(m.weight)]
     size = sum(layer.weight.nbytes for layer in layers)
     if size > _ROOM * _free():
@@ -41,14 +41,14 @@ def restore(weights: dict[nn.Linear, Tensor]) -> None:
 
 def _linear(layer: nn.Linear, weight: Tensor, x: Tensor) -> Tensor:
     if torch.is_grad_enabled() and x.requires_grad:
-        # Flat, for what a function of autograd returns may not be a view.
+        # Flattened, because the result of an autograd function must not be a view.
         out: Tensor = _Frozen.apply(x.flatten(0, -2), layer, weight)
         return out.view(*x.shape[:-1], -1)
     return _multiply(x, weight, layer.bias)
 
 
 class _Frozen(torch.autograd.Function):
-    """A layer whose weights have no gradient."""
+    """A linear layer whose weights get no gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: nn.Linear, weight: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""The proof at load that the engine's passes are a model's own forward pass, on every path.
+"""A check at load that the engine's passes compute the model's own forward pass, on every path.
 
-A few tokens are read by the model itself and by the engine: at once, behind what was read before,
-in padded rows, as a tree of candidates, step by step, under adapters, and in training. It is the
-second net: kinds of layers that are known not to run right are refused by name before.
+A few tokens are read by the model itself and by the engine: in one pass, after a cached prefix, in
+padded rows, as a tree of candidates, step by step, under adapters, and in training. Before that,
+`support` refuses by name the kinds of layers that are known not to work.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from .stack import Factors
 from .training import Pair, losses
 from .trie import Trie
 
-# Tokens that are read: more than the smallest window, where that is no more than this.
+# Bounds of the number of tokens read, which is to exceed the smallest attention window.
 _LEAST, _MOST = 40, 300
-# Two ways to compute the same numbers are this far apart at most, by the bytes of a number: in
-# float32 SmolLM2's are 2e-5 (gradients 1e-4), in bfloat16 0.09. The net is coarser there.
+# Largest relative differences that pass, by the bytes of a number. SmolLM2's are 2e-5 in float32
+# (gradients 1e-4) and 0.09 in bfloat16, where the check is coarser.
 _LOGITS = {2: 0.3, 4: 1e-3, 8: 1e-3}
 _GRADIENTS = {2: 0.3, 4: 1e-2, 8: 1e-2}
 
@@ -68,20 +68,20 @@ def _prove(network: Ready, bank: Bank, ways: Sequence[Callable[[Any], _Found]]) 
 
 
 def _difference(found: _Found, tolerance: float) -> str:
-    """Which path is not the model's own, and by how much; empty: none."""
+    """Return which path differs from the model's own, and by how much; empty if none does."""
     for path, ours, whole in found:
         ours, whole = ours.double(), whole.double()
-        # All logits of a token may be large together: what they have in common says nothing.
+        # Without the mean: a constant added to all logits of a token changes no probability.
         size = (whole - whole.mean(-1, keepdim=True)).norm()
         apart = float((ours - whole).norm() / size)
-        # So written that what is no number differs.
+        # Negated, so that NaN counts as a difference.
         if not apart <= tolerance:
             return f"computes other numbers {path} (relative difference {apart:.2g})"
     return ""
 
 
 def _reading(network: Network) -> _Found:
-    """Prompts at once, behind what is known of them, with padding, and with candidates."""
+    """Yield prompts read in one pass, after cached prefixes, with padding, and with candidates."""
     ids = _ids(network, _length(network) + 2)
     text, (first, second, third) = ids[:-2], ids[7:10]
     whole = _own(network, [text], range(0, len(text), 3))
@@ -105,7 +105,7 @@ def _reading(network: Network) -> _Found:
 
 
 def _steps(network: Network) -> _Found:
-    """Tokens one by one, behind prompts of other lengths."""
+    """Yield tokens read one by one, after prompts of different lengths."""
     ids = _ids(network, _length(network) + 2)
     texts = [ids[:-2], ids[:11]]
     slots = network.slots(2, len(ids))
@@ -179,14 +179,14 @@ def _training(network: Ready, bank: Bank) -> _Found:
 
 
 def _gradients(loss: Tensor, factors: Factors) -> Tensor:
-    """Of each row, one behind the other: [rows, numbers]."""
+    """Return the gradients of all A and B, one row's in each row: [rows, numbers]."""
     inputs = [part for pair in factors.pairs for part in pair]
     parts = torch.autograd.grad(loss, inputs, materialize_grads=True)
     return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 
 def _factors(bank: Bank) -> Factors:
-    """Those of the base model, which are zero, and of two adapters that show."""
+    """Return factors of three rows: B zero, as in the base model, and two with a random B."""
     stack = bank.fresh([(LoraRecipe(rank=1), seed) for seed in range(3)])
     generator = torch.Generator().manual_seed(0)
     for _, b in stack.split(stack.flat):

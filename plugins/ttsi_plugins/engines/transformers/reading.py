@@ -1,6 +1,6 @@
-"""Reading prompts: one pass over what no earlier pass has read, and logits where they are wanted.
+"""Read prompts: one pass over the tokens that are not cached, and logits where they are needed.
 
-Candidates ride along: their tree of tokens follows the prompt in the same pass.
+The token tree of a prompt's candidates follows the prompt in the same pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .passes import Network, Row, Rows
 from .prefixes import Prefixes, common
 from .trie import Trie
 
-# Prompts that have this many unread tokens in common are read one after the other.
+# Prompts with this many uncached tokens in common are read in turn, so that one serves the next.
 _WORTH_WAITING = 16
 
 
@@ -36,8 +36,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a pass over a Text left: keys and values of its ids, and logits [1 + nodes, V] at
-    its last id and the nodes of its trie."""
+    """The result of a pass over a Text.
+
+    `piece` [layers, 2, key heads, n, D] are the keys and values of its ids, `logits` [1 + nodes, V]
+    those at its last id and at the nodes of its trie.
+    """
 
     piece: Piece
     logits: Tensor
@@ -47,9 +50,9 @@ NO_TRIE = Trie([])
 
 
 class Reader:
-    """Reads for the base model; passes have at most `pass_tokens` tokens, padding included.
+    """A reader of prompts, in passes of at most `pass_tokens` tokens, padding included.
 
-    The logits at a token count as so many tokens more.
+    The logits at one token count as `logits` tokens more. Prefixes are read by the base model.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Reader:
     def read(
         self, prompts: Sequence[Sequence[int]], tries: Sequence[Trie] | None = None
     ) -> Iterator[tuple[int, Past, Tensor]]:
-        """(index of the prompt, its keys and values, logits [1 + nodes, V]), in any order.
+        """Yield (index of the prompt, its KV cache, logits [1 + nodes, V]) in any order.
 
         The prompts must differ from each other.
         """
@@ -74,7 +77,7 @@ class Reader:
             last: Sequence[int] = ()
             for index in waiting:
                 ids = prompts[index]
-                # The last token is always read: its logits are wanted.
+                # The last token is always read, for its logits.
                 past = self.prefixes.longest(ids[:-1])
                 if common(ids, last) < past.length + _WORTH_WAITING:
                     texts[index] = Text(ids[past.length :], past, tries[index])
@@ -88,16 +91,16 @@ class Reader:
                 waiting = [index for index in waiting if index not in chunk]
 
     def past(self, ids: Sequence[int]) -> Past:
-        """The keys and values of `ids`, read now where they are not known."""
+        """Return the KV cache of `ids`; tokens that are not cached are read now."""
         past = self.prefixes.longest(ids)
         if past.length < len(ids):
             ((_, past, _),) = self.read([ids])
         return past
 
     def chunks(self, texts: dict[int, Text]) -> Iterator[list[int]]:
-        """Keys of `texts` in groups of like length, each for one pass.
+        """Yield the keys of `texts` in groups of similar length, each for one pass.
 
-        A text that is larger than a pass goes alone.
+        A text that exceeds the limit is a group by itself.
         """
         chunk: list[int] = []
         for key in sorted(texts, key=lambda key: texts[key].room):
@@ -110,12 +113,12 @@ class Reader:
             yield chunk
 
     def run(self, texts: Sequence[Text]) -> list[Reading]:
-        """One pass over `texts`, by whatever adapters are on."""
+        """Run one pass over `texts`, under the adapters that are on."""
         with self.room.taking(self._size(texts)):
             return self._run(texts)
 
     def _size(self, texts: Sequence[Text]) -> int:
-        """Tokens of a pass over `texts`."""
+        """Return the size of a pass over `texts` in tokens, logits included."""
         read = sum(1 + len(text.trie.ids) for text in texts)
         return int(len(texts) * max(text.room for text in texts) + self._logits * read)
 

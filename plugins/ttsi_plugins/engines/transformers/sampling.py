@@ -21,8 +21,10 @@ _TIES = 32
 
 
 def penalised(logits: Tensor, seen: Sequence[Tensor], penalties: Sequence[float]) -> Tensor:
-    """Logits [rows, V] with each row's `seen` ids divided (where positive) or multiplied by its
-    penalty."""
+    """Return logits [rows, V] after the repetition penalty.
+
+    The logit of each `seen` id of a row is divided by the row's penalty, or multiplied if negative.
+    """
     if all(penalty == 1.0 for penalty in penalties):
         return logits
     # Padding repeats a row's first id: it then gets the same value twice.
@@ -34,8 +36,10 @@ def penalised(logits: Tensor, seen: Sequence[Tensor], penalties: Sequence[float]
 
 
 def likeliest(scores: Tensor, samplings: Sequence[Sampling]) -> list[tuple[Tensor, Tensor]]:
-    """For each row of `scores` [rows, V] the (values, ids) that may be drawn before top-p, on the
-    CPU, the highest first and ties by id."""
+    """Return for each row of `scores` [rows, V] the (values, ids) that may be drawn before top-p.
+
+    They are on the CPU, the highest first and ties by id.
+    """
     width = scores.shape[1]
     wanted = [_top_k(sampling, width) for sampling in samplings]
     most = min(width, max(wanted) + _TIES)
@@ -51,10 +55,10 @@ def likeliest(scores: Tensor, samplings: Sequence[Sampling]) -> list[tuple[Tenso
 
 
 def nucleus(values: Tensor, sampling: Sampling) -> Tensor:
-    """Probabilities of the first tokens of `values` (highest first) that top-p keeps."""
+    """Return the probabilities of the first tokens of `values` (highest first) that top-p keeps."""
     scaled = values / sampling.temperature
     if sampling.top_p < 1.0:
-        # A token stays while it and all less likely ones hold more than 1 - p of the mass.
+        # A token stays while it and all less likely ones together exceed probability 1 - p.
         tail = scaled.flip(0).softmax(0).cumsum(0).flip(0)
         kept = tail > 1 - sampling.top_p
         kept[0] = True
@@ -63,7 +67,7 @@ def nucleus(values: Tensor, sampling: Sampling) -> Tensor:
 
 
 def choose(values: Tensor, ids: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """One token of a row's likeliest; temperature 0 takes the first."""
+    """Draw one of a row's likeliest tokens; temperature 0 takes the first."""
     if sampling.temperature == 0:
         return int(ids[0])
     uniform = torch.rand((), generator=generator, dtype=torch.float64)
@@ -78,7 +82,7 @@ def _top_k(sampling: Sampling, width: int) -> int:
 
 
 def _ordered(values: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Highest first, ties by id."""
+    """Sort by value, the highest first and ties by id."""
     by_id = ids.argsort()
     order = by_id[values[by_id].argsort(descending=True, stable=True)]
     return values[order], ids[order]

@@ -1,4 +1,4 @@
-"""LoRA weights of many adapters, one behind the other."""
+"""LoRA weights of many adapters in one tensor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Layer:
 
 
 class Stack:
-    """LoRA weights one row behind the other: `flat` [rows, P], `scales` [rows].
+    """LoRA weights of one adapter a row: `flat` [rows, P], `scales` [rows].
 
     A row holds A and B of each layer in turn, all of rank `rank`.
     """
@@ -37,7 +37,7 @@ class Stack:
         return len(self.flat)
 
     def split(self, flat: Tensor) -> Pairs:
-        """`flat` [rows, P], or another tensor of this width, as views by layer."""
+        """Return views by layer of `flat` [rows, P], or of another tensor of this width."""
         pairs, at = [], 0
         for layer in self.layers:
             middle = at + self.rank * layer.inside
@@ -49,7 +49,7 @@ class Stack:
         return pairs
 
     def put(self, row: int, other: Stack, source: int) -> None:
-        """Copy a row of `other`, of this rank or a smaller one."""
+        """Copy row `source` of `other`, whose rank is not larger, to row `row`."""
         self.scales[row] = other.scales[source]
         if other.rank == self.rank:
             self.flat[row] = other.flat[source]
@@ -64,10 +64,10 @@ class Stack:
 
 @dataclass(frozen=True)
 class Factors:
-    """What a pass adds to the base model: low-rank factors and scale [rows, 1, 1] of its rows.
+    """The low-rank updates of a pass: each layer's factors, and `scales` [rows, 1, 1].
 
-    `drop` is what dropout makes of a layer's input [rows, T, in] before A. `untrained`: each B is
-    zero, so nothing but B has a gradient through the low-rank parts.
+    `drop` applies dropout to a layer's input [rows, T, in] before A. `untrained`: each B is zero,
+    so only B has a gradient through the low-rank parts.
     """
 
     pairs: Pairs

@@ -1,6 +1,6 @@
-"""Which models the engine does not run right: told by name, from config and modules.
+"""Which models the engine cannot run correctly, told from their config and the names of modules.
 
-Nothing is run for it. What has no name here is left to the proof by running, in proof.py.
+No model is run for this. A model that passes is then checked by running it, in proof.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WINDOWS = {
     "attention_window_size": "local_attention",
     "index_topk": "sparse_attention",
 }
-# Modules that carry something from token to token beside attention.
+# Modules that carry a state from token to token outside attention.
 _STATEFUL = re.compile(
     "Mamba|SSM|Recurrent|RgLru|Rglru|Rwkv|RWKV|xLSTM|mLSTM|DeltaNet|DeltaAttention|ShortConv|"
     "Lightning|LinearAttention"
@@ -33,7 +33,7 @@ _STATEFUL = re.compile(
 
 
 def check(model: Any) -> None:
-    """Raises EngineError, with the kinds of layers, where the engine would run `model` wrongly."""
+    """Raise EngineError, naming the kinds of layers, if the engine would run `model` wrongly."""
     found = list(dict.fromkeys(_kinds(model)))
     if found:
         raise unsupported(model, f"has {', '.join(found)}")
@@ -55,10 +55,10 @@ def failing(error: Exception) -> str:
 
 
 def reach(config: Any) -> int:
-    """The longest text that the engine may put to a model.
+    """Return the length in tokens of the longest text that the engine may give the model.
 
-    With rotary frequencies that change beyond a length, what was read before would not fit what
-    is read after it: the texts end there.
+    Some rotary frequencies (longrope, dynamic) change beyond a length. Keys that were cached before
+    would not fit those computed after, so that length is the limit.
     """
     longest = int(getattr(config, "max_position_embeddings", 0) or 2**31)
     rotary = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
@@ -71,7 +71,7 @@ def reach(config: Any) -> int:
 
 
 def windows(config: Any) -> dict[str, int]:
-    """Settings by which a token sees fewer than all before it, in texts that the model takes."""
+    """Return the settings that let a token see fewer than all earlier ones, in texts in `reach`."""
     found = {name: getattr(config, name, None) for name in _WINDOWS}
     return {
         name: size
@@ -98,7 +98,7 @@ def _kinds(model: Any) -> Iterator[str]:
 
 
 def _carries(module: nn.Module) -> bool:
-    """Whether a module carries something from token to token, and is not attention."""
+    """Return whether a module other than attention carries a state from token to token."""
     return isinstance(module, nn.Conv1d | nn.RNNBase) or _named(module)
 
 
@@ -107,7 +107,7 @@ def _named(module: nn.Module) -> bool:
 
 
 def _layer_kinds(config: Any) -> list[str]:
-    """The distinct kinds that a config lists, in order."""
+    """Return the distinct kinds of layers that a config lists, in order."""
     for name in ("layer_types", "layers_block_type", "attention_layers"):
         listed = getattr(config, name, None)
         if isinstance(listed, list | tuple) and all(isinstance(kind, str) for kind in listed):

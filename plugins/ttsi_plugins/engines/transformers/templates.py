@@ -2,8 +2,8 @@
 
 Templates differ in what they take. Some have no system turn and raise an error for one, or leave it
 out and say nothing; some want a message's content as a list of parts. The template is tried once,
-when the model is loaded, and every prompt is looked through for the turns it was made of: a run
-whose model was never shown its instruction would end as if all were well.
+when the model is loaded, and every prompt is searched for its turns. Without that, a run whose
+model never saw its instruction would end without an error.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _CURE = (
     "model's tokenizer files."
 )
 _PARTS = {"system": "the instruction", "user": "the input", "assistant": "an answer"}
-# With line breaks, which do not look like that in a list that is printed as a list.
+# With line breaks: a template that prints a list of parts as it is would escape them.
 _TRIAL = (Message("system", "the trial's\ninstruction"), Message("user", "the trial's\ninput"))
 _DATE_CALL = re.compile(r"""strftime_now\(\s*(?:format\s*=\s*)?(["'])(.*?)\1""")
-# transformers takes nothing that can be called as a template's variable, so the function is written
-# in the template's own language. The line break is part of the last tag to Jinja's trim_blocks.
+# transformers accepts no callable as a template's variable, so the function is a Jinja macro.
+# Jinja's trim_blocks removes the line break at its end.
 _DATE_MACRO = (
     "{% macro strftime_now(format) %}{{ ttsi_dates[format] if format in ttsi_dates else "
     "raise_exception('the form of its date is not written out in the template') }}{% endmacro %}\n"
@@ -38,7 +38,7 @@ _DATE_MACRO = (
 
 
 def day(given: JSON) -> date:
-    """The date of `model.date`; null is today, in UTC. Raises UsageError for what is no date."""
+    """Return the date of `model.date`; null is today in UTC. Raises UsageError for other values."""
     if given is None:
         return datetime.now(UTC).date()
     try:
@@ -73,13 +73,13 @@ class Template:
         self._choose()
 
     def describe(self) -> dict[str, JSON]:
-        """What a run says of the template beside its results."""
+        """Return what a run records about the template."""
         return {"system_turn": self.system_turn, "content": self.content}
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The chat up to the opening of the assistant's turn.
+        """Return the chat up to the opening of the assistant's turn.
 
-        Raises EngineError where the template refuses it, or leaves out one of its turns.
+        Raises EngineError if the template refuses the chat or leaves out one of its turns.
         """
         text = self._write(messages)
         lacking = _lacking(messages, text)
@@ -96,11 +96,11 @@ class Template:
         try:
             return str(self._tokenizer.get_chat_template())
         except ValueError as error:
-            # There are several by name, and none is for chats.
+            # The tokenizer has several named templates, but no default.
             raise EngineError(_first_line(error), where=self._where, cure=_CURE) from error
 
     def _choose(self) -> None:
-        """Take the first way with the template that shows the whole trial."""
+        """Set the first `content` and `system_turn` with which all of the trial is rendered."""
         ways: list[tuple[Content, SystemTurn]] = [
             ("text", "template"),
             ("parts", "template"),
@@ -113,7 +113,7 @@ class Template:
             except EngineError:
                 continue
             return
-        # Of all ways the plainest says best what is wrong.
+        # None works. Raise the error of plain text, which is the clearest.
         self.content, self.system_turn = "text", "folded"
         self.render(_TRIAL)
 
@@ -146,7 +146,7 @@ class Template:
 
 
 def _folded(messages: Sequence[Message]) -> list[Message]:
-    """`messages` with what their system turns say before the first user turn's text."""
+    """Return `messages` with the system turns' text before the first user turn's text."""
     instructions = [m.content for m in messages if m.role == "system" and m.content]
     turns = [message for message in messages if message.role != "system"]
     first = next((at for at, turn in enumerate(turns) if turn.role == "user"), None)
@@ -157,17 +157,17 @@ def _folded(messages: Sequence[Message]) -> list[Message]:
 
 
 def _lacking(messages: Sequence[Message], text: str) -> Message | None:
-    """The first message that `text` does not show as often as `messages` have it."""
+    """Return the first message that `text` shows less often than `messages` hold it, or None."""
     shown = [_shown(message) for message in messages]
     for message, content in zip(messages, shown, strict=True):
-        # Templates trim, so the ends of a content are not looked for.
+        # `_shown` has stripped the contents, since templates trim them.
         if content and text.count(content) < sum(other.count(content) for other in shown):
             return message
     return None
 
 
 def _shown(message: Message) -> str:
-    """What a template has to show of a message: thoughts of earlier answers may be left out."""
+    """Return what a template must show of a message; it may omit thoughts of earlier answers."""
     content = message.content
     if message.role == "assistant":
         content = re.split(r"</think>|\[/THINK\]", content)[-1]

@@ -74,9 +74,9 @@ class Tokens:
         self._written = _any_of({*self.control, *self.markers})
         self._cut = {*self.ends, tokenizer.pad_token_id}
         if tokenizer.bos_token_id is not None and frame.count(str(tokenizer.bos_token)) < 2:
-            # One that begins the chat; where it begins each turn, an answer may hold it.
+            # It only begins the chat; a token that begins each turn may be in an answer.
             self._cut.add(tokenizer.bos_token_id)
-        # What the tokenizer finds in plain text, too.
+        # Control tokens that the tokenizer finds in plain text too, as they are not special.
         self._found_anyway = _any_of(
             {text for text, id in self.control.items() if not self._added[id].special}
         )
@@ -84,22 +84,24 @@ class Tokens:
         # after a line break, which is cut off again, keeps it out of openings and continuations.
         adds_space = self._first_token("a").startswith(("▁", "Ġ"))
         self._anchor = self._encode("\n") if adds_space else []
-        # Some put it after each of their added tokens, too.
+        # Some put that space after each of their added tokens too.
         after_end = tokenizer.encode(tokenizer.decode([self.end]) + "a", add_special_tokens=False)
         self._space_after_added = adds_space and after_end[1:] == self._encode("a")
 
     @property
     def barred(self) -> list[int]:
-        """Ids that no text under a grammar may hold: there `<think>` is the text of a value."""
+        """Ids that no text under a grammar may hold: in JSON `<think>` is plain text of a value."""
         return sorted({*self.control.values(), *self.markers.values()} - {*self.ends})
 
     def prompt(self, prompt: Prompt) -> list[int]:
-        """Ids of the chat up to and including the opening of the assistant's turn."""
+        """Return the ids of the chat up to and including the opening of the assistant's turn."""
         return self._chat(prompt) + self.text(prompt.opening)
 
     def text(self, text: str) -> list[int]:
-        """Ids of a text of the assistant's that follows others: markers are the tokens that they
-        have, and the texts of other control tokens are plain text."""
+        """Return the ids of an assistant's text that follows other text.
+
+        Markers become their own tokens; the texts of control tokens stay plain text.
+        """
         ids, at = [], 0
         for found in self._written.finditer(text):
             if found[0] in self.markers:
@@ -109,15 +111,15 @@ class Tokens:
         return ids + self._following(text[at:])
 
     def target(self, text: str) -> list[int]:
-        """Ids of a training target: the text and the token that ends a turn."""
+        """Return the ids of a training target: the text and the token that ends a turn."""
         return [*self.text(text), self.end]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of an answer. Tokens that end it, and padding, are cut; all others stay."""
+        """Return the text of an answer without end tokens, padding and the chat's first token."""
         return "".join(text for text, _ in self._pieces([id for id in ids if id not in self._cut]))
 
     def rendered(self, ids: Sequence[int]) -> Rendered:
-        """All that `ids` say, for people: the added tokens among them are told from text."""
+        """Return the text of `ids` for people, with control tokens and markers told from text."""
         return Rendered(tuple(self._pieces(ids)), len(ids))
 
     @cached_property
@@ -150,7 +152,7 @@ class Tokens:
         return between[start:]
 
     def user_turn(self, ids: Sequence[int]) -> int:
-        """Index of the first id of the last user turn in a prompt."""
+        """Return the index of the last user turn's first id. Raises EngineError for none."""
         start = begins({"alora_invocation_tokens": self.invocation}, ids)
         if start is None:
             raise EngineError(
@@ -189,16 +191,16 @@ class Tokens:
         return ids
 
     def _forbidden(self, message: Message) -> re.Pattern[str]:
-        """Finds the control tokens that the message must not write."""
+        """Return a pattern that finds the control tokens that `message` must not write."""
         return self._forbidden_to["assistant" if message.role == "assistant" else "system"]
 
     def _parted(self, rendered: str) -> Iterator[str | int]:
-        """The ids of the tokens that the template wrote, and the texts between them."""
+        """Yield the ids of the tokens that the template wrote, and the texts between them."""
         at = 0
         for found in self._written.finditer(rendered):
             id = self.control.get(found[0], self.markers.get(found[0], -1))
             before, token = rendered[at : found.start()], self._added[id]
-            # As tokenizers have it: white space beside some tokens belongs to them.
+            # As in the tokenizer, white space beside such a token (lstrip, rstrip) belongs to it.
             before = before.rstrip() if token.lstrip else before
             if before:
                 yield before
@@ -210,19 +212,19 @@ class Tokens:
             yield rendered[at:]
 
     def _frame(self) -> str:
-        """What the template writes around turns, whatever they say."""
+        """Return a rendered chat, to see what the template writes around turns; empty if none."""
         for turns in (_TURNS, _TURNS[:2]):
             try:
                 return self.template.render(turns)
             except EngineError:
-                # Some refuse earlier answers, and are no worse for questions.
+                # Templates that refuse earlier answers still render questions.
                 continue
         return ""
 
     # ------------------------------------------------------------ texts
 
     def _pieces(self, ids: Sequence[int]) -> Iterator[tuple[str, bool]]:
-        """Texts in order, and of each whether it is a control token or a marker."""
+        """Yield the texts in order, each with whether it is a control token or a marker."""
         run: list[int] = []
         for id in ids:
             token = self._added.get(id)
@@ -237,7 +239,7 @@ class Tokens:
             yield self._decoded(run), False
 
     def _decoded(self, ids: Sequence[int]) -> str:
-        """The text of `ids`, none of them an added token, white space at its beginning included."""
+        """Return the text of `ids`, no added tokens, including white space at its beginning."""
         before, whole = (
             self.tokenizer.decode(
                 some, skip_special_tokens=False, clean_up_tokenization_spaces=False
@@ -247,17 +249,17 @@ class Tokens:
         return str(whole)[len(str(before)) :]
 
     def _following(self, text: str) -> list[int]:
-        """Ids of a text that follows others, all of it plain text."""
+        """Return the ids of plain text that follows other text."""
         ids = self._plain("\n" + text) if self._anchor and text else []
         if ids and ids[: len(self._anchor)] == self._anchor:
             return ids[len(self._anchor) :]
         return self._plain(text)
 
     def _plain(self, text: str) -> list[int]:
-        """Ids of a text, all of it plain text."""
+        """Return the ids of `text` as plain text, even where it holds a control token's text."""
         ids, at = [], 0
         for found in self._found_anyway.finditer(text):
-            # Cut in two, it is found no more.
+            # In two parts, the tokenizer does not find the token.
             cut = found.start() + 1
             ids += self._encode(text[at:cut]) if at == 0 else self._following(text[at:cut])
             at = cut
@@ -275,12 +277,12 @@ class Tokens:
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
-    """Finds any of `texts`, the longest where several begin."""
+    """Return a pattern that finds any of `texts`, the longest where several begin."""
     return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)")
 
 
 def _is_sign(token: str) -> bool:
-    """Whether it is neither a word nor white space, which templates write as ordinary text."""
+    """Return whether `token` is neither a word nor white space, which templates write as text."""
     return not token.isspace() and not token[:1].isalnum()
 
 
@@ -289,7 +291,7 @@ def _probe(instruction: str, text: str) -> Prompt:
 
 
 def _beginning(texts: Sequence[list[int]]) -> list[int]:
-    """What all of `texts` begin with."""
+    """Return the longest common prefix of `texts`."""
     return reduce(lambda one, other: one[: common(one, other)], texts)
 
 

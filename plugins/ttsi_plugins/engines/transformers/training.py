@@ -1,8 +1,8 @@
-"""The training of adapters, each as transformers' Trainer with the paper's arguments does it (F.3).
+"""Training of adapters as transformers' Trainer does it with the paper's arguments (F.3).
 
 AdamW (0.9, 0.999, 1e-8), one pair a step in the order given, cosine schedule with warm-up, gradient
-norm clipped; no process, disk or data loader. Adapters of like length are trained in the same
-passes, a row each: no row's loss, gradient, clipping or optimiser state depends on another's.
+norm clipped; no other process, no disk, no data loader. Jobs of similar length are trained in the
+same passes, a row each: no row's loss, gradient, clipping or optimiser state depends on another's.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ _PADDING = 0.2
 
 @dataclass(frozen=True)
 class Pair:
-    """Learn `target` after `prompt`, both token ids, with the adapter acting from `start` on.
+    """A `target` to learn after `prompt`, both token ids; the adapter acts from `start` on.
 
-    `past` is what the base model has read of prompt[:start]. The last token of a prompt is always
-    the adapter's: the first of the target is predicted from it.
+    `past` is the base model's KV cache of prompt[:start]. The adapter always acts on the prompt's
+    last token, which predicts the target's first. Raises ValueError for an empty target, or a
+    `start` that does not fit the prompt and `past`.
     """
 
     prompt: Sequence[int]
@@ -48,13 +49,13 @@ class Pair:
 
     @property
     def line(self) -> list[int]:
-        """What a pass reads: the last token of the target is only predicted."""
+        """The tokens that a pass reads: the target's last token is only predicted."""
         return [*self.prompt[self.start :], *self.target[:-1]]
 
 
 @dataclass(frozen=True)
 class TokenJob:
-    """One adapter to be trained; `invocation` is what its config says of where it begins to act."""
+    """One adapter to be trained; `invocation` are the ids from which an activated adapter acts."""
 
     id: str
     pairs: Sequence[Pair]
@@ -69,9 +70,10 @@ class TokenJob:
 
 
 def learning_rates(steps: int, recipe: LoraRecipe) -> list[float]:
-    """Linear from 0 over ceil(ratio * steps) steps, then half a cosine down to 0 after the last.
+    """Return each step's rate: a linear warm-up from 0, then half a cosine to 0 after the last.
 
-    The first rate is 0 whenever there is warm-up: for one pair and three epochs 0, peak, peak / 2.
+    The warm-up takes ceil(ratio * steps) steps, so the first rate is 0 whenever there is one: for
+    one pair and three epochs the rates are 0, peak, peak / 2.
     """
     warmup = math.ceil(recipe.warmup_ratio * steps)
     rates = []
@@ -86,10 +88,10 @@ def learning_rates(steps: int, recipe: LoraRecipe) -> list[float]:
 
 
 def groups(widths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Indices of jobs to be trained together, the widest first.
+    """Return groups of indices of jobs to be trained together, the widest first.
 
-    `widths` are the tokens of each job's longest pair. A group is of like widths and reads at
-    most `token_budget` tokens a pass, padding included, or one job that is wider.
+    `widths` are the tokens of each job's longest pair. The jobs of a group have similar widths, and
+    a pass reads at most `token_budget` tokens, padding included; a wider job is a group by itself.
     """
     parts: list[list[int]] = []
     for index in sorted(range(len(widths)), key=lambda each: -widths[each]):
@@ -109,7 +111,7 @@ def losses(network: Network | NativeNetwork, pairs: Sequence[Pair]) -> list[Tens
     lines = [pair.line for pair in pairs]
     width, device = max(map(len, lines)), network.device
     ids = torch.tensor([line + [0] * (width - len(line)) for line in lines], device=device)
-    # Padding stays at the last position: nothing sees it, and it may not leave the model's range.
+    # Padding repeats the last position, since positions must stay in the model's range.
     ends = torch.tensor([[len(line) - 1] for line in lines], device=device)
     starts = torch.tensor([[pair.start] for pair in pairs], device=device)
     positions = starts + torch.arange(width, device=device).minimum(ends)
@@ -132,13 +134,13 @@ def fit(
     jobs: Sequence[TokenJob],
     stepped: Callable[[int], None] = lambda count: None,
 ) -> list[Adapter]:
-    """The adapters of `jobs`, trained together and resident in `bank` afterwards.
+    """Train `jobs` together; return their adapters, which are then resident in `bank`.
 
-    A pass reads one pair of each job, padded to the longest; `groups` finds those that fit.
-    `stepped` is told after each pass how many jobs it took a step on.
+    A pass reads one pair of each job, padded to the longest; `groups` says which jobs fit together.
+    `stepped` is called after each step with the number of jobs that took it.
     """
     started = time.perf_counter()
-    # Those with the most steps first, so that the rows of a pass are the first ones to the end.
+    # Jobs with the most steps first, so that the unfinished jobs are always the first rows.
     places = sorted(range(len(jobs)), key=lambda each: -len(jobs[each].order))
     group = _GroupTraining(network, bank, [jobs[place] for place in places])
     group.run(stepped)
@@ -191,7 +193,7 @@ class _GroupTraining:
             untrained = not any(rate for row in fresh for rate in self.rates[row][:step])
             self._backward(fresh, [self.orders[row][step] for row in fresh], untrained)
         for row, weights in enumerate(self._weights):
-            # A finished row has no gradient: a zero one would let Adam's moments move it on.
+            # None, not zero, for a finished row: Adam's moments would still move its weights.
             weights.grad = self.gradients[row] if row in live else None
         for row in live:
             self._optimizer.param_groups[row]["lr"] = self.rates[row][step]
@@ -200,9 +202,9 @@ class _GroupTraining:
         self._optimizer.step()
 
     def _repeats(self, row: int, step: int) -> bool:
-        """Whether the gradient is the last step's: the same pair, and rate 0 has moved nothing.
+        """Return whether the last step had the same gradient: the same pair, and a rate of 0.
 
-        It then feeds both of Adam's updates and is computed once.
+        The gradient is then computed once and used in both of Adam's updates.
         """
         return (
             step > 0
@@ -212,10 +214,10 @@ class _GroupTraining:
         )
 
     def _backward(self, rows: list[int], pairs: list[Pair], untrained: bool) -> None:
-        """Clipped gradients of `rows`, for a pair each, into their rows of `gradients`."""
+        """Write the clipped gradients of `rows`, for a pair each, to their rows of `gradients`."""
         first = rows == list(range(len(rows)))
         which = slice(len(rows)) if first else rows
-        # Views of the first rows, else copies.
+        # A slice gives views; a list of rows gives copies.
         flat, gradients = self.stack.flat[which], self.gradients[which]
         leaves = [
             (a.detach().requires_grad_(), b.detach().requires_grad_())
@@ -227,7 +229,7 @@ class _GroupTraining:
         places = [place for pair in self.stack.split(gradients) for place in pair]
         for place, part in zip(places, parts, strict=True):
             place.copy_(part)
-        # Over millions of numbers at once, float32 would lose a thousandth.
+        # Summed in float32, a norm over millions of numbers would be off by a thousandth.
         norms = torch.linalg.vector_norm(gradients, dim=1, dtype=torch.float64).to(gradients.dtype)
         gradients *= (self._limits[which] / (norms + 1e-6)).clamp(max=1.0)[:, None]
         if not first:
@@ -237,15 +239,15 @@ class _GroupTraining:
 
     @torch.enable_grad()
     def _gradients(self, factors: Factors, pairs: list[Pair]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Losses [rows], and the gradient of their sum by each A and B in turn."""
+        """Return the losses [rows], and the gradient of their sum by each A and B in turn."""
         with self.bank.through(factors):
             found = torch.stack(losses(self.network, pairs))
-            # A layer that the pass leaves out has a gradient of zero, and so has A where B is zero.
+            # Layers that the pass skips get a gradient of zero, and so does A where B is zero.
             inputs = [part for pair in factors.pairs for part in pair]
             return found.detach(), torch.autograd.grad(found.sum(), inputs, materialize_grads=True)
 
     def _drop(self, rows: list[int], pairs: list[Pair]) -> Callable[[Tensor], Tensor] | None:
-        """Dropout that draws each row's own tokens from its job's seed, whoever is beside it."""
+        """Return dropout that draws each row's mask from its job's seed alone, or None for none."""
         shares = [self.jobs[row].recipe.dropout for row in rows]
         if not any(shares):
             return None
@@ -263,7 +265,7 @@ class _GroupTraining:
 
 
 def _reports(group: _GroupTraining, found: list[list[float]], seconds: float) -> list[Training]:
-    """What happened to each job; its seconds are its share, by tokens, of the group's."""
+    """Return each job's report; its seconds are its share, by tokens, of the group's."""
     tokens = [
         sum(len(pair.prompt) - pair.start + len(pair.target) for pair in order)
         for order in group.orders
@@ -275,5 +277,5 @@ def _reports(group: _GroupTraining, found: list[list[float]], seconds: float) ->
 
 
 def _ranges(spans: Iterable[tuple[int, int]]) -> Tensor:
-    """The numbers of all (first, count), one span behind the other."""
+    """Return the numbers of all spans (first, count), concatenated."""
     return torch.cat([torch.arange(first, first + count) for first, count in spans])

@@ -1,4 +1,4 @@
-"""Candidate continuations as one tree of tokens, so that what they share is read once."""
+"""Candidate continuations as one tree of tokens, so that common prefixes are read once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 class Trie:
     """The tokens that must be read to know the likelihood of each of `candidates` (token ids).
 
-    Those are the inner nodes of their token tree, in an order in which parents come first: a
-    candidate's last token is predicted and never read.
+    They are the inner nodes of the candidates' token tree, parents first: a candidate's last token
+    is only predicted and never read.
     """
 
     def __init__(self, candidates: Sequence[Sequence[int]]) -> None:
@@ -35,7 +35,7 @@ class Trie:
         return [path for path in self._nodes if path not in inner]
 
     def mask(self) -> Tensor:
-        """[nodes, nodes] bool: True where a node sees another, its ancestors and itself."""
+        """Return bool [nodes, nodes]: a node's row is True at its ancestors and itself."""
         mask = torch.eye(len(self.ids), dtype=torch.bool)
         for node, parent in enumerate(self._parents):
             if parent >= 0:
@@ -43,11 +43,11 @@ class Trie:
         return mask
 
     def logprobs(self, logits: Tensor) -> list[float]:
-        """log P of each candidate in nats, from `logits` [1 + nodes, V]: the first row is what the
-        prompt's last token predicts, the others what the nodes do.
+        """Return log P of each candidate in nats, from `logits` [1 + nodes, V].
 
-        Sums over the vocabulary are taken in float64: in float32 they are off by more than the
-        whole pass is.
+        Row 0 is what the prompt's last token predicts, row 1 + i what node i predicts. The
+        log-sum-exp over the vocabulary is taken in float64: in float32 its error would exceed that
+        of the whole pass.
         """
         log_sums = [float(row.double().logsumexp(-1)) for row in logits]
         rows, columns = [], []

@@ -1,4 +1,4 @@
-"""From a spec's `model` object to a loaded model (DESIGN section 4).
+"""Load the model that a spec's `model` object names (DESIGN section 4).
 
 `model.id` is, in this order: `smollm2-135m`, the embedded default; a .gguf file; a local folder; a
 Hub id "owner/name". The kinds are told apart by the id and the disk, never by asking a network.
@@ -51,9 +51,9 @@ class Loaded:
 
 
 def resolve(model: Mapping[str, JSON]) -> Path:
-    """The local folder of {"id", "revision"?, "dtype"?}: config.json, *.safetensors, tokenizer.
+    """Return the folder of {"id", "revision"?, "dtype"?}: config.json, *.safetensors, tokenizer.
 
-    `dtype` matters to GGUF files only, which are written in it (auto: float32). Raises
+    `dtype` matters to GGUF files only, which are converted to it (auto: float32). Raises
     MissingAsset, CorruptAsset, StorageError, UsageError (a dtype that does not exist).
     """
     name, dtype = str(model["id"]), _dtype(model, auto="float32")
@@ -79,7 +79,7 @@ def resolve(model: Mapping[str, JSON]) -> Path:
 
 
 def load(model: Mapping[str, JSON], device: str = "auto") -> Loaded:
-    """The model of `resolve`, in memory, with no parameter that asks for a gradient.
+    """Return the model of `resolve`, in memory, with no parameter that requires a gradient.
 
     `device`: auto is cuda where there is one, else cpu. dtype auto: bfloat16 on cuda, else float32.
     Code that a model brings along is never run. Raises what `resolve` does, and RunError where the
@@ -121,11 +121,11 @@ def load(model: Mapping[str, JSON], device: str = "auto") -> Loaded:
 
 
 def digest(model: nn.Module) -> str:
-    """SHA-256 over name, dtype, shape and bytes of every base parameter and stored buffer.
+    """Return the SHA-256 over name, dtype, shape, bytes of each base parameter and stored buffer.
 
-    In order of names, which are those without PEFT's wrapping; LoRA parameters do not count, and
-    of tied weights the first does. Buffers that a model computes and never stores (rotary tables,
-    which some rewrite as they go) are left out.
+    They are sorted by name, without PEFT's wrapping. LoRA parameters are left out; tied weights
+    count once, under their first name. Buffers that a model computes and never stores (rotary
+    tables, which some models rewrite while they run) are left out too.
     """
     import torch
 
@@ -150,7 +150,7 @@ def digest(model: nn.Module) -> str:
 
 
 def _embedded() -> tuple[Path, str]:
-    """The wheel's weight file and its digest. The package is found and never imported."""
+    """Return the wheel's weight file and its digest. The package is found but never imported."""
     try:
         wheel = importlib.metadata.distribution(_WHEEL)
     except importlib.metadata.PackageNotFoundError as error:
@@ -193,7 +193,7 @@ def _revision(model: Mapping[str, JSON]) -> str:
 
 
 def _remedy(model: Mapping[str, JSON]) -> str:
-    """What to do about a folder that is not as it should be."""
+    """Return the cure for a model folder that is incomplete or damaged."""
     name = str(model["id"])
     if is_hub_id(name) and not Path(name).is_dir():
         return f"With a network: {hub.download_command(name, _revision(model))} --force-download"
@@ -209,7 +209,7 @@ def _dtype(model: Mapping[str, JSON], *, auto: str) -> str:
 
 
 def _device(name: str) -> Any:
-    """The torch.device of `name`, proven to exist."""
+    """Return the torch.device of `name`. Raises UsageError if torch cannot use it."""
     import torch
 
     if name == "auto":
@@ -227,7 +227,7 @@ def _device(name: str) -> Any:
 
 
 def _check_complete(folder: Path, cure: str) -> None:
-    """The files are there, each shard of the weights included: a broken download has fewer."""
+    """Raise MissingAsset if a file is missing, or a shard of the weights (a broken download)."""
     index = folder / "model.safetensors.index.json"
     wanted = {"config.json"}
     if index.is_file():
@@ -266,7 +266,10 @@ def _check_architecture(folder: Path, cure: str) -> None:
 
 
 def _check_loaded(info: Mapping[str, Any], tokenizer: Any, folder: Path, cure: str) -> None:
-    """transformers only warns of weights it does not find, and draws them at random."""
+    """Raise CorruptAsset for missing weights: transformers only warns, and draws them at random.
+
+    Raises MissingAsset for a tokenizer without a chat template.
+    """
     missing = sorted(info["missing_keys"])
     if missing:
         what = f"The weights lack {len(missing)} tensors of the model, first {missing[0]}."

@@ -1,4 +1,4 @@
-"""The engine that generates with vLLM, and scores and trains beside it (DESIGN section 7).
+"""The engine that generates with vLLM, and scores and trains with transformers (DESIGN section 7).
 
 Only the class and its options live here; the modules beside it import torch and vLLM and are
 reached from `load`, so that naming the engine in a spec costs nothing.
@@ -18,8 +18,8 @@ from ttsi_plugins.engines.transformers import TransformersEngine
 if TYPE_CHECKING:
     from .engine import Runtime
 
-# What vLLM reads from the environment: no reports to its makers, warnings only, and processes of
-# its own that begin afresh, since a fork of one with threads and a CUDA context in it can hang.
+# vLLM's environment: no usage reports, only warnings, and spawned processes, since a fork of one
+# with threads and a CUDA context can hang.
 _SETTINGS = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
@@ -30,10 +30,11 @@ _SETTINGS = {
 
 @dataclass(eq=False)
 class VllmEngine(Deferred):
-    """Writes by vLLM, all requests of a call at once; scores and learns by the transformers engine.
+    """An engine that generates with vLLM, and scores and trains with the transformers engine.
 
-    Both hold the same weights on the device for which the installed vLLM is built. Adapters that
-    act from the user turn on are refused: vLLM has none. See `ttsi.protocols.Engine`.
+    Both hold the same weights on the device for which the installed vLLM is built. vLLM runs all
+    requests of a call at once. Adapters that act from the user turn on are refused, since vLLM does
+    not support them. See `ttsi.protocols.Engine`.
 
     Raises EngineError (and OutOfMemory) from its calls; MissingAsset, CorruptAsset and RunError,
     where the device cannot hold both halves, from `load`.

@@ -1,9 +1,8 @@
-"""Adapters on their way to vLLM, which loads them from folders only.
+"""Hand adapters over to vLLM, which loads them from folders only.
 
-They travel by shared memory and are gone after the call. vLLM tells the keys and values that it
-has cached apart by an adapter's name and path, and the weights that it holds by its number. So
-name, path and number are new for every adapter of every call: with an old one it would answer from
-what another adapter has left.
+The folders lie in shared memory and are deleted after the call. vLLM tells cached keys and values
+apart by an adapter's name and path, and loaded weights by its number. So name, path and number are
+new for every adapter of every call: with an old one vLLM would use another adapter's cache.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from ttsi import Adapter, json_digest
 from ttsi_plugins.engines.transformers import lora
 
 _SHARED = Path("/dev/shm")
-# What this process has made begins with it, and nothing else does.
+# The prefix of the names of all folders that this process makes, and of no others.
 _PREFIX = f"ttsi-adapters-{secrets.token_hex(8)}-"
 _numbers = itertools.count(1)
 
 
 class Holder(Protocol):
-    """Who adapters are handed to."""
+    """The server that adapters are handed over to."""
 
     def add_adapter(self, adapter: LoRARequest) -> None: ...
 
@@ -44,9 +43,9 @@ class Holder(Protocol):
 def handed_over(
     adapters: Sequence[Adapter | None], holder: Holder
 ) -> Iterator[list[LoRARequest | None]]:
-    """What vLLM knows each of `adapters` by, while the block runs; equal ones are handed over once.
+    """Yield the request by which vLLM knows each of `adapters`; equal ones are handed over once.
 
-    After it the holder has none of them, and their files are gone.
+    After the block the holder has none of them, and their files are deleted.
     """
     keys = [None if adapter is None else _key(adapter) for adapter in adapters]
     distinct = {
@@ -70,21 +69,21 @@ def handed_over(
 
 
 def named(folder: Path) -> LoRARequest:
-    """A name, a number and a path under `folder` that this process has never used."""
+    """Return a request with a name, number and path in `folder` that were never used before."""
     number = next(_numbers)
     name = f"ttsi-{os.getpid()}-{number}"
     return LoRARequest(name, number, str(folder / name))
 
 
 def places() -> list[Path]:
-    """How the paths of all that `handed_over` makes begin."""
+    """Return the prefixes of the paths that `handed_over` makes."""
     return [Path(home) / _PREFIX for home in (_SHARED, gettempdir())]
 
 
 def layers(folder: Path) -> list[str]:
-    """Names of the layers that adapters act on: the model's linear ones but the head.
+    """Return the names of the layers that adapters act on: all linear ones except the head.
 
-    vLLM would put its own before the head too, and with them cannot tell a prompt's likelihood.
+    By default vLLM also adapts the head, and then cannot compute a prompt's likelihood.
     """
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
@@ -96,13 +95,15 @@ def layers(folder: Path) -> list[str]:
 
 
 def _key(adapter: Adapter) -> tuple[str, str]:
-    """Adapters of equal weights may differ in their scale, which the config says."""
+    """Return what identifies an adapter: the weights, and the config, which sets their scale."""
     return adapter.digest, json_digest(dict(adapter.config))
 
 
 def _home(size: int) -> Path | None:
-    """Shared memory where it has room twice over (containers often have 64 MiB), else None: the
-    folder for temporary files."""
+    """Return shared memory if it has twice `size` bytes free (containers often have 64 MiB).
+
+    None means the folder for temporary files.
+    """
     if _SHARED.is_dir() and os.access(_SHARED, os.W_OK):
         return _SHARED if shutil.disk_usage(_SHARED).free > 2 * size else None
     return None

@@ -1,9 +1,9 @@
-"""The engine at work: vLLM writes, the transformers engine beside it scores and learns.
+"""The runtime of the vLLM engine: vLLM generates, the transformers engine scores and trains.
 
-vLLM runs in processes of its own, as is its default. They can be ended, which frees all that they
-held; their lack of memory is not ours; and what vLLM does to the process that it lives in (on a CPU
-it pins threads and takes `torch.set_num_threads` away) does not slow down training. The price is
-one more CUDA context.
+vLLM runs in processes of its own, as is its default. Ending them frees all their memory; when they
+run out of memory, this process does not; and what vLLM does to its own process (on a CPU it pins
+threads and disables `torch.set_num_threads`) does not slow down training. The price is one more
+CUDA context.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ class Runtime:
 
     @classmethod
     def load(cls, options: VllmEngine) -> Runtime:
-        """vLLM first: it takes its share at once, and the engine beside it sees what is left."""
+        """Start vLLM, which takes its share at once, then load the other engine in what is left.
+
+        Raises UsageError for float32 on a GPU, and what loading either engine raises.
+        """
         device = serving.device()
         dtype = str(options.model.get("dtype") or "auto")
         if dtype == "auto":
@@ -78,8 +81,11 @@ class Runtime:
         return self.beside.loglikelihoods(prompts, continuations, progress)
 
     def generate(self, requests: Sequence[Request], progress: Progress) -> list[Generation]:
-        """All requests in one call of vLLM. What a grammar held is read once more, by a second
-        call: vLLM's log-probabilities are those after the grammar."""
+        """Generate for all requests in one call of vLLM.
+
+        A second call reads the texts under a grammar again, since vLLM's log-probabilities are
+        those after the grammar.
+        """
         for request in requests:
             self._check(request.adapter)
         rows = [self.writer.row(request) for request in requests]
@@ -164,4 +170,4 @@ def _activated(where: str) -> EngineError:
 
 
 def _quiet(done: int, total: int) -> None:
-    """Reading again is no progress that anybody waits for."""
+    """Report no progress, while texts are read again."""

@@ -1,4 +1,4 @@
-"""Whether the device can hold both halves: vLLM's share, and the engine that scores and learns."""
+"""Whether the device can hold both vLLM's share and the engine that scores and trains."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from . import VllmEngine
 
 _GIB = 2**30
-# Less than this is too little to train with.
+# GiB; less is too little to train with.
 _LEAST = 1.0
 # On a CPU the engine beside vLLM keeps its weights a second time, packed for products.
 _COPIES = {"cpu": 2, "cuda": 1}
@@ -25,7 +25,10 @@ _COPIES = {"cpu": 2, "cuda": 1}
 
 @dataclass(frozen=True)
 class Split:
-    """Bytes of the device: all, free now, vLLM's share; and of the weights and work beside it."""
+    """Bytes of a device: `total`, `free` now, vLLM's share, and one copy of the weights.
+
+    `beside` is what the other engine takes: its copies of the weights, and memory for its work.
+    """
 
     total: int
     free: int
@@ -39,7 +42,7 @@ class Split:
 
 
 def check(folder: Path, dtype: str, options: VllmEngine, device: str) -> None:
-    """Raises RunError, with what would fit, where the two halves do not."""
+    """Raise RunError, saying what would fit, if the device cannot hold both engines."""
     free, total = _device(device)
     held = weight_bytes(folder, dtype)
     beside = int(_COPIES.get(device, 1) * held + (options.memory_gib or _LEAST) * _GIB)
@@ -49,8 +52,7 @@ def check(folder: Path, dtype: str, options: VllmEngine, device: str) -> None:
 
 
 def weight_bytes(folder: Path, dtype: str) -> int:
-    """What the weights in `folder` take in memory as `dtype`; their files' headers say how many
-    there are."""
+    """Return the bytes of the weights in `folder` as `dtype`, counted from their files' headers."""
     numbers = 0
     for path in folder.glob("*.safetensors"):
         with path.open("rb") as file:
@@ -77,7 +79,7 @@ def _misfit(split: Split, device: str) -> RunError:
 
 
 def _device(device: str) -> tuple[int, int]:
-    """(free, total) bytes."""
+    """Return (free, total) bytes."""
     if device == "cuda":
         return torch.cuda.mem_get_info()
     memory = psutil.virtual_memory()

@@ -1,8 +1,8 @@
-"""Requests as vLLM is asked them, and what comes back.
+"""Requests in vLLM's form, and its outputs as generations.
 
-Prompts are token ids, made by the same code as the transformers engine's. Grammars go over as
-xgrammar's own text of the same grammar that engine compiles: vLLM's way with a JSON Schema allows
-other white space, and refuses schemas of which xgrammar enforces only a part.
+Prompts are token ids, made by the same code as the transformers engine's. A grammar is sent as
+xgrammar's text of the grammar that the transformers engine compiles: for a JSON Schema vLLM allows
+other white space, and refuses schemas that xgrammar enforces only in part.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ttsi import EngineError, Generation, Request, Sampling
 from ttsi_plugins.engines.transformers.grammar import Grammars, grammar_schema
 from ttsi_plugins.engines.transformers.tokens import Tokens
 
-# Far below any logit, and a number with which vLLM can still compute.
+# Far below any logit, but finite, so that vLLM can compute with it.
 _BARRED = -1e9
 
 
 @dataclass(eq=False)
 class Row:
-    """One request under way. `held`: by a grammar."""
+    """One request in progress; `held` says whether a grammar constrains it."""
 
     prompt: list[int]
     params: SamplingParams
@@ -36,7 +36,7 @@ class Row:
     finish: str = ""
 
     def take(self, output: RequestOutput) -> None:
-        """The text that vLLM wrote, its end token included."""
+        """Take the text that vLLM wrote, with its end token. Raises EngineError if it gave up."""
         (made,) = output.outputs
         if made.finish_reason not in ("stop", "length"):
             raise EngineError(
@@ -49,7 +49,7 @@ class Row:
         self.logprob = float(made.cumulative_logprob or 0.0)
 
     def reading(self) -> tuple[list[int], SamplingParams]:
-        """The prompt and its text as a prompt, to be told the likelihood of."""
+        """Return a prompt of prompt and text, with which vLLM computes their likelihood."""
         params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
         return self.prompt + self.text, params
 
@@ -60,13 +60,13 @@ class Row:
 
 
 class Writer:
-    """Turns requests into rows, and rows into generations. `limit`: tokens that vLLM can hold."""
+    """The conversion of requests to rows, and of rows to generations, of at most `limit` tokens."""
 
     def __init__(self, tokens: Tokens, grammars: Grammars, limit: int) -> None:
         self._tokens = tokens
         self._grammars = grammars
         self._limit = limit
-        # To xgrammar a control token or marker is the text that it is written with.
+        # xgrammar takes a control token or marker for its text, and would allow it in strings.
         self._bias = dict.fromkeys(tokens.barred, _BARRED)
 
     def row(self, request: Request) -> Row:
@@ -99,15 +99,15 @@ class Writer:
             max_tokens=sampling.max_tokens,
             seed=seed,
             stop_token_ids=list(self._tokens.ends),
-            # Of the token drawn, and of no other.
+            # 0: only the log-probability of the token drawn.
             logprobs=0,
             detokenize=False,
             **settings,
         )
 
     def _grammar(self, schema: Mapping[str, Any]) -> str:
-        """xgrammar's text of the grammar. Raises EngineError, naming the tool, for none."""
-        # Compiled here first for its errors: there they would be lines in a log.
+        """Return xgrammar's text of the grammar. Raises EngineError, naming the tool, for none."""
+        # Compiled here first for its errors: in vLLM's process they would only be logged.
         self._grammars.matcher(schema)
         grammar = xgrammar.Grammar.from_json_schema(
             grammar_schema(json.dumps(schema)), any_whitespace=False, strict_mode=True
@@ -115,7 +115,7 @@ class Writer:
         return str(grammar)
 
     def _check_length(self, prompt: int, new: int) -> None:
-        # One token more, for the reading of a text that a grammar held.
+        # One token more: vLLM draws one when it reads a constrained text again.
         if prompt + new + 1 > self._limit:
             raise EngineError(
                 f"A prompt of {prompt} tokens and {new} more exceed what vLLM holds of a text, "

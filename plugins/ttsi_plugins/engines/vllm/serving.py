@@ -1,4 +1,4 @@
-"""vLLM itself: its start, its calls, its failures, its end."""
+"""The vLLM server: its start, calls, failures and shutdown."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from . import VllmEngine
 
 _DEATHS = 9
-"""As many as halve a wave of 256 down to the one sample that kills it."""
+"""Deaths in a row that are allowed: enough to halve a wave of 256 down to one sample."""
 
 Asked = tuple[list[int], vllm.SamplingParams]
-"""Token ids of a prompt, and what is to be done with it."""
+"""The token ids of a prompt, and its sampling parameters."""
 
 
 class Server:
-    """vLLM with one model. Starts when made, and again by the next call if its process died.
+    """vLLM with one model. It starts when made, and again in the call after its process died.
 
-    `limit`: tokens of a prompt and its answer at most.
+    `limit`: the most tokens of a prompt and its answer together.
     """
 
     def __init__(self, folder: Path, dtype: str, options: VllmEngine) -> None:
@@ -51,7 +51,7 @@ class Server:
         loras: Sequence[LoRARequest | None],
         progress: Callable[[int, int], None],
     ) -> list[vllm.RequestOutput]:
-        """All of `asked` together, each under its adapter; outputs in order."""
+        """Run all of `asked` together, each under its adapter; return the outputs in order."""
         made: dict[int, vllm.RequestOutput] = {}
         for group in _batches(loras):
 
@@ -69,7 +69,7 @@ class Server:
         loras: Sequence[LoRARequest | None],
         finished: Callable[[int], None],
     ) -> list[vllm.RequestOutput]:
-        """One call of vLLM; `finished` is told how many of its requests are."""
+        """Call vLLM once; `finished` is called with the number of requests that are done so far."""
         llm = self._running()
         prompts = [vllm.TokensPrompt(prompt_token_ids=ids) for ids, _ in asked]
         numbers = llm.enqueue(
@@ -83,14 +83,17 @@ class Server:
                 if done:
                     finished(len(outputs))
         except BaseException as error:
-            # An interrupted call must leave nothing for the next one to find.
+            # Otherwise the next call would get the outputs of this interrupted one.
             if not isinstance(error, EngineDeadError):
                 llm.llm_engine.abort_request(numbers, internal=True)
             raise
         return sorted(outputs, key=lambda output: int(output.request_id))
 
     def add_adapter(self, adapter: LoRARequest) -> None:
-        """Load `adapter` now: where it does not fit, the call fails and not vLLM's process."""
+        """Load `adapter` now, so that one that does not fit fails this call, not vLLM's process.
+
+        Raises EngineError for an adapter that vLLM cannot load.
+        """
         engine = self._running().llm_engine
         try:
             engine.add_lora(adapter)
@@ -109,7 +112,7 @@ class Server:
             self._llm.llm_engine.remove_lora(adapter.lora_int_id)
 
     def held(self) -> set[int]:
-        """Numbers of the adapters that vLLM holds."""
+        """Return the numbers of the adapters that vLLM holds."""
         return set(self._running().llm_engine.list_loras())
 
     def forget(self) -> None:
@@ -127,9 +130,10 @@ class Server:
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
-        """vLLM's failures as ttsi's. After its process's death the next call starts another.
+        """Raise vLLM's failures as ttsi's errors.
 
-        Unless it dies of every call: then no smaller wave can help, and the device is lost.
+        After its process died the next call starts another. After more than _DEATHS deaths in a row
+        no smaller wave can help, and DeviceLost is raised.
         """
         try:
             yield
@@ -188,10 +192,10 @@ class Server:
 
 
 def _batches(loras: Sequence[LoRARequest | None]) -> list[list[int]]:
-    """Which requests, by their places in `loras`, vLLM can have together: all of them on a GPU.
+    """Return which requests, by their index in `loras`, vLLM may batch: all of them on a GPU.
 
-    On a CPU vLLM 0.32 lets a request without an adapter answer under another's that is in the same
-    batch (vllm-project/vllm#48421), and caches what it has so read.
+    On a CPU vLLM 0.32 runs a request without an adapter under the adapter of another request in the
+    batch (vllm-project/vllm#48421), and caches the result.
     """
     places = list(range(len(loras)))
     if device() == "cuda":
@@ -202,7 +206,7 @@ def _batches(loras: Sequence[LoRARequest | None]) -> list[list[int]]:
 
 
 def device() -> Literal["cpu", "cuda"]:
-    """What the installed vLLM is built for. Raises RunError where it finds no such device."""
+    """Return the device that the installed vLLM is built for. Raises RunError if there is none."""
     kind = current_platform.device_type
     if kind == "cpu" or kind == "cuda":
         return kind

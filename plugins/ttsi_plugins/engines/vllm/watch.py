@@ -1,7 +1,7 @@
-"""What ends with this process, however that ends.
+"""Clean-up after this process, even if it is killed.
 
-vLLM's processes outlive one that was killed, and hold the device's memory on. So a shell waits
-beside them for the end of a pipe, which even a killed process closes.
+vLLM's processes outlive a parent that was killed, and keep the device's memory. So a shell waits
+for the end of a pipe, which closes even when this process is killed.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pathlib import Path
 
 
 def watch(pids: Sequence[int], leftovers: Sequence[Path]) -> subprocess.Popen[bytes]:
-    """Should this process die, end `pids` and delete whatever begins with a path of `leftovers`."""
+    """Start a shell that, if this process dies, ends `pids` and deletes paths `leftovers`*."""
     numbers = " ".join(map(str, pids))
     paths = " ".join(f"{shlex.quote(str(path))}*" for path in leftovers)
     script = f"read line || {{ kill {numbers}; rm -rf {paths}; }}"
-    # A session of its own keeps ctrl-C from it.
+    # In a session of its own, ctrl-C does not reach it.
     return subprocess.Popen(
         ["/bin/sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True
     )
 
 
 def dismiss(watcher: subprocess.Popen[bytes]) -> None:
-    """Let `watcher` go: it does nothing more."""
+    """End `watcher` without its clean-up."""
     watcher.communicate(b"\n")
