@@ -328,7 +328,7 @@ def test_no_adapter_acts_from_a_user_turn_that_holds_the_instruction(shape: str)
 
 @pytest.mark.parametrize("shape", ["folds first", "folds last"])
 def test_nor_from_one_that_the_template_folds(shape: str) -> None:
-    with pytest.raises(EngineError, match="does not part"):
+    with pytest.raises(EngineError, match="does not separate"):
         _ = MADE[shape].invocation
 
 

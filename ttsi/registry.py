@@ -255,7 +255,7 @@ def _import(plugin: Plugin) -> type:
         raise _broken(plugin, f"the class lacks {', '.join(missing)}")
     misspelt = _misspelt_members(plugin.kind, loaded)
     if misspelt:
-        raise _broken(plugin, f"nobody asks for {', '.join(misspelt)}")
+        raise _broken(plugin, f"has unknown members: {', '.join(misspelt)}")
     return loaded
 
 

@@ -235,7 +235,7 @@ def _suggestions(numbers: dict[str, Any]) -> list[str]:
     if by_j is None:
         lines.append("suggested: none, as the base model is right on all, or wrong on all")
     elif by_j["j"] <= 0:
-        lines.append("suggested: none; at no threshold are wrong answers flagged more than right")
+        lines.append("suggested: none; no threshold flags wrong answers more often than right ones")
     else:
         lines.append(
             f"suggested: threshold {by_j['threshold']} (J {by_j['j']:.2f}), "

@@ -16,9 +16,9 @@ as in its samples.jsonl and its report.
 
 A run throws each adapter away with its answer. What it was made of is in the sample's record: it is
 made again from that, on the run's model and by the run's learner, and its digest is compared with
-the recorded one. First it is trained alone; where that gives another digest, for sums are rounded
-differently in other company, with the other samples of its wave. If the digest is still another,
-nothing is written and the exit code is 4, unless --allow-mismatch is given.
+the recorded one. First it is trained alone. If the digest differs, because a batch rounds sums
+differently, it is trained again with the other samples of its wave. If it still differs, nothing
+is written and the exit code is 4, unless --allow-mismatch is given.
 
 DIR is made: adapter_model.safetensors, adapter_config.json, README.md, and receipt.json, which says
 where it comes from and whether the digest is equal.

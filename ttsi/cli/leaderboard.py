@@ -58,7 +58,9 @@ def add_parser(subparsers: Any) -> None:
     submit.add_argument(
         "--as", dest="who", required=True, metavar="ORG/METHOD", help="who submits, and what"
     )
-    submit.add_argument("--dry-run", action="store_true", help="make and verify it, and write none")
+    submit.add_argument(
+        "--dry-run", action="store_true", help="make and verify the submission without writing it"
+    )
     submit.add_argument("--third-party", action="store_true", help=_THIRD_PARTY)
     submit.add_argument("--json", action="store_true", help="print what was made as JSON")
     verify = _action(actions, "verify", "is every submission what it claims?", VERIFY, _verify)

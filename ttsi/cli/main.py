@@ -45,7 +45,7 @@ verbs:
 
 examples:
   ttsi validate specs/quickstart.json     all problems at once, in a moment
-  ttsi eval specs/quickstart.json         a run on a small model; again resumes it
+  ttsi eval specs/quickstart.json         a run on a small model; repeat it to resume
   ttsi plugins estimators                 what can stand under "estimator" in a spec
 
 options:

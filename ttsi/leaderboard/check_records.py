@@ -131,7 +131,10 @@ def _story(case: Case) -> Iterator[Fault]:
     for name, wrong in (
         ("has no estimate.", record.estimate is None),
         ("has no final answer, or no score of it.", not (record.final and record.final_score)),
-        ("has a base answer without a score, or a score without.", _one_of(row, "base")),
+        (
+            "has a base answer without a score, or a base score without an answer.",
+            _one_of(row, "base"),
+        ),
         ("is certain, and was adapted or has examples.", not record.uncertain and _worked(record)),
         (
             "was adapted without a receipt, or has a receipt unadapted.",

@@ -33,7 +33,7 @@ class Conflict(Exception):
         self.pointer, self.what = pointer, what
 
     def fault(self, keyword: str = "") -> SchemaFault:
-        cure = "Mend what contradicts it: allOf and what stands beside $ref or a choice hold, too."
+        cure = "Remove the contradiction: allOf and what stands beside $ref, anyOf or oneOf apply."
         return SchemaFault(self.pointer, keyword, self.what, cure)
 
 

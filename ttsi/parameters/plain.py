@@ -124,7 +124,12 @@ class _Compiler:
             self._check(part)
             part = target_of(part, self._document)
             if part.pointer in seen:
-                raise SchemaFault(part.pointer, "$ref", "refers to itself", "Say what it is.")
+                raise SchemaFault(
+                    part.pointer,
+                    "$ref",
+                    "refers to itself",
+                    "Define it without a reference to itself.",
+                )
             seen.add(part.pointer)
         return part
 
@@ -153,7 +158,12 @@ class _Compiler:
         while waiting:
             part, behind = waiting.pop()
             if part.pointer in behind:
-                raise SchemaFault(part.pointer, "$ref", "refers to itself", "Say what it is.")
+                raise SchemaFault(
+                    part.pointer,
+                    "$ref",
+                    "refers to itself",
+                    "Define it without a reference to itself.",
+                )
             if part.node is True or part in seen:
                 continue
             if part.node is False:
@@ -182,7 +192,7 @@ class _Compiler:
     def _chosen(self, flat: Sequence[Part], choice: Choice, closed: bool) -> Plain:
         key = frozenset(flat)
         if key in self._choosing:
-            cure = "Say what it is."
+            cure = "Define it without a reference to itself."
             raise SchemaFault(choice.part.pointer, choice.keyword, "refers to itself", cure)
         self._choosing.add(key)
         others = tuple(part for part in flat if part is not choice.part)

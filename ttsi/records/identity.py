@@ -112,7 +112,7 @@ def _refusal(
     more = f"\n  and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
     told = "".join(lines[:_TOLD]) + more
     return RunError(
-        f"The results here are of something else than {who} would add to them:{told}",
+        f"The results here have another identity than {who}:{told}",
         where=str(folder / IDENTITY),
         cure="Get back what it was, and run the same command: it resumes. Or start anew, with "
         f"`ttsi eval --fresh{seeds}` or in another folder with --out FOLDER.",

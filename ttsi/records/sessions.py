@@ -40,7 +40,7 @@ def read(path: Path) -> list[dict[str, JSON]]:
             f"{path.name} is damaged.",
             where=str(path),
             cure="Delete it and run the same command: its engine is then proven again. Boards want "
-            "a run whose sessions are all there: `ttsi eval --fresh` makes it anew.",
+            "a run with complete sessions: `ttsi eval --fresh` makes it anew.",
         )
     return found
 

@@ -39,7 +39,7 @@ class Solver:
     ) -> None:
         if wave < 1:
             raise UsageError(
-                f"A wave of {wave} tasks solves none.",
+                f"A wave must have at least 1 task, not {wave}.",
                 where="Solver(wave=...)",
                 cure="Give a number from 1 on.",
             )

@@ -31,8 +31,7 @@ from ttsi.types import (
 
 _TOKENS = 6
 _ROUNDING = 1e-3
-"""Tolerance of sums of log-probabilities, relative and absolute. In float32, the composition of a
-batch changes them by less."""
+"""Tolerance of sums of log-probabilities: in float32 a batch's other rows change them by less."""
 
 _PROMPTS = [
     Prompt((Message("system", "Be brief."), Message("user", text)), opening)
@@ -83,10 +82,7 @@ class Bench:
         return list(self.engine.train(jobs())) if "train" in self.can else []
 
     def answers(self, *, alone: bool = False, turned: bool = False) -> list[Any]:
-        """Return likelihoods and generations of all prompts, in the prompts' order.
-
-        `alone`: one request a call. `turned`: all requests in one call, in reverse order.
-        """
+        """Return all prompts' results in their order, asked one by one or in reverse order."""
 
         def asked(ask: Callable[[list[Any]], list[Any]], what: Sequence[Any]) -> list[Any]:
             if alone:
@@ -228,10 +224,7 @@ def _same_identity(one: Any, other: Any, when: str) -> None:
 
 
 def forgotten_is_as_loaded(subject: Subject) -> None:
-    """Check that after forget() answers equal those after loading to the last bit.
-
-    Leftovers of earlier calls would change how sums are rounded.
-    """
+    """Check that answers after forget() are those after loading: leftovers would change sums."""
     engine = subject.make()
     try:
         engine.load()

@@ -99,7 +99,9 @@ class SemanticEntropy:
     temperature: float = option(
         1.0, "Sampling temperature; 1 draws from the model's own distribution.", exclusiveMinimum=0
     )
-    top_p: float = option(1.0, "Nucleus mass.", exclusiveMinimum=0, maximum=1)
+    top_p: float = option(
+        1.0, "Probability that nucleus sampling keeps (top-p).", exclusiveMinimum=0, maximum=1
+    )
     top_k: int = option(0, "Likeliest tokens kept; 0 keeps all.", minimum=0)
     repetition_penalty: float = option(1.0, "Penalty on tokens seen.", exclusiveMinimum=0)
 

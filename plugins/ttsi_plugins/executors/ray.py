@@ -39,7 +39,8 @@ class Ray:
     address: Literal["auto"] | None = option(
         None,
         "auto: the cluster of this machine. null: that at RAY_ADDRESS, or else one on this machine "
-        "for as long as the run takes. A spec names no other: a cluster is code, and has a token.",
+        "for as long as the run takes. A spec may name no other address: whoever runs it decides "
+        "where its code goes.",
     )
     num_cpus: float = option(
         1, "CPU cores that a worker asks for; on a CPU also its threads.", minimum=0

@@ -186,7 +186,7 @@ def _refusal(status: int, body: object, server: Server) -> TtsiError:
     if status == 401:
         return _unknown_key(server)
     if 300 <= status < 400:
-        what = f"The teacher's endpoint sends the request elsewhere ({status}), and ttsi stays."
+        what = f"The teacher's endpoint redirects ({status}); ttsi follows no redirects."
         cure = 'Set "base_url" of the generator to where the API is; most end in /v1.'
         return RunError(what, where=server.place, cure=cure)
     if status == 402 or code == "insufficient_quota":

@@ -52,7 +52,9 @@ class SelfGenerator:
         "free", "Free text as the paper, or decoding constrained to a valid example's JSON."
     )
     temperature: float = option(0.7, "Sampling temperature.", exclusiveMinimum=0)
-    top_p: float = option(0.8, "Nucleus mass.", exclusiveMinimum=0, maximum=1)
+    top_p: float = option(
+        0.8, "Probability that nucleus sampling keeps (top-p).", exclusiveMinimum=0, maximum=1
+    )
     top_k: int = option(20, "Likeliest tokens kept; 0 keeps all.", minimum=0)
     repetition_penalty: float = option(1.1, "Penalty on tokens seen.", exclusiveMinimum=0)
     max_tokens: int = option(320, "Length at which an output is cut.", minimum=1)

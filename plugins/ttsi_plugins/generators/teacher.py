@@ -106,10 +106,10 @@ class TeacherGenerator:
         propertyNames={"not": {"enum": ["messages", "model", "n", "stream"]}},
     )
     usd_per_million_prompt_tokens: float | None = option(
-        None, "Price of what is read; null is unknown, and no spend is told.", minimum=0
+        None, "Price of what is read; null: unknown, and no cost is reported.", minimum=0
     )
     usd_per_million_completion_tokens: float | None = option(
-        None, "Price of what is written; null is unknown, and no spend is told.", minimum=0
+        None, "Price of what is written; null: unknown, and no cost is reported.", minimum=0
     )
     cache: bool = option(True, "Keep answers on disk, so that none is paid for twice.")
 

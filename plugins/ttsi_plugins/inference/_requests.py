@@ -34,7 +34,9 @@ class Decoding:
         "of calls valid for the tools.",
     )
     temperature: float = option(0.7, "Sampling temperature.", minimum=0)
-    top_p: float = option(0.8, "Nucleus mass.", exclusiveMinimum=0, maximum=1)
+    top_p: float = option(
+        0.8, "Probability that nucleus sampling keeps (top-p).", exclusiveMinimum=0, maximum=1
+    )
     top_k: int = option(20, "Likeliest tokens kept; 0 keeps all.", minimum=0)
     repetition_penalty: float = option(1.1, "Penalty on tokens seen.", exclusiveMinimum=0)
     max_tokens: int = option(256, "Length at which an answer is cut.", minimum=1)

@@ -145,7 +145,8 @@ class Tokens:
                 "The model's chat template has no system turn: instruction and input stand in one "
                 "user turn, and an adapter cannot act from the input on."
                 if folded
-                else "The model's chat template does not part the user's turn from the system's.",
+                else "The model's chat template does not separate the user's turn from "
+                "the system's.",
                 where=f"tokenizer {self.tokenizer.name_or_path}",
                 cure='Use "active_from": "start" for the learner, or another model.',
             )
