@@ -187,6 +187,119 @@ NATIVE: Mapping[str, tuple[str, dict[str, Any], str]] = {
     ),
 }
 
+# Configs that nobody ships and that a checkpoint might have all the same: type and settings.
+ODD: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "a window of 1": ("mistral", {"sliding_window": 1}),
+    "a window of 5": ("mistral", {"sliding_window": 5}),
+    "chunks of 3": (
+        "llama4_text",
+        {
+            "attention_chunk_size": 3,
+            "num_local_experts": 2,
+            "head_dim": 8,
+            "intermediate_size_mlp": 48,
+            "num_hidden_layers": 4,
+        },
+    ),
+    "windows in every second layer": (
+        "qwen2",
+        {
+            "use_sliding_window": True,
+            "sliding_window": 7,
+            "num_hidden_layers": 4,
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+        },
+    ),
+    "windows in all layers but the first": (
+        "gemma3_text",
+        {
+            "head_dim": 8,
+            "sliding_window": 4,
+            "num_hidden_layers": 3,
+            "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
+        },
+    ),
+    "one key head": ("llama", {"num_key_value_heads": 1}),
+    "wide heads": ("qwen3", {"head_dim": 40, "num_key_value_heads": 4}),
+    "no rotary in some layers": (
+        "smollm3",
+        {"num_hidden_layers": 4, "no_rope_layers": [1, 0, 1, 0]},
+    ),
+    "no rotary, and windows": (
+        "cohere2",
+        {"sliding_window": 6, "num_hidden_layers": 4, "sliding_window_pattern": 2},
+    ),
+    "a quarter rotary": ("stablelm", {"partial_rotary_factor": 0.5}),
+    "parallel residual": ("gpt_neox", {"use_parallel_residual": True}),
+    "biases everywhere": ("llama", {"attention_bias": True, "mlp_bias": True}),
+    "a softcap of 1": (
+        "gemma2",
+        {"head_dim": 8, "attn_logit_softcapping": 1.0, "sliding_window": 3},
+    ),
+    "no softcap": ("gemma2", {"head_dim": 8, "attn_logit_softcapping": None}),
+    "sinks and a window of 3": (
+        "gpt_oss",
+        {"head_dim": 8, "num_local_experts": 4, "sliding_window": 3},
+    ),
+    "latent queries without a rank": ("deepseek_v3", {**_LATENT, "q_lora_rank": None}),
+    "rotary by YaRN": (
+        "llama",
+        {
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 10000.0,
+                "factor": 4.0,
+                "original_max_position_embeddings": 64,
+            }
+        },
+    ),
+    "rotary of Llama 3": (
+        "llama",
+        {
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 10000.0,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            }
+        },
+    ),
+    "shared keys and values": (
+        "gemma3n_text",
+        {
+            "head_dim": 8,
+            "num_hidden_layers": 4,
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+            "sliding_window": 5,
+            "num_kv_shared_layers": 2,
+            "vocab_size_per_layer_input": 320,
+            "hidden_size_per_layer_input": 8,
+            "laurel_rank": 4,
+            "altup_num_inputs": 2,
+            "intermediate_size": 48,
+        },
+    ),
+    "heads of two widths": (
+        "gemma4_text",
+        {
+            "head_dim": 8,
+            "global_head_dim": 16,
+            "num_hidden_layers": 4,
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+            "sliding_window": 5,
+            "vocab_size_per_layer_input": 320,
+            "hidden_size_per_layer_input": 8,
+        },
+    ),
+    "sparse layers": (
+        "mixtral",
+        {"num_local_experts": 2, "num_experts_per_tok": 1, "sliding_window": 5},
+    ),
+    "learned positions": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 80}),
+}
+
 # What is refused, and what its error says: type, settings, words.
 REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
     "BERT": ("bert", {}, "other numbers"),

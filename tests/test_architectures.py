@@ -56,6 +56,20 @@ def test_what_is_native_is_transformers_own(name: str, tmp_path: Path) -> None:
     same_as_transformers(plain, network, bank, NativeDecoder(network, bank, [-1]), tmp_path)
 
 
+@pytest.mark.parametrize("name", architectures.ODD)
+def test_odd_configs_are_transformers_own_in_either_mode(name: str, tmp_path: Path) -> None:
+    kind, settings = architectures.ODD[name]
+    model = architectures.tiny(kind, **settings)
+    plain = copy.deepcopy(model)
+    network, bank, _ = modes.chosen(model, "tiny")
+    decoder: Decoder | NativeDecoder
+    if isinstance(network, Network):
+        decoder = Decoder(Reader(network, Prefixes(10**8), 16), bank, [-1], 10**9)
+    else:
+        decoder = NativeDecoder(network, bank, [-1])
+    same_as_transformers(plain, network, bank, decoder, tmp_path)
+
+
 def same_as_transformers(
     plain: Any,
     network: Network | NativeNetwork,
@@ -102,6 +116,7 @@ def greedy(model: Any, prompt: list[int]) -> list[int]:
         max_new_tokens=10,
         min_new_tokens=10,
         eos_token_id=None,
+        use_cache=False,
     )
     return found[0, len(prompt) :].tolist()
 

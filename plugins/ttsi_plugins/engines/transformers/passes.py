@@ -73,7 +73,11 @@ class Network:
         self._weights = products.quickened(model.modules())
         self._begin()
         self._narrow = Narrow(model)
-        self.shapes: Shapes = self._measured()
+        try:
+            self.shapes: Shapes = self._measured()
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, ids: Tensor, positions: Tensor, plan: Plan, read: Tensor) -> Tensor:
         """Logits [len(read), V] at `read`, indices into the flattened `ids` [rows, T]."""
@@ -276,7 +280,7 @@ def _attention(
     """What transformers calls in each layer; its result is [rows, T, heads, E]."""
     passing = _PASS.get()
     if passing is None:
-        raise NotImplementedError("attention that is not told what pass it is in")
+        raise NotImplementedError("attention was called without a plan")
     plan, seen = passing
     sight = seen[module.layer_idx]
     if sliding_window not in (None, sight.window):
