@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from markup import between, table
 from transformers import AutoConfig, AutoModelForCausalLM
 
 # Configs use different names for the same sizes; each config takes those that it knows.
@@ -55,6 +57,38 @@ _LATENT = {
     "topk_group": 1,
     "first_k_dense_replace": 1,
     "num_key_value_heads": 4,
+}
+
+_ROUTED = {
+    "n_routed_experts": 4,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    **_MOE,
+}
+_EMBEDDED = {"vocab_size_per_layer_input": 320, "hidden_size_per_layer_input": 8}
+_ALTERNATING = {
+    "head_dim": 8,
+    "num_hidden_layers": 4,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "sliding_window": 5,
+    **_EMBEDDED,
+}
+_GEMMA_4 = {**_ALTERNATING, "global_head_dim": 16}
+_GEMMA_3N = {
+    **_ALTERNATING,
+    "num_kv_shared_layers": 2,
+    "laurel_rank": 4,
+    "altup_num_inputs": 2,
+    "intermediate_size": 48,
+}
+_GATED_DELTA = {
+    "head_dim": 8,
+    "linear_num_value_heads": 2,
+    "linear_num_key_heads": 2,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "layer_types": ["linear_attention", "full_attention"],
 }
 
 # What is run as transformers runs it: type and settings of the config.
@@ -115,6 +149,15 @@ RUNS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "StableLM": ("stablelm", {}),
     "Nemotron": ("nemotron", {}),
     "GPT-2": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}),
+    "Ministral 3": ("ministral3", {"sliding_window": 32}),
+    "Gemma 3n": ("gemma3n_text", _GEMMA_3N),
+    "Gemma 4": ("gemma4_text", _GEMMA_4),
+    "Seed-OSS": ("seed_oss", {"head_dim": 8}),
+    "ERNIE 4.5": ("ernie4_5", {"head_dim": 8}),
+    "Hunyuan": ("hunyuan_v1_dense", {"head_dim": 8}),
+    "Apertus": ("apertus", {}),
+    "GLM 4 MoE": ("glm4_moe", {**_ROUTED, "head_dim": 8}),
+    "MiMo V2": ("mimo_v2_flash", {}),
     "OLMoE": ("olmoe", {"num_experts": 4, "num_experts_per_tok": 2}),
 }
 
@@ -156,6 +199,27 @@ NATIVE: Mapping[str, tuple[str, dict[str, Any], str]] = {
         "Mamba",
     ),
     "LFM2": ("lfm2", {"layer_types": ["conv", "full_attention"]}, "conv"),
+    "LFM2-MoE": (
+        "lfm2_moe",
+        {"layer_types": ["conv", "full_attention"], "num_experts": 4, **_MOE},
+        "conv",
+    ),
+    "Qwen3.5": ("qwen3_5_text", _GATED_DELTA, "linear_attention"),
+    "OLMo Hybrid": ("olmo_hybrid", {}, "linear_attention"),
+    "Nemotron-H": (
+        "nemotron_h",
+        {
+            "mamba_num_heads": 8,
+            "mamba_head_dim": 8,
+            "ssm_state_size": 8,
+            "n_groups": 1,
+            "hybrid_override_pattern": "M*",
+            "head_dim": 8,
+        },
+        "Mamba",
+    ),
+    "DiffLlama": ("diffllama", {"head_dim": 8}, "other numbers"),
+    "DeepSeek V3.2": ("deepseek_v32", _LATENT, "indexed_attention"),
     "Qwen3-Next": (
         "qwen3_next",
         {
@@ -266,33 +330,6 @@ ODD: Mapping[str, tuple[str, dict[str, Any]]] = {
             }
         },
     ),
-    "shared keys and values": (
-        "gemma3n_text",
-        {
-            "head_dim": 8,
-            "num_hidden_layers": 4,
-            "layer_types": ["sliding_attention", "full_attention"] * 2,
-            "sliding_window": 5,
-            "num_kv_shared_layers": 2,
-            "vocab_size_per_layer_input": 320,
-            "hidden_size_per_layer_input": 8,
-            "laurel_rank": 4,
-            "altup_num_inputs": 2,
-            "intermediate_size": 48,
-        },
-    ),
-    "heads of two widths": (
-        "gemma4_text",
-        {
-            "head_dim": 8,
-            "global_head_dim": 16,
-            "num_hidden_layers": 4,
-            "layer_types": ["sliding_attention", "full_attention"] * 2,
-            "sliding_window": 5,
-            "vocab_size_per_layer_input": 320,
-            "hidden_size_per_layer_input": 8,
-        },
-    ),
     "sparse layers": (
         "mixtral",
         {"num_local_experts": 2, "num_experts_per_tok": 1, "sliding_window": 5},
@@ -304,3 +341,35 @@ ODD: Mapping[str, tuple[str, dict[str, Any]]] = {
 REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
     "BERT": ("bert", {}, "other numbers"),
 }
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "models.md"
+_WHY = {
+    "Mamba": "a state",
+    "linear_attention": "a state",
+    "hybrid": "a state",
+    "Rwkv": "a state",
+    "conv": "convolutions",
+    "attention of its own": "an attention that cannot be replaced",
+    "other numbers": "an attention that is not read right in parts",
+    "indexed_attention": "sparse attention",
+}
+
+
+def page() -> str:
+    """The text of docs/models.md with the table of these architectures."""
+    return between(PAGE.read_text(), "architectures", _table())
+
+
+def _table() -> str:
+    found = dict.fromkeys(_WHY.values(), "")
+    for name, (_, _, words) in NATIVE.items():
+        found[_WHY[words]] += f", {name}" if found[_WHY[words]] else name
+    rows = [["fast", "; ".join(RUNS), ""]]
+    rows += [["native", names.replace(", ", "; "), why] for why, names in found.items()]
+    rows.append(["refused", "; ".join(REFUSED), "no causal language model"])
+    return table(["mode", "architectures", "because of"], rows)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -32,6 +32,11 @@ RECIPE = LoraRecipe(rank=2, learning_rate=1e-2, epochs=2)
 PROMPT, TARGET = ids(1, 60), ids(2, 8)
 
 
+def test_the_page_has_the_table_of_these_architectures() -> None:
+    assert len(architectures.RUNS) + len(architectures.NATIVE) >= 60
+    assert architectures.PAGE.read_text() == architectures.page()
+
+
 @pytest.mark.parametrize("name", architectures.RUNS)
 def test_what_is_fast_is_transformers_own(name: str, tmp_path: Path) -> None:
     kind, settings = architectures.RUNS[name]

@@ -218,12 +218,20 @@ class Runtime:
             "device_name": _device_name(self.model.device),
             "memory_gib": round(self.budget.total / 2**30, 3),
             "parameters": self.parameters,
-            "mode": self.network.mode,
-            **({"why_native": self.why_native} if self.why_native else {}),
-            "not_adapted": list(lora.unadaptable(self.model)),
+            **self._mode,
             **self.tokens.template.describe(),
             "versions": {name: version(name) for name in packages},
         }
+
+    @cached_property
+    def _mode(self) -> dict[str, JSON]:
+        """Return by which passes the model runs, why if not by the engine's, and which weights no
+        adapter acts on."""
+        facts: dict[str, JSON] = {"mode": self.network.mode}
+        if self.why_native:
+            facts["why_native"] = self.why_native
+        left = list(lora.unadaptable(self.model))
+        return {**facts, "not_adapted": left} if left else facts
 
     def rendered(self, prompt: Prompt) -> Rendered:
         return self.tokens.rendered(self.tokens.prompt(prompt))

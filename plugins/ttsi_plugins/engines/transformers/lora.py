@@ -77,7 +77,7 @@ def shortest(targets: Sequence[str], modules: Sequence[str]) -> tuple[str, ...]:
 
 
 def adaptable(model: Any) -> dict[str, nn.Linear | Conv1D]:
-    """The linear layers, by name, that PEFT's adapters and ours act on alike.
+    """Return the linear layers, by name, that PEFT's adapters and ours act on alike.
 
     The output layer is left out, as PEFT does; so are layers that give more than a linear map, such
     as routers, and those that PEFT refuses beside a Mamba mixer. In some types of mixtures of
@@ -100,14 +100,14 @@ def adaptable(model: Any) -> dict[str, nn.Linear | Conv1D]:
 
 
 def widths(layer: nn.Linear | Conv1D) -> tuple[int, int]:
-    """Of a layer's input and output. Conv1D, of GPT-2, keeps its weight transposed."""
+    """Return the widths of a layer's input and output. GPT-2's Conv1D has its weight transposed."""
     first, second = layer.weight.shape
     return (first, second) if isinstance(layer, Conv1D) else (second, first)
 
 
 @torch.no_grad()
 def _is_linear(layer: nn.Linear | Conv1D) -> bool:
-    """Whether a layer of a class of its own is a linear map and no more."""
+    """Return whether a layer of another class is a linear map and no more."""
     if type(layer) in (nn.Linear, Conv1D):
         return True
     generator = torch.Generator().manual_seed(0)
@@ -118,13 +118,20 @@ def _is_linear(layer: nn.Linear | Conv1D) -> bool:
 
 
 def unadaptable(model: Any) -> tuple[str, ...]:
-    """What of the layers' weights no adapter acts on: names with * for the numbers of layers."""
+    """Return the names of the layers' weights that no adapter acts on, with * for layer numbers.
+
+    Embeddings, the output layer, biases and other vectors are not counted.
+    """
     acted = {id(layer.weight) for layer in adaptable(model).values()}
     head = model.get_output_embeddings()
-    acted |= {id(part) for part in (*head.parameters(), *model.get_input_embeddings().parameters())}
-    left = (name for name, weight in model.named_parameters() if id(weight) not in acted)
-    matrices = (name for name in left if model.get_parameter(name).dim() > 1)
-    return tuple(sorted({re.sub(r"\b[0-9]+\b", "*", name) for name in matrices}))
+    apart = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    acted |= {id(weight) for part in (head, *apart) if part for weight in part.parameters()}
+    left = (
+        name
+        for name, weight in model.named_parameters()
+        if id(weight) not in acted and weight.dim() > 1 and "bias" not in name
+    )
+    return tuple(sorted({re.sub(r"\b[0-9]+\b", "*", name) for name in left}))
 
 
 def _taken_for_experts(kind: str) -> frozenset[str]:
