@@ -14,6 +14,7 @@ from ttsi import (
     JSON,
     Adapter,
     DeviceLost,
+    EngineCapability,
     EngineError,
     Generation,
     Likelihood,
@@ -91,6 +92,13 @@ class Runtime:
     @classmethod
     def load(cls, options: TransformersEngine) -> Runtime:
         return cls(weights.load(options.model, options.device), options)
+
+    @property
+    def capabilities(self) -> frozenset[EngineCapability]:
+        """What the model can do in its mode: in native mode nothing that was read is kept."""
+        everything = frozenset(EngineCapability)
+        native = isinstance(self.network, NativeNetwork)
+        return everything - {EngineCapability.ACTIVATED} if native else everything
 
     def loglikelihoods(
         self,
