@@ -94,6 +94,9 @@ class Task:
     share). `input` is the part of the rest that G is shown: the query, or the dialogue so far.
     `turns` are the turns after the system turn; without them `input` is the one user turn. `form`
     names the answer form, and `choices` are the options in a form that chooses among some.
+
+    A task with a `bare` instruction is asked natively: the system turn is that, without tools and
+    without the form of answers, and the model's chat template writes the tools in its own way.
     """
 
     id: str
@@ -103,11 +106,21 @@ class Task:
     form: str = "calls"
     choices: tuple[str, ...] = ()
     turns: tuple[Message, ...] = ()
+    bare: str | None = None
 
     @property
     def messages(self) -> tuple[Message, ...]:
         turns = self.turns or (Message("user", self.input),)
-        return (Message("system", self.instruction), *turns)
+        return (Message("system", self.instruction if self.bare is None else self.bare), *turns)
+
+    @property
+    def offered(self) -> tuple[Tool, ...]:
+        """The tools that the chat template is to write; none if they stand in the instruction."""
+        return () if self.bare is None else self.tools
+
+    def prompt(self, opening: str = "") -> Prompt:
+        """Return what the model is asked, with the text that the assistant's turn begins with."""
+        return Prompt(self.messages, opening, self.offered)
 
     @property
     def tool_names(self) -> tuple[str, ...]:
@@ -145,7 +158,8 @@ class Sample:
         tools = [[t.name, t.description, t.parameters] for t in task.tools]
         shown = [self.id, task.instruction, task.input, tools, self.reference.value]
         more = [task.form, task.choices, [[turn.role, turn.content] for turn in task.turns]]
-        return json_digest([*shown, *more])
+        native = [] if task.bare is None else [task.bare]
+        return json_digest([*shown, *more, *native])
 
 
 # ---------------------------------------------------------------- what stages ask of an engine
@@ -153,10 +167,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat, and the text with which the assistant's turn begins."""
+    """A chat, and the text with which the assistant's turn begins.
+
+    The model's chat template writes `tools` in its own way.
+    """
 
     messages: tuple[Message, ...]
     opening: str = ""
+    tools: tuple[Tool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

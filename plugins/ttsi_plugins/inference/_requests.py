@@ -61,7 +61,7 @@ class Decoding:
         if self.format == "tool_calls":
             grammar = form_of(task).schema(task, least=self.min_calls, most=self.max_calls)
         return Request(
-            Prompt(_messages(task, adaptation)),
+            Prompt(_messages(task, adaptation), tools=task.offered),
             self.sampling(),
             seed,
             adapter=adaptation if isinstance(adaptation, Adapter) else None,

@@ -57,7 +57,10 @@ class Runtime:
         self.parameters = int(self.model.num_parameters())
         config = self.model.config.get_text_config()
         self.tokens = Tokens(
-            loaded.tokenizer, self.model.generation_config, options.model.get("date")
+            loaded.tokenizer,
+            self.model.generation_config,
+            options.model.get("date"),
+            options.model.get("chat_template_kwargs"),
         )
         self.grammars = Grammars(
             loaded.tokenizer,
@@ -240,6 +243,9 @@ class Runtime:
             facts["why_native"] = self.why_native
         left = list(lora.unadaptable(self.model))
         return {**facts, "not_adapted": left} if left else facts
+
+    def called(self, prompt: Prompt, calls: JSON) -> str:
+        return self.tokens.called(prompt, calls)
 
     def rendered(self, prompt: Prompt) -> Rendered:
         return self.tokens.rendered(self.tokens.prompt(prompt))

@@ -12,6 +12,7 @@ thoughts, special or not, and when its answers are decoded they stay in the text
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from ttsi import JSON, EngineError, Message, Prompt, Rendered
+from ttsi import JSON, EngineError, Message, Prompt, Rendered, Tool
 
 from .lora import begins
 from .markers import is_marker
@@ -29,6 +30,7 @@ from .templates import Template, day
 
 # Texts that begin in different ways, to see what of a chat does not depend on its messages.
 _PROBES = ("a", "\n\nb", " c", "1")
+_AS_IS: Any = {"ensure_ascii": False}
 # A chat of every kind of turn, for what a template puts around them.
 _TURNS = (
     Message("system", "ttsi"),
@@ -48,10 +50,14 @@ class Tokens:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, generation_config: Any, today: JSON = None
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        generation_config: Any,
+        today: JSON = None,
+        variables: JSON = None,
     ) -> None:
         self.tokenizer = tokenizer
-        self.template = Template(tokenizer, day(today))
+        self.template = Template(tokenizer, day(today), variables)
         self.ends = _end_ids(tokenizer, generation_config)
         own = tokenizer.eos_token_id
         self.end: int = own if own in self.ends else self.ends[0]
@@ -96,6 +102,13 @@ class Tokens:
     def prompt(self, prompt: Prompt) -> list[int]:
         """Return the ids of the chat up to and including the opening of the assistant's turn."""
         return self._chat(prompt) + self.text(prompt.opening)
+
+    def called(self, prompt: Prompt, calls: JSON) -> str:
+        """Return the text of `calls` as the template writes them, without what ends the turn."""
+        text = self.template.called(prompt.messages, prompt.tools, calls)
+        ends = [self._added[id].content for id in self.ends if id in self._added]
+        last = max((text.rfind(end) for end in ends), default=-1)
+        return (text[:last] if last >= 0 else text).strip()
 
     def text(self, text: str) -> list[int]:
         """Return the ids of an assistant's text that follows other text.
@@ -166,20 +179,24 @@ class Tokens:
     # ------------------------------------------------------------ chats
 
     def _chat(self, prompt: Prompt) -> list[int]:
-        messages = prompt.messages
-        if not any(self._forbidden(m).search(m.content) for m in messages):
-            text = self.template.render(messages)
+        messages, tools = prompt.messages, prompt.tools
+        told = json.dumps([[t.name, t.description, t.parameters] for t in tools], **_AS_IS)
+        hostile = self._forbidden_to["system"].search(told) is not None
+        if not hostile and not any(self._forbidden(m).search(m.content) for m in messages):
+            text = self.template.render(messages, tools)
             return list(self.tokenizer.encode(text, add_special_tokens=False))
         # Stand-ins take the place of control texts until the template's own have been found.
         names = [*self.control, *self.markers]
-        whole = "".join(message.content for message in messages)
+        whole = told + "".join(message.content for message in messages)
         mark = next(c for c in map(chr, range(0xE000, 0xF900)) if c not in whole)
 
         def stand_in(found: re.Match[str]) -> str:
             return f"{mark}{names.index(found[0])}{mark}"
 
+        hidden = json.loads(self._forbidden_to["system"].sub(stand_in, told))
         rendered = self.template.render(
-            [replace(m, content=self._forbidden(m).sub(stand_in, m.content)) for m in messages]
+            [replace(m, content=self._forbidden(m).sub(stand_in, m.content)) for m in messages],
+            [Tool(name, description, parameters) for name, description, parameters in hidden],
         )
         ids: list[int] = []
         for piece in self._parted(rendered):
