@@ -95,8 +95,8 @@ class Task:
     `turns` are the turns after the system turn; without them `input` is the one user turn. `form`
     names the answer form, and `choices` are the options in a form that chooses among some.
 
-    A task with a `bare` instruction is asked natively: the system turn is that, without tools and
-    without the form of answers, and the model's chat template writes the tools in its own way.
+    A task with a `bare` instruction, one without tools, is asked natively: that is the system turn,
+    and the model's chat template writes the tools.
     """
 
     id: str
@@ -167,10 +167,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat, and the text with which the assistant's turn begins.
-
-    The model's chat template writes `tools` in its own way.
-    """
+    """A chat, the assistant's first words, and `tools` that the chat template is to write."""
 
     messages: tuple[Message, ...]
     opening: str = ""
@@ -179,10 +176,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a model reads, for people: `pieces` are (text, is a marker), in order.
-
-    A marker is a control token or a marker of calls or thoughts. `tokens` counts all tokens.
-    """
+    """What a model reads, for people: (text, is a control token or marker), and all `tokens`."""
 
     pieces: tuple[tuple[str, bool], ...]
     tokens: int
@@ -209,10 +203,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A text that the model generated.
-
-    `logprob` is the sum over the generated tokens, end token included, under the model's own
-    distribution (before temperature, penalties and grammar), in nats. `finish` is "stop", or
+    """A generated text. `logprob` is the sum over its tokens, end token included, under the model's
+    own distribution (before temperature, penalties and grammar), in nats. `finish` is "stop", or
     "length" if max_tokens cut the text. `text` excludes only the prompt's opening and the tokens
     that end the text; the tokens that mark calls and thoughts are in it as text.
     """
@@ -312,11 +304,7 @@ Adaptation: TypeAlias = Adapter | Demonstrations
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The text that the model wrote, and the answer that was read from it.
-
-    `cut`: the text was cut off at max_tokens, so the answer may not be the one that the model would
-    have given in the end.
-    """
+    """The text that the model wrote, and its answer. `cut`: it was cut off at max_tokens."""
 
     text: str
     answer: Answer
@@ -327,10 +315,7 @@ class Completion:
 
     @property
     def readable(self) -> bool:
-        """Whether it is known what was answered.
-
-        A declining answer counts only if the text was not cut off.
-        """
+        """Whether the answer is known: a text that was cut off declines nothing."""
         if self.answer.status is AnswerStatus.DECLINED:
             return not self.cut
         return self.answer.status is AnswerStatus.OK
