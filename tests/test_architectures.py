@@ -13,17 +13,19 @@ import safetensors.torch
 import torch
 from banks import ids
 from torch import Tensor, nn
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from ttsi.errors import EngineError
 from ttsi.types import Adapter, LoraRecipe, Message, Prompt, Request, Sampling
 from ttsi_plugins.engines.transformers import lora, modes, support
 from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.decode import Decoder, Row
-from ttsi_plugins.engines.transformers.native import NativeDecoder, NativeNetwork
+from ttsi_plugins.engines.transformers.native import NativeDecoder, NativeNetwork, NativeReader
 from ttsi_plugins.engines.transformers.passes import Network
 from ttsi_plugins.engines.transformers.prefixes import Prefixes
 from ttsi_plugins.engines.transformers.reading import Reader
 from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit, learning_rates
+from ttsi_plugins.engines.transformers.trie import Trie
 
 # PEFT and transformers warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -82,16 +84,24 @@ def same_as_transformers(
     decoder: Decoder | NativeDecoder,
     tmp_path: Path,
 ) -> None:
-    """Greedy texts, a trained adapter and the adapted text are those of transformers and PEFT."""
+    """Likelihoods, greedy texts, a trained adapter and the adapted texts are those of transformers
+    and PEFT."""
 
-    def answers(*adapters: Adapter | None) -> list[list[int]]:
+    def answers(adapter: Adapter | None) -> list[list[int]]:
+        """Three rows of different lengths: plain, adapted, and adapted under a grammar."""
         prompt = Prompt((Message("user", ""),))
-        asked = [Request(prompt, Sampling.greedy(10), 0, adapter) for adapter in adapters]
-        rows = [Row(request, PROMPT[: 50 + at]) for at, request in enumerate(asked)]
-        decoder.run(rows, 2)
+        base, under = (Request(prompt, Sampling.greedy(10), 0, each) for each in (None, adapter))
+        even: Any = EvenTokens()
+        rows = [Row(base, PROMPT[:50]), Row(under, PROMPT[:51]), Row(under, PROMPT[:23], even)]
+        decoder.run(rows, 3)
         return [row.text for row in rows]
 
-    assert answers(None, None) == [greedy(plain, PROMPT[:50]), greedy(plain, PROMPT[:51])]
+    def expected(adapted: Any) -> list[list[int]]:
+        even = greedy(adapted, PROMPT[:23], even=True)
+        return [greedy(plain, PROMPT[:50]), greedy(adapted, PROMPT[:51]), even]
+
+    likelihoods_are_those_of(plain, network)
+    assert answers(None) == expected(plain)
     job = TokenJob("a", [Pair(PROMPT, TARGET)], RECIPE, 1)
     still = TokenJob("b", [Pair(PROMPT, TARGET)], LoraRecipe(rank=2, learning_rate=0.0), 1)
     adapter, initial = fit(network, bank, [job, still])
@@ -103,16 +113,45 @@ def same_as_transformers(
     apart = sum(float((made[key] - theirs[key]).norm() ** 2) for key in made) ** 0.5
     size = sum(float(theirs[key].norm() ** 2) for key in made) ** 0.5
     assert apart <= 1e-2 * size
-    base, adapted = answers(None, adapter)
-    assert base == greedy(plain, PROMPT[:50])
     # Use exactly the same weights, so that rounding in training does not matter.
     lora.export(adapter, tmp_path / "made")
     again = peft.PeftModel.from_pretrained(copy.deepcopy(plain), tmp_path / "made")
-    assert adapted == greedy(again, PROMPT[:51])
+    assert answers(adapter) == expected(again)
+
+
+def likelihoods_are_those_of(plain: Any, network: Network | NativeNetwork) -> None:
+    trie = Trie([TARGET, TARGET[:3], [*TARGET[:2], *TARGET[3:]], TARGET[4:5], [7, *TARGET]])
+    readers = [NativeReader(network, 200)] if isinstance(network, NativeNetwork) else []
+    reader = readers[0] if readers else Reader(network, Prefixes(10**8), 16)  # type: ignore[arg-type]
+    ((_, _, logits),) = reader.read([PROMPT], [trie])
+    for candidate, found in zip(trie.candidates, trie.logprobs(logits), strict=True):
+        with torch.no_grad():
+            text = torch.tensor([[*PROMPT, *candidate]])
+            logs = plain(input_ids=text, use_cache=False).logits[0].double().log_softmax(-1)
+        whole = sum(float(logs[len(PROMPT) - 1 + at, id]) for at, id in enumerate(candidate))
+        assert found == pytest.approx(whole, abs=1e-4, rel=1e-4)
+
+
+class EvenTokens:
+    """A grammar, as the decoder sees one: every second token, from the first on."""
+
+    def fill(self, bits: Tensor, row: int) -> None:
+        bits[row] = 0x55555555
+
+    def accept(self, token: int) -> None:
+        assert token % 2 == 0
+
+
+class OnlyEven(LogitsProcessor):
+    """The same for transformers."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        scores[:, 1::2] = -torch.inf
+        return scores
 
 
 @torch.no_grad()
-def greedy(model: Any, prompt: list[int]) -> list[int]:
+def greedy(model: Any, prompt: list[int], *, even: bool = False) -> list[int]:
     """Return ten tokens decoded greedily by transformers' own loop."""
     found = model.generate(
         input_ids=torch.tensor([prompt]),
@@ -122,6 +161,7 @@ def greedy(model: Any, prompt: list[int]) -> list[int]:
         min_new_tokens=10,
         eos_token_id=None,
         use_cache=False,
+        logits_processor=LogitsProcessorList([OnlyEven()] if even else []),
     )
     return found[0, len(prompt) :].tolist()
 
