@@ -167,11 +167,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat, the assistant's first words, and `tools` that the chat template is to write."""
+    """A chat, the assistant's first words, tools for the chat template, and `thinking`: whether the
+    answer may begin with a thought, where the spec's `model.thinking` is on."""
 
     messages: tuple[Message, ...]
     opening: str = ""
     tools: tuple[Tool, ...] = ()
+    thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +205,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A generated text. `logprob` is the sum over its tokens, end token included, under the model's
-    own distribution (before temperature, penalties and grammar), in nats. `finish` is "stop", or
-    "length" if max_tokens cut the text. `text` excludes only the prompt's opening and the tokens
-    that end the text; the tokens that mark calls and thoughts are in it as text.
+    """A generated text, with the marks of calls and thoughts and without the prompt's opening.
+
+    `logprob` is the sum over its tokens, end token included, under the model's own distribution
+    (before temperature, penalties and grammar), in nats. `finish`: "length" if it was cut off.
     """
 
     text: str
@@ -340,8 +342,7 @@ class StageCost:
 
     Failed attempts count, too: those of a wave that was halved and those before a resume. If an
     engine's call raised, its seconds are counted and its tokens are not. What a plugin spent
-    outside the engine (`ttsi.charge`) is the sample's own: its tokens are in the sums, and `usd` is
-    the price.
+    outside the engine (`ttsi.charge`) is the sample's own: its tokens are in the sums, `usd` too.
     """
 
     seconds: float = 0.0

@@ -63,6 +63,12 @@ _MODEL_OPTIONS: dict[str, Any] = {
         "description": "The date, as YYYY-MM-DD, that a chat template prints if it prints one; "
         "null: the day, in UTC, on which the run was started.",
     },
+    "thinking": {
+        "enum": ["default", "on", "off"],
+        "default": "default",
+        "description": "Whether the model thinks before it answers; the stages that score, write "
+        "examples or train never do. default: as the chat template has it.",
+    },
     "chat_template": {
         "type": ["string", "null"],
         "minLength": 1,

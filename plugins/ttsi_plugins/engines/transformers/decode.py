@@ -22,6 +22,7 @@ from .memory import Room
 from .passes import Network
 from .reading import NO_TRIE, Reader, Text
 from .sampling import choose, likeliest, penalised
+from .thoughts import Thought
 
 BASE = -1
 """The adapter slot of a row without one."""
@@ -35,6 +36,7 @@ class Row:
     prompt: list[int]
     matcher: Matcher | None = None
     start: int = 0
+    thought: Thought | None = None
     text: list[int] = field(default_factory=list)
     logprob: float = 0.0
     drawn: int = 0
@@ -45,19 +47,43 @@ class Row:
         self.seen = torch.tensor(self.prompt, dtype=torch.long)
         # The token that the next step reads: the last one drawn, at first the prompt's last.
         self.token = self.prompt[-1]
+        # Tokens before the answer, and those that are to be written whatever the model would draw.
+        self._before, self._thinking = 0, self.thought is not None
+        self._forced: deque[int] = deque()
 
     @property
     def room(self) -> int:
         """The most tokens that the row can hold."""
-        return len(self.prompt) + self.request.sampling.max_tokens
+        return len(self.prompt) + self.most
+
+    @property
+    def most(self) -> int:
+        """The most tokens that the row can write."""
+        thought = 0 if self.thought is None else self.thought.room
+        return thought + self.request.sampling.max_tokens
+
+    @property
+    def grammar(self) -> Matcher | None:
+        """The grammar that holds for the next token: none in a thought."""
+        return None if self._thinking else self.matcher
 
     @property
     def adapter(self) -> Adapter | None:
         return self.request.adapter
 
-    def draw(self, values: Tensor, ids: Tensor) -> int:
-        """Draw the next token from the likeliest ones."""
-        return choose(values, ids, self.request.sampling, self._generator)
+    def draw(self, values: Tensor, ids: Tensor, ends: Sequence[int]) -> int:
+        """Draw the next token from the likeliest ones.
+
+        A thought that is as long as it may be, or that would end the text, is closed instead.
+        """
+        if not self._forced:
+            token = choose(values, ids, self.request.sampling, self._generator)
+            if self.thought is None or not self._thinking:
+                return token
+            if self._before < self.thought.most and token not in ends:
+                return token
+            self._forced.extend(self.thought.closing)
+        return self._forced.popleft()
 
     def take(self, token: int, logprob: float, ends: Sequence[int]) -> None:
         """Add `token`, of log-probability `logprob` in nats; an end token finishes the row."""
@@ -66,12 +92,15 @@ class Row:
         if token in ends:
             self.finish = "stop"
             return
-        if self.matcher is not None:
-            self.matcher.accept(token)
+        if self.grammar is not None:
+            self.grammar.accept(token)
         self.token = token
         self.text.append(token)
         self.seen = torch.cat([self.seen, torch.tensor([token])])
-        if self.drawn >= self.request.sampling.max_tokens:
+        if self.thought is not None and self._thinking:
+            self._before += 1
+            self._thinking = bool(self._forced) or not self.thought.closes(self.text)
+        elif self.drawn - self._before >= self.request.sampling.max_tokens:
             self.finish = "length"
 
 
@@ -206,9 +235,9 @@ def take(rows: Sequence[Row], logits: Tensor, ends: Sequence[int]) -> list[int]:
     samplings = [row.request.sampling for row in rows]
     penalties = [sampling.repetition_penalty for sampling in samplings]
     scores = penalised(logits, [row.seen for row in rows], penalties)
-    scores = allowed(scores, [row.matcher for row in rows])
+    scores = allowed(scores, [row.grammar for row in rows])
     tokens = [
-        row.draw(values, ids)
+        row.draw(values, ids, ends)
         for row, (values, ids) in zip(rows, likeliest(scores, samplings), strict=True)
     ]
     picked = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0]

@@ -61,6 +61,7 @@ class Runtime:
             self.model.generation_config,
             options.model.get("date"),
             options.model.get("chat_template_kwargs"),
+            options.model.get("thinking"),
         )
         self.grammars = Grammars(
             loaded.tokenizer,
@@ -261,12 +262,15 @@ class Runtime:
 
     def _row(self, request: Request) -> Row:
         prompt = self.tokens.prompt(request.prompt)
-        self._check_length(len(prompt), request.sampling.max_tokens)
+        thinks = self.tokens.thinks(request.prompt)
+        thought = self.tokens.thought(request.sampling.thought_tokens) if thinks else None
+        more = 0 if thought is None else thought.room
+        self._check_length(len(prompt), more + request.sampling.max_tokens)
         matcher = None if request.grammar is None else self.grammars.matcher(request.grammar)
         start = 0
         if request.adapter is not None:
             start = self._start_under(request.adapter, prompt)
-        return Row(request, prompt, matcher, start)
+        return Row(request, prompt, matcher, start, thought)
 
     def _start_under(self, adapter: Adapter, prompt: list[int]) -> int:
         """Return the index in `prompt` from which `adapter` acts. Raises EngineError for none."""

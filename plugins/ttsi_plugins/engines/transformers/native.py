@@ -163,9 +163,7 @@ class NativeDecoder:
             model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
-                generation_config=GenerationConfig(
-                    max_new_tokens=row.request.sampling.max_tokens, pad_token_id=0
-                ),
+                generation_config=GenerationConfig(max_new_tokens=row.most, pad_token_id=0),
                 logits_processor=LogitsProcessorList([_Draw(row, self._ends)]),
                 stopping_criteria=[lambda *_: torch.tensor([bool(row.finish)], device=ids.device)],
             )

@@ -84,12 +84,18 @@ class Template:
         """Return what a run records about the template."""
         return {"system_turn": self.system_turn, "content": self.content}
 
-    def render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        thinking: bool | None = None,
+    ) -> str:
         """Return the chat up to the opening of the assistant's turn.
 
-        Raises EngineError if the template refuses the chat, or leaves out a turn or a tool.
+        `thinking` is the template's variable enable_thinking; None leaves it undefined. Raises
+        EngineError if the template refuses the chat, or leaves out a turn or a tool.
         """
-        text = self._write(messages, tools)
+        text = self._write(messages, tools, thinking=thinking)
         unseen = [tool.name for tool in tools if tool.name not in text]
         if unseen:
             raise EngineError(
@@ -161,6 +167,7 @@ class Template:
         more: Sequence[dict[str, Any]] = (),
         *,
         opened: bool = True,
+        thinking: bool | None = None,
     ) -> str:
         """Return the chat with `more` turns, and with `opened` the assistant's turn begun."""
         turns = _folded(messages) if self.system_turn == "folded" else messages
@@ -182,6 +189,7 @@ class Template:
                 add_generation_prompt=opened,
                 tools=[_function(tool) for tool in tools] or None,
                 ttsi_dates=self._dates,
+                **({} if thinking is None else {"enable_thinking": thinking}),
                 **self._variables,
             )
         except Exception as error:  # a template is foreign code: it raises what it likes

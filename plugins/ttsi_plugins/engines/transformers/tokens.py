@@ -27,9 +27,12 @@ from .lora import begins
 from .markers import is_marker
 from .prefixes import common
 from .templates import Template, day
+from .thoughts import THOUGHTS, Thought
 
 # Texts that begin in different ways, to see what of a chat does not depend on its messages.
 _PROBES = ("a", "\n\nb", " c", "1")
+# Tokens at the end of a text in which the mark of a thought is looked for.
+_TAIL = 12
 _AS_IS: Any = {"ensure_ascii": False}
 # A chat of every kind of turn, for what a template puts around them.
 _TURNS = (
@@ -55,9 +58,12 @@ class Tokens:
         generation_config: Any,
         today: JSON = None,
         variables: JSON = None,
+        thinking: JSON = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.template = Template(tokenizer, day(today), variables)
+        # None: the template decides.
+        self._thinking = {"on": True, "off": False}.get(str(thinking))
         self.ends = _end_ids(tokenizer, generation_config)
         own = tokenizer.eos_token_id
         self.end: int = own if own in self.ends else self.ends[0]
@@ -101,7 +107,34 @@ class Tokens:
 
     def prompt(self, prompt: Prompt) -> list[int]:
         """Return the ids of the chat up to and including the opening of the assistant's turn."""
-        return self._chat(prompt) + self.text(prompt.opening)
+        ids = self._chat(prompt)
+        if self.thinks(prompt) and not self._opened(ids):
+            ids += self.text(f"{self._thought[0]}\n")
+        return ids + self.text(prompt.opening)
+
+    def thinks(self, prompt: Prompt) -> bool:
+        """Return whether an answer to `prompt` begins with a thought that the engine bounds."""
+        return bool(self._thinking) and prompt.thinking
+
+    def thought(self, most: int) -> Thought:
+        """Return a thought of at most `most` tokens, which the prompt has begun."""
+        closing = self._thought[1]
+        return Thought(
+            most,
+            self.text(f"\n{closing}\n\n"),
+            lambda ids: closing in self.decode(ids[-_TAIL:]),
+        )
+
+    def _opened(self, ids: Sequence[int]) -> bool:
+        """Return whether a prompt ends within a thought."""
+        text = self.decode(ids[-_TAIL:])
+        opening, closing = (text.rfind(mark) for mark in self._thought)
+        return opening > closing
+
+    @property
+    def _thought(self) -> tuple[str, str]:
+        """The marks around a thought: the model's, if its vocabulary has other than the usual."""
+        return next((pair for pair in THOUGHTS if pair[1] in self.markers), THOUGHTS[0])
 
     def called(self, prompt: Prompt, calls: JSON) -> str:
         """Return the text of `calls` as the template writes them, without what ends the turn."""
@@ -183,7 +216,7 @@ class Tokens:
         told = json.dumps([[t.name, t.description, t.parameters] for t in tools], **_AS_IS)
         hostile = self._forbidden_to["system"].search(told) is not None
         if not hostile and not any(self._forbidden(m).search(m.content) for m in messages):
-            text = self.template.render(messages, tools)
+            text = self.template.render(messages, tools, self._variable(prompt))
             return list(self.tokenizer.encode(text, add_special_tokens=False))
         # Stand-ins take the place of control texts until the template's own have been found.
         names = [*self.control, *self.markers]
@@ -197,6 +230,7 @@ class Tokens:
         rendered = self.template.render(
             [replace(m, content=self._forbidden(m).sub(stand_in, m.content)) for m in messages],
             [Tool(name, description, parameters) for name, description, parameters in hidden],
+            self._variable(prompt),
         )
         ids: list[int] = []
         for piece in self._parted(rendered):
@@ -207,6 +241,9 @@ class Tokens:
                 spaced = not ids or self._space_after_added
                 ids += self._plain(text) if spaced else self._following(text)
         return ids
+
+    def _variable(self, prompt: Prompt) -> bool | None:
+        return None if self._thinking is None else self.thinks(prompt)
 
     def _forbidden(self, message: Message) -> re.Pattern[str]:
         """Return a pattern that finds the control tokens that `message` must not write."""
