@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from markup import between, table
 from transformers import AutoConfig, AutoModelForCausalLM
 
 # Configs use different names for the same sizes; each config takes those that it knows.
@@ -42,7 +44,54 @@ _MOE = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
 _ROTARY = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 128}
 _FACTORS = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
 
-# Architectures that run as in transformers: type and settings of the config.
+_LATENT = {
+    "kv_lora_rank": 8,
+    "q_lora_rank": 8,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 8,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    "num_key_value_heads": 4,
+}
+
+_ROUTED = {
+    "n_routed_experts": 4,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    **_MOE,
+}
+_EMBEDDED = {"vocab_size_per_layer_input": 320, "hidden_size_per_layer_input": 8}
+_ALTERNATING = {
+    "head_dim": 8,
+    "num_hidden_layers": 4,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "sliding_window": 5,
+    **_EMBEDDED,
+}
+_GEMMA_4 = {**_ALTERNATING, "global_head_dim": 16}
+_GEMMA_3N = {
+    **_ALTERNATING,
+    "num_kv_shared_layers": 2,
+    "laurel_rank": 4,
+    "altup_num_inputs": 2,
+    "intermediate_size": 48,
+}
+_GATED_DELTA = {
+    "head_dim": 8,
+    "linear_num_value_heads": 2,
+    "linear_num_key_heads": 2,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "layer_types": ["linear_attention", "full_attention"],
+}
+
+# What is run as transformers runs it: type and settings of the config.
 RUNS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "Llama": ("llama", {}),
     "Qwen2": ("qwen2", {}),
@@ -75,40 +124,17 @@ RUNS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "Mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
     "Qwen2-MoE": ("qwen2_moe", {"num_experts": 4, **_MOE, "shared_expert_intermediate_size": 16}),
     "Qwen3-MoE": ("qwen3_moe", {"num_experts": 4, **_MOE, "head_dim": 8}),
-    "OLMoE": ("olmoe", {"num_experts": 4, "num_experts_per_tok": 2}),
-}
-
-_MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
-_HYBRID = ["linear_attention", "full_attention"]
-_LATENT = {
-    "kv_lora_rank": 8,
-    "q_lora_rank": 8,
-    "qk_nope_head_dim": 8,
-    "qk_rope_head_dim": 4,
-    "v_head_dim": 8,
-    "n_routed_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 16,
-    "n_group": 1,
-    "topk_group": 1,
-    "first_k_dense_replace": 1,
-    "num_key_value_heads": 4,
-}
-
-# Architectures that are refused, and words of the error: type, settings, words.
-REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
-    "Mistral, sliding window": ("mistral", {"sliding_window": 32}, "sliding_window 32"),
-    "Phi-3, sliding window": ("phi3", {"sliding_window": 32}, "sliding_window 32"),
+    "Mistral, sliding window": ("mistral", {"sliding_window": 32}),
+    "Phi-3, sliding window": ("phi3", {"sliding_window": 32}),
     "Qwen2, sliding window": (
         "qwen2",
         {"use_sliding_window": True, "sliding_window": 32, "max_window_layers": 1},
-        "sliding_attention",
     ),
-    "Gemma 2": ("gemma2", {"head_dim": 8}, "softcap"),
-    "Gemma 3": ("gemma3_text", {"head_dim": 8, "sliding_window": 32}, "sliding_attention"),
-    "Cohere 2": ("cohere2", {"sliding_window": 32}, "sliding_attention"),
-    "OLMo 3": ("olmo3", {"sliding_window": 32}, "sliding_attention"),
-    "gpt-oss": ("gpt_oss", {"head_dim": 8, "num_local_experts": 4}, "sinks"),
+    "Gemma 2": ("gemma2", {"head_dim": 8, "sliding_window": 32}),
+    "Gemma 3": ("gemma3_text", {"head_dim": 8, "sliding_window": 32}),
+    "Cohere 2": ("cohere2", {"sliding_window": 32}),
+    "OLMo 3": ("olmo3", {"sliding_window": 32}),
+    "gpt-oss": ("gpt_oss", {"head_dim": 8, "num_local_experts": 4, "sliding_window": 32}),
     "Llama 4": (
         "llama4_text",
         {
@@ -118,9 +144,27 @@ REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
             "intermediate_size_mlp": 48,
             "num_hidden_layers": 4,
         },
-        "chunked_attention",
     ),
-    "DeepSeek V3": ("deepseek_v3", _LATENT, "MLA"),
+    "DeepSeek V3": ("deepseek_v3", _LATENT),
+    "StableLM": ("stablelm", {}),
+    "Nemotron": ("nemotron", {}),
+    "GPT-2": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}),
+    "Ministral 3": ("ministral3", {"sliding_window": 32}),
+    "Gemma 3n": ("gemma3n_text", _GEMMA_3N),
+    "Gemma 4": ("gemma4_text", _GEMMA_4),
+    "Seed-OSS": ("seed_oss", {"head_dim": 8}),
+    "ERNIE 4.5": ("ernie4_5", {"head_dim": 8}),
+    "Hunyuan": ("hunyuan_v1_dense", {"head_dim": 8}),
+    "Apertus": ("apertus", {}),
+    "GLM 4 MoE": ("glm4_moe", {**_ROUTED, "head_dim": 8}),
+    "MiMo V2": ("mimo_v2_flash", {}),
+    "OLMoE": ("olmoe", {"num_experts": 4, "num_experts_per_tok": 2}),
+}
+
+_MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
+_HYBRID = ["linear_attention", "full_attention"]
+# What runs natively, and what is said of why: type, settings, words.
+NATIVE: Mapping[str, tuple[str, dict[str, Any], str]] = {
     "Mamba": ("mamba", {"state_size": 8}, "Mamba"),
     "Mamba 2": ("mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1}, "Mamba"),
     "Jamba": (
@@ -155,6 +199,27 @@ REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
         "Mamba",
     ),
     "LFM2": ("lfm2", {"layer_types": ["conv", "full_attention"]}, "conv"),
+    "LFM2-MoE": (
+        "lfm2_moe",
+        {"layer_types": ["conv", "full_attention"], "num_experts": 4, **_MOE},
+        "conv",
+    ),
+    "Qwen3.5": ("qwen3_5_text", _GATED_DELTA, "linear_attention"),
+    "OLMo Hybrid": ("olmo_hybrid", {}, "linear_attention"),
+    "Nemotron-H": (
+        "nemotron_h",
+        {
+            "mamba_num_heads": 8,
+            "mamba_head_dim": 8,
+            "ssm_state_size": 8,
+            "n_groups": 1,
+            "hybrid_override_pattern": "M*",
+            "head_dim": 8,
+        },
+        "Mamba",
+    ),
+    "DiffLlama": ("diffllama", {"head_dim": 8}, "other numbers"),
+    "DeepSeek V3.2": ("deepseek_v32", _LATENT, "indexed_attention"),
     "Qwen3-Next": (
         "qwen3_next",
         {
@@ -176,28 +241,135 @@ REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
         "linear_attention",
     ),
     "RWKV": ("rwkv", {"attention_hidden_size": 32}, "Rwkv"),
-    "StableLM": ("stablelm", {}, "called without a plan"),
-    "Nemotron": ("nemotron", {}, "called without a plan"),
     "Falcon": ("falcon", {"num_kv_heads": 2}, "attention of its own"),
     "BLOOM": ("bloom", {"n_layer": 2, "n_head": 4}, "attention of its own"),
     "MPT": ("mpt", {"d_model": 32, "n_heads": 4, "n_layers": 2}, "attention of its own"),
-    "GPT-2": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}, "Conv1D"),
     "GPT-J": (
         "gptj",
         {"n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4},
         "attention of its own",
     ),
-    "BERT": ("bert", {}, "other numbers"),
-    "BART": (
-        "bart",
-        {
-            "d_model": 32,
-            "decoder_layers": 2,
-            "decoder_attention_heads": 4,
-            "decoder_ffn_dim": 48,
-            "encoder_layers": 2,
-            "encoder_attention_heads": 4,
-        },
-        "other numbers",
-    ),
 }
+
+# Configs that nobody ships and that a checkpoint might have all the same: type and settings.
+ODD: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "a window of 1": ("mistral", {"sliding_window": 1}),
+    "a window of 5": ("mistral", {"sliding_window": 5}),
+    "chunks of 3": (
+        "llama4_text",
+        {
+            "attention_chunk_size": 3,
+            "num_local_experts": 2,
+            "head_dim": 8,
+            "intermediate_size_mlp": 48,
+            "num_hidden_layers": 4,
+        },
+    ),
+    "windows in every second layer": (
+        "qwen2",
+        {
+            "use_sliding_window": True,
+            "sliding_window": 7,
+            "num_hidden_layers": 4,
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+        },
+    ),
+    "windows in all layers but the first": (
+        "gemma3_text",
+        {
+            "head_dim": 8,
+            "sliding_window": 4,
+            "num_hidden_layers": 3,
+            "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
+        },
+    ),
+    "one key head": ("llama", {"num_key_value_heads": 1}),
+    "wide heads": ("qwen3", {"head_dim": 40, "num_key_value_heads": 4}),
+    "no rotary in some layers": (
+        "smollm3",
+        {"num_hidden_layers": 4, "no_rope_layers": [1, 0, 1, 0]},
+    ),
+    "no rotary, and windows": (
+        "cohere2",
+        {"sliding_window": 6, "num_hidden_layers": 4, "sliding_window_pattern": 2},
+    ),
+    "a quarter rotary": ("stablelm", {"partial_rotary_factor": 0.5}),
+    "parallel residual": ("gpt_neox", {"use_parallel_residual": True}),
+    "biases everywhere": ("llama", {"attention_bias": True, "mlp_bias": True}),
+    "a softcap of 1": (
+        "gemma2",
+        {"head_dim": 8, "attn_logit_softcapping": 1.0, "sliding_window": 3},
+    ),
+    "no softcap": ("gemma2", {"head_dim": 8, "attn_logit_softcapping": None}),
+    "sinks and a window of 3": (
+        "gpt_oss",
+        {"head_dim": 8, "num_local_experts": 4, "sliding_window": 3},
+    ),
+    "latent queries without a rank": ("deepseek_v3", {**_LATENT, "q_lora_rank": None}),
+    "rotary by YaRN": (
+        "llama",
+        {
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 10000.0,
+                "factor": 4.0,
+                "original_max_position_embeddings": 64,
+            }
+        },
+    ),
+    "rotary of Llama 3": (
+        "llama",
+        {
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 10000.0,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            }
+        },
+    ),
+    "sparse layers": (
+        "mixtral",
+        {"num_local_experts": 2, "num_experts_per_tok": 1, "sliding_window": 5},
+    ),
+    "learned positions": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 80}),
+}
+
+# What is refused, and what its error says: type, settings, words.
+REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
+    "BERT": ("bert", {}, "other numbers"),
+}
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "models.md"
+_WHY = {
+    "Mamba": "a state",
+    "linear_attention": "a state",
+    "hybrid": "a state",
+    "Rwkv": "a state",
+    "conv": "convolutions",
+    "attention of its own": "an attention that cannot be replaced",
+    "other numbers": "an attention that is not read right in parts",
+    "indexed_attention": "sparse attention",
+}
+
+
+def page() -> str:
+    """The text of docs/models.md with the table of these architectures."""
+    return between(PAGE.read_text(), "architectures", _table())
+
+
+def _table() -> str:
+    found = dict.fromkeys(_WHY.values(), "")
+    for name, (_, _, words) in NATIVE.items():
+        found[_WHY[words]] += f", {name}" if found[_WHY[words]] else name
+    rows = [["fast", "; ".join(RUNS), ""]]
+    rows += [["native", names.replace(", ", "; "), why] for why, names in found.items()]
+    rows.append(["refused", "; ".join(REFUSED), "no causal language model"])
+    return table(["mode", "architectures", "because of"], rows)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

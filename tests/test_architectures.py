@@ -13,14 +13,19 @@ import safetensors.torch
 import torch
 from banks import ids
 from torch import Tensor, nn
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from ttsi.errors import EngineError
 from ttsi.types import Adapter, LoraRecipe, Message, Prompt, Request, Sampling
-from ttsi_plugins.engines.transformers import engine, lora, support
+from ttsi_plugins.engines.transformers import lora, modes, support
+from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.decode import Decoder, Row
+from ttsi_plugins.engines.transformers.native import NativeDecoder, NativeNetwork, NativeReader
+from ttsi_plugins.engines.transformers.passes import Network
 from ttsi_plugins.engines.transformers.prefixes import Prefixes
 from ttsi_plugins.engines.transformers.reading import Reader
 from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit, learning_rates
+from ttsi_plugins.engines.transformers.trie import Trie
 
 # PEFT and transformers warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -29,24 +34,74 @@ RECIPE = LoraRecipe(rank=2, learning_rate=1e-2, epochs=2)
 PROMPT, TARGET = ids(1, 60), ids(2, 8)
 
 
+def test_the_page_has_the_table_of_these_architectures() -> None:
+    assert len(architectures.RUNS) + len(architectures.NATIVE) >= 60
+    assert architectures.PAGE.read_text() == architectures.page()
+
+
 @pytest.mark.parametrize("name", architectures.RUNS)
-def test_what_runs_is_transformers_own(name: str, tmp_path: Path) -> None:
+def test_what_is_fast_is_transformers_own(name: str, tmp_path: Path) -> None:
     kind, settings = architectures.RUNS[name]
     model = architectures.tiny(kind, **settings)
-    support.check(model)
     plain = copy.deepcopy(model)
-    network, bank = engine._proven(model, "tiny")
-    # Read in small passes, so that the KV cache is used.
+    network, bank, why = modes.chosen(model, "tiny")
+    assert why == ""
+    assert isinstance(network, Network)
+    # Read in small passes, so that what was read before is used.
     decoder = Decoder(Reader(network, Prefixes(10**8), 16), bank, [-1], 10**9)
+    same_as_transformers(plain, network, bank, decoder, tmp_path)
 
-    def answers(*adapters: Adapter | None) -> list[list[int]]:
+
+@pytest.mark.parametrize("name", architectures.NATIVE)
+def test_what_is_native_is_transformers_own(name: str, tmp_path: Path) -> None:
+    kind, settings, named = architectures.NATIVE[name]
+    model = architectures.tiny(kind, **settings)
+    plain = copy.deepcopy(model)
+    network, bank, why = modes.chosen(model, "tiny")
+    assert named in why
+    assert isinstance(network, NativeNetwork)
+    same_as_transformers(plain, network, bank, NativeDecoder(network, bank, [-1]), tmp_path)
+
+
+@pytest.mark.parametrize("name", architectures.ODD)
+def test_odd_configs_are_transformers_own_in_either_mode(name: str, tmp_path: Path) -> None:
+    kind, settings = architectures.ODD[name]
+    model = architectures.tiny(kind, **settings)
+    plain = copy.deepcopy(model)
+    network, bank, _ = modes.chosen(model, "tiny")
+    decoder: Decoder | NativeDecoder
+    if isinstance(network, Network):
+        decoder = Decoder(Reader(network, Prefixes(10**8), 16), bank, [-1], 10**9)
+    else:
+        decoder = NativeDecoder(network, bank, [-1])
+    same_as_transformers(plain, network, bank, decoder, tmp_path)
+
+
+def same_as_transformers(
+    plain: Any,
+    network: Network | NativeNetwork,
+    bank: Bank,
+    decoder: Decoder | NativeDecoder,
+    tmp_path: Path,
+) -> None:
+    """Likelihoods, greedy texts, a trained adapter and the adapted texts are those of transformers
+    and PEFT."""
+
+    def answers(adapter: Adapter | None) -> list[list[int]]:
+        """Three rows of different lengths: plain, adapted, and adapted under a grammar."""
         prompt = Prompt((Message("user", ""),))
-        asked = [Request(prompt, Sampling.greedy(10), 0, adapter) for adapter in adapters]
-        rows = [Row(request, PROMPT[: 50 + at]) for at, request in enumerate(asked)]
-        decoder.run(rows, 2)
+        base, under = (Request(prompt, Sampling.greedy(10), 0, each) for each in (None, adapter))
+        even: Any = EvenTokens()
+        rows = [Row(base, PROMPT[:50]), Row(under, PROMPT[:51]), Row(under, PROMPT[:23], even)]
+        decoder.run(rows, 3)
         return [row.text for row in rows]
 
-    assert answers(None, None) == [greedy(plain, PROMPT[:50]), greedy(plain, PROMPT[:51])]
+    def expected(adapted: Any) -> list[list[int]]:
+        even = greedy(adapted, PROMPT[:23], even=True)
+        return [greedy(plain, PROMPT[:50]), greedy(adapted, PROMPT[:51]), even]
+
+    likelihoods_are_those_of(plain, network)
+    assert answers(None) == expected(plain)
     job = TokenJob("a", [Pair(PROMPT, TARGET)], RECIPE, 1)
     still = TokenJob("b", [Pair(PROMPT, TARGET)], LoraRecipe(rank=2, learning_rate=0.0), 1)
     adapter, initial = fit(network, bank, [job, still])
@@ -58,16 +113,45 @@ def test_what_runs_is_transformers_own(name: str, tmp_path: Path) -> None:
     apart = sum(float((made[key] - theirs[key]).norm() ** 2) for key in made) ** 0.5
     size = sum(float(theirs[key].norm() ** 2) for key in made) ** 0.5
     assert apart <= 1e-2 * size
-    base, adapted = answers(None, adapter)
-    assert base == greedy(plain, PROMPT[:50])
     # Use exactly the same weights, so that rounding in training does not matter.
     lora.export(adapter, tmp_path / "made")
     again = peft.PeftModel.from_pretrained(copy.deepcopy(plain), tmp_path / "made")
-    assert adapted == greedy(again, PROMPT[:51])
+    assert answers(adapter) == expected(again)
+
+
+def likelihoods_are_those_of(plain: Any, network: Network | NativeNetwork) -> None:
+    trie = Trie([TARGET, TARGET[:3], [*TARGET[:2], *TARGET[3:]], TARGET[4:5], [7, *TARGET]])
+    readers = [NativeReader(network, 200)] if isinstance(network, NativeNetwork) else []
+    reader = readers[0] if readers else Reader(network, Prefixes(10**8), 16)  # type: ignore[arg-type]
+    ((_, _, logits),) = reader.read([PROMPT], [trie])
+    for candidate, found in zip(trie.candidates, trie.logprobs(logits), strict=True):
+        with torch.no_grad():
+            text = torch.tensor([[*PROMPT, *candidate]])
+            logs = plain(input_ids=text, use_cache=False).logits[0].double().log_softmax(-1)
+        whole = sum(float(logs[len(PROMPT) - 1 + at, id]) for at, id in enumerate(candidate))
+        assert found == pytest.approx(whole, abs=1e-4, rel=1e-4)
+
+
+class EvenTokens:
+    """A grammar, as the decoder sees one: every second token, from the first on."""
+
+    def fill(self, bits: Tensor, row: int) -> None:
+        bits[row] = 0x55555555
+
+    def accept(self, token: int) -> None:
+        assert token % 2 == 0
+
+
+class OnlyEven(LogitsProcessor):
+    """The same for transformers."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        scores[:, 1::2] = -torch.inf
+        return scores
 
 
 @torch.no_grad()
-def greedy(model: Any, prompt: list[int]) -> list[int]:
+def greedy(model: Any, prompt: list[int], *, even: bool = False) -> list[int]:
     """Return ten tokens decoded greedily by transformers' own loop."""
     found = model.generate(
         input_ids=torch.tensor([prompt]),
@@ -76,6 +160,8 @@ def greedy(model: Any, prompt: list[int]) -> list[int]:
         max_new_tokens=10,
         min_new_tokens=10,
         eos_token_id=None,
+        use_cache=False,
+        logits_processor=LogitsProcessorList([OnlyEven()] if even else []),
     )
     return found[0, len(prompt) :].tolist()
 
@@ -90,7 +176,7 @@ def by_peft(plain: Any, initial: Adapter, folder: Path) -> tuple[dict[str, Tenso
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=0.0)
     losses = []
     for rate in learning_rates(RECIPE.epochs, RECIPE):
-        logits = model(input_ids=torch.tensor([PROMPT + TARGET[:-1]])).logits[0]
+        logits = model(input_ids=torch.tensor([PROMPT + TARGET[:-1]]), use_cache=False).logits[0]
         loss = nn.functional.cross_entropy(logits[len(PROMPT) - 1 :], torch.tensor(TARGET))
         optimizer.zero_grad()
         loss.backward()
@@ -105,23 +191,13 @@ def by_peft(plain: Any, initial: Adapter, folder: Path) -> tuple[dict[str, Tenso
 def test_what_does_not_run_is_refused_by_name(name: str) -> None:
     kind, settings, named = architectures.REFUSED[name]
     model = architectures.tiny(kind, **settings)
-    refusal = by_name(model)
-    # The numerical check alone refuses it, without a crash.
-    with pytest.raises(EngineError) as caught:
-        engine._proven(model, "tiny")
-    for error in (refusal or caught.value, caught.value):
-        assert type(model).__name__ in error.what
-        assert model.config.model_type in error.where
-        assert error.cure
-    assert named in (refusal or caught.value).what
-
-
-def by_name(model: Any) -> EngineError | None:
-    try:
-        support.check(model)
-    except EngineError as error:
-        return error
-    return None
+    for choose in (modes.chosen, modes.fast, modes.native):
+        with pytest.raises(EngineError) as caught:
+            choose(model, "tiny")
+        assert type(model).__name__ in caught.value.what
+        assert model.config.model_type in caught.value.where
+        assert caught.value.cure
+        assert named in caught.value.what
 
 
 @pytest.mark.parametrize("name", ["Llama", "Qwen3", "OPT"])
@@ -129,7 +205,7 @@ def by_name(model: Any) -> EngineError | None:
 def test_other_widths_of_numbers_pass_and_fail_as_well(name: str, dtype: torch.dtype) -> None:
     kind, settings = architectures.RUNS[name]
     model = architectures.tiny(kind, **settings).to(dtype)
-    network, bank = engine._proven(model, "tiny")
+    network, bank = modes.fast(model, "tiny")
     network.close()
     bank.close()
     embed = model.get_input_embeddings()
@@ -137,7 +213,7 @@ def test_other_widths_of_numbers_pass_and_fail_as_well(name: str, dtype: torch.d
     # A state, as in a recurrent layer, that a pass on top of a KV cache lacks.
     embed.forward = lambda given: whole(given).cumsum(1)
     with pytest.raises(EngineError, match="computes other numbers"):
-        engine._proven(model, "tiny")
+        modes.fast(model, "tiny")
 
 
 def test_texts_end_where_rotary_frequencies_change() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ttsi.types import Message, Task, Tool
-from ttsi_plugins.generators._contract import PromptForm, messages
+from ttsi_plugins.generators._contract import PromptForm, asking
 
 INSTRUCTION = 'You call tools. {"name": "get_time"}'
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -46,4 +46,4 @@ SEED_FIRST = (
     [("quoted", WRITER, QUOTED), ("seed_first", INSTRUCTION, SEED_FIRST)],
 )
 def test_calls_are_asked_for_in_these_very_words(form: PromptForm, system: str, ask: str) -> None:
-    assert messages(TASK, form) == (Message("system", system), Message("user", ask))
+    assert asking(TASK, form).messages == (Message("system", system), Message("user", ask))

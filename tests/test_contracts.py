@@ -19,6 +19,7 @@ import wrong_stages
 import wrong_workers
 from _dists import ESTIMATOR, importable, write_dist
 from teacher_server import Asked, Reply, TeacherServer, chat, surroundings
+from tiny_model import write_folder
 from wrong import WRONG, Sound, Wrong
 
 from ttsi import registry
@@ -379,9 +380,10 @@ def test_the_list_tells_options_and_where_the_code_is(
 # ---------------------------------------------------------------- a real engine
 
 
-@pytest.mark.model
 @pytest.mark.slow
-def test_the_transformers_engine_keeps_its_contract() -> None:
-    outcomes = check_plugin("transformers", {"model": "smollm2-135m", "device": "cpu"})
+def test_the_transformers_engine_keeps_its_contract(tmp_path: Path) -> None:
+    """Checked on a tiny model in the fast mode; tests/test_native_mode.py has the other one."""
+    folder = write_folder(tmp_path / "model")
+    outcomes = check_plugin("transformers", {"model": str(folder), "device": "cpu"})
     assert [(o.check.name, o.message) for o in outcomes if not o.passed] == []
     assert states(outcomes)["skipped"] == {"refusals"}

@@ -80,7 +80,8 @@ def same_in_peft(folder: Path, real: Path, sample: str, *, activated: bool) -> N
 
     from ttsi.results.runs import open_run
     from ttsi_plugins.engines.transformers import lora
-    from ttsi_plugins.engines.transformers.passes import NO_PAST, Row, Rows
+    from ttsi_plugins.engines.transformers.caches import NO_PAST
+    from ttsi_plugins.engines.transformers.passes import Row, Rows
 
     runtime = shared_engine()._runtime()
     task = open_run(real).samples[sample].task

@@ -24,7 +24,7 @@ from ttsi.testing.instances import instance
 from ttsi.testing.state import Shared
 from ttsi.types import Prompt, Record, Request, Sampling
 from ttsi_plugins.estimators.rss_margin import RssMargin
-from ttsi_plugins.generators._contract import example_schema, messages
+from ttsi_plugins.generators._contract import asking, example_schema
 from ttsi_plugins.generators.self_generator import SelfGenerator
 from ttsi_plugins.inference.direct import Direct
 from ttsi_plugins.learners.lora_sft import LoraSft
@@ -84,7 +84,7 @@ def test_free_answers_call_a_tool_of_the_prompt(seed: int) -> None:
 
 @pytest.mark.parametrize("form", ["quoted", "seed_first"])
 def test_an_example_is_written_where_one_is_asked_for(form: Any) -> None:
-    request = Request(Prompt(messages(TASK, form)), Sampling(), 3)
+    request = Request(asking(TASK, form), Sampling(), 3)
     written = json.loads(FakeEngine().generate([request])[0].text)
     assert list(Draft202012Validator(example_schema(TASK, 4)).iter_errors(written)) == []
 

@@ -284,7 +284,7 @@ def test_a_worker_with_another_engine_is_refused_by_name(
 ) -> None:
     begun(tmp_path, spec())
     says(monkeypatch, device="cuda")
-    with pytest.raises(RunError, match="this process would add"):
+    with pytest.raises(RunError, match="another identity than this process"):
         run(tmp_path)
 
 

@@ -336,4 +336,12 @@ def test_a_model_that_only_one_machine_has_is_refused(name: str, mine: Path) -> 
     assert "Hub" in told.cure
 
 
+def test_a_chat_template_that_only_one_machine_has_is_refused(mine: Path) -> None:
+    folder = _of_own_engine(mine, id="smollm2-135m", chat_template="mine.jinja")
+    (told,) = [fault for fault in faults(folder) if fault.kind == "model"]
+    assert "chat template is a file of one machine" in told.what
+    allowed = _of_own_engine(folder, id="smollm2-135m", chat_template=None, chat_template_kwargs={})
+    assert [fault for fault in faults(allowed) if fault.kind in ("model", "schema")] == []
+
+
 # ---------------------------------------------------------------- sessions

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ttsi.errors import EngineError
 from ttsi_plugins.engines.transformers.bank import Bank
-from ttsi_plugins.engines.transformers.passes import Network, Past, Row, Rows, Slots
+from ttsi_plugins.engines.transformers.caches import Past
+from ttsi_plugins.engines.transformers.passes import Network, Row, Rows
 from ttsi_plugins.engines.transformers.prefixes import Prefixes
 from ttsi_plugins.engines.transformers.proof import prove
 from ttsi_plugins.engines.transformers.reading import Reader
@@ -127,7 +128,7 @@ def test_steps_with_rows_that_move_and_leave(make: Any) -> None:
     network = Network(model)
     reader = Reader(network, Prefixes(0), 1000)
     pasts = {index: past for index, past, _ in reader.read(texts)}
-    slots = Slots(network, 3, 40)
+    slots = network.slots(3, 40)
     for slot in range(3):
         slots.put(slot, pasts[slot])
     order = [0, 1, 2]

@@ -7,21 +7,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ttsi_plugins.engines.transformers.passes import Past
+from ttsi_plugins.engines.transformers.caches import Past, Piece
 from ttsi_plugins.engines.transformers.prefixes import Prefixes, common
 
 TOKEN_BYTES = 2 * 3 * 2 * 1 * 1 * 4
 TEXTS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
 
-def read(ids: list[int], start: int = 0) -> Tensor:
-    """Return a stand-in for a KV cache: each position depends on all tokens up to its own."""
+def read(ids: list[int], start: int = 0) -> Piece:
+    """A stand-in for keys and values, of which each position knows all tokens up to its own."""
     columns = [hash(tuple(ids[: at + 1])) % 9973 for at in range(start, len(ids))]
-    return torch.tensor(columns, dtype=torch.float32).expand(3, 2, 2, len(columns))[..., None]
+    kv = torch.tensor(columns, dtype=torch.float32).expand(2, len(columns))[..., None]
+    return Piece({layer: (kv.clone(), kv.clone()) for layer in range(3)})
 
 
 def flat(past: Past) -> Tensor:
-    return torch.cat([*past.pieces, torch.empty(3, 2, 2, 0, 1)], dim=3)
+    pieces = [stacked(piece) for piece in past.pieces]
+    return torch.cat([*pieces, torch.empty(3, 2, 2, 0, 1)], dim=3)
+
+
+def stacked(piece: Piece) -> Tensor:
+    """[layers, 2, heads, tokens, 1]."""
+    return torch.stack([torch.stack(pair) for pair in piece.layers.values()])
 
 
 @settings(max_examples=300, deadline=None)
@@ -31,8 +38,8 @@ def test_what_is_found_is_what_reading_it_would_give(texts: list[list[int]]) -> 
     for ids in texts:
         past = store.longest(ids)
         assert past.length == max(common(ids, other) for other in known)
-        assert torch.equal(flat(past), read(ids)[:, :, :, : past.length])
-        store.add(ids, past.length, read(ids, past.length).clone())
+        assert torch.equal(flat(past), stacked(read(ids).part(0, past.length)))
+        store.add(ids, past.length, read(ids, past.length))
         known.append(ids)
     distinct = {tuple(ids[:end]) for ids in texts for end in range(1, len(ids) + 1)}
     assert store.bytes == len(distinct) * TOKEN_BYTES
@@ -44,11 +51,11 @@ def test_the_budget_holds_and_what_is_left_is_true(texts: list[list[int]], room:
     store = Prefixes(room * TOKEN_BYTES)
     for ids in texts:
         past = store.longest(ids)
-        assert torch.equal(flat(past), read(ids)[:, :, :, : past.length])
-        store.add(ids, past.length, read(ids, past.length).clone())
+        assert torch.equal(flat(past), stacked(read(ids).part(0, past.length)))
+        store.add(ids, past.length, read(ids, past.length))
         assert store.bytes <= store.budget
         again = store.longest(ids)
-        assert torch.equal(flat(again), read(ids)[:, :, :, : again.length])
+        assert torch.equal(flat(again), stacked(read(ids).part(0, again.length)))
 
 
 def test_the_least_recently_used_goes_first() -> None:
@@ -65,10 +72,10 @@ def test_a_past_in_use_outlives_its_place_in_the_store() -> None:
     store.add([1, 2, 3, 4], 0, read([1, 2, 3, 4]))
     held = store.longest([1, 2, 3, 4])
     store.add([1, 2, 9], 2, read([1, 2, 9], 2))
-    assert torch.equal(flat(held), read([1, 2, 3, 4]))
+    assert torch.equal(flat(held), stacked(read([1, 2, 3, 4])))
     store.clear()
     assert store.bytes == store.longest([1, 2]).length == 0
-    assert torch.equal(flat(held), read([1, 2, 3, 4]))
+    assert torch.equal(flat(held), stacked(read([1, 2, 3, 4])))
 
 
 def test_what_follows_a_dropped_text_is_not_kept() -> None:

@@ -245,7 +245,7 @@ def test_each_cell_of_a_matrix_is_a_spec_for_a_solver() -> None:
 def test_a_bad_spec_and_a_wave_of_none_are_refused() -> None:
     with pytest.raises(SpecError, match="estimator"):
         ttsi.Solver(SPEC | {"estimator": "sometimes"})
-    with pytest.raises(UsageError, match="wave of 0") as caught:
+    with pytest.raises(UsageError, match="at least 1 task, not 0") as caught:
         ttsi.Solver(SPEC, wave=0)
     assert caught.value.cure
 

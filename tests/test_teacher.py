@@ -19,7 +19,7 @@ from ttsi.errors import MissingAsset, StorageError, UsageError
 from ttsi.solving.metering import charging
 from ttsi.types import Example, StageCost, Task
 from ttsi_fakes import ScriptedEngine, make_sample
-from ttsi_plugins.generators._contract import example_schema, messages
+from ttsi_plugins.generators._contract import asking, example_schema
 from ttsi_plugins.generators.self_generator import SelfGenerator
 from ttsi_plugins.generators.teacher import TeacherGenerator
 
@@ -73,7 +73,9 @@ def test_a_valid_answer_becomes_an_example() -> None:
     assert asked.headers["authorization"] == f"Bearer {KEY}"
     assert asked.body == {
         "model": "gpt-5-mini",
-        "messages": [{"role": m.role, "content": m.content} for m in messages(TASKS[0], "quoted")],
+        "messages": [
+            {"role": m.role, "content": m.content} for m in asking(TASKS[0], "quoted").messages
+        ],
         "max_completion_tokens": 4096,
         "seed": draw_seed(SEED, TASKS[0].id, "generate/0", 0) % 2**31,
     }

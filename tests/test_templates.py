@@ -376,3 +376,11 @@ def test_an_engine_says_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             engine.train([TrainJob("a", ((asked, "[f()]"),), recipe, 0)])
     finally:
         engine.close()
+
+
+def test_a_tokenizer_without_an_end_is_an_error_with_its_cure() -> None:
+    tokenizer = byte_level(CHATML)
+    tokenizer.eos_token = None
+    with pytest.raises(EngineError, match="no end-of-text token") as caught:
+        Tokens(tokenizer, None)
+    assert "generation_config.json" in caught.value.cure

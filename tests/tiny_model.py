@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,12 @@ def add_vocabulary(writer: Any, size: int, template: str) -> None:
         writer.add_chat_template(template)
 
 
-def write_folder(folder: Path) -> Path:
-    """Write a model folder as from the Hub, whose tokens are the bytes of a text."""
+def write_folder(folder: Path, make: Callable[[int, int], Any] | None = None) -> Path:
+    """Write a model folder as from the Hub, whose tokens are the bytes of a text.
+
+    `make` builds the model from the size of its vocabulary and the id that ends a text; a Llama by
+    default.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -121,17 +126,22 @@ def write_folder(folder: Path) -> Path:
         chat_template=TEMPLATE,
     )
     torch.manual_seed(9)
+    model = (make or _small_llama)(len(tokenizer), tokenizer.eos_token_id)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _small_llama(vocabulary: int, end: int) -> Any:
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=vocabulary,
         hidden_size=16,
         intermediate_size=24,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
         max_position_embeddings=4096,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=end,
         bos_token_id=None,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return LlamaForCausalLM(config)

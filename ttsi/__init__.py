@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from ttsi.optional import LearnsFromRows as LearnsFromRows
     from ttsi.optional import Renders as Renders
     from ttsi.optional import Versioned as Versioned
+    from ttsi.optional import WritesCalls as WritesCalls
+    from ttsi.optional import written_calls as written_calls
     from ttsi.options import option as option
     from ttsi.protocols import AnswerForm as AnswerForm
     from ttsi.protocols import Asking as Asking
@@ -126,7 +128,7 @@ _NAMES = {
         "RunError SpecError StorageError TtsiError UsageError VerificationError"
     ),
     "ttsi.hooks": "hookimpl",
-    "ttsi.optional": "HasTrainingRows LearnsFromRows Renders Versioned",
+    "ttsi.optional": "HasTrainingRows LearnsFromRows Renders Versioned WritesCalls written_calls",
     "ttsi.options": "option",
     "ttsi.protocols": (
         "AnswerForm Asking Benchmark Candidates Context Engine Episode Estimator Executor "

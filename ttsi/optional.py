@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from ttsi.types import Prompt, Rendered, Sample
+from ttsi.errors import UsageError
+from ttsi.types import JSON, Prompt, Rendered, Sample
 
 
 @runtime_checkable
@@ -29,6 +30,18 @@ class Renders(Protocol):
     def rendered_text(self, text: str, *, end: bool = False) -> Rendered: ...
 
 
+@runtime_checkable
+class WritesCalls(Protocol):
+    """Optional for an engine: calls in the notation of the model's own chat template.
+
+    `called` returns the text of an assistant's turn that makes `calls`, a list of {"name",
+    "arguments"}, in answer to `prompt`. Raises EngineError if the template writes no calls. Stages
+    need it for tasks that are asked natively (`Task.bare`).
+    """
+
+    def called(self, prompt: Prompt, calls: JSON) -> str: ...
+
+
 class LearnsFromRows(Protocol):
     """Optional for a learner: baselines that learn from labelled rows.
 
@@ -50,13 +63,27 @@ class Versioned(Protocol):
     version: str | None = None
 
 
-OPTIONAL: Mapping[str, type] = {
-    "benchmarks": HasTrainingRows,
-    "engines": Renders,
-    "learners": LearnsFromRows,
-    "scorers": Versioned,
+OPTIONAL: Mapping[str, tuple[type, ...]] = {
+    "benchmarks": (HasTrainingRows,),
+    "engines": (Renders, WritesCalls),
+    "learners": (LearnsFromRows,),
+    "scorers": (Versioned,),
 }
 """By kind: what its plugins may have beside their protocol."""
+
+
+def written_calls(engine: object, prompt: Prompt, calls: JSON) -> str:
+    """Return `calls` as the model's own chat template writes them in answer to `prompt`.
+
+    Raises UsageError for an engine that cannot say, EngineError where the template writes none.
+    """
+    if not isinstance(engine, WritesCalls):
+        raise UsageError(
+            "This engine does not know how the model's chat template writes calls.",
+            where=type(engine).__name__,
+            cure='Set "prompt": "paper" for the benchmark, or choose the engine transformers.',
+        )
+    return engine.called(prompt, calls)
 
 
 def members(protocol: type) -> frozenset[str]:

@@ -156,7 +156,8 @@ class Engine(Protocol):
 
     It is constructed as Engine(model, **options) with the spec's `model` object, in which `date` is
     the run's; construction is cheap, `load` reads the weights. A spec whose stages need more than
-    its `capabilities` is refused before any weight is loaded. The pipeline sets `on_progress(done,
+    its `capabilities` is refused before any weight is loaded, and again after that: an engine may
+    find that a model can do less. The pipeline sets `on_progress(done,
     total)`, and the engine calls it during a call to show progress.
 
     `digest` hashes the weights as they are now. `identity` says what was loaded, in the keys

@@ -283,7 +283,7 @@ def _misspelt_members(kind: str, loaded: type) -> list[str]:
     from ttsi import optional, protocols
     from ttsi._common.suggest import slip
 
-    may_have = optional.members(optional.OPTIONAL[kind]) if kind in optional.OPTIONAL else ()
+    may_have = {name for each in optional.OPTIONAL.get(kind, ()) for name in optional.members(each)}
     known = {*may_have, *optional.members(getattr(protocols, PROTOCOLS[kind]))}
     own = {name for each in loaded.__mro__[:-1] for name in vars(each) if name[0] != "_"}
     options = getattr(loaded, "__dataclass_fields__", {})

@@ -25,13 +25,18 @@ class EngineCapability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn; temperature 0 is greedy. Defaults: the paper's (section 4)."""
+    """How tokens are drawn; temperature 0 is greedy. Defaults: the paper's (section 4).
+
+    Where a prompt thinks, a thought of up to `thought_tokens` comes before the `max_tokens` of the
+    answer; a grammar holds for the answer alone.
+    """
 
     temperature: float = 0.7
     top_p: float = 0.8
     top_k: int = 20
     repetition_penalty: float = 1.1
     max_tokens: int = 256
+    thought_tokens: int = 512
 
     @classmethod
     def greedy(cls, max_tokens: int = 256) -> Sampling:

@@ -94,6 +94,9 @@ class Task:
     share). `input` is the part of the rest that G is shown: the query, or the dialogue so far.
     `turns` are the turns after the system turn; without them `input` is the one user turn. `form`
     names the answer form, and `choices` are the options in a form that chooses among some.
+
+    A task with a `bare` instruction, one without tools, is asked natively: that is the system turn,
+    and the model's chat template writes the tools.
     """
 
     id: str
@@ -103,11 +106,21 @@ class Task:
     form: str = "calls"
     choices: tuple[str, ...] = ()
     turns: tuple[Message, ...] = ()
+    bare: str | None = None
 
     @property
     def messages(self) -> tuple[Message, ...]:
         turns = self.turns or (Message("user", self.input),)
-        return (Message("system", self.instruction), *turns)
+        return (Message("system", self.instruction if self.bare is None else self.bare), *turns)
+
+    @property
+    def offered(self) -> tuple[Tool, ...]:
+        """The tools that the chat template is to write; none if they stand in the instruction."""
+        return () if self.bare is None else self.tools
+
+    def prompt(self, opening: str = "") -> Prompt:
+        """Return what the model is asked, with the text that the assistant's turn begins with."""
+        return Prompt(self.messages, opening, self.offered)
 
     @property
     def tool_names(self) -> tuple[str, ...]:
@@ -145,7 +158,8 @@ class Sample:
         tools = [[t.name, t.description, t.parameters] for t in task.tools]
         shown = [self.id, task.instruction, task.input, tools, self.reference.value]
         more = [task.form, task.choices, [[turn.role, turn.content] for turn in task.turns]]
-        return json_digest([*shown, *more])
+        native = [] if task.bare is None else [task.bare]
+        return json_digest([*shown, *more, *native])
 
 
 # ---------------------------------------------------------------- what stages ask of an engine
@@ -153,18 +167,18 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat, and the text with which the assistant's turn begins."""
+    """A chat, the assistant's first words, tools for the chat template, and `thinking`: whether the
+    answer may begin with a thought, where the spec's `model.thinking` is on."""
 
     messages: tuple[Message, ...]
     opening: str = ""
+    tools: tuple[Tool, ...] = ()
+    thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a model reads, for people: `pieces` are (text, is a marker), in order.
-
-    A marker is a control token or a marker of calls or thoughts. `tokens` counts all tokens.
-    """
+    """What a model reads, for people: (text, is a control token or marker), and all `tokens`."""
 
     pieces: tuple[tuple[str, bool], ...]
     tokens: int
@@ -191,12 +205,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A text that the model generated.
+    """A generated text, with the marks of calls and thoughts and without the prompt's opening.
 
-    `logprob` is the sum over the generated tokens, end token included, under the model's own
-    distribution (before temperature, penalties and grammar), in nats. `finish` is "stop", or
-    "length" if max_tokens cut the text. `text` excludes only the prompt's opening and the tokens
-    that end the text; the tokens that mark calls and thoughts are in it as text.
+    `logprob` is the sum over its tokens, end token included, under the model's own distribution
+    (before temperature, penalties and grammar), in nats. `finish`: "length" if it was cut off.
     """
 
     text: str
@@ -294,11 +306,7 @@ Adaptation: TypeAlias = Adapter | Demonstrations
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The text that the model wrote, and the answer that was read from it.
-
-    `cut`: the text was cut off at max_tokens, so the answer may not be the one that the model would
-    have given in the end.
-    """
+    """The text that the model wrote, and its answer. `cut`: it was cut off at max_tokens."""
 
     text: str
     answer: Answer
@@ -309,10 +317,7 @@ class Completion:
 
     @property
     def readable(self) -> bool:
-        """Whether it is known what was answered.
-
-        A declining answer counts only if the text was not cut off.
-        """
+        """Whether the answer is known: a text that was cut off declines nothing."""
         if self.answer.status is AnswerStatus.DECLINED:
             return not self.cut
         return self.answer.status is AnswerStatus.OK
@@ -337,8 +342,7 @@ class StageCost:
 
     Failed attempts count, too: those of a wave that was halved and those before a resume. If an
     engine's call raised, its seconds are counted and its tokens are not. What a plugin spent
-    outside the engine (`ttsi.charge`) is the sample's own: its tokens are in the sums, and `usd` is
-    the price.
+    outside the engine (`ttsi.charge`) is the sample's own: its tokens are in the sums, `usd` too.
     """
 
     seconds: float = 0.0

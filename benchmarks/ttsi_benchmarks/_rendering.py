@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ttsi import JSON, Task, Tool
 
@@ -16,6 +17,8 @@ ANSWER_FORMAT = (
     "Answer with a JSON list of calls and nothing else: "
     '[{"name": "tool_name", "arguments": {"parameter": "value"}}]'
 )
+
+_TOOLS = "\n\nTools:\n"
 
 
 def make_task(id: str, instruction: str, tools: Iterable[Tool], input: str) -> Task:
@@ -29,7 +32,17 @@ def make_task(id: str, instruction: str, tools: Iterable[Tool], input: str) -> T
 
 def system_turn(instruction: str, tools: Sequence[Tool]) -> str:
     lines = "\n".join(tool_line(tool) for tool in tools)
-    return f"{instruction}\n\nTools:\n{lines}\n\n{ANSWER_FORMAT}"
+    return f"{instruction}{_TOOLS}{lines}\n\n{ANSWER_FORMAT}"
+
+
+def asked_natively(task: Task) -> Task:
+    """Return a rendered task as one whose tools the model's chat template writes.
+
+    A line of a tool holds no line break, so what stands before the last heading is the instruction.
+    """
+    if not task.tools or _TOOLS not in task.instruction:
+        return task
+    return replace(task, bare=task.instruction.rpartition(_TOOLS)[0])
 
 
 def tool_line(tool: Tool) -> str:

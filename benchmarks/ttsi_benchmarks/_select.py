@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttsi import Sample, UsageError, option
+from ttsi_benchmarks._rendering import asked_natively
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,26 @@ class Selection(ABC):
     def places(self, rows: Sequence[Sample]) -> list[int]:
         """Return the indices of the rows to take; a subclass may distribute `limit` over parts."""
         return places(len(rows), self.limit, self.select)
+
+
+@dataclass(frozen=True)
+class CallSelection(Selection):
+    """Base of benchmarks whose rows offer tools."""
+
+    prompt: Literal["paper", "native"] = option(
+        "paper",
+        "Who writes the tools into the prompt: ttsi into the instruction, as the paper, or the "
+        "model's own chat template, in which case calls are in its notation, too.",
+    )
+
+    def samples(self) -> list[Sample]:
+        return self.asked(super().samples())
+
+    def asked(self, rows: list[Sample]) -> list[Sample]:
+        """Return rows as `prompt` has them asked."""
+        if self.prompt == "paper":
+            return rows
+        return [replace(row, task=asked_natively(row.task)) for row in rows]
 
 
 def places(count: int, limit: int | None, select: Literal["even", "first"]) -> list[int]:

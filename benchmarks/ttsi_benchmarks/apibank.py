@@ -27,7 +27,7 @@ from typing import ClassVar
 
 from ttsi import JSON, Sample, option
 from ttsi_benchmarks._hammer import Row, files_revision, hammer_asset, read_rows, to_sample
-from ttsi_benchmarks._select import Selection
+from ttsi_benchmarks._select import CallSelection
 
 ASSETS = {
     1: hammer_asset(
@@ -48,7 +48,7 @@ OPTIONAL_MARKS = ("[Optional]", "Only needed")
 
 
 @dataclass(frozen=True)
-class ApiBank(Selection):
+class ApiBank(CallSelection):
     """Benchmark `apibank`; ids apibank/l1/0 to apibank/l1/398, apibank/l2/0 to apibank/l2/126."""
 
     levels: list[int] = option(

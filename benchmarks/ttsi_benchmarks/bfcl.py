@@ -32,7 +32,7 @@ from ttsi_benchmarks._bfcl_rows import Row, to_reference, to_tool
 from ttsi_benchmarks._bfcl_source import ANSWERS, CATEGORIES, QUESTIONS, read_lines
 from ttsi_benchmarks._hammer import files_revision
 from ttsi_benchmarks._rendering import make_task
-from ttsi_benchmarks._select import Selection
+from ttsi_benchmarks._select import CallSelection
 
 LOADER_VERSION = 1
 """Increase it when the same files would give other tools, references or ids."""
@@ -44,7 +44,7 @@ INSTRUCTION = (
 
 
 @dataclass(frozen=True)
-class Bfcl(Selection):
+class Bfcl(CallSelection):
     """Benchmark `bfcl`; ids bfcl/simple_python/0 to bfcl/irrelevance/239.
 
     `scoring` is what BFCL's own checker forgives (docs/benchmarks.md lists where they differ).

@@ -10,11 +10,11 @@ from ttsi import JSON, Sample, bytes_digest, form_named, json_digest, option
 from ttsi_benchmarks._file_lines import content, document
 from ttsi_benchmarks._file_rows import Reader
 from ttsi_benchmarks._file_tools import Toolbox
-from ttsi_benchmarks._select import Selection
+from ttsi_benchmarks._select import CallSelection
 
 
 @dataclass(frozen=True)
-class File(Selection):
+class File(CallSelection):
     """Benchmark `file`; ids are file/ and the row's own `id`, or its line number.
 
     It has the method `train` only if `train_path` is given, so that a learner that needs such rows
@@ -54,7 +54,7 @@ class File(Selection):
     def _train(self) -> list[Sample]:
         """Return the rows of `train_path`. Options of selection do not apply."""
         assert self.train_path is not None
-        return self._reader().samples(self.train_path, "file/train/")
+        return self.asked(self._reader().samples(self.train_path, "file/train/"))
 
     def _reader(self) -> Reader:
         if self.tools_path is None:

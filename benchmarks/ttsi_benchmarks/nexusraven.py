@@ -31,7 +31,7 @@ from ttsi_benchmarks import _nexus_docs
 from ttsi_benchmarks._nexus_source import QUERIES, TOOLS, read_table
 from ttsi_benchmarks._notation import object_schema, type_schema
 from ttsi_benchmarks._rendering import make_task
-from ttsi_benchmarks._select import Selection
+from ttsi_benchmarks._select import CallSelection
 
 LOADER_VERSION = 1
 
@@ -44,7 +44,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class NexusRaven(Selection):
+class NexusRaven(CallSelection):
     """Benchmark `nexusraven`; ids nexusraven/0 to nexusraven/317."""
 
     scoring: ClassVar[Mapping[str, JSON]] = {}

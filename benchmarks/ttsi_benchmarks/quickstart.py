@@ -22,13 +22,13 @@ from typing import Any, ClassVar
 from ttsi import JSON, Sample, Tool, ToolCall, answer_with, json_digest
 from ttsi_benchmarks._notation import object_schema, type_schema
 from ttsi_benchmarks._rendering import make_task
-from ttsi_benchmarks._select import Selection
+from ttsi_benchmarks._select import CallSelection
 
 INSTRUCTION = "Call the tool that does what the user asks."
 
 
 @dataclass(frozen=True)
-class Quickstart(Selection):
+class Quickstart(CallSelection):
     """Benchmark `quickstart`; ids quickstart/0 to quickstart/39."""
 
     scoring: ClassVar[Mapping[str, JSON]] = {}
@@ -38,7 +38,7 @@ class Quickstart(Selection):
 
     def train(self) -> list[Sample]:
         """Return rows for training: quickstart/train/0 to 23. Options of selection do not apply."""
-        return _samples("quickstart/train", _read("quickstart_train.json")["rows"])
+        return self.asked(_samples("quickstart/train", _read("quickstart_train.json")["rows"]))
 
     def revision(self) -> str:
         return json_digest(_read("quickstart.json"))

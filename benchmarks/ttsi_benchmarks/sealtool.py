@@ -23,7 +23,7 @@ from typing import ClassVar
 from ttsi import JSON, Sample
 from ttsi_benchmarks._hammer import files_revision, hammer_asset, read_rows, to_sample
 from ttsi_benchmarks._seal import single_call_rows
-from ttsi_benchmarks._select import Selection
+from ttsi_benchmarks._select import CallSelection
 
 ASSET = hammer_asset("sealtool", "113238730efce7de0044547bc2d0aab5e877c4e1c2bafe711a3c2390075ebaef")
 
@@ -34,7 +34,7 @@ INSTRUCTION = (
 
 
 @dataclass(frozen=True)
-class SealTool(Selection):
+class SealTool(CallSelection):
     """Benchmark `sealtool`; ids sealtool/0 to sealtool/293."""
 
     scoring: ClassVar[Mapping[str, JSON]] = {}
@@ -51,11 +51,12 @@ class SealTool(Selection):
         Rows with the query of a test row are left out. Options of selection do not apply.
         """
         asked = {row["query"] for row in read_rows(ASSET)}
-        return [
+        rows = [
             to_sample(f"sealtool/train/{i}", row, instruction=INSTRUCTION, input=row["query"])
             for i, row in single_call_rows().items()
             if row["query"] not in asked
         ]
+        return self.asked(rows)
 
     def revision(self) -> str:
         return files_revision(ASSET)

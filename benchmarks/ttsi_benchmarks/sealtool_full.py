@@ -31,7 +31,7 @@ from ttsi import JSON, Sample, Tool, ToolCall, answer_with, draw_seed, option
 from ttsi_benchmarks._hammer import Row, declared_required, files_revision, to_tool
 from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._seal import DEV, TOOLS, hammer_tool, read_seal, seal_asset
-from ttsi_benchmarks._select import Selection
+from ttsi_benchmarks._select import CallSelection
 
 LOADER_VERSION = 1
 """Increase it when the same files would give other tools, references or ids."""
@@ -53,7 +53,7 @@ _RESULT = re.compile(r"API_call_[0-9]+")
 
 
 @dataclass(frozen=True)
-class SealToolFull(Selection):
+class SealToolFull(CallSelection):
     """Benchmark `sealtool_full`; ids sealtool_full/0 to sealtool_full/699."""
 
     split: Literal["test_in_domain", "dev"] = option(
@@ -83,7 +83,7 @@ class SealToolFull(Selection):
         """
         asked = {row["query"] for row in read_seal(TEST)}
         rows = [(i, row) for i, row in enumerate(read_seal(DEV)) if row["query"] not in asked]
-        return self._samples("sealtool_full/train", rows)
+        return self.asked(self._samples("sealtool_full/train", rows))
 
     def revision(self) -> str:
         return files_revision(TEST, DEV, TOOLS, loader=LOADER_VERSION)

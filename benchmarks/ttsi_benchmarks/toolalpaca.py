@@ -23,7 +23,7 @@ from typing import ClassVar
 
 from ttsi import JSON, Sample
 from ttsi_benchmarks._hammer import files_revision, hammer_asset, read_rows, to_sample
-from ttsi_benchmarks._select import Selection
+from ttsi_benchmarks._select import CallSelection
 
 ASSET = hammer_asset(
     "toolalpaca", "d61e5ede4dd32aa977fade4396b43c7cc39279a98409b64df13ed50815989754"
@@ -36,7 +36,7 @@ INSTRUCTION = (
 
 
 @dataclass(frozen=True)
-class ToolAlpaca(Selection):
+class ToolAlpaca(CallSelection):
     """Benchmark `toolalpaca`; ids toolalpaca/0 to toolalpaca/113."""
 
     scoring: ClassVar[Mapping[str, JSON]] = {}

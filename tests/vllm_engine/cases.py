@@ -19,7 +19,7 @@ from ttsi.types import (
 )
 from ttsi_benchmarks.sealtool import SealTool
 from ttsi_plugins.engines.transformers import TransformersEngine
-from ttsi_plugins.engines.transformers.passes import NO_PAST
+from ttsi_plugins.engines.transformers.caches import NO_PAST
 from ttsi_plugins.engines.transformers.reading import NO_TRIE, Text
 from ttsi_plugins.engines.transformers.tokens import Tokens
 

@@ -84,13 +84,13 @@ def run(args: argparse.Namespace) -> int:
 def lines(found: dict[str, Any]) -> Iterator[str]:
     """Yield the result of `ttsi.solving.prompts.shown` as lines of text."""
     from ttsi.running.progress import LABELS
-    from ttsi.running.summary import template_remarks
+    from ttsi.running.summary import engine_remarks
 
     yield f"{found['name']}, sample {found['sample']}, seed {found['seed']}, {found['model']}"
     if found["confidence"] is not None:
         sure = "uncertain" if found["uncertain"] else "certain"
         yield f"H is {sure}: confidence {found['confidence']:.3f}"
-    yield from template_remarks(found["engine"])
+    yield from engine_remarks(found["engine"])
     if not found["rendered"]:
         yield "This engine does not say what its model reads: messages are shown as they are asked."
     seen: set[int] = set()

@@ -61,17 +61,20 @@ def identity_faults(submission: Submission) -> Iterator[Fault]:
 
 
 def is_local(spec: Mapping[str, JSON]) -> bool:
-    """Return whether ttsi's own engines would read the model from a local file or folder.
+    """Return whether ttsi's own engines would read the model, or its template, from a local file.
 
     False for a third party's engine: how it resolves an id is not known here.
     """
     name = spec["model"]["id"]
     own = "/" not in spec["engine"]["name"]
-    return own and name != DEFAULT_MODEL and not is_hub_id(name)
+    of_a_file = spec["model"].get("chat_template") is not None
+    return own and (of_a_file or (name != DEFAULT_MODEL and not is_hub_id(name)))
 
 
 def local(spec: Mapping[str, JSON]) -> str:
     """Return what is wrong with a model for which `is_local` holds."""
+    if spec["model"].get("chat_template") is not None:
+        return "The chat template is a file of one machine: nobody else could run it."
     return f"The model {shown(spec['model']['id'])} is no id of the Hub: nobody else could run it."
 
 

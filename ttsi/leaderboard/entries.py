@@ -69,6 +69,8 @@ def notes(submission: Submission) -> Iterator[str]:
     sessions = [session for seed in submission.seeds for session in seed.sessions]
     if any(session["commit"] and session["commit"]["modified"] for session in sessions):
         yield "ran from a modified checkout"
+    if any(engine.get("mode") == "native" for each in sessions for engine in each["engines"] or ()):
+        yield "ran in native mode, by transformers' own passes"
     first = submission.seeds[0]
     for role in COMPONENTS:
         if "/" in first.spec[role]["name"]:

@@ -12,8 +12,8 @@ from ttsi.spec.schema import COMPONENTS
 Row: TypeAlias = tuple[str, str, list[tuple[str, str]]]
 """A row's label, its value, and (option, value) pairs."""
 
-# What engines say of an ordinary chat template; not worth a row.
-_PLAIN_TEMPLATE = {"system_turn": "template", "content": "text"}
+# What engines say of the ordinary way to run a model and its prompts; not worth a row.
+_ORDINARY = {"system_turn": "template", "content": "text", "mode": "fast"}
 
 
 def groups(facts: Facts) -> list[dict[str, Any]]:
@@ -78,9 +78,7 @@ def _environment_rows(facts: Facts) -> list[Row]:
     engines = facts.seeds[0].results.get("engines", []) if facts.seeds else []
     for engine in engines[:1]:
         said = {
-            k: v
-            for k, v in engine.items()
-            if not isinstance(v, Mapping) and _PLAIN_TEMPLATE.get(k) != v
+            k: v for k, v in engine.items() if not isinstance(v, Mapping) and _ORDINARY.get(k) != v
         }
         rows.append(("engine", "", text.settings(said)))
     return rows

@@ -35,9 +35,16 @@ def show(cell: CellResult, console: Console) -> None:
         console.print(f"{folder}/  {names}", soft_wrap=True, highlight=False)
 
 
-def template_remarks(engine: Mapping[str, Any]) -> list[str]:
-    """Return how a model's chat template changes its prompts, as the engine reports it."""
+def engine_remarks(engine: Mapping[str, Any]) -> list[str]:
+    """Return how the engine runs the model and its prompts, where that is not the ordinary way."""
     remarks = []
+    if engine.get("mode") == "native":
+        remarks.append(
+            "The model ran in native mode, by transformers' own passes, without shared prefixes: "
+            f"{engine.get('why_native')}"
+        )
+    if engine.get("not_adapted"):
+        remarks.append(f"No adapter acts on {', '.join(engine['not_adapted'])}.")
     if engine.get("system_turn") == "folded":
         remarks.append(
             "The model's chat template has no system turn: the instruction stands in the user's."
@@ -49,7 +56,7 @@ def template_remarks(engine: Mapping[str, Any]) -> list[str]:
 
 def _remarks(results: Mapping[str, Any]) -> list[str]:
     """Return the remarks of all engines, each once."""
-    said = [remark for engine in results["engines"] for remark in template_remarks(engine)]
+    said = [remark for engine in results["engines"] for remark in engine_remarks(engine)]
     return list(dict.fromkeys(said))
 
 

@@ -120,6 +120,8 @@ def pipeline(
     _check_needs(spec, engine(spec), parts)
     made = engines.lend(spec)
     try:
+        # A model that is loaded may do less than its engine announced.
+        _check_needs(spec, made, parts)
         return Pipeline(
             parts,
             made,

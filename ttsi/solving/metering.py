@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from ttsi.optional import written_calls
 from ttsi.protocols import Engine
 from ttsi.types import (
     JSON,
@@ -116,6 +117,9 @@ class MeteredEngine:
         self.spent.prompt_tokens += sum(item.prompt_tokens for item in made)
         self.spent.completion_tokens += sum(item.completion_tokens for item in made)
         return made
+
+    def called(self, prompt: Prompt, calls: JSON) -> str:
+        return written_calls(self._engine, prompt, calls)
 
     def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
         adapters = self._engine.train(jobs)

@@ -63,6 +63,23 @@ _MODEL_OPTIONS: dict[str, Any] = {
         "description": "The date, as YYYY-MM-DD, that a chat template prints if it prints one; "
         "null: the day, in UTC, on which the run was started.",
     },
+    "thinking": {
+        "enum": ["default", "on", "off"],
+        "default": "default",
+        "description": "Whether the model thinks before it answers; the stages that score, write "
+        "examples or train never do. default: as the chat template has it.",
+    },
+    "chat_template": {
+        "type": ["string", "null"],
+        "minLength": 1,
+        "default": None,
+        "description": "A Jinja file that is the chat template; null: the tokenizer's own.",
+    },
+    "chat_template_kwargs": {
+        "type": "object",
+        "default": {},
+        "description": 'Variables of the chat template, such as {"enable_thinking": false}.',
+    },
 }
 
 _DESCRIPTIONS = {

@@ -53,6 +53,10 @@ class Deferred(ABC):
         made: list[Generation] = self._runtime().generate(requests, self._report)
         return made
 
+    def called(self, prompt: Prompt, calls: JSON) -> str:
+        """Return calls as the model's chat template writes them in answer to a prompt."""
+        return str(self._runtime().called(prompt, calls))
+
     def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
         made: list[Adapter] = self._runtime().train(jobs, self._report)
         return made

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from ttsi import (
-    Candidates as Found,
-)
-from ttsi import (
+    JSON,
     Context,
     Engine,
     Likelihood,
@@ -21,10 +19,16 @@ from ttsi import (
     UsageError,
     form_of,
     option,
+    written_calls,
+)
+from ttsi import (
+    Candidates as Found,
 )
 from ttsi import (
     EngineCapability as Can,
 )
+
+_NAME = "name_of_no_tool"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Candidates:
     context: Context = option(
         "tool_call",
         "Where candidates are scored: in the form's own wrapper, of calls the opening of a "
-        "<tool_call>; in the wrapper of a short greedy draft of the answer; or bare after the "
+        "<tool_call>, or natively what the chat template writes before a name; in the wrapper of a "
+        "short greedy draft of the answer; or bare after the "
         "prompt.",
     )
     normalise: Literal["sum", "mean"] = option(
@@ -54,9 +59,15 @@ class Candidates:
         drafts = [""] * len(tasks)
         if self.context == "as_answered":
             short = Sampling.greedy(128)
-            requests = [Request(Prompt(task.messages), short, seed=0) for task in tasks]
+            requests = [Request(task.prompt(), short, seed=0) for task in tasks]
             drafts = [each.text for each in engine.generate(requests)]
-        return [self._of(task, draft) for task, draft in zip(tasks, drafts, strict=True)]
+        found = [self._of(task, draft) for task, draft in zip(tasks, drafts, strict=True)]
+        if self.context != "tool_call":
+            return found
+        return [
+            some if task.bare is None else natively(task, some, engine)
+            for task, some in zip(tasks, found, strict=True)
+        ]
 
     def score(
         self, prompts: Sequence[Prompt], found: Sequence[Found], engine: Engine
@@ -83,9 +94,21 @@ class Candidates:
         return item.logprob / (max(item.tokens, 1) if self.normalise == "mean" else 1)
 
 
+def natively(task: Task, found: Found, engine: Engine) -> Found:
+    """Return the names of tools as the model's chat template writes them in a call.
+
+    A call of a name that no tool has shows what the template writes before it, and the character
+    after it, which makes names comparable if one is a prefix of another.
+    """
+    call: JSON = [{"name": _NAME, "arguments": {"value": "1"}}]
+    text = written_calls(engine, task.prompt(), call)
+    before, _, after = text.partition(_NAME)
+    return replace(found, opening=before, texts=tuple(each + after[:1] for each in found.names))
+
+
 def opened(task: Task, found: Found) -> Prompt:
     """Return the task's prompt with the opening after which its candidates are scored."""
-    return Prompt(task.messages, found.opening)
+    return task.prompt(found.opening)
 
 
 def softmax(logprobs: Sequence[float]) -> list[float]:

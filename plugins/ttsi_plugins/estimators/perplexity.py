@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ttsi import Engine, Estimate, Prompt, Request, Sampling, Task, option
+from ttsi import Engine, Estimate, Request, Sampling, Task, option
 from ttsi import EngineCapability as Can
 
 
@@ -24,9 +24,7 @@ class Perplexity:
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
         sampling = Sampling.greedy(self.max_tokens)
-        answers = engine.generate(
-            [Request(Prompt(task.messages), sampling, seed=0) for task in tasks]
-        )
+        answers = engine.generate([Request(task.prompt(), sampling, seed=0) for task in tasks])
         estimates = []
         for answer in answers:
             confidence = math.exp(min(0.0, answer.logprob / max(answer.completion_tokens, 1)))

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, Literal, TypeAlias
 
-from ttsi import AnswerStatus, Example, Message, Task, find_object, form_of
+from ttsi import AnswerStatus, Example, Message, Prompt, Task, find_object, form_of
 
 PromptForm: TypeAlias = Literal["quoted", "seed_first"]
 
@@ -39,14 +39,18 @@ in other words and with other names and values, and {answer}. {rule} Reply with 
 and nothing else: {{"input": "the new request", "output": {shape}}}"""
 
 
-def messages(task: Task, form: PromptForm) -> tuple[Message, ...]:
-    """Return the chat that asks for one example like `task`."""
+def asking(task: Task, form: PromptForm) -> Prompt:
+    """Return the chat that asks for one example like `task`.
+
+    Quoted, the tools are always shown in the instruction, whoever writes them for the task itself.
+    """
     seed = json.dumps({"input": task.input}, ensure_ascii=False)
     words = asdict(form_of(task).asking)
     if form == "seed_first":
-        return (task.messages[0], Message("user", SEED_FIRST.format(seed=seed, **words)))
-    ask = QUOTED.format(instruction=task.instruction, seed=seed, **words)
-    return (Message("system", WRITER.format(**words)), Message("user", ask))
+        ask = Message("user", SEED_FIRST.format(seed=seed, **words))
+        return Prompt((task.messages[0], ask), tools=task.offered)
+    quoted = QUOTED.format(instruction=task.instruction, seed=seed, **words)
+    return Prompt((Message("system", WRITER.format(**words)), Message("user", quoted)))
 
 
 def example_schema(task: Task, max_calls: int) -> dict[str, Any]:

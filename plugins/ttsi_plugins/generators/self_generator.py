@@ -9,7 +9,6 @@ from typing import Literal
 from ttsi import (
     Engine,
     Example,
-    Prompt,
     Request,
     Sampling,
     Task,
@@ -22,9 +21,9 @@ from ttsi import (
 from ttsi_plugins.generators._contract import (
     PromptForm,
     accept,
+    asking,
     distinct,
     example_schema,
-    messages,
 )
 
 
@@ -87,6 +86,6 @@ class SelfGenerator:
             self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.max_tokens
         )
         draw = draw_seed(seed, task.id, f"generate/{k}", attempt)
-        prompt = Prompt(messages(task, self.prompt))
+        prompt = asking(task, self.prompt)
         grammar = example_schema(task, self.max_calls) if self.format == "json" else None
         return Request(prompt, sampling, draw, grammar=grammar)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from ttsi import (
@@ -18,6 +18,7 @@ from ttsi import (
     EngineCapability,
     EngineError,
     Example,
+    Message,
     MissingAsset,
     Task,
     TtsiError,
@@ -31,9 +32,9 @@ from ttsi_plugins.generators._answers import Answer, Answers
 from ttsi_plugins.generators._contract import (
     PromptForm,
     accept,
+    asking,
     distinct,
     example_schema,
-    messages,
 )
 from ttsi_plugins.generators._endpoint import Endpoint, Server, not_a_chat, run
 from ttsi_plugins.generators._keys import OPENAI, how_to_set, key_for, plain_address
@@ -129,7 +130,7 @@ class TeacherGenerator:
         A failure is raised after all requests of the wave, so that paid answers are kept.
         """
         for task in tasks:
-            asked_outside(messages(task, self.prompt))
+            asked_outside(self._messages(task))
         drawn = run(self._wave(tasks, engine, seed))
         for task, some in zip(tasks, drawn, strict=True):
             self._charge(task, [answer for each in some for answer in each.answers])
@@ -172,12 +173,16 @@ class TeacherGenerator:
             drawn.made = not_a_chat(endpoint.server, self.attempts)
         return drawn
 
+    def _messages(self, task: Task) -> tuple[Message, ...]:
+        """Return what the teacher is asked. It is another model: the tools stand in the text."""
+        return asking(replace(task, bare=None), self.prompt).messages
+
     def _body(self, task: Task, draw: int) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [
                 {"role": message.role, "content": message.content}
-                for message in messages(task, self.prompt)
+                for message in self._messages(task)
             ],
         }
         if self.max_tokens is not None:

@@ -40,6 +40,11 @@ class Decoding:
     top_k: int = option(20, "Likeliest tokens kept; 0 keeps all.", minimum=0)
     repetition_penalty: float = option(1.1, "Penalty on tokens seen.", exclusiveMinimum=0)
     max_tokens: int = option(256, "Length at which an answer is cut.", minimum=1)
+    thought_tokens: int = option(
+        512,
+        "Most tokens of a thought before an answer, where the model's `thinking` is on.",
+        minimum=1,
+    )
     min_calls: int = option(1, "Least number of calls under format tool_calls.", minimum=0)
     max_calls: int | None = option(
         None, "Most calls under format tool_calls; null: any.", minimum=1
@@ -53,7 +58,12 @@ class Decoding:
 
     def sampling(self) -> Sampling:
         return Sampling(
-            self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.max_tokens
+            self.temperature,
+            self.top_p,
+            self.top_k,
+            self.repetition_penalty,
+            self.max_tokens,
+            self.thought_tokens,
         )
 
     def request(self, task: Task, adaptation: Adaptation | None, seed: int) -> Request:
@@ -61,7 +71,7 @@ class Decoding:
         if self.format == "tool_calls":
             grammar = form_of(task).schema(task, least=self.min_calls, most=self.max_calls)
         return Request(
-            Prompt(_messages(task, adaptation)),
+            Prompt(_messages(task, adaptation), tools=task.offered, thinking=True),
             self.sampling(),
             seed,
             adapter=adaptation if isinstance(adaptation, Adapter) else None,

@@ -44,7 +44,7 @@ class InContext:
                 tuple(
                     (
                         example.task.input,
-                        write_target(self.target, task, example.answer, answer),
+                        write_target(self.target, task, example.answer, answer, engine),
                     )
                     for example in some
                 )

@@ -49,7 +49,7 @@ class InContextTrain(FromRows):
                 tuple(
                     (
                         shown(row, task),
-                        write_target(self.target, task, row.answer, answer),
+                        write_target(self.target, task, row.answer, answer, engine),
                     )
                     for row in self._draw(task, seed)
                 ),

@@ -12,7 +12,6 @@ from ttsi import (
     Engine,
     Example,
     LoraRecipe,
-    Prompt,
     Task,
     TrainJob,
     draw_seed,
@@ -78,8 +77,8 @@ class LoraSft(Recipe):
         for task, some, answer in zip(tasks, examples, base, strict=True):
             pairs = tuple(
                 (
-                    Prompt(example.task.messages),
-                    write_target(self.target, task, example.answer, answer),
+                    example.task.prompt(),
+                    write_target(self.target, task, example.answer, answer, engine),
                 )
                 for example in some
             )

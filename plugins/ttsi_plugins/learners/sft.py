@@ -12,7 +12,6 @@ from ttsi import (
     Completion,
     Engine,
     Example,
-    Prompt,
     Task,
     TrainJob,
     draw_seed,
@@ -53,13 +52,13 @@ class Sft(FromRows, Recipe):
         seed: int,
     ) -> list[Adaptation]:
         if seed not in self._trained:
-            (adapter,) = engine.train([self._job(seed)])
+            (adapter,) = engine.train([self._job(engine, seed)])
             self._trained[seed] = replace(adapter, source=self.source)
         return [self._trained[seed]] * len(tasks)
 
-    def _job(self, seed: int) -> TrainJob:
+    def _job(self, engine: Engine, seed: int) -> TrainJob:
         pairs = tuple(
-            (Prompt(row.task.messages), write_target(self.target, row.task, row.answer, None))
+            (row.task.prompt(), write_target(self.target, row.task, row.answer, None, engine))
             for row in self.rows
         )
         return TrainJob("train", pairs, self.recipe(), draw_seed(seed, "train", "learn"))

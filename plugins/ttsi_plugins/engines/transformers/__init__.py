@@ -24,8 +24,6 @@ class TransformersEngine(Deferred):
     Raises EngineError (and OutOfMemory) from its calls, MissingAsset and CorruptAsset from `load`.
     """
 
-    capabilities: ClassVar[frozenset[EngineCapability]] = frozenset(EngineCapability)
-
     name: ClassVar[str] = "transformers"
     packages: ClassVar[frozenset[str]] = frozenset(
         ["torch", "transformers", "peft", "safetensors", "xgrammar", "gguf", "accelerate", "psutil"]
@@ -45,8 +43,14 @@ class TransformersEngine(Deferred):
     )
     on_progress: Callable[[int, int], None] | None = None
     _loaded: Runtime | None = field(default=None, init=False, repr=False)
+    # A model that runs in native mode cannot do all of it, which is known once it is loaded.
+    capabilities: frozenset[EngineCapability] = field(
+        default=frozenset(EngineCapability), init=False, repr=False
+    )
 
     def _start(self) -> Runtime:
         from .engine import Runtime
 
-        return Runtime.load(self)
+        runtime = Runtime.load(self)
+        self.capabilities = runtime.capabilities
+        return runtime

@@ -33,19 +33,11 @@ class Bank:
 
     def __init__(self, model: Any, model_id: str, budget: int = sys.maxsize) -> None:
         self.budget = budget
-        head = model.get_output_embeddings()
-        modules = dict(model.named_modules())
-        linear = {
-            name: module
-            for name, module in modules.items()
-            if isinstance(module, nn.Linear) and module is not head
-        }
-        self.layers = tuple(
-            Layer(name, module.in_features, module.out_features) for name, module in linear.items()
-        )
+        linear = lora.adaptable(model)
+        self.layers = tuple(Layer(name, *lora.widths(module)) for name, module in linear.items())
         self._where = f"model {model_id}"
         self._model_id = model_id
-        self._targets = lora.shortest(list(linear), list(modules))
+        self._targets = lora.shortest(list(linear), [name for name, _ in model.named_modules()])
         # At least float32, whatever the precision of the base model.
         dtype = torch.promote_types(model.dtype, torch.float32)
         self._like = torch.empty(0, dtype=dtype, device=model.device)

@@ -16,11 +16,13 @@ from torch import Tensor
 from ttsi import Adapter, EngineError, Request
 
 from .bank import Bank
+from .caches import NO_PAST, Past, Slots
 from .grammar import Matcher, allowed
 from .memory import Room
-from .passes import NO_PAST, Network, Past, Slots
+from .passes import Network
 from .reading import NO_TRIE, Reader, Text
 from .sampling import choose, likeliest, penalised
+from .thoughts import Thought
 
 BASE = -1
 """The adapter slot of a row without one."""
@@ -34,6 +36,7 @@ class Row:
     prompt: list[int]
     matcher: Matcher | None = None
     start: int = 0
+    thought: Thought | None = None
     text: list[int] = field(default_factory=list)
     logprob: float = 0.0
     drawn: int = 0
@@ -44,19 +47,43 @@ class Row:
         self.seen = torch.tensor(self.prompt, dtype=torch.long)
         # The token that the next step reads: the last one drawn, at first the prompt's last.
         self.token = self.prompt[-1]
+        # Tokens before the answer, and those that are to be written whatever the model would draw.
+        self._before, self._thinking = 0, self.thought is not None
+        self._forced: deque[int] = deque()
 
     @property
     def room(self) -> int:
         """The most tokens that the row can hold."""
-        return len(self.prompt) + self.request.sampling.max_tokens
+        return len(self.prompt) + self.most
+
+    @property
+    def most(self) -> int:
+        """The most tokens that the row can write."""
+        thought = 0 if self.thought is None else self.thought.room
+        return thought + self.request.sampling.max_tokens
+
+    @property
+    def grammar(self) -> Matcher | None:
+        """The grammar that holds for the next token: none in a thought."""
+        return None if self._thinking else self.matcher
 
     @property
     def adapter(self) -> Adapter | None:
         return self.request.adapter
 
-    def draw(self, values: Tensor, ids: Tensor) -> int:
-        """Draw the next token from the likeliest ones."""
-        return choose(values, ids, self.request.sampling, self._generator)
+    def draw(self, values: Tensor, ids: Tensor, ends: Sequence[int]) -> int:
+        """Draw the next token from the likeliest ones.
+
+        A thought that is as long as it may be, or that would end the text, is closed instead.
+        """
+        if not self._forced:
+            token = choose(values, ids, self.request.sampling, self._generator)
+            if self.thought is None or not self._thinking:
+                return token
+            if self._before < self.thought.most and token not in ends:
+                return token
+            self._forced.extend(self.thought.closing)
+        return self._forced.popleft()
 
     def take(self, token: int, logprob: float, ends: Sequence[int]) -> None:
         """Add `token`, of log-probability `logprob` in nats; an end token finishes the row."""
@@ -65,12 +92,15 @@ class Row:
         if token in ends:
             self.finish = "stop"
             return
-        if self.matcher is not None:
-            self.matcher.accept(token)
+        if self.grammar is not None:
+            self.grammar.accept(token)
         self.token = token
         self.text.append(token)
         self.seen = torch.cat([self.seen, torch.tensor([token])])
-        if self.drawn >= self.request.sampling.max_tokens:
+        if self.thought is not None and self._thinking:
+            self._before += 1
+            self._thinking = bool(self._forced) or not self.thought.closes(self.text)
+        elif self.drawn - self._before >= self.request.sampling.max_tokens:
             self.finish = "length"
 
 
@@ -110,7 +140,7 @@ class Decoder:
             count = min(count, self._bank.fitting(adapters))
         count = max(1, count)
         with self.room.taking(count * each):
-            self._run(rows, Slots(self._network, count, tokens), count, finished)
+            self._run(rows, self._network.slots(count, tokens), count, finished)
 
     @torch.no_grad()
     def _run(
@@ -141,7 +171,7 @@ class Decoder:
         read = torch.arange(len(active), device=device)
         with self._bank.on(self._slots_of(active)):
             logits = self._network.run(ids, positions, slots, read)
-        self._take(active, logits)
+        take(active, logits, self._ends)
 
     def _begin(self, rows: list[Row], beside: list[Row]) -> Iterator[tuple[Row, Past]]:
         """Read the rows' prompts, draw first tokens, and yield the rows with their KV caches.
@@ -160,7 +190,7 @@ class Decoder:
         prompts = list(by_prompt)
         for index, past, logits in self._reader.read(prompts):
             same = by_prompt[prompts[index]]
-            self._take(same, logits.expand(len(same), -1))
+            take(same, logits.expand(len(same), -1), self._ends)
             yield from ((row, past) for row in same)
         if adapted:
             # Loaded together, so that none takes another's slot.
@@ -176,7 +206,7 @@ class Decoder:
             some = [rows[index] for index in chunk]
             with self._bank.on(self._slots_of(some)):
                 readings = self._reader.run([texts[index] for index in chunk])
-            self._take(some, torch.cat([reading.logits for reading in readings]))
+            take(some, torch.cat([reading.logits for reading in readings]), self._ends)
             for row, index, reading in zip(some, chunk, readings, strict=True):
                 yield row, texts[index].past.then(reading.piece)
 
@@ -188,28 +218,33 @@ class Decoder:
         slots = iter(self._bank.load(adapters))
         return [BASE if row.adapter is None else next(slots) for row in rows]
 
-    def _take(self, rows: Sequence[Row], logits: Tensor) -> None:
-        """Draw each row's next token from logits [rows, V]. Raises EngineError if not finite."""
-        logits = logits.float()
-        log_sums = logits.logsumexp(-1)
-        if not log_sums.isfinite().all():
-            raise EngineError(
-                "The model's logits are not finite numbers.",
-                where=f"engine transformers, dtype {self._network.model.dtype}",
-                cure='Use a wider type: "dtype": "float32" or "bfloat16" for the model.',
-            )
-        samplings = [row.request.sampling for row in rows]
-        penalties = [sampling.repetition_penalty for sampling in samplings]
-        scores = penalised(logits, [row.seen for row in rows], penalties)
-        scores = allowed(scores, [row.matcher for row in rows])
-        tokens = [
-            row.draw(values, ids)
-            for row, (values, ids) in zip(rows, likeliest(scores, samplings), strict=True)
-        ]
-        picked = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0]
-        logprobs = (picked - log_sums).tolist()
-        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
-            row.take(token, logprob, self._ends)
+
+def take(rows: Sequence[Row], logits: Tensor, ends: Sequence[int]) -> list[int]:
+    """Draw each row's next token from logits [rows, V], and let the row go on with it.
+
+    `ends` are the tokens that end a text. Raises EngineError where logits are no finite numbers.
+    """
+    dtype, logits = logits.dtype, logits.float()
+    log_sums = logits.logsumexp(-1)
+    if not log_sums.isfinite().all():
+        raise EngineError(
+            "The model's logits are not finite numbers.",
+            where=f"engine transformers, dtype {dtype}",
+            cure='Use a wider type: "dtype": "float32" or "bfloat16" for the model.',
+        )
+    samplings = [row.request.sampling for row in rows]
+    penalties = [sampling.repetition_penalty for sampling in samplings]
+    scores = penalised(logits, [row.seen for row in rows], penalties)
+    scores = allowed(scores, [row.grammar for row in rows])
+    tokens = [
+        row.draw(values, ids, ends)
+        for row, (values, ids) in zip(rows, likeliest(scores, samplings), strict=True)
+    ]
+    picked = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0]
+    logprobs = (picked - log_sums).tolist()
+    for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+        row.take(token, logprob, ends)
+    return tokens
 
 
 def _leave(active: list[Row], slots: Slots) -> int:

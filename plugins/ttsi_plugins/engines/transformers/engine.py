@@ -14,6 +14,7 @@ from ttsi import (
     JSON,
     Adapter,
     DeviceLost,
+    EngineCapability,
     EngineError,
     Generation,
     Likelihood,
@@ -26,13 +27,13 @@ from ttsi import (
 )
 from ttsi.errors import release
 
-from . import lora, proof, support, training, weights
-from .bank import Bank
+from . import lora, modes, support, training, weights
+from .caches import NO_PAST
 from .decode import Decoder, Row
 from .grammar import Grammars
 from .identity import identity
 from .memory import Budget, Room, Sizes, adapter_bytes
-from .passes import NO_PAST, Network
+from .native import NativeDecoder, NativeNetwork, NativeReader
 from .prefixes import Prefixes
 from .reading import Reader
 from .tokens import Tokens
@@ -56,7 +57,11 @@ class Runtime:
         self.parameters = int(self.model.num_parameters())
         config = self.model.config.get_text_config()
         self.tokens = Tokens(
-            loaded.tokenizer, self.model.generation_config, options.model.get("date")
+            loaded.tokenizer,
+            self.model.generation_config,
+            options.model.get("date"),
+            options.model.get("chat_template_kwargs"),
+            options.model.get("thinking"),
         )
         self.grammars = Grammars(
             loaded.tokenizer,
@@ -64,29 +69,40 @@ class Runtime:
             self.tokens.ends,
             self.tokens.barred,
         )
-        support.check(self.model)
-        # Made before the budget, a share of free memory: the network may copy the weights.
-        self.network, self.bank = _proven(self.model, str(options.model["id"]))
+        # Before the budget is made of what is free: the network keeps a copy of the weights.
+        self.network, self.bank, self.why_native = modes.chosen(
+            self.model, str(options.model["id"])
+        )
         self.budget = Budget.of(options.memory_gib, self.model.device)
         self.sizes = Sizes.of(self.model, self.network.token_bytes())
         self.prefixes = Prefixes(self.budget.prefixes)
-        self.reader = Reader(
-            self.network,
-            self.prefixes,
-            min(_pass_tokens(self.model.device), self.budget.passes // self.sizes.passed),
-            self.sizes.logits / self.sizes.passed,
-        )
         self.bank.budget = self.budget.adapters
-        self.decoder = Decoder(
-            self.reader, self.bank, self.tokens.ends, self.budget.work, self.sizes.step
-        )
-        # Bytes that a group of jobs takes in training.
+        self.reader: Reader | NativeReader
+        self.decoder: Decoder | NativeDecoder
+        passed = min(_pass_tokens(self.model.device), self.budget.passes // self.sizes.passed)
+        if isinstance(self.network, NativeNetwork):
+            self.reader = NativeReader(self.network, passed)
+            self.decoder = NativeDecoder(self.network, self.bank, self.tokens.ends)
+        else:
+            logits = self.sizes.logits / self.sizes.passed
+            self.reader = Reader(self.network, self.prefixes, passed, logits)
+            self.decoder = Decoder(
+                self.reader, self.bank, self.tokens.ends, self.budget.work, self.sizes.step
+            )
+        # Bytes of a group in training.
         self.room = Room(self.budget.work)
         self.limit = support.reach(config)
 
     @classmethod
     def load(cls, options: TransformersEngine) -> Runtime:
         return cls(weights.load(options.model, options.device), options)
+
+    @property
+    def capabilities(self) -> frozenset[EngineCapability]:
+        """What the model can do in its mode: in native mode nothing that was read is kept."""
+        everything = frozenset(EngineCapability)
+        native = isinstance(self.network, NativeNetwork)
+        return everything - {EngineCapability.ACTIVATED} if native else everything
 
     def loglikelihoods(
         self,
@@ -214,9 +230,23 @@ class Runtime:
             "device_name": _device_name(self.model.device),
             "memory_gib": round(self.budget.total / 2**30, 3),
             "parameters": self.parameters,
+            **self._mode,
             **self.tokens.template.describe(),
             "versions": {name: version(name) for name in packages},
         }
+
+    @cached_property
+    def _mode(self) -> dict[str, JSON]:
+        """Return by which passes the model runs, why if not by the engine's, and which weights no
+        adapter acts on."""
+        facts: dict[str, JSON] = {"mode": self.network.mode}
+        if self.why_native:
+            facts["why_native"] = self.why_native
+        left = list(lora.unadaptable(self.model))
+        return {**facts, "not_adapted": left} if left else facts
+
+    def called(self, prompt: Prompt, calls: JSON) -> str:
+        return self.tokens.called(prompt, calls)
 
     def rendered(self, prompt: Prompt) -> Rendered:
         return self.tokens.rendered(self.tokens.prompt(prompt))
@@ -232,12 +262,15 @@ class Runtime:
 
     def _row(self, request: Request) -> Row:
         prompt = self.tokens.prompt(request.prompt)
-        self._check_length(len(prompt), request.sampling.max_tokens)
+        thinks = self.tokens.thinks(request.prompt)
+        thought = self.tokens.thought(request.sampling.thought_tokens) if thinks else None
+        more = 0 if thought is None else thought.room
+        self._check_length(len(prompt), more + request.sampling.max_tokens)
         matcher = None if request.grammar is None else self.grammars.matcher(request.grammar)
         start = 0
         if request.adapter is not None:
             start = self._start_under(request.adapter, prompt)
-        return Row(request, prompt, matcher, start)
+        return Row(request, prompt, matcher, start, thought)
 
     def _start_under(self, adapter: Adapter, prompt: list[int]) -> int:
         """Return the index in `prompt` from which `adapter` acts. Raises EngineError for none."""
@@ -304,17 +337,6 @@ class Runtime:
                 where=f"model {self.options.model['id']}",
                 cure="Lower max_tokens, or use a model with a longer context.",
             )
-
-
-def _proven(model: Any, name: str) -> tuple[Network, Bank]:
-    """Build the engine's passes and adapters on `model`. Raises EngineError if they do not work."""
-    try:
-        network, bank = Network(model), Bank(model, name)
-    except Exception as error:
-        why = f"is not built as the engine expects ({type(error).__name__}: {_first_line(error)})"
-        raise support.unsupported(model, why) from None
-    proof.prove(network, bank)
-    return network, bank
 
 
 def _failure(error: RuntimeError | MemoryError, doing: str) -> TtsiError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import math
+import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from typing import Any
 import peft
 import safetensors
 import safetensors.torch
+import torch
 from peft.tuners.tuners_utils import check_target_module_exists
-from torch import Tensor
+from peft.utils import transformers_weight_conversion as conversion
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from ttsi import JSON, Adapter, EngineError, LoraRecipe
 
@@ -28,7 +32,9 @@ _HONOURED = {
     *("r", "lora_alpha", "use_rslora", "alora_invocation_tokens"),
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
 }
-# Other initialisations change the base model's weights too.
+# Types of models in which PEFT refuses the output layer of a Mamba mixer.
+_MAMBA = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
+# The others change the base model's weights too.
 _INITS = (True, False, "gaussian", "orthogonal")
 
 
@@ -68,6 +74,71 @@ def shortest(targets: Sequence[str], modules: Sequence[str]) -> tuple[str, ...]:
     last = {name.rpartition(".")[2] for name in targets}
     meant = [name for name in modules if name.rpartition(".")[2] in last]
     return tuple(sorted(last if sorted(meant) == sorted(targets) else targets))
+
+
+def adaptable(model: Any) -> dict[str, nn.Linear | Conv1D]:
+    """Return the linear layers, by name, that PEFT's adapters and ours act on alike.
+
+    The output layer is left out, as PEFT does; so are layers that give more than a linear map, such
+    as routers, and those that PEFT refuses beside a Mamba mixer. In some types of mixtures of
+    experts PEFT takes the names of the dense MLP's layers for those of the experts, so these are
+    left out, too.
+    """
+    kind = str(model.config.model_type)
+    taken = _taken_for_experts(kind)
+    if kind in _MAMBA:
+        taken |= {"out_proj"}
+    head = model.get_output_embeddings()
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+        and module is not head
+        and name.rpartition(".")[2] not in taken
+        and _is_linear(module)
+    }
+
+
+def widths(layer: nn.Linear | Conv1D) -> tuple[int, int]:
+    """Return the widths of a layer's input and output. GPT-2's Conv1D has its weight transposed."""
+    first, second = layer.weight.shape
+    return (first, second) if isinstance(layer, Conv1D) else (second, first)
+
+
+@torch.no_grad()
+def _is_linear(layer: nn.Linear | Conv1D) -> bool:
+    """Return whether a layer of another class is a linear map and no more."""
+    if type(layer) in (nn.Linear, Conv1D):
+        return True
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 1, layer.weight.shape[1], generator=generator).to(layer.weight)
+    out = layer(x)
+    plain = nn.functional.linear(x, layer.weight, layer.bias)
+    return isinstance(out, Tensor) and out.shape == plain.shape and torch.allclose(out, plain)
+
+
+def unadaptable(model: Any) -> tuple[str, ...]:
+    """Return the names of the layers' weights that no adapter acts on, with * for layer numbers.
+
+    Embeddings, the output layer, biases and other vectors are not counted.
+    """
+    acted = {id(layer.weight) for layer in adaptable(model).values()}
+    head = model.get_output_embeddings()
+    apart = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    acted |= {id(weight) for part in (head, *apart) if part for weight in part.parameters()}
+    left = (
+        name
+        for name, weight in model.named_parameters()
+        if id(weight) not in acted and weight.dim() > 1 and "bias" not in name
+    )
+    return tuple(sorted({re.sub(r"\b[0-9]+\b", "*", name) for name in left}))
+
+
+def _taken_for_experts(kind: str) -> frozenset[str]:
+    pattern = conversion._MODEL_TO_CONVERSION_PATTERN.get(kind)
+    if pattern not in conversion._MOE_FUSED_TARGETS:
+        return frozenset()
+    return frozenset(conversion._MOE_TARGET_MODULE_MAPPING[pattern])
 
 
 def read_form(config: Mapping[str, JSON], layers: Sequence[str], where: str) -> Form:

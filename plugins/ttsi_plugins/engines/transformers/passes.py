@@ -7,17 +7,19 @@ to and where to store the new ones. Query heads that share a key head use it wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from . import products, support
+from . import products
+from .caches import NO_PAST, Past, Piece, Shapes, Slots, token_bytes
+from .sight import EVERYTHING, Look, Sight, attention, sights
 
 ATTENTION = "ttsi"
 
@@ -25,54 +27,73 @@ ATTENTION = "ttsi"
 class Plan(Protocol):
     """How a pass computes attention: which keys and values each row attends to."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-        """Return attention [rows, heads, T, D] of q, of that shape, to k and v.
-
-        k and v [rows, key heads, T, D] are those of the pass's own tokens.
-        """
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
+        """q [rows, heads, T, D], k [rows, key heads, T, D], v [rows, key heads, T, E] ->
+        [rows, heads, T, E]."""
         ...
 
 
+class Narrow:
+    """Applies the output layer where logits are wanted only: prompt x vocabulary logits never
+    exist, where a model has an output layer of its own."""
+
+    def __init__(self, model: Any) -> None:
+        head = model.get_output_embeddings()
+        self._read: Tensor | None = None
+        self._hook = None if head is None else head.register_forward_pre_hook(self._narrowed)
+
+    def run(self, read: Tensor, forward: Callable[[], Any]) -> Tensor:
+        """The logits [len(read), V] of `forward` at `read`, indices into its tokens [rows, T]."""
+        self._read = read
+        try:
+            logits: Tensor = forward().logits
+        finally:
+            self._read = None
+        return logits if self._hook is not None else logits.flatten(0, 1)[read]
+
+    def close(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+    def _narrowed(self, head: Any, given: tuple[Tensor]) -> tuple[Tensor] | None:
+        return None if self._read is None else (given[0].flatten(0, 1)[self._read],)
+
+
 class Network:
-    """A causal language model of transformers, run pass by pass."""
+    """A causal language model of transformers, run pass by pass over caches of the engine."""
+
+    mode = "fast"
 
     def __init__(self, model: Any) -> None:
         config = model.config.get_text_config()
         self.model = model
-        self.layers: int = config.num_hidden_layers
-        heads: int = config.num_attention_heads
-        self.key_heads: int = getattr(config, "num_key_value_heads", None) or heads
-        self.head_width: int = getattr(config, "head_dim", None) or config.hidden_size // heads
+        self.sights = sights(config)
         self.device: torch.device = model.device
         self._own_attention = str(config._attn_implementation)
         self._weights = products.quickened(model.modules())
         self._begin()
-        self._read: Tensor | None = None
-        head = model.get_output_embeddings()
-        self._hook = head.register_forward_pre_hook(self._narrow)
+        self._narrow = Narrow(model)
+        try:
+            self.shapes: Shapes = self._measured()
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, ids: Tensor, positions: Tensor, plan: Plan, read: Tensor) -> Tensor:
-        """Return logits [len(read), V] at `read`, indices into the flattened `ids` [rows, T].
-
-        The head is applied nowhere else: logits of a whole prompt never exist.
-        """
-        self._read = read
+        """Logits [len(read), V] at `read`, indices into the flattened `ids` [rows, T]."""
+        passing = _PASS.set((plan, self.sights))
         try:
-            out = self.model(input_ids=ids, position_ids=positions, use_cache=False, plan=plan)
+            return self._narrow.run(
+                read,
+                lambda: self.model(input_ids=ids, position_ids=positions, use_cache=False),
+            )
         finally:
-            self._read = None
-        logits: Tensor = out.logits
-        return logits
+            _PASS.reset(passing)
 
     def own(self, ids: Tensor, read: Tensor) -> Tensor:
         """Return logits [len(read), V] at `read` of the model's own pass over `ids` [rows, T]."""
         with self.native() as model:
-            self._read = read
-            try:
-                logits: Tensor = model(input_ids=ids, use_cache=False).logits
-            finally:
-                self._read = None
-        return logits
+            return self._narrow.run(read, lambda: model(input_ids=ids, use_cache=False))
 
     @contextmanager
     def native(self) -> Iterator[Any]:
@@ -84,12 +105,24 @@ class Network:
             self._begin()
 
     def token_bytes(self) -> int:
-        """Return the bytes of one token's keys and values."""
-        size = int(self.model.dtype.itemsize)
-        return 2 * self.layers * self.key_heads * self.head_width * size
+        """What the keys and values of one token take."""
+        return token_bytes(self.shapes, int(self.model.dtype.itemsize))
+
+    @torch.no_grad()
+    def _measured(self) -> Shapes:
+        """The heads and widths of each layer, by reading a token."""
+        plan, zero = Rows([Row(1)], keep=True), torch.zeros(1, 1, dtype=torch.long)
+        zero = zero.to(self.device)
+        self.run(zero, zero, plan, zero[0])
+        layers = plan.piece(0, 0, 1).layers.items()
+        return {at: (k.shape[0], k.shape[-1], v.shape[-1]) for at, (k, v) in layers}
+
+    def slots(self, count: int, tokens: int) -> Slots:
+        """Room to decode `count` rows of up to `tokens` tokens each."""
+        return Slots(self.shapes, count, tokens, self.model.dtype, self.device)
 
     def close(self) -> None:
-        self._hook.remove()
+        self._narrow.close()
         self._end()
 
     def _begin(self) -> None:
@@ -99,26 +132,6 @@ class Network:
     def _end(self) -> None:
         self.model.set_attn_implementation(self._own_attention)
         products.restore(self._weights)
-
-    def _narrow(self, head: Any, given: tuple[Tensor]) -> tuple[Tensor] | None:
-        return None if self._read is None else (given[0].flatten(0, 1)[self._read],)
-
-
-@dataclass(frozen=True)
-class Past:
-    """The KV cache of the tokens before a row's own, as pieces [layers, 2, key heads, n, D]."""
-
-    pieces: tuple[Tensor, ...] = ()
-
-    @property
-    def length(self) -> int:
-        return sum(piece.shape[3] for piece in self.pieces)
-
-    def then(self, piece: Tensor) -> Past:
-        return Past((*self.pieces, piece))
-
-
-NO_PAST = Past()
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,11 @@ class Row:
     past: Past = NO_PAST
     tree: Tensor | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is a text from its beginning, and nothing but that."""
+        return not self.past.pieces and self.tree is None
+
 
 @dataclass
 class Rows:
@@ -142,135 +160,109 @@ class Rows:
 
     rows: Sequence[Row]
     keep: bool = False
-    _kept: list[Tensor] = field(default_factory=list)
-    # Masks are the same in every layer, so they are kept: by (past, length), and by a tree's row.
-    _masks: dict[tuple[int, int], Tensor] = field(default_factory=dict)
-    _trees: dict[int, Tensor] = field(default_factory=dict)
+    _kept: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    # Masks are the same in layers of a kind: of lines by (past, length), of trees by row.
+    _masks: dict[tuple[int, int, Sight], Tensor] = field(default_factory=dict)
+    _trees: dict[tuple[int, Sight], Tensor] = field(default_factory=dict)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
         if self.keep:
-            self._kept.append(torch.stack((k, v)))
-        if all(not row.past.pieces and row.tree is None for row in self.rows):
-            gqa = q.shape[1] != k.shape[1]
-            return scaled_dot_product_attention(
-                q, k, v, is_causal=True, scale=scale, enable_gqa=gqa
-            )
+            self._kept[layer] = (k, v)
+        if all(row.whole for row in self.rows):
+            return self._lines(q, k, v, look)
         each = [
-            self._row(row, layer, q[i : i + 1], k[i : i + 1], v[i : i + 1], scale)
+            self._row(row, layer, q[i : i + 1], k[i : i + 1], v[i : i + 1], look)
             for i, row in enumerate(self.rows)
         ]
         return torch.cat(each) if len(each) > 1 else each[0]
 
-    def piece(self, row: int, start: int, stop: int) -> Tensor:
-        """Return keys and values [layers, 2, key heads, stop - start, D] of a row's columns."""
-        return torch.stack([kept[:, row, :, start:stop] for kept in self._kept])
+    def piece(self, row: int, start: int, stop: int) -> Piece:
+        """What row `row` read in columns start to stop, to be put behind a Past."""
+        some = slice(start, stop)
+        return Piece(
+            {
+                at: (k[row, :, some].clone(), v[row, :, some].clone())
+                for at, (k, v) in self._kept.items()
+            }
+        )
 
-    def _row(self, row: Row, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-        before = [piece[layer] for piece in row.past.pieces]
+    def _lines(self, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
+        """Rows that begin with this pass: all see what came before them in the same columns."""
+        mask = self._line(0, q.shape[2], look.sight, q.device)
+        return attention(q, k, v, look.over(q.shape[1], 1, 1), mask)
+
+    def _row(self, row: Row, layer: int, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
+        before = [piece.layers[layer] for piece in row.past.pieces]
         if before:
-            k = torch.cat([*(piece[0] for piece in before), k[0]], dim=1)[None]
-            v = torch.cat([*(piece[1] for piece in before), v[0]], dim=1)[None]
+            k = torch.cat([*(key for key, _ in before), k[0]], dim=1)[None]
+            v = torch.cat([*(value for _, value in before), v[0]], dim=1)[None]
         past = k.shape[2] - q.shape[2]
         ends = [row.line] if row.tree is None else [row.line, row.line + len(row.tree)]
         parts, start = [], 0
         for end in ends:
             if end > start:
-                mask = self._seen(row, past, start, end)
+                tree = row.tree is not None and end > row.line
                 seen = slice(past + end)
-                parts.append(_folded(q[:, :, start:end], k[:, :, seen], v[:, :, seen], scale, mask))
+                mask = (
+                    self._tree(row, past, look.sight)
+                    if tree
+                    else self._line(past, end, look.sight, q.device)
+                )
+                parts.append(_folded(q[:, :, start:end], k[:, :, seen], v[:, :, seen], look, mask))
             start = end
         if start < q.shape[2]:
-            parts.append(torch.zeros_like(q[:, :, start:]))
+            parts.append(q.new_zeros(*q.shape[:2], q.shape[2] - start, v.shape[-1]))
         return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
 
-    def _seen(self, row: Row, past: int, start: int, end: int) -> Tensor | None:
-        """Return the mask [end - start, past + end] of a part of a row, or None if it is causal."""
-        if end == row.line and start == 0:
-            if past == 0:
-                return None
-            if (past, end) not in self._masks:
-                device = row.past.pieces[0].device
-                whole = torch.ones(end, past + end, dtype=torch.bool, device=device)
-                self._masks[past, end] = whole.tril(past)
-            return self._masks[past, end]
+    def _line(self, past: int, length: int, sight: Sight, device: torch.device) -> Tensor | None:
+        """The mask [length, past + length] of tokens in a line; None: causal, after nothing."""
+        bounded = sight.bounds(past + length)
+        if past == 0 and not bounded:
+            return None
+        key = past, length, sight if bounded else EVERYTHING
+        if key not in self._masks:
+            whole = torch.ones(length, past + length, dtype=torch.bool, device=device).tril(past)
+            if bounded:
+                places = torch.arange(past + length, device=device)
+                whole &= sight.visible(places[past:], places)
+            self._masks[key] = whole
+        return self._masks[key]
+
+    def _tree(self, row: Row, past: int, sight: Sight) -> Tensor:
+        """The mask [M, past + line + M] of a tree's tokens."""
         assert row.tree is not None
-        if id(row) not in self._trees:
-            before = row.tree.new_ones(end - start, past + start)
-            self._trees[id(row)] = torch.cat([before, row.tree], dim=1)
-        return self._trees[id(row)]
+        before = past + row.line
+        # A token of the tree sees those above it: so many as it is deep.
+        places = before - 1 + row.tree.sum(1)
+        bounded = sight.bounds(int(places.max()) + 1)
+        key = id(row), sight if bounded else EVERYTHING
+        if key not in self._trees:
+            mask = torch.cat([row.tree.new_ones(len(row.tree), before), row.tree], dim=1)
+            if bounded:
+                keys = torch.cat([torch.arange(before, device=places.device), places])
+                mask = mask & sight.visible(places, keys)
+            self._trees[key] = mask
+        return self._trees[key]
 
 
-def _folded(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) -> Tensor:
-    """Return the attention of one row; query heads read a shared key through a broadcast view."""
+def _folded(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None) -> Tensor:
+    """Attention of one row; heads that share a key become rows of it, so that none is copied."""
     _, heads, length, width = q.shape
     keys = k.shape[1]
-    shared = (keys, heads // keys, k.shape[2], width)
-    out = scaled_dot_product_attention(
-        q.reshape(keys, heads // keys, length, width),
-        k[0, :, None].expand(shared),
-        v[0, :, None].expand(shared),
-        attn_mask=mask,
-        is_causal=mask is None,
-        scale=scale,
+    shared = heads // keys
+    out = attention(
+        q.reshape(keys, shared, length, width),
+        k[0, :, None].expand(-1, shared, -1, -1),
+        v[0, :, None].expand(-1, shared, -1, -1),
+        look.over(keys, shared, 1, 1),
+        mask,
     )
-    return out.reshape(1, heads, length, width)
+    return out.reshape(1, heads, length, v.shape[-1])
 
 
-class Slots:
-    """KV-cache slots of the rows that are being decoded: [layers, 2, slots, key heads, T, D].
-
-    As a plan it is one decoding step: each row's token is written after what its slot holds.
-    """
-
-    def __init__(self, network: Network, slots: int, tokens: int) -> None:
-        size = network.layers, 2, slots, network.key_heads, tokens, network.head_width
-        model, device = network.model, network.device
-        # Zeros, not empty memory: masked values have weight 0, and 0 times NaN is NaN.
-        self._kv = torch.zeros(size, dtype=model.dtype, device=device)
-        self._lengths = torch.zeros(slots, dtype=torch.long, device=device)
-        self._at, self._mask, self._longest = self._lengths, self._lengths, 0
-        self._rows = self._lengths
-
-    def put(self, slot: int, past: Past) -> None:
-        """Fill `slot` with `past`, the KV cache of a row that begins."""
-        at = 0
-        for piece in past.pieces:
-            after = at + piece.shape[3]
-            self._kv[:, :, slot, :, at:after] = piece
-            at = after
-        self._lengths[slot] = at
-
-    def move(self, source: int, target: int) -> None:
-        """Move the row in slot `source` to slot `target`."""
-        length = int(self._lengths[source])
-        self._kv[:, :, target, :, :length] = self._kv[:, :, source, :, :length]
-        self._lengths[target] = length
-
-    def step(self, rows: int) -> Tensor:
-        """Prepare a pass over the first `rows` slots; return their tokens' positions [rows, 1]."""
-        self._at = self._lengths[:rows].clone()
-        self._rows = torch.arange(rows, device=self._at.device)
-        self._longest = int(self._at.max()) + 1
-        columns = torch.arange(self._longest, device=self._at.device)
-        self._mask = (columns <= self._at[:, None])[:, None, None]
-        self._lengths[:rows] += 1
-        return self._at[:, None]
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-        rows, heads, _, width = q.shape
-        keys, values = self._kv[layer]
-        keys[self._rows, :, self._at] = k[:, :, 0]
-        values[self._rows, :, self._at] = v[:, :, 0]
-        groups = k.shape[1]
-        folded = q.reshape(rows, groups, heads // groups, width)
-        out = scaled_dot_product_attention(
-            folded,
-            keys[:rows, :, : self._longest],
-            values[:rows, :, : self._longest],
-            attn_mask=self._mask.expand(rows, groups, heads // groups, -1),
-            scale=scale,
-        )
-        return out.reshape(rows, heads, 1, width)
+_PASS: ContextVar[tuple[Plan, Sequence[Sight]] | None] = ContextVar("pass", default=None)
+"""The plan of the pass that is under way, and what each layer sees. Not every model hands its
+attention what it was called with."""
 
 
 def _attention(
@@ -280,25 +272,25 @@ def _attention(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
-    *,
-    plan: Plan | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    sliding_window: int | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
-    """Return attention [rows, T, heads, D] as `plan` computes it; transformers calls it per layer.
-
-    Raises NotImplementedError without a plan, and for settings that would change the result.
-    """
-    if plan is None:
+    """What transformers calls in each layer; its result is [rows, T, heads, E]."""
+    passing = _PASS.get()
+    if passing is None:
         raise NotImplementedError("attention was called without a plan")
-    unknown = {name: settings[name] for name in _UNKNOWN if settings.get(name) is not None}
-    if unknown and not support.boundless(module.config, unknown):
-        raise NotImplementedError(f"attention with {', '.join(unknown)}")
+    plan, seen = passing
+    sight = seen[module.layer_idx]
+    if sliding_window not in (None, sight.window):
+        raise NotImplementedError(
+            f"attention with sliding_window {sliding_window} where the config says {sight.window}"
+        )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    out = plan.attend(module.layer_idx, query, key, value, scale)
+    look = Look(scale, sight, softcap, s_aux)
+    out = plan.attend(module.layer_idx, query, key, value, look)
     return out.transpose(1, 2).contiguous(), None
 
-
-# Settings of attention that would change its result and that are not implemented here.
-_UNKNOWN = ("softcap", "s_aux", "sliding_window")
 
 AttentionInterface.register(ATTENTION, _attention)

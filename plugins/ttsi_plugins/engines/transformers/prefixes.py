@@ -10,9 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from torch import Tensor
-
-from .passes import NO_PAST, Past
+from .caches import NO_PAST, Past, Piece
 
 
 @dataclass(eq=False)
@@ -20,7 +18,7 @@ class _Node:
     """Some tokens and their keys and values, `kv` [layers, 2, key heads, tokens, D]."""
 
     tokens: tuple[int, ...] = ()
-    kv: Tensor | None = None
+    kv: Piece | None = None
     parent: _Node | None = None
     children: dict[int, _Node] = field(default_factory=dict)
     used: int = 0
@@ -45,11 +43,11 @@ class Prefixes:
         for node, shared in self._walk(ids):
             node.used = now
             assert node.kv is not None
-            past = past.then(node.kv[:, :, :, :shared])
+            past = past.then(node.kv.part(0, shared))
         return past
 
-    def add(self, ids: Sequence[int], start: int, piece: Tensor) -> None:
-        """Keep `piece`, the keys and values of ids[start:] read after ids[:start].
+    def add(self, ids: Sequence[int], start: int, piece: Piece) -> None:
+        """Keep `piece`, what reading ids[start:] after ids[:start] left behind.
 
         Nothing is kept if ids[:start] has been dropped meanwhile.
         """
@@ -60,7 +58,7 @@ class Prefixes:
             known += shared
         if not start <= known < len(ids):
             return
-        own = piece if known == start else piece[:, :, :, known - start :].clone()
+        own = piece if known == start else piece.part(known - start).copy()
         leaf = _Node(tuple(ids[known:]), own, parent, used=next(self._clock))
         parent.children[ids[known]] = leaf
         self.bytes += own.nbytes
@@ -84,8 +82,8 @@ class Prefixes:
         """Divide `node` after its first `at` tokens; return the new node of these."""
         assert node.kv is not None
         assert node.parent is not None
-        # Copies: a view would keep the whole tensor in memory when the other half is dropped.
-        first, rest = node.kv[:, :, :, :at].clone(), node.kv[:, :, :, at:].clone()
+        # Copies: a view would keep the whole of it in memory when the other half is dropped.
+        first, rest = node.kv.part(0, at).copy(), node.kv.part(at).copy()
         upper = _Node(node.tokens[:at], first, node.parent, {node.tokens[at]: node}, node.used)
         node.parent.children[node.tokens[0]] = upper
         node.tokens, node.kv, node.parent = node.tokens[at:], rest, upper

@@ -7,17 +7,21 @@ padded rows, as a tree of candidates, step by step, under adapters, and in train
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ttsi import LoraRecipe
+from ttsi import LoraRecipe, Prompt, Request, Sampling
 from ttsi.errors import release
 
 from . import support
 from .bank import Bank
-from .passes import Network, Row, Rows, Slots
+from .decode import Row as Decoded
+from .native import NativeDecoder, NativeNetwork, NativeReader
+from .passes import Network, Row, Rows
 from .prefixes import Prefixes
 from .reading import Reader
 from .stack import Factors
@@ -31,24 +35,33 @@ _LEAST, _MOST = 40, 300
 _LOGITS = {2: 0.3, 4: 1e-3, 8: 1e-3}
 _GRADIENTS = {2: 0.3, 4: 1e-2, 8: 1e-2}
 
-# A path's name, its result [rows, numbers], and that of the model's own forward pass.
+Ready = Network | NativeNetwork
+
+# What a path is, what it gives [rows, numbers], and what the model's own forward pass gives.
 _Found = Iterator[tuple[str, Tensor, Tensor]]
 
 
 def prove(network: Network, bank: Bank) -> None:
-    """Raise EngineError if a pass of the engine fails or differs from the model's own."""
+    """Raises EngineError where an engine's pass is not the model's own, or cannot be made."""
+    _prove(network, bank, [_reading, _steps])
+
+
+def prove_native(network: NativeNetwork, bank: Bank) -> None:
+    """Raises EngineError where a model is not causal, or transformers' cache changes its logits."""
+    _prove(network, bank, [partial(_whole, bank=bank)])
+
+
+def _prove(network: Ready, bank: Bank, ways: Sequence[Callable[[Any], _Found]]) -> None:
     size = int(network.model.dtype.itemsize)
     why = ""
     try:
         with torch.no_grad():
-            for found in (_reading(network), _steps(network), _adapted(network, bank)):
+            for found in (*(way(network) for way in ways), _adapted(network, bank)):
                 why = why or _difference(found, _LOGITS[size])
         with torch.enable_grad():
             why = why or _difference(_training(network, bank), _GRADIENTS[size])
     except Exception as error:
-        # Any exception means that the engine cannot run this model.
-        said = (str(error).strip().splitlines() or [""])[0]
-        why = f"fails in the engine's passes ({type(error).__name__}: {said})"
+        why = support.failing(error)
         release(error)
     if why:
         raise support.unsupported(network.model, why)
@@ -95,7 +108,7 @@ def _steps(network: Network) -> _Found:
     """Yield tokens read one by one, after prompts of different lengths."""
     ids = _ids(network, _length(network) + 2)
     texts = [ids[:-2], ids[:11]]
-    slots = Slots(network, 2, len(ids))
+    slots = network.slots(2, len(ids))
     for index, past, _ in Reader(network, Prefixes(0), 2**62).read(texts):
         slots.put(index, past)
     for count in (1, 2):
@@ -107,8 +120,33 @@ def _steps(network: Network) -> _Found:
         yield "generating", ours, whole
 
 
-def _adapted(network: Network, bank: Bank) -> _Found:
-    """Yield rows of the base model and two adapters in one pass, against a pass for each alone."""
+def _whole(network: NativeNetwork, bank: Bank) -> _Found:
+    """Texts as a whole: what follows changes nothing before it, and generating reads the same."""
+    ids = _ids(network, _length(network) + 2)
+    text, (first, second, third) = ids[:-2], ids[7:10]
+    last, size = len(text) - 1, len(text) + 2
+    at = range(0, len(text), 3)
+    yield "reading what others follow", _own(network, [ids], at), _own(network, [text], at)
+
+    trie = Trie([[first, second, 3], [first, third, 3], [third, 3]])
+    ((_, _, found),) = NativeReader(network, 2**62).read([text], [trie])
+    branches = [[*text, first, second], [*text, first, third], [*text, third, third]]
+    wanted = [last, last + 1, last + 2, size + last + 2, 2 * size + last + 1]
+    yield "reading candidates", found, _own(network, branches, wanted)
+
+    rows = [Decoded(Request(Prompt(()), Sampling.greedy(count), 0), text) for count in (1, 2, 3)]
+    NativeDecoder(network, bank, []).run(rows, 1)
+    said = [*text, *rows[-1].text]
+    logits = _own(network, [said[:-1]], range(last, len(said) - 1)).double()
+    drawn = torch.tensor(rows[-1].text, device=network.device)[:, None]
+    whole = logits.log_softmax(-1).gather(1, drawn)[:, 0].cumsum(0)
+    zero = whole.new_zeros(1)
+    ours = torch.cat([zero, whole.new_tensor([row.logprob for row in rows])])
+    yield "generating", ours[None], torch.cat([zero, whole])[None]
+
+
+def _adapted(network: Ready, bank: Bank) -> _Found:
+    """Rows of the base model and of two adapters, each as alone."""
     ids = _ids(network, 14)
     factors = _factors(bank)
     width = torch.arange(len(ids), device=network.device)
@@ -123,8 +161,8 @@ def _adapted(network: Network, bank: Bank) -> _Found:
         yield "under an adapter", part, whole
 
 
-def _training(network: Network, bank: Bank) -> _Found:
-    """Yield each row's gradients from a shared pass, against those of the row alone."""
+def _training(network: Ready, bank: Bank) -> _Found:
+    """Gradients of two adapters in the same passes, each as alone."""
     ids = _ids(network, 12)
     factors = _factors(bank)
     pairs = [Pair(ids[:8], ids[8:]), Pair(ids[1:4], ids[4:7]), Pair(ids[:3], ids[4:6])]
@@ -168,18 +206,18 @@ def _alone(factors: Factors, row: int) -> Factors:
     return Factors(pairs, factors.scales[row : row + 1])
 
 
-def _own(network: Network, rows: list[list[int]], read: range | list[int]) -> Tensor:
+def _own(network: Ready, rows: list[list[int]], read: range | list[int]) -> Tensor:
     device = network.device
     return network.own(torch.tensor(rows, device=device), torch.tensor(list(read), device=device))
 
 
-def _length(network: Network) -> int:
+def _length(network: Ready) -> int:
     config = network.model.config.get_text_config()
     wanted = min(support.windows(config).values(), default=0) + 8
     return min(max(_LEAST, min(wanted, _MOST)), support.reach(config) - 2)
 
 
-def _ids(network: Network, count: int) -> list[int]:
-    """Return `count` ids that repeat late, without the first three, which are often special."""
+def _ids(network: Ready, count: int) -> list[int]:
+    """Tokens that repeat late; the first few of a vocabulary mean something to a model."""
     size = min(network.model.config.get_text_config().vocab_size - 3, 997)
     return [3 + (at * at * 7 + 31 * at) % size for at in range(count)]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .caches import Past, Piece
 from .memory import Room
-from .passes import Network, Past, Row, Rows
+from .passes import Network, Row, Rows
 from .prefixes import Prefixes, common
 from .trie import Trie
 
@@ -41,7 +42,7 @@ class Reading:
     those at its last id and at the nodes of its trie.
     """
 
-    piece: Tensor
+    piece: Piece
     logits: Tensor
 
 

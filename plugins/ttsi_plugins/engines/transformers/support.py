@@ -6,18 +6,17 @@ No model is run for this. A model that passes is then checked by running it, in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from ttsi import EngineError
 
-CURE = "Use a model whose layers are full attention, such as Llama, Qwen2 or Qwen3."
+from .sight import KNOWN
 
-# transformers' names for layers in which every token sees all earlier ones.
-_FULL = {"full_attention", "attention", "full", "global"}
+CURE = "Use a causal language model, such as Llama, Qwen or Gemma."
+
 # Settings of a config that bound how far a token sees, and the kind of layer that they are for.
 _WINDOWS = {
     "sliding_window": "sliding_attention",
@@ -49,6 +48,12 @@ def unsupported(model: Any, why: str) -> EngineError:
     )
 
 
+def failing(error: Exception) -> str:
+    """What is said of a model that fails in a pass: models fail in whatever way."""
+    said = (str(error).strip().splitlines() or [""])[0]
+    return f"fails in the engine's passes ({type(error).__name__}: {said})"
+
+
 def reach(config: Any) -> int:
     """Return the length in tokens of the longest text that the engine may give the model.
 
@@ -75,38 +80,21 @@ def windows(config: Any) -> dict[str, int]:
     }
 
 
-def boundless(config: Any, settings: Mapping[str, Any]) -> bool:
-    """Return whether `settings` are nothing but a sliding window as long as the longest text."""
-    return list(settings) == ["sliding_window"] and settings["sliding_window"] >= reach(config)
-
-
 def _kinds(model: Any) -> Iterator[str]:
     config = model.config.get_text_config()
     bounded = windows(config)
-    kinds = _layer_kinds(config)
-    for kind in kinds:
+    for kind in _layer_kinds(config):
         named = [name for name, bounds in _WINDOWS.items() if bounds == kind]
         # A window that is longer than any text bounds nothing.
-        if kind not in _FULL and (not named or any(name in bounded for name in named)):
+        if kind not in KNOWN and (not named or any(name in bounded for name in named)):
             sizes = "".join(f" ({name} {bounded[name]})" for name in named if name in bounded)
             yield f"layers of kind {kind}{sizes}"
-    if not kinds:
-        for name, size in bounded.items():
-            yield f"layers of kind {_WINDOWS[name]} ({name} {size})"
-    if getattr(config, "kv_lora_rank", None):
-        yield "layers of kind latent attention (MLA), whose keys and values differ in width"
-    if getattr(config, "attn_logit_softcapping", None):
-        yield "attention with softcap (attn_logit_softcapping)"
     if not model._can_set_attn_implementation():
         yield "an attention of its own, that cannot be replaced"
     parts = [part for name, part in model.named_modules() if name]
     states = sorted((not _named(part), type(part).__name__) for part in parts if _carries(part))
     if states:
         yield f"layers with a state or a convolution ({states[0][1]})"
-    if any(hasattr(part, "sinks") for part in parts):
-        yield "attention with sinks"
-    if any(isinstance(part, Conv1D) for part in parts):
-        yield "layers that the engine's adapters do not act on (Conv1D)"
 
 
 def _carries(module: nn.Module) -> bool:

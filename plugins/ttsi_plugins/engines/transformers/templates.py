@@ -8,6 +8,7 @@ model never saw its instruction would end without an error.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,9 @@ from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from ttsi import JSON, EngineError, Message, UsageError
+from ttsi import JSON, EngineError, Message, Tool, UsageError
+
+from .prefixes import common
 
 SystemTurn = Literal["template", "folded"]
 Content = Literal["text", "parts"]
@@ -28,6 +31,8 @@ _CURE = (
 _PARTS = {"system": "the instruction", "user": "the input", "assistant": "an answer"}
 # With line breaks: a template that prints a list of parts as it is would escape them.
 _TRIAL = (Message("system", "the trial's\ninstruction"), Message("user", "the trial's\ninput"))
+# An answer whose first character begins no call.
+_SAYING: dict[str, Any] = {"role": "assistant", "content": "\ue000"}
 _DATE_CALL = re.compile(r"""strftime_now\(\s*(?:format\s*=\s*)?(["'])(.*?)\1""")
 # transformers accepts no callable as a template's variable, so the function is a Jinja macro.
 # Jinja's trim_blocks removes the line break at its end.
@@ -60,8 +65,11 @@ class Template:
     neither helps.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, today: date) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, today: date, variables: JSON = None
+    ) -> None:
         self._tokenizer = tokenizer
+        self._variables = variables if isinstance(variables, dict) else {}
         self._where = f"tokenizer {tokenizer.name_or_path}"
         text = self._own_text()
         midnight = datetime.combine(today, time())
@@ -76,12 +84,25 @@ class Template:
         """Return what a run records about the template."""
         return {"system_turn": self.system_turn, "content": self.content}
 
-    def render(self, messages: Sequence[Message]) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        thinking: bool | None = None,
+    ) -> str:
         """Return the chat up to the opening of the assistant's turn.
 
-        Raises EngineError if the template refuses the chat or leaves out one of its turns.
+        `thinking` is the template's variable enable_thinking; None leaves it undefined. Raises
+        EngineError if the template refuses the chat, or leaves out a turn or a tool.
         """
-        text = self._write(messages)
+        text = self._write(messages, tools, thinking=thinking)
+        unseen = [tool.name for tool in tools if tool.name not in text]
+        if unseen:
+            raise EngineError(
+                f"The model's chat template writes no tools: it leaves out {unseen[0]}.",
+                where=self._where,
+                cure='Set "prompt": "paper" for the benchmark.',
+            )
         lacking = _lacking(messages, text)
         if lacking is not None:
             at = f"turn {messages.index(lacking) + 1} of {len(messages)}, role {lacking.role}"
@@ -91,6 +112,28 @@ class Template:
                 cure=_CURE,
             )
         return text
+
+    def called(self, messages: Sequence[Message], tools: Sequence[Tool], calls: JSON) -> str:
+        """Return the assistant's turn that makes `calls`, from its text to the end of the chat.
+
+        Raises EngineError if the template writes no calls.
+        """
+        # Where an answer begins: behind what this one and a text have in common.
+        plain = self._write(messages, tools, [_SAYING], opened=False)
+        for as_text in (False, True):
+            turn = _calling(calls, as_text)
+            try:
+                whole = self._write(messages, tools, [turn], opened=False)
+            except EngineError:
+                continue
+            said = whole[common(whole, plain) :]
+            if all(call["function"]["name"] in said for call in turn["tool_calls"]):
+                return said
+        raise EngineError(
+            "The model's chat template writes no calls.",
+            where=self._where,
+            cure='Set "prompt": "paper" for the benchmark.',
+        )
 
     def _own_text(self) -> str:
         try:
@@ -117,7 +160,16 @@ class Template:
         self.content, self.system_turn = "text", "folded"
         self.render(_TRIAL)
 
-    def _write(self, messages: Sequence[Message]) -> str:
+    def _write(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        more: Sequence[dict[str, Any]] = (),
+        *,
+        opened: bool = True,
+        thinking: bool | None = None,
+    ) -> str:
+        """Return the chat with `more` turns, and with `opened` the assistant's turn begun."""
         turns = _folded(messages) if self.system_turn == "folded" else messages
         chat: list[dict[str, Any]] = [
             {
@@ -128,13 +180,17 @@ class Template:
             }
             for turn in turns
         ]
+        chat += more
         try:
             text = self._tokenizer.apply_chat_template(
                 chat,
                 chat_template=self._text,
                 tokenize=False,
-                add_generation_prompt=True,
+                add_generation_prompt=opened,
+                tools=[_function(tool) for tool in tools] or None,
                 ttsi_dates=self._dates,
+                **({} if thinking is None else {"enable_thinking": thinking}),
+                **self._variables,
             )
         except Exception as error:  # a template is foreign code: it raises what it likes
             raise EngineError(
@@ -143,6 +199,28 @@ class Template:
                 cure=_CURE,
             ) from error
         return str(text)
+
+
+def _function(tool: Tool) -> dict[str, Any]:
+    """Return a tool as chat templates take it."""
+    about = {"name": tool.name, "description": tool.description}
+    return {"type": "function", "function": {**about, "parameters": dict(tool.parameters)}}
+
+
+def _calling(calls: Any, as_text: bool) -> dict[str, Any]:
+    """Return an assistant's turn with calls, whose arguments some templates want as JSON text."""
+    made = [
+        {
+            "id": f"call{at:05}",
+            "type": "function",
+            "function": {
+                "name": call["name"],
+                "arguments": json.dumps(call["arguments"]) if as_text else call["arguments"],
+            },
+        }
+        for at, call in enumerate(calls)
+    ]
+    return {"role": "assistant", "content": "", "tool_calls": made}
 
 
 def _folded(messages: Sequence[Message]) -> list[Message]:

@@ -12,6 +12,7 @@ thoughts, special or not, and when its answers are decoded they stay in the text
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -20,15 +21,19 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from ttsi import JSON, EngineError, Message, Prompt, Rendered
+from ttsi import JSON, EngineError, Message, Prompt, Rendered, Tool
 
 from .lora import begins
 from .markers import is_marker
 from .prefixes import common
 from .templates import Template, day
+from .thoughts import THOUGHTS, Thought
 
 # Texts that begin in different ways, to see what of a chat does not depend on its messages.
 _PROBES = ("a", "\n\nb", " c", "1")
+# Tokens at the end of a text in which the mark of a thought is looked for.
+_TAIL = 12
+_AS_IS: Any = {"ensure_ascii": False}
 # A chat of every kind of turn, for what a template puts around them.
 _TURNS = (
     Message("system", "ttsi"),
@@ -48,10 +53,17 @@ class Tokens:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, generation_config: Any, today: JSON = None
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        generation_config: Any,
+        today: JSON = None,
+        variables: JSON = None,
+        thinking: JSON = None,
     ) -> None:
         self.tokenizer = tokenizer
-        self.template = Template(tokenizer, day(today))
+        self.template = Template(tokenizer, day(today), variables)
+        # None: the template decides.
+        self._thinking = {"on": True, "off": False}.get(str(thinking))
         self.ends = _end_ids(tokenizer, generation_config)
         own = tokenizer.eos_token_id
         self.end: int = own if own in self.ends else self.ends[0]
@@ -95,7 +107,41 @@ class Tokens:
 
     def prompt(self, prompt: Prompt) -> list[int]:
         """Return the ids of the chat up to and including the opening of the assistant's turn."""
-        return self._chat(prompt) + self.text(prompt.opening)
+        ids = self._chat(prompt)
+        if self.thinks(prompt) and not self._opened(ids):
+            ids += self.text(f"{self._thought[0]}\n")
+        return ids + self.text(prompt.opening)
+
+    def thinks(self, prompt: Prompt) -> bool:
+        """Return whether an answer to `prompt` begins with a thought that the engine bounds."""
+        return bool(self._thinking) and prompt.thinking
+
+    def thought(self, most: int) -> Thought:
+        """Return a thought of at most `most` tokens, which the prompt has begun."""
+        closing = self._thought[1]
+        return Thought(
+            most,
+            self.text(f"\n{closing}\n\n"),
+            lambda ids: closing in self.decode(ids[-_TAIL:]),
+        )
+
+    def _opened(self, ids: Sequence[int]) -> bool:
+        """Return whether a prompt ends within a thought."""
+        text = self.decode(ids[-_TAIL:])
+        opening, closing = (text.rfind(mark) for mark in self._thought)
+        return opening > closing
+
+    @property
+    def _thought(self) -> tuple[str, str]:
+        """The marks around a thought: the model's, if its vocabulary has other than the usual."""
+        return next((pair for pair in THOUGHTS if pair[1] in self.markers), THOUGHTS[0])
+
+    def called(self, prompt: Prompt, calls: JSON) -> str:
+        """Return the text of `calls` as the template writes them, without what ends the turn."""
+        text = self.template.called(prompt.messages, prompt.tools, calls)
+        ends = [self._added[id].content for id in self.ends if id in self._added]
+        last = max((text.rfind(end) for end in ends), default=-1)
+        return (text[:last] if last >= 0 else text).strip()
 
     def text(self, text: str) -> list[int]:
         """Return the ids of an assistant's text that follows other text.
@@ -166,20 +212,25 @@ class Tokens:
     # ------------------------------------------------------------ chats
 
     def _chat(self, prompt: Prompt) -> list[int]:
-        messages = prompt.messages
-        if not any(self._forbidden(m).search(m.content) for m in messages):
-            text = self.template.render(messages)
+        messages, tools = prompt.messages, prompt.tools
+        told = json.dumps([[t.name, t.description, t.parameters] for t in tools], **_AS_IS)
+        hostile = self._forbidden_to["system"].search(told) is not None
+        if not hostile and not any(self._forbidden(m).search(m.content) for m in messages):
+            text = self.template.render(messages, tools, self._variable(prompt))
             return list(self.tokenizer.encode(text, add_special_tokens=False))
         # Stand-ins take the place of control texts until the template's own have been found.
         names = [*self.control, *self.markers]
-        whole = "".join(message.content for message in messages)
+        whole = told + "".join(message.content for message in messages)
         mark = next(c for c in map(chr, range(0xE000, 0xF900)) if c not in whole)
 
         def stand_in(found: re.Match[str]) -> str:
             return f"{mark}{names.index(found[0])}{mark}"
 
+        hidden = json.loads(self._forbidden_to["system"].sub(stand_in, told))
         rendered = self.template.render(
-            [replace(m, content=self._forbidden(m).sub(stand_in, m.content)) for m in messages]
+            [replace(m, content=self._forbidden(m).sub(stand_in, m.content)) for m in messages],
+            [Tool(name, description, parameters) for name, description, parameters in hidden],
+            self._variable(prompt),
         )
         ids: list[int] = []
         for piece in self._parted(rendered):
@@ -190,6 +241,9 @@ class Tokens:
                 spaced = not ids or self._space_after_added
                 ids += self._plain(text) if spaced else self._following(text)
         return ids
+
+    def _variable(self, prompt: Prompt) -> bool | None:
+        return None if self._thinking is None else self.thinks(prompt)
 
     def _forbidden(self, message: Message) -> re.Pattern[str]:
         """Return a pattern that finds the control tokens that `message` must not write."""

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from ttsi import Adapter, LoraRecipe, Training
 
 from .bank import Bank
-from .passes import NO_PAST, Network, Past, Row, Rows
+from .caches import NO_PAST, Past
+from .native import NativeNetwork
+from .passes import Network, Row, Rows
 from .stack import Factors
 
 # A job joins a group if padding then makes up no more than this share of the group's tokens.
@@ -104,8 +106,8 @@ def groups(widths: Sequence[int], token_budget: int) -> list[list[int]]:
     return parts
 
 
-def losses(network: Network, pairs: Sequence[Pair]) -> list[Tensor]:
-    """Return each pair's mean cross entropy over its target; the head is applied only there."""
+def losses(network: Network | NativeNetwork, pairs: Sequence[Pair]) -> list[Tensor]:
+    """Each pair's mean cross entropy over its target's tokens; the head is applied there only."""
     lines = [pair.line for pair in pairs]
     width, device = max(map(len, lines)), network.device
     ids = torch.tensor([line + [0] * (width - len(line)) for line in lines], device=device)
@@ -127,7 +129,7 @@ def losses(network: Network, pairs: Sequence[Pair]) -> list[Tensor]:
 
 
 def fit(
-    network: Network,
+    network: Network | NativeNetwork,
     bank: Bank,
     jobs: Sequence[TokenJob],
     stepped: Callable[[int], None] = lambda count: None,
@@ -155,7 +157,9 @@ def fit(
 class _GroupTraining:
     """A group in training: weights, gradients and optimiser state, a row for each job."""
 
-    def __init__(self, network: Network, bank: Bank, jobs: Sequence[TokenJob]) -> None:
+    def __init__(
+        self, network: Network | NativeNetwork, bank: Bank, jobs: Sequence[TokenJob]
+    ) -> None:
         self.network, self.bank, self.jobs = network, bank, jobs
         self.orders = [job.order for job in jobs]
         self.rates = [

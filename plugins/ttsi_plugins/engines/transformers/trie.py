@@ -25,6 +25,15 @@ class Trie:
             for depth in range(1, len(candidate)):
                 self._read(candidate[:depth])
 
+    def paths(self) -> list[tuple[int, ...]]:
+        """The tokens from the prompt's end to each row of `logprobs`' logits: none, then nodes'."""
+        return list(self._nodes)
+
+    def ends(self) -> list[tuple[int, ...]]:
+        """The longest paths: every other one is the beginning of one of them."""
+        inner = {path[:-1] for path in self._nodes if path}
+        return [path for path in self._nodes if path not in inner]
+
     def mask(self) -> Tensor:
         """Return bool [nodes, nodes]: a node's row is True at its ancestors and itself."""
         mask = torch.eye(len(self.ids), dtype=torch.bool)

@@ -116,6 +116,8 @@ def load(model: Mapping[str, JSON], device: str = "auto") -> Loaded:
             what = f"The model does not fit into the memory of {place}."
             raise RunError(what, where=str(folder), cure=cure) from error.__cause__
         raise
+    if model.get("chat_template") is not None:
+        tokenizer.chat_template = _template(str(model["chat_template"]))
     _check_loaded(info, tokenizer, folder, _remedy(model))
     return Loaded(network, tokenizer, folder, dtype, str(place))
 
@@ -265,6 +267,19 @@ def _check_architecture(folder: Path, cure: str) -> None:
         )
 
 
+def _template(path: str) -> str:
+    """Return the chat template in a file. Raises MissingAsset where it cannot be read."""
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MissingAsset(
+            f"The chat template cannot be read: {reason}.",
+            where=f"model.chat_template, {path}",
+            cure="Name a file with a Jinja template, or null for the tokenizer's own.",
+        ) from error
+
+
 def _check_loaded(info: Mapping[str, Any], tokenizer: Any, folder: Path, cure: str) -> None:
     """Raise CorruptAsset for missing weights: transformers only warns, and draws them at random.
 
@@ -278,5 +293,5 @@ def _check_loaded(info: Mapping[str, Any], tokenizer: Any, folder: Path, cure: s
         raise MissingAsset(
             "The tokenizer has no chat template, so messages cannot be put to this model.",
             where=str(folder),
-            cure="Use the instruct (chat) variant of the model.",
+            cure="Use the instruct (chat) variant, or name a file: model.chat_template.",
         )

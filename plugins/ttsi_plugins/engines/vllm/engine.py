@@ -132,6 +132,9 @@ class Runtime:
             "max_lora_rank": options.max_lora_rank,
         }
 
+    def called(self, prompt: Prompt, calls: JSON) -> str:
+        return self.beside.called(prompt, calls)
+
     def rendered(self, prompt: Prompt) -> Rendered:
         return self.beside.rendered(prompt)
 

@@ -1,0 +1,139 @@
+"""Keys and values of what has been read: pieces of a text, and the slots of decoding.
+
+Layers may differ in their number of heads, and keys and values in their width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .sight import Look, Sight, attention
+
+Shapes = Mapping[int, tuple[int, int, int]]
+"""Of each layer with attention: its key heads, and the widths of a key and of a value."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What consecutive tokens left: by layer keys [heads, n, D] and values [heads, n, E]."""
+
+    layers: Mapping[int, tuple[Tensor, Tensor]]
+
+    @property
+    def length(self) -> int:
+        return int(next(iter(self.layers.values()))[0].shape[1])
+
+    @property
+    def nbytes(self) -> int:
+        return sum(k.nbytes + v.nbytes for k, v in self.layers.values())
+
+    def part(self, start: int, stop: int | None = None) -> Piece:
+        """Tokens start to stop, sharing memory with the whole."""
+        some = slice(start, stop)
+        return Piece({at: (k[:, some], v[:, some]) for at, (k, v) in self.layers.items()})
+
+    def copy(self) -> Piece:
+        return Piece({at: (k.clone(), v.clone()) for at, (k, v) in self.layers.items()})
+
+
+@dataclass(frozen=True)
+class Past:
+    """Keys and values of the tokens before a row's own, as pieces one behind the other."""
+
+    pieces: tuple[Piece, ...] = ()
+
+    @property
+    def length(self) -> int:
+        return sum(piece.length for piece in self.pieces)
+
+    def then(self, piece: Piece) -> Past:
+        return Past((*self.pieces, piece))
+
+
+NO_PAST = Past()
+
+
+def token_bytes(shapes: Shapes, size: int) -> int:
+    """What the keys and values of one token take, in numbers of `size` bytes."""
+    return size * sum(heads * (key + value) for heads, key, value in shapes.values())
+
+
+class Slots:
+    """Key-value slots of the rows that are being decoded, by layer [slots, key heads, T, D].
+
+    As a plan it is a step: one token a row, written behind what its slot holds.
+    """
+
+    def __init__(
+        self, shapes: Shapes, slots: int, tokens: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        # Zeros: what no row sees has weight 0, and 0 times what lay in memory could be NaN.
+        self._layers = {
+            layer: tuple(
+                torch.zeros(slots, heads, tokens, width, dtype=dtype, device=device)
+                for width in widths
+            )
+            for layer, (heads, *widths) in shapes.items()
+        }
+        self._lengths = torch.zeros(slots, dtype=torch.long, device=device)
+        self._at, self._longest, self._rows = self._lengths, 0, self._lengths
+        self._masks: dict[Sight, Tensor] = {}
+
+    def put(self, slot: int, past: Past) -> None:
+        """A row begins, or moves: `slot` holds what it has read."""
+        at = 0
+        for piece in past.pieces:
+            after = at + piece.length
+            for layer, pair in piece.layers.items():
+                for held, read in zip(self._layers[layer], pair, strict=True):
+                    held[slot, :, at:after] = read
+            at = after
+        self._lengths[slot] = at
+
+    def move(self, source: int, target: int) -> None:
+        """The row in `source` goes on in `target`."""
+        length = int(self._lengths[source])
+        for pair in self._layers.values():
+            for held in pair:
+                held[target, :, :length] = held[source, :, :length]
+        self._lengths[target] = length
+
+    def step(self, rows: int) -> Tensor:
+        """Make ready for a pass over the first `rows` slots; their positions [rows, 1]."""
+        self._at = self._lengths[:rows].clone()
+        self._rows = torch.arange(rows, device=self._at.device)
+        self._longest = int(self._at.max()) + 1
+        self._masks = {}
+        self._lengths[:rows] += 1
+        return self._at[:, None]
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
+        """As `passes.Plan` has it."""
+        rows, heads, _, width = q.shape
+        keys, values = self._layers[layer]
+        keys[self._rows, :, self._at] = k[:, :, 0]
+        values[self._rows, :, self._at] = v[:, :, 0]
+        groups = k.shape[1]
+        shared = heads // groups
+        out = attention(
+            q.reshape(rows, groups, shared, width),
+            keys[:rows, :, : self._longest],
+            values[:rows, :, : self._longest],
+            look.over(groups, shared, 1),
+            self._mask(look.sight).expand(rows, groups, shared, -1),
+        )
+        return out.reshape(rows, heads, 1, v.shape[-1])
+
+    def _mask(self, sight: Sight) -> Tensor:
+        """[rows, 1, 1, longest]: what each row's token sees of its slot."""
+        if sight not in self._masks:
+            columns = torch.arange(self._longest, device=self._at.device)
+            mask = columns <= self._at[:, None]
+            if sight.bounds(self._longest):
+                mask &= sight.visible(self._at[:, None], columns)[:, 0]
+            self._masks[sight] = mask[:, None, None]
+        return self._masks[sight]

@@ -1,0 +1,185 @@
+"""The mode for models whose layers the engine's own passes do not know: transformers' own passes.
+
+Whole texts are read, with transformers' own cache in decoding, one row at a time; no text is kept
+for the next call. Adapters act as in the fast mode, from a text's first token on. It is right for
+every causal language model, and slow; a run says that it was used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from ttsi import EngineError
+
+from . import products
+from .bank import Bank
+from .caches import NO_PAST, Past
+from .decode import Row, take
+from .memory import Room
+from .passes import Narrow, Plan, Rows
+from .reading import NO_TRIE
+from .trie import Trie
+
+_CURE = 'Set "active_from": "start" for the learner.'
+
+
+class NativeNetwork:
+    """A causal language model that runs as transformers made it, on whole texts."""
+
+    mode = "native"
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.device: torch.device = model.device
+        self._weights = products.quickened(model.modules())
+        products.quicken(self._weights)
+        self._narrow = Narrow(model)
+
+    def run(self, ids: Tensor, positions: Tensor, plan: Plan, read: Tensor) -> Tensor:
+        """Logits [len(read), V] at `read`, indices into the flattened `ids` [rows, T].
+
+        Rows must be whole texts; what stands behind their ends is padding.
+        """
+        if not isinstance(plan, Rows) or any(
+            r.past.pieces or r.tree is not None for r in plan.rows
+        ):
+            raise ValueError("native passes read whole texts")
+        return self._narrow.run(read, lambda: self.model(input_ids=ids, use_cache=False))
+
+    def own(self, ids: Tensor, read: Tensor) -> Tensor:
+        """As `passes.Network.own`: here it is the same as `run`, but for the matrix products."""
+        with self.native():
+            return self._narrow.run(read, lambda: self.model(input_ids=ids, use_cache=False))
+
+    @contextmanager
+    def native(self) -> Iterator[Any]:
+        """The model as transformers made it, for others to call."""
+        products.restore(self._weights)
+        try:
+            yield self.model
+        finally:
+            products.quicken(self._weights)
+
+    def token_bytes(self) -> int:
+        """A bound of what a cache keeps of one token; states of a fixed size are not counted."""
+        config = self.model.config.get_text_config()
+        size = int(self.model.dtype.itemsize)
+        return 2 * int(config.num_hidden_layers) * int(config.hidden_size) * size
+
+    def close(self) -> None:
+        self._narrow.close()
+        products.restore(self._weights)
+
+
+class NativeReader:
+    """Reads prompts with their candidates, each as a whole text, as `reading.Reader` does."""
+
+    def __init__(self, network: NativeNetwork, pass_tokens: int) -> None:
+        self.network = network
+        self.room = Room(pass_tokens)
+
+    def read(
+        self, prompts: Sequence[Sequence[int]], tries: Sequence[Trie] | None = None
+    ) -> Iterator[tuple[int, Past, Tensor]]:
+        """(index of the prompt, nothing that is kept of it, logits [1 + nodes, V])."""
+        for index, ids in enumerate(prompts):
+            yield index, NO_PAST, self._logits(ids, tries[index] if tries else NO_TRIE)
+
+    def past(self, ids: Sequence[int]) -> Past:
+        """Raises EngineError: an activated adapter begins behind what was read before."""
+        raise EngineError(
+            "This model keeps nothing that was read, so an adapter cannot begin behind it.",
+            where=f"{type(self.network.model).__name__}, which runs in native mode",
+            cure=_CURE,
+        )
+
+    @torch.no_grad()
+    def _logits(self, ids: Sequence[int], trie: Trie) -> Tensor:
+        found: dict[tuple[int, ...], Tensor] = {}
+        for paths in self._passes(len(ids), trie.ends()):
+            width = len(ids) + max(map(len, paths))
+            rows = [[*ids, *path] + [0] * (width - len(ids) - len(path)) for path in paths]
+            # From the prompt's last token on, each is read where its row has it.
+            read = [
+                row * width + len(ids) - 1 + depth
+                for row, path in enumerate(paths)
+                for depth in range(len(path) + 1)
+            ]
+            device = self.network.device
+            given = torch.tensor(rows, device=device)
+            plan = Rows([])
+            logits = self.network.run(given, given, plan, torch.tensor(read, device=device))
+            prefixes = [path[:depth] for path in paths for depth in range(len(path) + 1)]
+            found |= dict(zip(prefixes, logits, strict=True))
+        return torch.stack([found[path] for path in trie.paths()])
+
+    def _passes(
+        self, prompt: int, paths: Sequence[tuple[int, ...]]
+    ) -> Iterator[list[tuple[int, ...]]]:
+        """Paths in groups that fit into a pass with the prompt before each; one at least."""
+        longest = prompt + max(map(len, paths))
+        size = max(1, self.room.limit // longest)
+        for at in range(0, len(paths), size):
+            yield list(paths[at : at + size])
+
+
+class NativeDecoder:
+    """Generates row by row through transformers' own loop; each token is drawn as everywhere."""
+
+    def __init__(self, network: NativeNetwork, bank: Bank, ends: Sequence[int]) -> None:
+        self._network = network
+        self._bank = bank
+        self._ends = ends
+        # Nothing is decoded side by side: there is no room to halve.
+        self.room = Room(0)
+
+    def run(
+        self, rows: Sequence[Row], max_rows: int, finished: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Decode `rows` in place; `finished(1)` is told after each."""
+        for row in rows:
+            if row.start:
+                raise EngineError(
+                    "An adapter that begins behind the start cannot answer here.",
+                    where=f"{type(self._network.model).__name__}, which runs in native mode",
+                    cure=_CURE,
+                )
+            slots = None if row.adapter is None else self._bank.load([row.adapter])
+            with self._bank.on(slots):
+                self._generate(row)
+            finished(1)
+
+    def _generate(self, row: Row) -> None:
+        model = self._network.model
+        ids = torch.tensor([row.prompt], device=self._network.device)
+        before, model.generation_config = model.generation_config, GenerationConfig()
+        try:
+            model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=GenerationConfig(max_new_tokens=row.most, pad_token_id=0),
+                logits_processor=LogitsProcessorList([_Draw(row, self._ends)]),
+                stopping_criteria=[lambda *_: torch.tensor([bool(row.finish)], device=ids.device)],
+            )
+        finally:
+            model.generation_config = before
+
+
+class _Draw(LogitsProcessor):
+    """Draws a row's next token from the model's logits, and leaves the loop no other choice."""
+
+    def __init__(self, row: Row, ends: Sequence[int]) -> None:
+        self._row = row
+        self._ends = ends
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        (token,) = take([self._row], scores, self._ends)
+        forced = torch.full_like(scores, -torch.inf)
+        forced[0, token] = 0
+        return forced

@@ -1,0 +1,110 @@
+"""Which earlier tokens a token of a layer sees, and how the layer weighs them.
+
+The kind of each layer is read from the config. The position of a token decides, not its place in
+memory: candidates that ride in one pass as a tree have the positions that they would have alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+# What configs call the kinds of layers whose attention is known here.
+_FULL = ("full_attention", "attention", "full", "global")
+KNOWN = frozenset({*_FULL, "sliding_attention", "chunked_attention"})
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a token sees: itself, and what came before within its window or chunk.
+
+    A key at position p is visible from q if p <= q, p > q - `window`, and both are in the same
+    `chunk`, that is p // chunk = q // chunk. None: no bound.
+    """
+
+    window: int | None = None
+    chunk: int | None = None
+
+    def bounds(self, length: int) -> bool:
+        """Whether some token of a text of `length` tokens sees less than all before it."""
+        return any(size is not None and size < length for size in (self.window, self.chunk))
+
+    def visible(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """[..., Q, K]: which keys are near enough; `queries` [..., Q] and `keys` [..., K] are
+        positions. That a key comes first is for the caller to say."""
+        q, k = queries[..., :, None], keys[..., None, :]
+        near = torch.ones_like(q - k, dtype=torch.bool)
+        if self.window is not None:
+            near &= k > q - self.window
+        if self.chunk is not None:
+            near &= k // self.chunk == q // self.chunk
+        return near
+
+
+EVERYTHING = Sight()
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a layer attends: what it sees, and what becomes of the scores before the softmax.
+
+    `scale` multiplies them; with `softcap` c they are c tanh(score / c); `sinks` [heads] are
+    scores of a key that has no value, so that weights need not sum to 1.
+    """
+
+    scale: float
+    sight: Sight = EVERYTHING
+    softcap: float | None = None
+    sinks: Tensor | None = None
+
+    def over(self, *shape: int) -> Look:
+        """The same with the sinks in another shape, one that broadcasts with scores [..., T, S]."""
+        return self if self.sinks is None else replace(self, sinks=self.sinks.view(shape))
+
+
+def sights(config: Any) -> list[Sight]:
+    """What each layer of a model sees, in their order; layers without attention see everything."""
+    layers = int(config.num_hidden_layers)
+    window = Sight(window=_size(config, "sliding_window"))
+    chunk = Sight(chunk=_size(config, "attention_chunk_size"))
+    kinds = getattr(config, "layer_types", None)
+    if not kinds:
+        return [window] * layers
+    known = {"sliding_attention": window, "chunked_attention": chunk}
+    return [known.get(kind, EVERYTHING) for kind in kinds]
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None = None) -> Tensor:
+    """q [..., heads, T, D], k [..., heads, S, D], v [..., heads, S, E] -> [..., heads, T, E].
+
+    Fewer heads of keys are shared, by as many neighbouring heads each. `mask` [..., T, S] is True
+    where a key is seen; None: causal, where T = S.
+    """
+    shared = q.shape[-3] // k.shape[-3]
+    if look.softcap is None and look.sinks is None:
+        causal, gqa = mask is None, shared > 1
+        return scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=causal, scale=look.scale, enable_gqa=gqa
+        )
+    if shared > 1:
+        k, v = k.repeat_interleave(shared, -3), v.repeat_interleave(shared, -3)
+    scores = (q @ k.mT) * look.scale
+    if look.softcap is not None:
+        scores = look.softcap * torch.tanh(scores / look.softcap)
+    if mask is None:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    scores = scores.float().masked_fill(~mask, -torch.inf)
+    if look.sinks is None:
+        return scores.softmax(-1).to(v.dtype) @ v
+    sinks = look.sinks.to(scores).expand(*scores.shape[:-1], 1)
+    weights = torch.cat([scores, sinks], dim=-1).softmax(-1)[..., :-1]
+    return weights.to(v.dtype) @ v
+
+
+def _size(config: Any, name: str) -> int | None:
+    size = getattr(config, name, None)
+    return size if isinstance(size, int) and size > 0 else None
