@@ -18,6 +18,7 @@ from ttsi_plugins.engines.transformers.passes import Network, Row, Rows
 from ttsi_plugins.engines.transformers.prefixes import Prefixes
 from ttsi_plugins.engines.transformers.proof import prove
 from ttsi_plugins.engines.transformers.reading import Reader
+from ttsi_plugins.engines.transformers.sight import Sight
 from ttsi_plugins.engines.transformers.trie import Trie
 
 MODELS = [tiny_llama, tiny_qwen2]
@@ -209,3 +210,24 @@ def test_rows_that_depend_on_each_other_under_adapters_are_refused(make: Any) ->
     mlp.forward = turned
     with pytest.raises(EngineError, match="under an adapter"):
         prove(Network(model), Bank(model, "tiny"))
+
+
+def test_a_window_longer_than_the_proof_is_held_to_the_models_own(make: Any) -> None:
+    """A layer that is said to have a window, and has none, would be wrong in long texts alone."""
+    model = make()
+    network, bank = Network(model), Bank(model, "tiny")
+    assert [sight.window for sight in network.sights] == [None, None]
+    prove(network, bank)
+    wrong = [Sight(window=32), Sight()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ttsi_plugins.engines.transformers.passes.sights", lambda config: wrong)
+        with pytest.raises(EngineError, match="computes other numbers"):
+            prove(Network(make()), bank)
+
+
+def test_the_config_is_as_it_was_after_a_proof(make: Any) -> None:
+    model = make()
+    model.config.sliding_window = 100
+    with Network(model).short_sighted(32):
+        assert model.config.sliding_window == 32
+    assert model.config.sliding_window == 100

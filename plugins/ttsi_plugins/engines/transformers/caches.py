@@ -14,12 +14,12 @@ from torch import Tensor
 from .sight import Look, Sight, attention
 
 Shapes = Mapping[int, tuple[int, int, int]]
-"""Of each layer with attention: its key heads, and the widths of a key and of a value."""
+"""Key heads, and the widths of a key and of a value, of each layer with attention."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What consecutive tokens left: by layer keys [heads, n, D] and values [heads, n, E]."""
+    """Keys [heads, n, D] and values [heads, n, E] of n consecutive tokens, by layer."""
 
     layers: Mapping[int, tuple[Tensor, Tensor]]
 
@@ -32,7 +32,7 @@ class Piece:
         return sum(k.nbytes + v.nbytes for k, v in self.layers.values())
 
     def part(self, start: int, stop: int | None = None) -> Piece:
-        """Tokens start to stop, sharing memory with the whole."""
+        """Return the part of tokens start to stop, which shares memory with the whole."""
         some = slice(start, stop)
         return Piece({at: (k[:, some], v[:, some]) for at, (k, v) in self.layers.items()})
 
@@ -58,7 +58,7 @@ NO_PAST = Past()
 
 
 def token_bytes(shapes: Shapes, size: int) -> int:
-    """What the keys and values of one token take, in numbers of `size` bytes."""
+    """Return the bytes of one token's keys and values, in numbers of `size` bytes."""
     return size * sum(heads * (key + value) for heads, key, value in shapes.values())
 
 
@@ -71,7 +71,7 @@ class Slots:
     def __init__(
         self, shapes: Shapes, slots: int, tokens: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        # Zeros: what no row sees has weight 0, and 0 times what lay in memory could be NaN.
+        # Zeros: unseen places have weight 0, and 0 times uninitialised memory could be NaN.
         self._layers = {
             layer: tuple(
                 torch.zeros(slots, heads, tokens, width, dtype=dtype, device=device)
@@ -129,7 +129,7 @@ class Slots:
         return out.reshape(rows, heads, 1, v.shape[-1])
 
     def _mask(self, sight: Sight) -> Tensor:
-        """[rows, 1, 1, longest]: what each row's token sees of its slot."""
+        """Return [rows, 1, 1, longest], True where a row's token sees its slot."""
         if sight not in self._masks:
             columns = torch.arange(self._longest, device=self._at.device)
             mask = columns <= self._at[:, None]

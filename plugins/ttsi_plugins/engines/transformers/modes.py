@@ -1,4 +1,4 @@
-"""How a model is run: by the engine's own passes where these are right for it, else natively."""
+"""The choice of a model's mode: the engine's own passes if they are right for it, else native."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .passes import Network
 
 
 def chosen(model: Any, name: str) -> tuple[Network | NativeNetwork, Bank, str]:
-    """The model with its passes, its adapters, and why the passes are native; "": they are not.
+    """Return the model with its passes, its adapters, and why the mode is native, "" if it is fast.
 
-    Raises EngineError where neither mode computes what the model's own forward pass does.
+    Raises EngineError if neither mode computes what the model's own forward pass does.
     """
     try:
         support.check(model)
@@ -26,13 +26,13 @@ def chosen(model: Any, name: str) -> tuple[Network | NativeNetwork, Bank, str]:
 
 
 def fast(model: Any, name: str) -> tuple[Network, Bank]:
-    """The model with the engine's passes. Raises EngineError where they are not its own."""
+    """Return the model with the engine's passes. Raises EngineError if they compute otherwise."""
     network = bank = None
     try:
         network, bank = Network(model), Bank(model, name)
         proof.prove(network, bank)
     except Exception as error:
-        # The model must be as it was for whoever runs it otherwise.
+        # The other mode needs the model as it was.
         _undo(network, bank)
         if isinstance(error, EngineError):
             raise
@@ -41,7 +41,7 @@ def fast(model: Any, name: str) -> tuple[Network, Bank]:
 
 
 def native(model: Any, name: str) -> tuple[NativeNetwork, Bank]:
-    """The model with transformers' passes. Raises EngineError where it is not causal, or fails."""
+    """Return the model with transformers' passes. Raises EngineError if it is not causal."""
     network = bank = None
     try:
         network, bank = NativeNetwork(model), Bank(model, name)

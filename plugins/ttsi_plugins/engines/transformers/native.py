@@ -1,8 +1,8 @@
-"""The mode for models whose layers the engine's own passes do not know: transformers' own passes.
+"""The native mode: transformers' own passes, for layers that the engine's passes do not know.
 
-Whole texts are read, with transformers' own cache in decoding, one row at a time; no text is kept
-for the next call. Adapters act as in the fast mode, from a text's first token on. It is right for
-every causal language model, and slow; a run says that it was used.
+Texts are read as a whole and decoded one row at a time, by transformers' own cache; nothing is kept
+for the next call. Adapters act through the same hooks as in the fast mode, from a text's first
+token on. The mode is right for every causal language model, and slow; a run says that it was used.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CURE = 'Set "active_from": "start" for the learner.'
 
 
 class NativeNetwork:
-    """A causal language model that runs as transformers made it, on whole texts."""
+    """A causal language model that reads whole texts by its own forward pass."""
 
     mode = "native"
 
@@ -42,24 +42,22 @@ class NativeNetwork:
         self._narrow = Narrow(model)
 
     def run(self, ids: Tensor, positions: Tensor, plan: Plan, read: Tensor) -> Tensor:
-        """Logits [len(read), V] at `read`, indices into the flattened `ids` [rows, T].
+        """Return logits [len(read), V] at `read`, indices into the flattened `ids` [rows, T].
 
-        Rows must be whole texts; what stands behind their ends is padding.
+        Rows must be whole texts, padded at their ends.
         """
-        if not isinstance(plan, Rows) or any(
-            r.past.pieces or r.tree is not None for r in plan.rows
-        ):
+        if not (isinstance(plan, Rows) and all(row.whole for row in plan.rows)):
             raise ValueError("native passes read whole texts")
         return self._narrow.run(read, lambda: self.model(input_ids=ids, use_cache=False))
 
     def own(self, ids: Tensor, read: Tensor) -> Tensor:
-        """As `passes.Network.own`: here it is the same as `run`, but for the matrix products."""
+        """Return what `run` does, by torch's own matrix products."""
         with self.native():
             return self._narrow.run(read, lambda: self.model(input_ids=ids, use_cache=False))
 
     @contextmanager
     def native(self) -> Iterator[Any]:
-        """The model as transformers made it, for others to call."""
+        """Yield the model with torch's own matrix products, for others to call."""
         products.restore(self._weights)
         try:
             yield self.model
@@ -67,7 +65,7 @@ class NativeNetwork:
             products.quicken(self._weights)
 
     def token_bytes(self) -> int:
-        """A bound of what a cache keeps of one token; states of a fixed size are not counted."""
+        """Return a bound of a token's bytes in a cache; states of a fixed size are not counted."""
         config = self.model.config.get_text_config()
         size = int(self.model.dtype.itemsize)
         return 2 * int(config.num_hidden_layers) * int(config.hidden_size) * size
@@ -78,7 +76,7 @@ class NativeNetwork:
 
 
 class NativeReader:
-    """Reads prompts with their candidates, each as a whole text, as `reading.Reader` does."""
+    """A reader of prompts with their candidates, each as a whole text; see `reading.Reader`."""
 
     def __init__(self, network: NativeNetwork, pass_tokens: int) -> None:
         self.network = network
@@ -87,12 +85,12 @@ class NativeReader:
     def read(
         self, prompts: Sequence[Sequence[int]], tries: Sequence[Trie] | None = None
     ) -> Iterator[tuple[int, Past, Tensor]]:
-        """(index of the prompt, nothing that is kept of it, logits [1 + nodes, V])."""
+        """Yield (index of the prompt, an empty Past, logits [1 + nodes, V])."""
         for index, ids in enumerate(prompts):
             yield index, NO_PAST, self._logits(ids, tries[index] if tries else NO_TRIE)
 
     def past(self, ids: Sequence[int]) -> Past:
-        """Raises EngineError: an activated adapter begins behind what was read before."""
+        """Raise EngineError: an activated adapter would need a KV cache of what comes before it."""
         raise EngineError(
             "This model keeps nothing that was read, so an adapter cannot begin behind it.",
             where=f"{type(self.network.model).__name__}, which runs in native mode",
@@ -105,7 +103,7 @@ class NativeReader:
         for paths in self._passes(len(ids), trie.ends()):
             width = len(ids) + max(map(len, paths))
             rows = [[*ids, *path] + [0] * (width - len(ids) - len(path)) for path in paths]
-            # From the prompt's last token on, each is read where its row has it.
+            # Logits are read from the prompt's last token to the end of each path.
             read = [
                 row * width + len(ids) - 1 + depth
                 for row, path in enumerate(paths)
@@ -122,7 +120,7 @@ class NativeReader:
     def _passes(
         self, prompt: int, paths: Sequence[tuple[int, ...]]
     ) -> Iterator[list[tuple[int, ...]]]:
-        """Paths in groups that fit into a pass with the prompt before each; one at least."""
+        """Yield groups of paths that fit into a pass with the prompt before each, at least one."""
         longest = prompt + max(map(len, paths))
         size = max(1, self.room.limit // longest)
         for at in range(0, len(paths), size):
@@ -130,7 +128,7 @@ class NativeReader:
 
 
 class NativeDecoder:
-    """Generates row by row through transformers' own loop; each token is drawn as everywhere."""
+    """A decoder that runs transformers' own loop row by row, and draws as `decode.take` does."""
 
     def __init__(self, network: NativeNetwork, bank: Bank, ends: Sequence[int]) -> None:
         self._network = network
@@ -142,7 +140,7 @@ class NativeDecoder:
     def run(
         self, rows: Sequence[Row], max_rows: int, finished: Callable[[int], None] = lambda _: None
     ) -> None:
-        """Decode `rows` in place; `finished(1)` is told after each."""
+        """Decode `rows` in place, and call `finished(1)` after each."""
         for row in rows:
             if row.start:
                 raise EngineError(
@@ -172,7 +170,7 @@ class NativeDecoder:
 
 
 class _Draw(LogitsProcessor):
-    """Draws a row's next token from the model's logits, and leaves the loop no other choice."""
+    """A processor that draws a row's next token, and leaves the loop no other choice."""
 
     def __init__(self, row: Row, ends: Sequence[int]) -> None:
         self._row = row

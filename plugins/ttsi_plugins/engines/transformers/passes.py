@@ -19,7 +19,7 @@ from transformers import AttentionInterface
 
 from . import products
 from .caches import NO_PAST, Past, Piece, Shapes, Slots, token_bytes
-from .sight import EVERYTHING, Look, Sight, attention, sights
+from .sight import BOUNDS, EVERYTHING, Look, Sight, attention, sights
 
 ATTENTION = "ttsi"
 
@@ -28,14 +28,16 @@ class Plan(Protocol):
     """How a pass computes attention: which keys and values each row attends to."""
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
-        """q [rows, heads, T, D], k [rows, key heads, T, D], v [rows, key heads, T, E] ->
-        [rows, heads, T, E]."""
+        """Return [rows, heads, T, E]: attention of q [rows, heads, T, D] to what the rows have read
+        before, and to k [rows, key heads, T, D] and v [rows, key heads, T, E]."""
         ...
 
 
 class Narrow:
-    """Applies the output layer where logits are wanted only: prompt x vocabulary logits never
-    exist, where a model has an output layer of its own."""
+    """Application of the output layer to the tokens alone whose logits are wanted.
+
+    Logits of a whole prompt never exist, where a model has an output layer of its own.
+    """
 
     def __init__(self, model: Any) -> None:
         head = model.get_output_embeddings()
@@ -43,7 +45,7 @@ class Narrow:
         self._hook = None if head is None else head.register_forward_pre_hook(self._narrowed)
 
     def run(self, read: Tensor, forward: Callable[[], Any]) -> Tensor:
-        """The logits [len(read), V] of `forward` at `read`, indices into its tokens [rows, T]."""
+        """Return `forward`'s logits [len(read), V] at `read`, indices into its tokens [rows, T]."""
         self._read = read
         try:
             logits: Tensor = forward().logits
@@ -67,7 +69,7 @@ class Network:
     def __init__(self, model: Any) -> None:
         config = model.config.get_text_config()
         self.model = model
-        self.sights = sights(config)
+        self.sights = self._declared = sights(config)
         self.device: torch.device = model.device
         self._own_attention = str(config._attn_implementation)
         self._weights = products.quickened(model.modules())
@@ -80,8 +82,8 @@ class Network:
             raise
 
     def run(self, ids: Tensor, positions: Tensor, plan: Plan, read: Tensor) -> Tensor:
-        """Logits [len(read), V] at `read`, indices into the flattened `ids` [rows, T]."""
-        passing = _PASS.set((plan, self.sights))
+        """Return logits [len(read), V] at `read`, indices into the flattened `ids` [rows, T]."""
+        passing = _PASS.set((plan, self.sights, self._declared))
         try:
             return self._narrow.run(
                 read,
@@ -104,13 +106,32 @@ class Network:
         finally:
             self._begin()
 
+    @contextmanager
+    def short_sighted(self, size: int) -> Iterator[None]:
+        """Bound windows and chunks to `size` tokens within the block, for the model and here.
+
+        So a text of a few more tokens shows whether each layer sees what its config says.
+        """
+        config = self.model.config.get_text_config()
+        before = {name: getattr(config, name, None) for name in BOUNDS}
+        shorter = {name: size for name, own in before.items() if own is not None and own > size}
+        try:
+            for name, value in shorter.items():
+                setattr(config, name, value)
+            self.sights = sights(config)
+            yield
+        finally:
+            for name in shorter:
+                setattr(config, name, before[name])
+            self.sights = self._declared
+
     def token_bytes(self) -> int:
-        """What the keys and values of one token take."""
+        """Return the bytes that the keys and values of one token take."""
         return token_bytes(self.shapes, int(self.model.dtype.itemsize))
 
     @torch.no_grad()
     def _measured(self) -> Shapes:
-        """The heads and widths of each layer, by reading a token."""
+        """Read a token, and return the heads and widths of each layer."""
         plan, zero = Rows([Row(1)], keep=True), torch.zeros(1, 1, dtype=torch.long)
         zero = zero.to(self.device)
         self.run(zero, zero, plan, zero[0])
@@ -118,7 +139,7 @@ class Network:
         return {at: (k.shape[0], k.shape[-1], v.shape[-1]) for at, (k, v) in layers}
 
     def slots(self, count: int, tokens: int) -> Slots:
-        """Room to decode `count` rows of up to `tokens` tokens each."""
+        """Return slots for `count` rows of up to `tokens` tokens each."""
         return Slots(self.shapes, count, tokens, self.model.dtype, self.device)
 
     def close(self) -> None:
@@ -147,7 +168,7 @@ class Row:
 
     @property
     def whole(self) -> bool:
-        """Whether it is a text from its beginning, and nothing but that."""
+        """Whether the row is a text from its beginning, without a tree."""
         return not self.past.pieces and self.tree is None
 
 
@@ -177,7 +198,7 @@ class Rows:
         return torch.cat(each) if len(each) > 1 else each[0]
 
     def piece(self, row: int, start: int, stop: int) -> Piece:
-        """What row `row` read in columns start to stop, to be put behind a Past."""
+        """Return keys and values of columns start to stop of a row, to be appended to its Past."""
         some = slice(start, stop)
         return Piece(
             {
@@ -187,7 +208,7 @@ class Rows:
         )
 
     def _lines(self, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
-        """Rows that begin with this pass: all see what came before them in the same columns."""
+        """Return attention of rows that begin with this pass: they have one mask."""
         mask = self._line(0, q.shape[2], look.sight, q.device)
         return attention(q, k, v, look.over(q.shape[1], 1, 1), mask)
 
@@ -215,7 +236,7 @@ class Rows:
         return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
 
     def _line(self, past: int, length: int, sight: Sight, device: torch.device) -> Tensor | None:
-        """The mask [length, past + length] of tokens in a line; None: causal, after nothing."""
+        """Return the mask [length, past + length] of tokens in a line; None: causal, no past."""
         bounded = sight.bounds(past + length)
         if past == 0 and not bounded:
             return None
@@ -229,10 +250,10 @@ class Rows:
         return self._masks[key]
 
     def _tree(self, row: Row, past: int, sight: Sight) -> Tensor:
-        """The mask [M, past + line + M] of a tree's tokens."""
+        """Return the mask [M, past + line + M] of a tree's tokens."""
         assert row.tree is not None
         before = past + row.line
-        # A token of the tree sees those above it: so many as it is deep.
+        # The number of tree tokens that a token sees, itself included, is its depth.
         places = before - 1 + row.tree.sum(1)
         bounded = sight.bounds(int(places.max()) + 1)
         key = id(row), sight if bounded else EVERYTHING
@@ -246,7 +267,7 @@ class Rows:
 
 
 def _folded(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None) -> Tensor:
-    """Attention of one row; heads that share a key become rows of it, so that none is copied."""
+    """Return the attention of one row; heads that share a key head use it without a copy."""
     _, heads, length, width = q.shape
     keys = k.shape[1]
     shared = heads // keys
@@ -260,9 +281,10 @@ def _folded(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None) ->
     return out.reshape(1, heads, length, v.shape[-1])
 
 
-_PASS: ContextVar[tuple[Plan, Sequence[Sight]] | None] = ContextVar("pass", default=None)
-"""The plan of the pass that is under way, and what each layer sees. Not every model hands its
-attention what it was called with."""
+_Seen = Sequence[Sight]
+_PASS: ContextVar[tuple[Plan, _Seen, _Seen] | None] = ContextVar("pass", default=None)
+"""The plan of the current pass, what each layer sees in it, and what its config declared. A plan
+that is passed as an argument would not arrive: some models drop what they do not know."""
 
 
 def _attention(
@@ -277,15 +299,16 @@ def _attention(
     sliding_window: int | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls in each layer; its result is [rows, T, heads, E]."""
+    """Compute a layer's attention for transformers; returns [rows, T, heads, E]."""
     passing = _PASS.get()
     if passing is None:
         raise NotImplementedError("attention was called without a plan")
-    plan, seen = passing
-    sight = seen[module.layer_idx]
-    if sliding_window not in (None, sight.window):
+    plan, seen, declared = passing
+    sight, window = seen[module.layer_idx], declared[module.layer_idx].window
+    # Some models pass the window of their config, which a proof makes shorter for a while.
+    if sliding_window not in (None, window, sight.window):
         raise NotImplementedError(
-            f"attention with sliding_window {sliding_window} where the config says {sight.window}"
+            f"attention with sliding_window {sliding_window} where the config says {window}"
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     look = Look(scale, sight, softcap, s_aux)

@@ -28,8 +28,8 @@ from .stack import Factors
 from .training import Pair, losses
 from .trie import Trie
 
-# Bounds of the number of tokens read, which is to exceed the smallest attention window.
-_LEAST, _MOST = 40, 300
+# Tokens that are read, and the longest window or chunk while they are: they must exceed it.
+_TOKENS, _SIGHT = 48, 32
 # Largest relative differences that pass, by the bytes of a number. SmolLM2's are 2e-5 in float32
 # (gradients 1e-4) and 0.09 in bfloat16, where the check is coarser.
 _LOGITS = {2: 0.3, 4: 1e-3, 8: 1e-3}
@@ -42,12 +42,16 @@ _Found = Iterator[tuple[str, Tensor, Tensor]]
 
 
 def prove(network: Network, bank: Bank) -> None:
-    """Raises EngineError where an engine's pass is not the model's own, or cannot be made."""
-    _prove(network, bank, [_reading, _steps])
+    """Raise EngineError if a pass of the engine fails or differs from the model's own.
+
+    Windows and chunks that are longer than the texts of the proof are made shorter for it.
+    """
+    with network.short_sighted(_SIGHT):
+        _prove(network, bank, [_reading, _steps])
 
 
 def prove_native(network: NativeNetwork, bank: Bank) -> None:
-    """Raises EngineError where a model is not causal, or transformers' cache changes its logits."""
+    """Raise EngineError if a model is not causal, or its own cache changes its logits."""
     _prove(network, bank, [partial(_whole, bank=bank)])
 
 
@@ -121,7 +125,7 @@ def _steps(network: Network) -> _Found:
 
 
 def _whole(network: NativeNetwork, bank: Bank) -> _Found:
-    """Texts as a whole: what follows changes nothing before it, and generating reads the same."""
+    """Yield texts read as a whole: with others behind them, as candidates, and in generating."""
     ids = _ids(network, _length(network) + 2)
     text, (first, second, third) = ids[:-2], ids[7:10]
     last, size = len(text) - 1, len(text) + 2
@@ -212,9 +216,7 @@ def _own(network: Ready, rows: list[list[int]], read: range | list[int]) -> Tens
 
 
 def _length(network: Ready) -> int:
-    config = network.model.config.get_text_config()
-    wanted = min(support.windows(config).values(), default=0) + 8
-    return min(max(_LEAST, min(wanted, _MOST)), support.reach(config) - 2)
+    return min(_TOKENS, support.reach(network.model.config.get_text_config()) - 2)
 
 
 def _ids(network: Ready, count: int) -> list[int]:

@@ -1,7 +1,7 @@
-"""Which earlier tokens a token of a layer sees, and how the layer weighs them.
+"""Which earlier tokens a token sees in each layer, and how the layer weighs them.
 
-The kind of each layer is read from the config. The position of a token decides, not its place in
-memory: candidates that ride in one pass as a tree have the positions that they would have alone.
+The kind of each layer is read from the config. A token's position decides what it sees, not its
+place in memory: the candidates of a tree have the positions that they would have alone.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-# What configs call the kinds of layers whose attention is known here.
+BOUNDS = ("sliding_window", "attention_chunk_size")
+"""The settings of a config that bound what a token sees."""
+
+# The names in configs of the kinds of layers whose attention is known here.
 _FULL = ("full_attention", "attention", "full", "global")
 KNOWN = frozenset({*_FULL, "sliding_attention", "chunked_attention"})
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What a token sees: itself, and what came before within its window or chunk.
+    """The tokens that a token sees: itself, and the earlier ones in its window or chunk.
 
     A key at position p is visible from q if p <= q, p > q - `window`, and both are in the same
     `chunk`, that is p // chunk = q // chunk. None: no bound.
@@ -34,8 +37,10 @@ class Sight:
         return any(size is not None and size < length for size in (self.window, self.chunk))
 
     def visible(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """[..., Q, K]: which keys are near enough; `queries` [..., Q] and `keys` [..., K] are
-        positions. That a key comes first is for the caller to say."""
+        """Return [..., Q, K], True where a key is near enough to a query.
+
+        `queries` [..., Q] and `keys` [..., K] are positions. The caller excludes later keys.
+        """
         q, k = queries[..., :, None], keys[..., None, :]
         near = torch.ones_like(q - k, dtype=torch.bool)
         if self.window is not None:
@@ -50,7 +55,7 @@ EVERYTHING = Sight()
 
 @dataclass(frozen=True)
 class Look:
-    """How a layer attends: what it sees, and what becomes of the scores before the softmax.
+    """A layer's attention: what its tokens see, and how scores change before the softmax.
 
     `scale` multiplies them; with `softcap` c they are c tanh(score / c); `sinks` [heads] are
     scores of a key that has no value, so that weights need not sum to 1.
@@ -62,12 +67,12 @@ class Look:
     sinks: Tensor | None = None
 
     def over(self, *shape: int) -> Look:
-        """The same with the sinks in another shape, one that broadcasts with scores [..., T, S]."""
+        """Return the same with sinks of another shape, which broadcasts with scores [..., T, S]."""
         return self if self.sinks is None else replace(self, sinks=self.sinks.view(shape))
 
 
 def sights(config: Any) -> list[Sight]:
-    """What each layer of a model sees, in their order; layers without attention see everything."""
+    """Return what the tokens of each layer see; layers without attention are unbounded."""
     layers = int(config.num_hidden_layers)
     window = Sight(window=_size(config, "sliding_window"))
     chunk = Sight(chunk=_size(config, "attention_chunk_size"))
@@ -79,10 +84,10 @@ def sights(config: Any) -> list[Sight]:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None = None) -> Tensor:
-    """q [..., heads, T, D], k [..., heads, S, D], v [..., heads, S, E] -> [..., heads, T, E].
+    """Return [..., heads, T, E] of q [..., heads, T, D] to k and v.
 
-    Fewer heads of keys are shared, by as many neighbouring heads each. `mask` [..., T, S] is True
-    where a key is seen; None: causal, where T = S.
+    k is [..., heads, S, D], v [..., heads, S, E]. If k and v have fewer heads, neighbouring heads of q share them. `mask` [..., T, S] is True where
+    a key is seen; None: causal, where T = S.
     """
     shared = q.shape[-3] // k.shape[-3]
     if look.softcap is None and look.sinks is None:

@@ -49,7 +49,7 @@ def unsupported(model: Any, why: str) -> EngineError:
 
 
 def failing(error: Exception) -> str:
-    """What is said of a model that fails in a pass: models fail in whatever way."""
+    """Return what is said of a model that fails in a pass."""
     said = (str(error).strip().splitlines() or [""])[0]
     return f"fails in the engine's passes ({type(error).__name__}: {said})"
 

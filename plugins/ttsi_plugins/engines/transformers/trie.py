@@ -26,11 +26,11 @@ class Trie:
                 self._read(candidate[:depth])
 
     def paths(self) -> list[tuple[int, ...]]:
-        """The tokens from the prompt's end to each row of `logprobs`' logits: none, then nodes'."""
+        """Return the tokens from the prompt's end to each row of the logits of `logprobs`."""
         return list(self._nodes)
 
     def ends(self) -> list[tuple[int, ...]]:
-        """The longest paths: every other one is the beginning of one of them."""
+        """Return the paths that are not the beginning of another one."""
         inner = {path[:-1] for path in self._nodes if path}
         return [path for path in self._nodes if path not in inner]
 
