@@ -86,8 +86,8 @@ def sights(config: Any) -> list[Sight]:
 def attention(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None = None) -> Tensor:
     """Return [..., heads, T, E] of q [..., heads, T, D] to k and v.
 
-    k is [..., heads, S, D], v [..., heads, S, E]. If k and v have fewer heads, neighbouring heads of q share them. `mask` [..., T, S] is True where
-    a key is seen; None: causal, where T = S.
+    k is [..., heads, S, D], v [..., heads, S, E]; if they have fewer heads, neighbouring heads of q
+    share them. `mask` [..., T, S] is True where a key is seen; None: causal, where T = S.
     """
     shared = q.shape[-3] // k.shape[-3]
     if look.softcap is None and look.sinks is None:
