@@ -181,3 +181,12 @@ def test_a_spec_turns_it_on(tmp_path: Path) -> None:
     )
     assert made.model["thinking"] == "on"
     assert made.inference.options["thought_tokens"] == 64
+
+
+@pytest.mark.parametrize("name", ["enable_thinking", "tools", "tokenize", "ttsi_dates"])
+def test_what_ttsi_says_to_a_template_is_no_variable_of_the_users(name: str) -> None:
+    from ttsi.spec import validate
+
+    model = {"id": "smollm2-135m", "chat_template_kwargs": {name: True}}
+    (problem,) = validate({"ttsi": 1, "name": "s", "benchmark": "gsm8k", "model": model})
+    assert problem.pointer.startswith("/model/chat_template_kwargs")

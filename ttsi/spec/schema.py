@@ -39,6 +39,15 @@ NAME_IN_WORDS = "letters, digits, dots, underscores and hyphens, a letter or dig
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _LARGEST_SEED = 2**53 - 1  # the integers that every JSON reader keeps exact
 
+# What ttsi itself says to a chat template, or to the function that fills it in.
+_TEMPLATE_CALL = (
+    *("messages", "conversation", "tools", "documents", "chat_template", "tokenize"),
+    *("add_generation_prompt", "continue_final_message", "padding", "truncation", "max_length"),
+    *("return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs"),
+    "sanitize_control_tokens",
+    *("ttsi_dates", "enable_thinking"),
+)
+
 _MODEL_OPTIONS: dict[str, Any] = {
     "id": {
         "type": "string",
@@ -66,8 +75,8 @@ _MODEL_OPTIONS: dict[str, Any] = {
     "thinking": {
         "enum": ["default", "on", "off"],
         "default": "default",
-        "description": "Whether the model thinks before it answers; the stages that score, write "
-        "examples or train never do. default: as the chat template has it.",
+        "description": "Whether answers begin with a thought; scoring of candidates, G and training "
+        "never have one. default: as the chat template has it, without a limit.",
     },
     "chat_template": {
         "type": ["string", "null"],
@@ -78,7 +87,8 @@ _MODEL_OPTIONS: dict[str, Any] = {
     "chat_template_kwargs": {
         "type": "object",
         "default": {},
-        "description": 'Variables of the chat template, such as {"enable_thinking": false}.',
+        "propertyNames": {"not": {"enum": list(_TEMPLATE_CALL)}},
+        "description": "Further variables of the chat template, by name.",
     },
 }
 
