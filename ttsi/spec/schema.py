@@ -44,8 +44,7 @@ _TEMPLATE_CALL = (
     *("messages", "conversation", "tools", "documents", "chat_template", "tokenize"),
     *("add_generation_prompt", "continue_final_message", "padding", "truncation", "max_length"),
     *("return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs"),
-    "sanitize_control_tokens",
-    *("ttsi_dates", "enable_thinking"),
+    *("sanitize_control_tokens", "ttsi_dates", "enable_thinking"),
 )
 
 _MODEL_OPTIONS: dict[str, Any] = {
@@ -75,8 +74,8 @@ _MODEL_OPTIONS: dict[str, Any] = {
     "thinking": {
         "enum": ["default", "on", "off"],
         "default": "default",
-        "description": "Whether answers begin with a thought; scoring of candidates, G and training "
-        "never have one. default: as the chat template has it, without a limit.",
+        "description": "Whether answers begin with a thought; scoring of candidates, G and "
+        "training never have one. default: as the chat template has it, without a limit.",
     },
     "chat_template": {
         "type": ["string", "null"],
