@@ -216,6 +216,53 @@ def test_other_widths_of_numbers_pass_and_fail_as_well(name: str, dtype: torch.d
         modes.fast(model, "tiny")
 
 
+def test_texts_end_where_llama_4_scales_queries_by_their_place_in_a_pass() -> None:
+    kind, settings = architectures.RUNS["Llama 4"]
+    model = architectures.tiny(kind, **settings, floor_scale=60, max_position_embeddings=256)
+    assert support.reach(model.config) == 59
+
+
+def test_a_model_that_no_adapter_fits_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = architectures.tiny("llama")
+    own, forward = model.config._attn_implementation, model.lm_head.forward
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no bank")
+
+    monkeypatch.setattr(modes, "Bank", fail)
+    for choose in (modes.fast, modes.native):
+        with pytest.raises(EngineError, match="no bank"):
+            choose(model, "tiny")
+        assert model.config._attn_implementation == own
+        assert not model.lm_head._forward_pre_hooks
+        assert model.lm_head.forward == forward
+
+
+def test_a_native_pass_that_did_not_fit_is_made_smaller() -> None:
+    kind, settings, _ = architectures.NATIVE["Falcon"]
+    network, _, _ = modes.chosen(architectures.tiny(kind, **settings), "tiny")
+    assert isinstance(network, NativeNetwork)
+    reader = NativeReader(network, 10**6)
+    whole, widths = network.run, []
+
+    def counted(ids: Tensor, *others: Any) -> Tensor:
+        widths.append(len(ids))
+        if len(ids) > 2:
+            raise MemoryError
+        return whole(ids, *others)
+
+    network.run = counted  # type: ignore[method-assign]
+    trie = Trie([[at, 3] for at in range(4, 12)])
+    while True:
+        reader.room.begin()
+        try:
+            list(reader.read([PROMPT], [trie]))
+            break
+        except MemoryError:
+            reader.room.shrink()
+    assert widths == [8, 4, 2, 2, 2, 2]
+
+
 def test_texts_end_where_rotary_frequencies_change() -> None:
     """Keys computed with the rotary frequencies of short texts do not fit those of longer ones."""
     kind, settings = architectures.RUNS["Phi-3, longrope"]

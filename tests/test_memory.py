@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import architectures
 import pytest
 import torch
 from engines import ask, may_run_out, real_tasks, shared_engine
@@ -165,3 +166,17 @@ def test_out_of_memory_leaves_nothing_cached(monkeypatch: pytest.MonkeyPatch) ->
     assert runtime.prefixes.bytes == 0
     (made,) = engine.generate([Request(ask("Hello?"), Sampling.greedy(2), 0)])
     assert math.isfinite(made.logprob)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gemma2"])
+def test_what_training_keeps_is_bounded_for_other_kinds_of_layers(kind: str) -> None:
+    """GPT-2's layers are Conv1D; the scores of a softcap are not kept for the gradient."""
+    settings = {
+        "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4},
+        "gemma2": {"head_dim": 8},
+    }
+    model = architectures.tiny(kind, **settings[kind])
+    token = memory.Sizes.of(model, Network(model).token_bytes()).trained
+    assert (
+        0 < kept_for_backward(architectures.tiny(kind, **settings[kind]), 1, 400, 4) < 400 * token
+    )

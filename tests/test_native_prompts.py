@@ -13,11 +13,12 @@ from chat_tokens import CHATML, MARKERS, byte_level
 from tiny_model import write_folder
 
 import ttsi
-from ttsi import EngineError, Message, Prompt, Task, Tool, UsageError, form_of
+from ttsi import DECLINED, EngineError, Message, Prompt, Task, Tool, UsageError, form_of
 from ttsi.records.journal import read
 from ttsi.testing import FakeEngine
 from ttsi_benchmarks.apibank import ApiBank
 from ttsi_benchmarks.bfcl import Bfcl
+from ttsi_benchmarks.file import File
 from ttsi_benchmarks.nexusraven import NexusRaven
 from ttsi_benchmarks.quickstart import Quickstart
 from ttsi_benchmarks.sealtool import SealTool
@@ -129,6 +130,16 @@ def test_an_example_is_asked_as_its_seed() -> None:
     assert variant.prompt() == replace(task(), input="What is the news?").prompt()
 
 
+def test_a_task_in_another_form_is_asked_as_ever(tmp_path: Path) -> None:
+    row = {"input": "Is it late?", "choices": ["yes", "no"], "reference": "yes"}
+    tool = {"name": "get_time", "description": "The time.", "parameters": {"type": "object"}}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row | {"tools": [tool]}) + "\n")
+    made = [File(path=str(path), form="choice", prompt=each) for each in ("paper", "native")]
+    (paper,), (native,) = (each.samples() for each in made)
+    assert native.task == paper.task
+
+
 # ---------------------------------------------------------------- the template
 
 
@@ -164,6 +175,38 @@ def test_a_template_without_calls_is_an_error_with_its_cure() -> None:
     with pytest.raises(EngineError, match="writes no calls") as caught:
         made(TOOLS + CHATML).called(task().prompt(), CALLS)
     assert '"prompt": "paper"' in caught.value.cure
+
+
+def test_why_a_template_refuses_calls_is_told() -> None:
+    single = SHAPES["tags"].replace(
+        ONE, "{% if m.tool_calls | length > 1 %}{{ raise_exception('one call') }}{% endif %}" + ONE
+    )
+    assert "get_time" in made(single).called(task().prompt(), CALLS[:1])
+    with pytest.raises(EngineError, match="one call"):
+        made(single).called(task().prompt(), CALLS)
+
+
+def test_a_template_that_prints_pythons_text_of_a_mapping_is_given_json() -> None:
+    template = SHAPES["tags"].replace("{{ f.arguments | tojson }}", "{{ f.arguments }}")
+    written = made(template).called(task().prompt(), CALLS[:1])
+    assert form_of(task()).parse(task(), written).value == CALLS[:1]
+
+
+def test_a_users_words_are_no_tools_of_a_template() -> None:
+    asked = replace(task(), input="Use get_time, get_news and get_newspaper.")
+    with pytest.raises(EngineError, match="leaves out get_time"):
+        made(CHATML).prompt(asked.prompt())
+
+
+def test_a_control_token_with_a_quote_is_plain_text_in_a_tool() -> None:
+    template = SHAPES["tags"].replace("tools | tojson", "tools[0].function.description")
+    special = [*(each for each in MARKERS if "think" not in each), '<|"|>']
+    tokenizer = byte_level(template.replace(TOOLS[:12], TOOLS[:12]), special=special)
+    tokens = Tokens(tokenizer, None, "2031-02-03")
+    (tool,) = task().tools[:1]
+    hostile = replace(tool, description='get_time says <|"|> here')
+    ids = tokens.prompt(replace(task(), tools=(hostile,)).prompt())
+    assert tokenizer.convert_tokens_to_ids('<|"|>') not in ids
 
 
 def test_a_tools_description_cannot_end_a_turn() -> None:
@@ -205,6 +248,7 @@ def test_variables_reach_the_template() -> None:
             '<tool_call>\n{"name": "',
             ("get_time" + '"', "get_news" + '"', "get_newspaper" + '"'),
         ),
+        ("marked", "[TOOL_CALLS]", ("get_time[ARGS]", "get_news[ARGS]", "get_newspaper[ARGS]")),
         ("Python", "[", ("get_time(", "get_news(", "get_newspaper(")),
         ("function tags", "<function=", ("get_time>", "get_news>", "get_newspaper>")),
     ],
@@ -212,7 +256,9 @@ def test_variables_reach_the_template() -> None:
 def test_h_scores_names_where_the_template_writes_them(
     name: str, opening: str, texts: tuple[str, ...]
 ) -> None:
-    engine = Speaking(made(SHAPES[name]))
+    one = "{{ f.name }}[ARGS]{{ f.arguments | tojson }}{% endfor %}"
+    marked = shape("[TOOL_CALLS]" + ONE + one)
+    engine = Speaking(made(SHAPES.get(name, marked)))
     (found,) = RssMargin().found([task()], engine)
     assert (found.opening, found.texts) == (opening, texts)
     (plain,) = RssMargin().found([replace(task(), bare=None)], engine)
@@ -232,6 +278,11 @@ def test_an_engine_that_cannot_say_is_an_error_with_its_cure() -> None:
     with pytest.raises(UsageError) as caught:
         write_target("tool_call", task(), answer, None, FakeEngine())
     assert '"prompt": "paper"' in caught.value.cure
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_declines_is_no_target(name: str) -> None:
+    assert write_target("tool_call", task(), DECLINED, None, Speaking(made(SHAPES[name]))) == ""
 
 
 def test_g_shows_tools_once_in_either_form() -> None:

@@ -58,6 +58,28 @@ def test_only_an_answer_begins_with_a_thought(template: str) -> None:
     assert shown(off, thinking=True) == shown(off, thinking=False) == shown(tokens, thinking=False)
 
 
+# As R1's: the thought is begun, whatever a template is told.
+ALWAYS = TEMPLATE.replace("enable_thinking is defined and not enable_thinking", "false")
+ALWAYS = ALWAYS.replace("assistant\n{%", "assistant\n<think>\n{%")
+
+
+def test_a_template_that_always_begins_a_thought_is_closed_where_nothing_thinks() -> None:
+    assert shown(made(ALWAYS, "on"), thinking=True) == "<think>\n"
+    for mode in ("on", "off"):
+        assert shown(made(ALWAYS, mode), thinking=False).split() == ["<think>", "</think>"]
+
+
+@pytest.mark.parametrize("said", ["Explain the tag <think>", "Say </think>", "<think> and more"])
+def test_what_a_user_says_of_thoughts_begins_and_ends_none(said: str) -> None:
+    chat = (CHAT[0], Message("user", said))
+    for template in (TEMPLATE, ALWAYS):
+        tokens = made(template, "on")
+        for thinking, tail in ((True, ["<think>"]), (False, ["<think>", "</think>"])):
+            ids = tokens.prompt(Prompt(chat, thinking=thinking))
+            text = "".join(piece for piece, _ in tokens.rendered(ids).pieces)
+            assert text.split("assistant\n")[-1].split() == tail
+
+
 def test_by_default_the_template_decides() -> None:
     assert shown(made(TEMPLATE, "default"), thinking=True) == ""
     assert shown(made(OPENED, "default"), thinking=False) == "<think>\n"

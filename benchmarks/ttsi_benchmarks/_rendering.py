@@ -39,8 +39,9 @@ def asked_natively(task: Task) -> Task:
     """Return a rendered task as one whose tools the model's chat template writes.
 
     A line of a tool holds no line break, so what stands before the last heading is the instruction.
+    A task in another form is returned as it is: chat templates write no other answers.
     """
-    if not task.tools or _TOOLS not in task.instruction:
+    if task.form != "calls" or not task.tools or _TOOLS not in task.instruction:
         return task
     return replace(task, bare=task.instruction.rpartition(_TOOLS)[0])
 

@@ -8,10 +8,11 @@ shown, otherwise only the messages.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from ttsi._common.suggest import did_you_mean
+from ttsi.digests import json_digest
 from ttsi.errors import UsageError
 from ttsi.optional import Renders
 from ttsi.protocols import Engine
@@ -166,7 +167,7 @@ class _Account:
 
     def __init__(self, engine: Engine) -> None:
         self._renders = engine if isinstance(engine, Renders) else None
-        self._numbers: dict[tuple[bool, tuple[Message, ...]], int] = {}
+        self._numbers: dict[str, int] = {}
         self._chats: list[dict[str, JSON]] = []
 
     def tell(self, calls: Sequence[Call]) -> dict[str, JSON]:
@@ -192,16 +193,17 @@ class _Account:
 
     def _number(self, call: Call) -> int:
         """Return the chat's number, from 1."""
-        messages, outside = call.prompt.messages, call.kind == "outside"
-        if (outside, messages) not in self._numbers:
+        prompt, outside = replace(call.prompt, opening=""), call.kind == "outside"
+        key = json_digest([outside, asdict(prompt)])
+        if key not in self._numbers:
             chat: dict[str, JSON] = {
-                "messages": [{"role": m.role, "content": m.content} for m in messages]
+                "messages": [{"role": m.role, "content": m.content} for m in prompt.messages]
             }
             if self._renders is not None and not outside:
-                chat |= _rendered(self._renders.rendered(Prompt(messages)))
+                chat |= _rendered(self._renders.rendered(prompt))
             self._chats.append(chat)
-            self._numbers[outside, messages] = len(self._chats)
-        return self._numbers[outside, messages]
+            self._numbers[key] = len(self._chats)
+        return self._numbers[key]
 
     def _text(self, text: str, *, end: bool = False) -> dict[str, JSON]:
         told: dict[str, JSON] = {"text": text}

@@ -149,7 +149,9 @@ class FakeEngine:
 
 
 def _seen(prompt: Prompt) -> str:
-    return "\n".join([*(message.content for message in prompt.messages), prompt.opening])
+    tools = [f"{tool.name}: {tool.description}" for tool in prompt.tools]
+    thought = ["<think>"] if prompt.thinking else []
+    return "\n".join([*tools, *(m.content for m in prompt.messages), *thought, prompt.opening])
 
 
 def _tokens(text: str) -> int:

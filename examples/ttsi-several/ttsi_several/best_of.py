@@ -135,7 +135,7 @@ class BestOf:
     ) -> list[tuple[Prompt, str]]:
         like = base.text if self.target == "as_answered" and base is not None else None
         return [
-            (Prompt(one.task.messages), form_of(one.task).write(one.task, one.answer, like))
+            (one.task.prompt(), form_of(one.task).write(one.task, one.answer, like))
             for one in examples
         ]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttsi import (
@@ -20,7 +20,6 @@ from ttsi import (
     Engine,
     Estimate,
     Generation,
-    Prompt,
     Request,
     Sampling,
     Task,
@@ -139,4 +138,4 @@ class SemanticEntropy:
         grammar = None
         if self.format == "tool_calls":
             grammar = form_of(task).schema(task, most=self.max_calls)
-        return Request(Prompt(task.messages), sampling, seed, grammar=grammar)
+        return Request(replace(task.prompt(), thinking=True), sampling, seed, grammar=grammar)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -29,6 +30,7 @@ from ttsi import (
 )
 
 _NAME = "name_of_no_tool"
+_MARKER = re.compile(r"\[[A-Z_]+\]|<[^<>\s]{1,40}>")
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,14 @@ def natively(task: Task, found: Found, engine: Engine) -> Found:
     """Return the names of tools as the model's chat template writes them in a call.
 
     A call of a name that no tool has shows what the template writes before it, and the character
-    after it, which makes names comparable if one is a prefix of another.
+    or marker after it, which makes names comparable if one is a prefix of another.
     """
     call: JSON = [{"name": _NAME, "arguments": {"value": "1"}}]
     text = written_calls(engine, task.prompt(), call)
     before, _, after = text.partition(_NAME)
-    return replace(found, opening=before, texts=tuple(each + after[:1] for each in found.names))
+    marker = _MARKER.match(after)
+    closing = marker[0] if marker else after[:1]
+    return replace(found, opening=before, texts=tuple(each + closing for each in found.names))
 
 
 def opened(task: Task, found: Found) -> Prompt:

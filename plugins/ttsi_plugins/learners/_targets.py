@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from ttsi import Answer, Completion, Engine, Task, form_of, written_calls
+from ttsi import Answer, AnswerStatus, Completion, Engine, Task, form_of, written_calls
 
 Target: TypeAlias = Literal["tool_call", "as_answered", "list"]
 
@@ -26,6 +26,6 @@ def write_target(
         return form.write(task, answer, LIST)
     if target == "as_answered" and base is not None:
         return form.write(task, answer, base.text)
-    if task.bare is not None:
+    if task.bare is not None and answer.status is AnswerStatus.OK:
         return written_calls(engine, task.prompt(), answer.value)
     return form.write(task, answer)

@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from .lora import widths
 
 _GIB = 2**30
 # Shares of free memory where the spec sets no budget; other processes use a CPU's memory too.
@@ -138,8 +141,8 @@ def _widths(model: Any, config: Any) -> tuple[int, int, int]:
     head = model.get_output_embeddings()
     shapes = []
     for module in model.modules():
-        if isinstance(module, nn.Linear) and module is not head:
-            shapes.append((module.in_features, module.out_features))
+        if isinstance(module, nn.Linear | Conv1D) and module is not head:
+            shapes.append(widths(module))
         for weight in module.parameters(recurse=False):
             if weight.dim() == 3:
                 experts, *sides = weight.shape

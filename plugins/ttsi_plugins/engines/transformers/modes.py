@@ -29,7 +29,8 @@ def fast(model: Any, name: str) -> tuple[Network, Bank]:
     """Return the model with the engine's passes. Raises EngineError if they compute otherwise."""
     network = bank = None
     try:
-        network, bank = Network(model), Bank(model, name)
+        network = Network(model)
+        bank = Bank(model, name)
         proof.prove(network, bank)
     except Exception as error:
         # The other mode needs the model as it was.
@@ -44,7 +45,8 @@ def native(model: Any, name: str) -> tuple[NativeNetwork, Bank]:
     """Return the model with transformers' passes. Raises EngineError if it is not causal."""
     network = bank = None
     try:
-        network, bank = NativeNetwork(model), Bank(model, name)
+        network = NativeNetwork(model)
+        bank = Bank(model, name)
         proof.prove_native(network, bank)
     except Exception as error:
         _undo(network, bank)

@@ -112,7 +112,8 @@ class NativeReader:
             device = self.network.device
             given = torch.tensor(rows, device=device)
             plan = Rows([])
-            logits = self.network.run(given, given, plan, torch.tensor(read, device=device))
+            with self.room.taking(len(paths) * width):
+                logits = self.network.run(given, given, plan, torch.tensor(read, device=device))
             prefixes = [path[:depth] for path in paths for depth in range(len(path) + 1)]
             found |= dict(zip(prefixes, logits, strict=True))
         return torch.stack([found[path] for path in trie.paths()])

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 BOUNDS = ("sliding_window", "attention_chunk_size")
 """The settings of a config that bound what a token sees."""
@@ -97,6 +98,15 @@ def attention(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None =
         )
     if shared > 1:
         k, v = k.repeat_interleave(shared, -3), v.repeat_interleave(shared, -3)
+    if q.requires_grad:
+        # Computed again for the gradient: kept, the scores would take [heads, T, S] in each layer.
+        out: Tensor = checkpoint(_weighed, q, k, v, look, mask, use_reentrant=False)
+        return out
+    return _weighed(q, k, v, look, mask)
+
+
+def _weighed(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None) -> Tensor:
+    """Return attention with the scores written out, for softcap and sinks."""
     scores = (q @ k.mT) * look.scale
     if look.softcap is not None:
         scores = look.softcap * torch.tanh(scores / look.softcap)

@@ -61,6 +61,9 @@ def reach(config: Any) -> int:
     would not fit those computed after, so that length is the limit.
     """
     longest = int(getattr(config, "max_position_embeddings", 0) or 2**31)
+    if getattr(config, "attn_temperature_tuning", None) and getattr(config, "floor_scale", None):
+        # Beyond it Llama 4 scales queries by their place in the pass, not by their position.
+        longest = min(longest, int(config.floor_scale) - 1)
     rotary = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     for each in (rotary, *(part for part in rotary.values() if isinstance(part, dict))):
         if each.get("rope_type", each.get("type")) in ("longrope", "dynamic"):

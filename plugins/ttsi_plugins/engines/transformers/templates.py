@@ -31,6 +31,7 @@ _CURE = (
 _PARTS = {"system": "the instruction", "user": "the input", "assistant": "an answer"}
 # With line breaks: a template that prints a list of parts as it is would escape them.
 _TRIAL = (Message("system", "the trial's\ninstruction"), Message("user", "the trial's\ninput"))
+_THINKING = "enable_thinking"
 # An answer whose first character begins no call.
 _SAYING: dict[str, Any] = {"role": "assistant", "content": "\ue000"}
 _DATE_CALL = re.compile(r"""strftime_now\(\s*(?:format\s*=\s*)?(["'])(.*?)\1""")
@@ -96,7 +97,8 @@ class Template:
         EngineError if the template refuses the chat, or leaves out a turn or a tool.
         """
         text = self._write(messages, tools, thinking=thinking)
-        unseen = [tool.name for tool in tools if tool.name not in text]
+        bare = self._write(messages, thinking=thinking) if tools else ""
+        unseen = [t.name for t in tools if text.count(t.name) <= bare.count(t.name)]
         if unseen:
             raise EngineError(
                 f"The model's chat template writes no tools: it leaves out {unseen[0]}.",
@@ -116,20 +118,28 @@ class Template:
     def called(self, messages: Sequence[Message], tools: Sequence[Tool], calls: JSON) -> str:
         """Return the assistant's turn that makes `calls`, from its text to the end of the chat.
 
-        Raises EngineError if the template writes no calls.
+        Raises EngineError if the template refuses them or writes no calls.
         """
-        # Where an answer begins: behind what this one and a text have in common.
+        # An answer begins where this one and a text begin to differ.
         plain = self._write(messages, tools, [_SAYING], opened=False)
+        refused: EngineError | None = None
         for as_text in (False, True):
             turn = _calling(calls, as_text)
             try:
                 whole = self._write(messages, tools, [turn], opened=False)
-            except EngineError:
+            except EngineError as error:
+                refused = error
                 continue
             said = whole[common(whole, plain) :]
-            if all(call["function"]["name"] in said for call in turn["tool_calls"]):
+            made = [call["function"] for call in turn["tool_calls"]]
+            # Printed without `tojson`, a mapping is Python's text of it.
+            printed = any(
+                isinstance(f["arguments"], dict) and f["arguments"] and repr(f["arguments"]) in said
+                for f in made
+            )
+            if not printed and all(function["name"] in said for function in made):
                 return said
-        raise EngineError(
+        raise refused or EngineError(
             "The model's chat template writes no calls.",
             where=self._where,
             cure='Set "prompt": "paper" for the benchmark.',
@@ -189,8 +199,7 @@ class Template:
                 add_generation_prompt=opened,
                 tools=[_function(tool) for tool in tools] or None,
                 ttsi_dates=self._dates,
-                **({} if thinking is None else {"enable_thinking": thinking}),
-                **self._variables,
+                **{**self._variables, **({} if thinking is None else {_THINKING: thinking})},
             )
         except Exception as error:  # a template is foreign code: it raises what it likes
             raise EngineError(

@@ -12,9 +12,8 @@ thoughts, special or not, and when its answers are decoded they stay in the text
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, reduce
 from typing import Any
@@ -33,7 +32,6 @@ from .thoughts import THOUGHTS, Thought
 _PROBES = ("a", "\n\nb", " c", "1")
 # Tokens at the end of a text in which the mark of a thought is looked for.
 _TAIL = 12
-_AS_IS: Any = {"ensure_ascii": False}
 # A chat of every kind of turn, for what a template puts around them.
 _TURNS = (
     Message("system", "ttsi"),
@@ -108,8 +106,8 @@ class Tokens:
     def prompt(self, prompt: Prompt) -> list[int]:
         """Return the ids of the chat up to and including the opening of the assistant's turn."""
         ids = self._chat(prompt)
-        if self.thinks(prompt) and not self._opened(ids):
-            ids += self.text(f"{self._thought[0]}\n")
+        if self._thinking is not None:
+            ids += self._thought_begun(ids, self.thinks(prompt))
         return ids + self.text(prompt.opening)
 
     def thinks(self, prompt: Prompt) -> bool:
@@ -125,11 +123,24 @@ class Tokens:
             lambda ids: closing in self.decode(ids[-_TAIL:]),
         )
 
-    def _opened(self, ids: Sequence[int]) -> bool:
-        """Return whether a prompt ends within a thought."""
-        text = self.decode(ids[-_TAIL:])
-        opening, closing = (text.rfind(mark) for mark in self._thought)
-        return opening > closing
+    def _thought_begun(self, ids: Sequence[int], thinks: bool) -> list[int]:
+        """Return the ids after which a prompt is in a thought if it `thinks`, and else in none.
+
+        Only what the template wrote behind the last turn counts; templates that know no
+        enable_thinking begin a thought always, or never.
+        """
+        turn = max((at for at, id in enumerate(ids) if id in self._turns), default=-1)
+        opening, closing = self._thought
+        text = self.decode(ids[turn + 1 :])
+        opened = text.rfind(opening) > text.rfind(closing)
+        if opened == thinks:
+            return []
+        return self.text(f"{opening}\n" if thinks else f"\n{closing}\n\n")
+
+    @cached_property
+    def _turns(self) -> set[int]:
+        """The ids that begin and end turns."""
+        return {*self.control.values(), *self.ends}
 
     @property
     def _thought(self) -> tuple[str, str]:
@@ -213,23 +224,29 @@ class Tokens:
 
     def _chat(self, prompt: Prompt) -> list[int]:
         messages, tools = prompt.messages, prompt.tools
-        told = json.dumps([[t.name, t.description, t.parameters] for t in tools], **_AS_IS)
-        hostile = self._forbidden_to["system"].search(told) is not None
+        told = [text for t in tools for text in _texts([t.name, t.description, t.parameters])]
+        hostile = any(self._forbidden_to["system"].search(text) for text in told)
         if not hostile and not any(self._forbidden(m).search(m.content) for m in messages):
             text = self.template.render(messages, tools, self._variable(prompt))
             return list(self.tokenizer.encode(text, add_special_tokens=False))
         # Stand-ins take the place of control texts until the template's own have been found.
         names = [*self.control, *self.markers]
-        whole = told + "".join(message.content for message in messages)
+        whole = "".join([*told, *(message.content for message in messages)])
         mark = next(c for c in map(chr, range(0xE000, 0xF900)) if c not in whole)
 
         def stand_in(found: re.Match[str]) -> str:
             return f"{mark}{names.index(found[0])}{mark}"
 
-        hidden = json.loads(self._forbidden_to["system"].sub(stand_in, told))
+        def hidden(value: Any) -> Any:
+            if isinstance(value, str):
+                return self._forbidden_to["system"].sub(stand_in, value)
+            if isinstance(value, Mapping):
+                return {hidden(key): hidden(item) for key, item in value.items()}
+            return [hidden(item) for item in value] if isinstance(value, list | tuple) else value
+
         rendered = self.template.render(
             [replace(m, content=self._forbidden(m).sub(stand_in, m.content)) for m in messages],
-            [Tool(name, description, parameters) for name, description, parameters in hidden],
+            [Tool(*map(hidden, (t.name, t.description, t.parameters))) for t in tools],
             self._variable(prompt),
         )
         ids: list[int] = []
@@ -334,6 +351,18 @@ class Tokens:
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
     """Return a pattern that finds any of `texts`, the longest where several begin."""
     return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in JSON, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from (key, *_texts(item))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
 
 
 def _is_sign(token: str) -> bool:

@@ -52,6 +52,12 @@ class Runtime:
         Raises UsageError for float32 on a GPU, and what loading either engine raises.
         """
         device = serving.device()
+        if options.model.get("thinking") == "on":
+            raise UsageError(
+                "This engine cannot bound a thought.",
+                where="engine vllm, model.thinking",
+                cure='Set "thinking" to "off" or "default", or use the engine transformers.',
+            )
         dtype = str(options.model.get("dtype") or "auto")
         if dtype == "auto":
             dtype = "bfloat16" if device == "cuda" else "float32"

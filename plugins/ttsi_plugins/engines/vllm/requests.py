@@ -70,12 +70,6 @@ class Writer:
         self._bias = dict.fromkeys(tokens.barred, _BARRED)
 
     def row(self, request: Request) -> Row:
-        if self._tokens.thinks(request.prompt):
-            raise EngineError(
-                "This engine cannot bound a thought.",
-                where="engine vllm, model.thinking",
-                cure='Set "thinking" to "off" or "default", or use the engine transformers.',
-            )
         prompt = self._tokens.prompt(request.prompt)
         self._check_length(len(prompt), request.sampling.max_tokens)
         settings: dict[str, Any] = {}
