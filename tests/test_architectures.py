@@ -90,7 +90,7 @@ def same_as_transformers(
     def answers(adapter: Adapter | None) -> list[list[int]]:
         """Three rows of different lengths: plain, adapted, and adapted under a grammar."""
         prompt = Prompt((Message("user", ""),))
-        base, under = (Request(prompt, Sampling.greedy(10), 0, each) for each in (None, adapter))
+        base, under = (Request(prompt, Sampling.greedy(5), 0, each) for each in (None, adapter))
         even: Any = EvenTokens()
         rows = [Row(base, PROMPT[:50]), Row(under, PROMPT[:51]), Row(under, PROMPT[:23], even)]
         decoder.run(rows, 3)
@@ -157,8 +157,8 @@ def greedy(model: Any, prompt: list[int], *, even: bool = False) -> list[int]:
         input_ids=torch.tensor([prompt]),
         attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
         do_sample=False,
-        max_new_tokens=10,
-        min_new_tokens=10,
+        max_new_tokens=5,
+        min_new_tokens=5,
         eos_token_id=None,
         use_cache=False,
         logits_processor=LogitsProcessorList([OnlyEven()] if even else []),
