@@ -170,7 +170,7 @@ def test_no_redirect_is_followed(status: int, monkeypatch: pytest.MonkeyPatch) -
         with TeacherServer(lambda asked: away) as server:
             monkeypatch.setenv(URL_ENV, server.url)
             monkeypatch.setenv(KEY_ENV, KEY)
-            with pytest.raises(TtsiError, match=f"elsewhere \\({status}\\)"):
+            with pytest.raises(TtsiError, match=f"redirects \\({status}\\)"):
                 ask(server.url)
         assert other.asked == []
 

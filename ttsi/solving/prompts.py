@@ -194,13 +194,14 @@ class _Account:
     def _number(self, call: Call) -> int:
         """Return the chat's number, from 1."""
         prompt, outside = replace(call.prompt, opening=""), call.kind == "outside"
-        key = json_digest([outside, asdict(prompt)])
+        chat: dict[str, JSON] = {
+            "messages": [{"role": m.role, "content": m.content} for m in prompt.messages]
+        }
+        if self._renders is not None and not outside:
+            chat |= _rendered(self._renders.rendered(prompt))
+        # By what is read, so that a thought that a template does not know makes no other chat.
+        key = json_digest([outside, chat, [asdict(tool) for tool in prompt.tools]])
         if key not in self._numbers:
-            chat: dict[str, JSON] = {
-                "messages": [{"role": m.role, "content": m.content} for m in prompt.messages]
-            }
-            if self._renders is not None and not outside:
-                chat |= _rendered(self._renders.rendered(prompt))
             self._chats.append(chat)
             self._numbers[key] = len(self._chats)
         return self._numbers[key]
