@@ -53,7 +53,7 @@ def test_it_is_the_last_of_several() -> None:
 
 
 def test_a_template_without_a_user_turn_of_its_own_is_an_error() -> None:
-    with pytest.raises(EngineError, match="part the user's turn") as caught:
+    with pytest.raises(EngineError, match="separate the user's turn") as caught:
         _ = tokens_with(FOLDED).invocation
     assert "active_from" in caught.value.cure
 
