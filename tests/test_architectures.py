@@ -18,7 +18,6 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from ttsi.errors import EngineError
 from ttsi.types import Adapter, LoraRecipe, Message, Prompt, Request, Sampling
 from ttsi_plugins.engines.transformers import lora, modes, support
-from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.decode import Decoder, Row
 from ttsi_plugins.engines.transformers.native import NativeDecoder, NativeNetwork, NativeReader
 from ttsi_plugins.engines.transformers.passes import Network
@@ -41,51 +40,41 @@ def test_the_page_has_the_table_of_these_architectures() -> None:
 
 @pytest.mark.parametrize("name", architectures.RUNS)
 def test_what_is_fast_is_transformers_own(name: str, tmp_path: Path) -> None:
-    kind, settings = architectures.RUNS[name]
-    model = architectures.tiny(kind, **settings)
-    plain = copy.deepcopy(model)
-    network, bank, why = modes.chosen(model, "tiny")
+    network, why = same_as_transformers(*architectures.RUNS[name], tmp_path)
     assert why == ""
     assert isinstance(network, Network)
-    # Read in small passes, so that what was read before is used.
-    decoder = Decoder(Reader(network, Prefixes(10**8), 16), bank, [-1], 10**9)
-    same_as_transformers(plain, network, bank, decoder, tmp_path)
 
 
 @pytest.mark.parametrize("name", architectures.NATIVE)
 def test_what_is_native_is_transformers_own(name: str, tmp_path: Path) -> None:
     kind, settings, named = architectures.NATIVE[name]
-    model = architectures.tiny(kind, **settings)
-    plain = copy.deepcopy(model)
-    network, bank, why = modes.chosen(model, "tiny")
+    network, why = same_as_transformers(kind, settings, tmp_path)
     assert named in why
     assert isinstance(network, NativeNetwork)
-    same_as_transformers(plain, network, bank, NativeDecoder(network, bank, [-1]), tmp_path)
 
 
 @pytest.mark.parametrize("name", architectures.ODD)
 def test_odd_configs_are_transformers_own_in_either_mode(name: str, tmp_path: Path) -> None:
-    kind, settings = architectures.ODD[name]
-    model = architectures.tiny(kind, **settings)
-    plain = copy.deepcopy(model)
-    network, bank, _ = modes.chosen(model, "tiny")
-    decoder: Decoder | NativeDecoder
-    if isinstance(network, Network):
-        decoder = Decoder(Reader(network, Prefixes(10**8), 16), bank, [-1], 10**9)
-    else:
-        decoder = NativeDecoder(network, bank, [-1])
-    same_as_transformers(plain, network, bank, decoder, tmp_path)
+    same_as_transformers(*architectures.ODD[name], tmp_path)
 
 
 def same_as_transformers(
-    plain: Any,
-    network: Network | NativeNetwork,
-    bank: Bank,
-    decoder: Decoder | NativeDecoder,
-    tmp_path: Path,
-) -> None:
-    """Likelihoods, greedy texts, a trained adapter and the adapted texts are those of transformers
-    and PEFT."""
+    kind: str, settings: dict[str, Any], tmp_path: Path
+) -> tuple[Network | NativeNetwork, str]:
+    """Assert that a tiny model's likelihoods, greedy texts, trained adapter and adapted texts are
+    those of transformers and PEFT. Return how it was run, and why natively."""
+    model = architectures.tiny(kind, **settings)
+    plain = copy.deepcopy(model)
+    network, bank, why = modes.chosen(model, "tiny")
+    reader: Reader | NativeReader
+    decoder: Decoder | NativeDecoder
+    if isinstance(network, Network):
+        # Read in small passes, so that what was read before is used.
+        reader = Reader(network, Prefixes(10**8), 16)
+        decoder = Decoder(reader, bank, [-1], 10**9)
+    else:
+        reader = NativeReader(network, 200)
+        decoder = NativeDecoder(network, bank, [-1])
 
     def answers(adapter: Adapter | None) -> list[list[int]]:
         """Three rows of different lengths: plain, adapted, and adapted under a grammar."""
@@ -100,7 +89,7 @@ def same_as_transformers(
         even = greedy(adapted, PROMPT[:23], even=True)
         return [greedy(plain, PROMPT[:50]), greedy(adapted, PROMPT[:51]), even]
 
-    likelihoods_are_those_of(plain, network)
+    likelihoods_are_those_of(plain, reader)
     assert answers(None) == expected(plain)
     job = TokenJob("a", [Pair(PROMPT, TARGET)], RECIPE, 1)
     still = TokenJob("b", [Pair(PROMPT, TARGET)], LoraRecipe(rank=2, learning_rate=0.0), 1)
@@ -117,12 +106,11 @@ def same_as_transformers(
     lora.export(adapter, tmp_path / "made")
     again = peft.PeftModel.from_pretrained(copy.deepcopy(plain), tmp_path / "made")
     assert answers(adapter) == expected(again)
+    return network, why
 
 
-def likelihoods_are_those_of(plain: Any, network: Network | NativeNetwork) -> None:
+def likelihoods_are_those_of(plain: Any, reader: Reader | NativeReader) -> None:
     trie = Trie([TARGET, TARGET[:3], [*TARGET[:2], *TARGET[3:]], TARGET[4:5], [7, *TARGET]])
-    readers = [NativeReader(network, 200)] if isinstance(network, NativeNetwork) else []
-    reader = readers[0] if readers else Reader(network, Prefixes(10**8), 16)  # type: ignore[arg-type]
     ((_, _, logits),) = reader.read([PROMPT], [trie])
     for candidate, found in zip(trie.candidates, trie.logprobs(logits), strict=True):
         with torch.no_grad():

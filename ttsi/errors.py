@@ -131,6 +131,14 @@ class VerificationError(TtsiError):
     exit_code = 4
 
 
+def ends_the_run(error: Exception) -> bool:
+    """Return whether an error is one of ttsi's that says that a run cannot go on.
+
+    All others cost a sample or a wave: a model call that failed, and what foreign code raises.
+    """
+    return isinstance(error, TtsiError) and not isinstance(error, EngineError)
+
+
 def release(error: BaseException) -> None:
     """Drop the tracebacks of `error` and of its causes, with everything that their frames hold.
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ttsi.errors import EngineError, TtsiError
+from ttsi.errors import ends_the_run
 from ttsi.protocols import Episode
 from ttsi.solving.pipeline import Known, Pipeline, Solution, add_costs
 from ttsi.spec import EstimateAt
@@ -69,7 +69,7 @@ class _Play:
         try:
             yield
         except Exception as error:
-            if isinstance(error, TtsiError) and not isinstance(error, EngineError):
+            if ends_the_run(error):
                 raise
             self.error = f"episode: {type(error).__name__}: {error}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ttsi.errors import EngineError, TtsiError
+from ttsi.errors import ends_the_run
 from ttsi.protocols import Scorer
 from ttsi.running.episodes import play
 from ttsi.solving.pipeline import Known, Pipeline, Solution
@@ -76,7 +76,7 @@ class ScoredWaves:
             base_score = self._score(sample, solution.base) if solution.base else None
         except Exception as error:
             # A scorer's fault costs only its sample; other errors of ttsi end the run.
-            if isinstance(error, TtsiError) and not isinstance(error, EngineError):
+            if ends_the_run(error):
                 raise
             return replace(told, error=f"score: {type(error).__name__}: {error}")
         return replace(

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from ttsi.errors import EngineError, OutOfMemory, RunError, TtsiError, release
+from ttsi.errors import EngineError, OutOfMemory, RunError, ends_the_run, release
 from ttsi.optional import LearnsFromRows, chosen
 from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Watcher
 from ttsi.solving.metering import MeteredEngine, charging
@@ -185,7 +185,7 @@ class Pipeline:
                 finished.add(solution.task.id)
                 yield solution
         except Exception as error:
-            if isinstance(error, TtsiError) and not isinstance(error, EngineError):
+            if ends_the_run(error):
                 raise
             release(error)
             failure = error

@@ -46,8 +46,7 @@ class Candidates:
         "tool_call",
         "Where candidates are scored: in the form's own wrapper, of calls the opening of a "
         "<tool_call>, or natively what the chat template writes before a name; in the wrapper of a "
-        "short greedy draft of the answer; or bare after the "
-        "prompt.",
+        "short greedy draft of the answer; or bare after the prompt.",
     )
     normalise: Literal["sum", "mean"] = option(
         "sum", "Sum a candidate's token log-probabilities, or take their mean."

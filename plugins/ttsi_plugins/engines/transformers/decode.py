@@ -47,8 +47,9 @@ class Row:
         self.seen = torch.tensor(self.prompt, dtype=torch.long)
         # The token that the next step reads: the last one drawn, at first the prompt's last.
         self.token = self.prompt[-1]
-        # Tokens before the answer, and those that are to be written whatever the model would draw.
-        self._before, self._thinking = 0, self.thought is not None
+        # The thought that is not closed yet, and the tokens that were written up to its end.
+        self._open, self._before = self.thought, 0
+        # Tokens to write next, whatever the model would draw.
         self._forced: deque[int] = deque()
 
     @property
@@ -65,7 +66,7 @@ class Row:
     @property
     def grammar(self) -> Matcher | None:
         """The grammar that holds for the next token: none in a thought."""
-        return None if self._thinking else self.matcher
+        return None if self._open is not None else self.matcher
 
     @property
     def adapter(self) -> Adapter | None:
@@ -78,11 +79,10 @@ class Row:
         """
         if not self._forced:
             token = choose(values, ids, self.request.sampling, self._generator)
-            if self.thought is None or not self._thinking:
+            thought = self._open
+            if thought is None or (self._before < thought.most and token not in ends):
                 return token
-            if self._before < self.thought.most and token not in ends:
-                return token
-            self._forced.extend(self.thought.closing)
+            self._forced.extend(thought.closing)
         return self._forced.popleft()
 
     def take(self, token: int, logprob: float, ends: Sequence[int]) -> None:
@@ -97,9 +97,10 @@ class Row:
         self.token = token
         self.text.append(token)
         self.seen = torch.cat([self.seen, torch.tensor([token])])
-        if self.thought is not None and self._thinking:
+        if self._open is not None:
             self._before += 1
-            self._thinking = bool(self._forced) or not self.thought.closes(self.text)
+            if not self._forced and self._open.closes(self.text):
+                self._open = None
         elif self.drawn - self._before >= self.request.sampling.max_tokens:
             self.finish = "length"
 

@@ -26,6 +26,7 @@ from ttsi import (
     TtsiError,
 )
 from ttsi.errors import release
+from ttsi_plugins.engines._messages import first_line
 
 from . import lora, modes, support, training, weights
 from .caches import NO_PAST
@@ -343,19 +344,19 @@ def _failure(error: RuntimeError | MemoryError, doing: str) -> TtsiError:
     """Return torch's `error` as DeviceLost, OutOfMemory, or else EngineError."""
     if _is_device_lost(error):
         return DeviceLost(
-            f"The device was lost while {doing}: {_first_line(error)}",
+            f"The device was lost while {doing}: {first_line(error)}",
             where="engine transformers",
             cure="Run the same command: it resumes, on a new context of the device. If it "
             'stops at the same sample, try "device": "cpu" for the engine.',
         )
     if _is_out_of_memory(error):
         return OutOfMemory(
-            f"Out of memory while {doing}: {_first_line(error)}",
+            f"Out of memory while {doing}: {first_line(error)}",
             where="engine transformers",
             cure="Lower the engine's memory_gib, or the executor's wave.",
         )
     return EngineError(
-        f"The model failed while {doing}: {_first_line(error)}",
+        f"The model failed while {doing}: {first_line(error)}",
         where="engine transformers",
         cure='Try "device": "cpu" for the engine.',
     )
@@ -380,10 +381,6 @@ def _is_device_lost(error: BaseException) -> bool:
     # A call that cuBLAS or cuDNN refuses (CUBLAS_STATUS_...) leaves the device usable.
     told = "device-side assert" in words or ("cuda error" in words and "_status_" not in words)
     return told or isinstance(error, torch.AcceleratorError)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _free() -> None:

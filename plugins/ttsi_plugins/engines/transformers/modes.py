@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, TypeVar
 
 from ttsi import EngineError
 
@@ -10,6 +12,8 @@ from . import proof, support
 from .bank import Bank
 from .native import NativeNetwork
 from .passes import Network
+
+Made = TypeVar("Made", Network, NativeNetwork)
 
 
 def chosen(model: Any, name: str) -> tuple[Network | NativeNetwork, Bank, str]:
@@ -27,36 +31,31 @@ def chosen(model: Any, name: str) -> tuple[Network | NativeNetwork, Bank, str]:
 
 def fast(model: Any, name: str) -> tuple[Network, Bank]:
     """Return the model with the engine's passes. Raises EngineError if they compute otherwise."""
-    network = bank = None
-    try:
-        network = Network(model)
-        bank = Bank(model, name)
-        proof.prove(network, bank)
-    except Exception as error:
-        # The other mode needs the model as it was.
-        _undo(network, bank)
-        if isinstance(error, EngineError):
-            raise
-        raise support.unsupported(model, support.failing(error)) from None
-    return network, bank
+    return _proven(Network, proof.prove, model, name)
 
 
 def native(model: Any, name: str) -> tuple[NativeNetwork, Bank]:
     """Return the model with transformers' passes. Raises EngineError if it is not causal."""
-    network = bank = None
-    try:
-        network = NativeNetwork(model)
-        bank = Bank(model, name)
-        proof.prove_native(network, bank)
-    except Exception as error:
-        _undo(network, bank)
-        if isinstance(error, EngineError):
+    return _proven(NativeNetwork, proof.prove_native, model, name)
+
+
+def _proven(
+    make: Callable[[Any], Made], prove: Callable[[Made, Bank], None], model: Any, name: str
+) -> tuple[Made, Bank]:
+    """Return what `make` makes of the model, and a bank, after `prove`.
+
+    If one of them raises, the model is as it was: the other mode needs it so.
+    """
+    with ExitStack() as undo:
+        try:
+            network = make(model)
+            undo.callback(network.close)
+            bank = Bank(model, name)
+            undo.callback(bank.close)
+            prove(network, bank)
+        except EngineError:
             raise
-        raise support.unsupported(model, support.failing(error)) from None
+        except Exception as error:
+            raise support.unsupported(model, support.failing(error)) from None
+        undo.pop_all()
     return network, bank
-
-
-def _undo(network: Network | NativeNetwork | None, bank: Bank | None) -> None:
-    for part in (bank, network):
-        if part is not None:
-            part.close()

@@ -26,8 +26,6 @@ from .passes import Narrow, Plan, Rows
 from .reading import NO_TRIE
 from .trie import Trie
 
-_CURE = 'Set "active_from": "start" for the learner.'
-
 
 class NativeNetwork:
     """A causal language model that reads whole texts by its own forward pass."""
@@ -91,11 +89,8 @@ class NativeReader:
 
     def past(self, ids: Sequence[int]) -> Past:
         """Raise EngineError: an activated adapter would need a KV cache of what comes before it."""
-        raise EngineError(
-            "This model keeps nothing that was read, so an adapter cannot begin behind it.",
-            where=f"{type(self.network.model).__name__}, which runs in native mode",
-            cure=_CURE,
-        )
+        what = "This model keeps nothing that was read, so an adapter cannot begin behind it."
+        raise _from_start_only(self.network, what)
 
     @torch.no_grad()
     def _logits(self, ids: Sequence[int], trie: Trie) -> Tensor:
@@ -144,11 +139,8 @@ class NativeDecoder:
         """Decode `rows` in place, and call `finished(1)` after each."""
         for row in rows:
             if row.start:
-                raise EngineError(
-                    "An adapter that begins behind the start cannot answer here.",
-                    where=f"{type(self._network.model).__name__}, which runs in native mode",
-                    cure=_CURE,
-                )
+                what = "An adapter that begins behind the start cannot answer here."
+                raise _from_start_only(self._network, what)
             slots = None if row.adapter is None else self._bank.load([row.adapter])
             with self._bank.on(slots):
                 self._generate(row)
@@ -168,6 +160,14 @@ class NativeDecoder:
             )
         finally:
             model.generation_config = before
+
+
+def _from_start_only(network: NativeNetwork, what: str) -> EngineError:
+    return EngineError(
+        what,
+        where=f"{type(network.model).__name__}, which runs in native mode",
+        cure='Set "active_from": "start" for the learner.',
+    )
 
 
 class _Draw(LogitsProcessor):

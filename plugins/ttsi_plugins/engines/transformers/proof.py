@@ -1,8 +1,8 @@
 """A check at load that the engine's passes compute the model's own forward pass, on every path.
 
 A few tokens are read by the model itself and by the engine: in one pass, after a cached prefix, in
-padded rows, as a tree of candidates, step by step, under adapters, and in training. Before that,
-`support` refuses by name the kinds of layers that are known not to work.
+padded rows, as a tree of candidates, step by step, under adapters, and in training. Models with
+kinds of layers that `support` knows not to work are not tried in the fast mode.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _GRADIENTS = {2: 0.3, 4: 1e-2, 8: 1e-2}
 
 Ready = Network | NativeNetwork
 
-# What a path is, what it gives [rows, numbers], and what the model's own forward pass gives.
+# A path's name, its result [rows, numbers], and that of the model's own forward pass.
 _Found = Iterator[tuple[str, Tensor, Tensor]]
 
 
@@ -87,7 +87,7 @@ def _difference(found: _Found, tolerance: float) -> str:
 def _reading(network: Network) -> _Found:
     """Yield prompts read in one pass, after cached prefixes, with padding, and with candidates."""
     ids = _ids(network, _length(network) + 2)
-    text, (first, second, third) = ids[:-2], ids[7:10]
+    text = ids[:-2]
     whole = _own(network, [text], range(0, len(text), 3))
     at = torch.arange(0, len(text), 3, device=network.device)
     given = torch.tensor([text], device=network.device)
@@ -98,14 +98,21 @@ def _reading(network: Network) -> _Found:
     for known in (len(text) // 3, 2 * len(text) // 3):
         for _ in reader.read([text[:known]]):
             pass
-    tries = [Trie([[first, second, 3], [first, third, 3], [third, 3]]), Trie([])]
+    trie, branches = _candidates(network, ids)
     other = text[: len(text) // 2][::-1]
-    found = {index: logits for index, _, logits in reader.read([text, other], tries)}
+    found = {index: logits for index, _, logits in reader.read([text, other], [trie, Trie([])])}
     yield "reading a shorter prompt", found[1], _own(network, [other], [len(other) - 1])
+    yield "reading candidates", found[0], branches
+
+
+def _candidates(network: Ready, ids: list[int]) -> tuple[Trie, Tensor]:
+    """Return candidates after a text, ids[:-2], and the model's own logits for their tree."""
+    text, (first, second, third) = ids[:-2], ids[7:10]
     last, size = len(text) - 1, len(text) + 2
     branches = [[*text, first, second], [*text, first, third], [*text, third, third]]
     wanted = [last, last + 1, last + 2, size + last + 2, 2 * size + last + 1]
-    yield "reading candidates", found[0], _own(network, branches, wanted)
+    trie = Trie([[first, second, 3], [first, third, 3], [third, 3]])
+    return trie, _own(network, branches, wanted)
 
 
 def _steps(network: Network) -> _Found:
@@ -127,16 +134,13 @@ def _steps(network: Network) -> _Found:
 def _whole(network: NativeNetwork, bank: Bank) -> _Found:
     """Yield texts read as a whole: with others behind them, as candidates, and in generating."""
     ids = _ids(network, _length(network) + 2)
-    text, (first, second, third) = ids[:-2], ids[7:10]
-    last, size = len(text) - 1, len(text) + 2
+    text, last = ids[:-2], len(ids) - 3
     at = range(0, len(text), 3)
     yield "reading what others follow", _own(network, [ids], at), _own(network, [text], at)
 
-    trie = Trie([[first, second, 3], [first, third, 3], [third, 3]])
+    trie, branches = _candidates(network, ids)
     ((_, _, found),) = NativeReader(network, 2**62).read([text], [trie])
-    branches = [[*text, first, second], [*text, first, third], [*text, third, third]]
-    wanted = [last, last + 1, last + 2, size + last + 2, 2 * size + last + 1]
-    yield "reading candidates", found, _own(network, branches, wanted)
+    yield "reading candidates", found, branches
 
     rows = [Decoded(Request(Prompt(()), Sampling.greedy(count), 0), text) for count in (1, 2, 3)]
     NativeDecoder(network, bank, []).run(rows, 1)
@@ -150,7 +154,7 @@ def _whole(network: NativeNetwork, bank: Bank) -> _Found:
 
 
 def _adapted(network: Ready, bank: Bank) -> _Found:
-    """Rows of the base model and of two adapters, each as alone."""
+    """Yield rows of the base model and two adapters in one pass, against a pass for each alone."""
     ids = _ids(network, 14)
     factors = _factors(bank)
     width = torch.arange(len(ids), device=network.device)
@@ -166,7 +170,7 @@ def _adapted(network: Ready, bank: Bank) -> _Found:
 
 
 def _training(network: Ready, bank: Bank) -> _Found:
-    """Gradients of two adapters in the same passes, each as alone."""
+    """Yield each row's gradients from a shared pass, against those of the row alone."""
     ids = _ids(network, 12)
     factors = _factors(bank)
     pairs = [Pair(ids[:8], ids[8:]), Pair(ids[1:4], ids[4:7]), Pair(ids[:3], ids[4:6])]
@@ -220,6 +224,6 @@ def _length(network: Ready) -> int:
 
 
 def _ids(network: Ready, count: int) -> list[int]:
-    """Tokens that repeat late; the first few of a vocabulary mean something to a model."""
+    """Return `count` ids that repeat late, without the first three, which are often special."""
     size = min(network.model.config.get_text_config().vocab_size - 3, 997)
     return [3 + (at * at * 7 + 31 * at) % size for at in range(count)]

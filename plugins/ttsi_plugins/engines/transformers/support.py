@@ -12,15 +12,14 @@ from typing import Any
 from torch import nn
 
 from ttsi import EngineError
+from ttsi_plugins.engines._messages import first_line
 
 from .sight import KNOWN
 
 CURE = "Use a causal language model, such as Llama, Qwen or Gemma."
 
-# Settings of a config that bound how far a token sees, and the kind of layer that they are for.
+# Settings that bound how far a token sees in kinds of layers that the engine does not know.
 _WINDOWS = {
-    "sliding_window": "sliding_attention",
-    "attention_chunk_size": "chunked_attention",
     "window_size": "local_attention",
     "attention_window_size": "local_attention",
     "index_topk": "sparse_attention",
@@ -50,8 +49,7 @@ def unsupported(model: Any, why: str) -> EngineError:
 
 def failing(error: Exception) -> str:
     """Return what is said of a model that fails in a pass."""
-    said = (str(error).strip().splitlines() or [""])[0]
-    return f"fails in the engine's passes ({type(error).__name__}: {said})"
+    return f"fails in the engine's passes ({type(error).__name__}: {first_line(error)})"
 
 
 def reach(config: Any) -> int:

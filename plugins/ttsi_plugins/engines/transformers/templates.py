@@ -18,6 +18,7 @@ from typing import Any, Literal
 from transformers import PreTrainedTokenizerBase
 
 from ttsi import JSON, EngineError, Message, Tool, UsageError
+from ttsi_plugins.engines._messages import first_line
 
 from .prefixes import common
 
@@ -150,7 +151,7 @@ class Template:
             return str(self._tokenizer.get_chat_template())
         except ValueError as error:
             # The tokenizer has several named templates, but no default.
-            raise EngineError(_first_line(error), where=self._where, cure=_CURE) from error
+            raise EngineError(first_line(error), where=self._where, cure=_CURE) from error
 
     def _choose(self) -> None:
         """Set the first `content` and `system_turn` with which all of the trial is rendered."""
@@ -203,7 +204,7 @@ class Template:
             )
         except Exception as error:  # a template is foreign code: it raises what it likes
             raise EngineError(
-                f"The model's chat template refuses the prompt: {_first_line(error)}",
+                f"The model's chat template refuses the prompt: {first_line(error)}",
                 where=f"{self._where}, roles {', '.join(turn.role for turn in turns)}",
                 cure=_CURE,
             ) from error
@@ -259,7 +260,3 @@ def _shown(message: Message) -> str:
     if message.role == "assistant":
         content = re.split(r"</think>|\[/THINK\]", content)[-1]
     return content.strip()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

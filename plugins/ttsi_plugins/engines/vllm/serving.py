@@ -16,6 +16,7 @@ from vllm.platforms import current_platform
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from ttsi import DeviceLost, EngineError, RunError
+from ttsi_plugins.engines._messages import first_line
 
 from . import adapters
 from .watch import dismiss, watch
@@ -102,7 +103,7 @@ class Server:
         except Exception as error:
             # What fails in vLLM's process arrives as a plain Exception with its message.
             raise EngineError(
-                f"vLLM cannot load an adapter: {_first_line(error)}",
+                f"vLLM cannot load an adapter: {first_line(error)}",
                 where="engine vllm",
                 cure="Use a LoRA adapter that was trained on this model.",
             ) from error
@@ -148,7 +149,7 @@ class Server:
             ) from error
         except (ValueError, RuntimeError, VLLMError) as error:
             raise EngineError(
-                f"vLLM failed while {doing}: {_first_line(error)}",
+                f"vLLM failed while {doing}: {first_line(error)}",
                 where="engine vllm",
                 cure='Try the engine "transformers".',
             ) from error
@@ -181,7 +182,7 @@ class Server:
             )
         except (ValueError, RuntimeError, VLLMError) as error:
             raise RunError(
-                f"vLLM does not start: {_first_line(error)}",
+                f"vLLM does not start: {first_line(error)}",
                 where=f"engine vllm, {self.folder}; its own messages are above",
                 cure='Try another "gpu_memory_utilization", a smaller "max_model_len", or the '
                 'engine "transformers".',
@@ -219,7 +220,3 @@ def device() -> Literal["cpu", "cuda"]:
 
 def version() -> str:
     return vllm.__version__
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
