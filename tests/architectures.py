@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from markup import between, table
+from tiny_model import write_folder
 from transformers import AutoConfig, AutoModelForCausalLM
 
 # Configs use different names for the same sizes; each config takes those that it knows.
@@ -38,6 +39,17 @@ def tiny(kind: str, **settings: Any) -> Any:
             if parameter.dim() > 1 and "embed" not in name:
                 parameter.mul_(4)
     return model
+
+
+def folder(path: Path, kind: str, settings: dict[str, Any]) -> Path:
+    """Write a random model of type `kind` to `path`, with the tokenizer of `tiny_model`."""
+
+    def make(vocabulary: int, end: int) -> Any:
+        sizes = {"vocab_size": vocabulary, "max_position_embeddings": 4096}
+        ends = {"eos_token_id": end, "bos_token_id": None, "pad_token_id": end}
+        return tiny(kind, **settings, **sizes, **ends)
+
+    return write_folder(path, make)
 
 
 _MOE = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
@@ -163,22 +175,9 @@ RUNS: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 _MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
 _HYBRID = ["linear_attention", "full_attention"]
-# What runs natively, and what is said of why: type, settings, words.
-NATIVE: Mapping[str, tuple[str, dict[str, Any], str]] = {
-    "Mamba": ("mamba", {"state_size": 8}, "Mamba"),
-    "Mamba 2": ("mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1}, "Mamba"),
-    "Jamba": (
-        "jamba",
-        {
-            "attn_layer_period": 2,
-            "attn_layer_offset": 1,
-            "expert_layer_period": 2,
-            "num_experts": 4,
-            "mamba_d_state": 8,
-            "mamba_dt_rank": 4,
-        },
-        "Mamba",
-    ),
+# What is run as transformers runs it, with layers that carry a state: type and settings.
+CARRY: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "Mamba 2": ("mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1}),
     "Zamba 2": (
         "zamba2",
         {
@@ -189,37 +188,19 @@ NATIVE: Mapping[str, tuple[str, dict[str, Any], str]] = {
             "layers_block_type": ["mamba", "hybrid"],
             "num_mem_blocks": 1,
         },
-        "Mamba",
     ),
-    "Bamba": ("bamba", {**_MAMBA, "attn_layer_indices": [1]}, "linear_attention"),
-    "Falcon H1": ("falcon_h1", {**_MAMBA, "mamba_d_ssm": 64, "head_dim": 8}, "hybrid"),
+    "Bamba": ("bamba", {**_MAMBA, "attn_layer_indices": [1]}),
+    "Falcon H1": ("falcon_h1", {**_MAMBA, "mamba_d_ssm": 64, "head_dim": 8}),
     "Granite 4": (
         "granitemoehybrid",
         {**_MAMBA, "layer_types": ["mamba", "attention"], "num_local_experts": 0},
-        "Mamba",
     ),
-    "LFM2": ("lfm2", {"layer_types": ["conv", "full_attention"]}, "conv"),
+    "LFM2": ("lfm2", {"layer_types": ["conv", "full_attention"]}),
     "LFM2-MoE": (
         "lfm2_moe",
         {"layer_types": ["conv", "full_attention"], "num_experts": 4, **_MOE},
-        "conv",
     ),
-    "Qwen3.5": ("qwen3_5_text", _GATED_DELTA, "linear_attention"),
-    "OLMo Hybrid": ("olmo_hybrid", {}, "linear_attention"),
-    "Nemotron-H": (
-        "nemotron_h",
-        {
-            "mamba_num_heads": 8,
-            "mamba_head_dim": 8,
-            "ssm_state_size": 8,
-            "n_groups": 1,
-            "hybrid_override_pattern": "M*",
-            "head_dim": 8,
-        },
-        "Mamba",
-    ),
-    "DiffLlama": ("diffllama", {"head_dim": 8}, "other numbers"),
-    "DeepSeek V3.2": ("deepseek_v32", _LATENT, "indexed_attention"),
+    "Qwen3.5": ("qwen3_5_text", _GATED_DELTA),
     "Qwen3-Next": (
         "qwen3_next",
         {
@@ -233,14 +214,44 @@ NATIVE: Mapping[str, tuple[str, dict[str, Any], str]] = {
             "linear_value_head_dim": 8,
             "shared_expert_intermediate_size": 16,
         },
-        "linear_attention",
     ),
+    "OLMo Hybrid": ("olmo_hybrid", {}),
+    "Nemotron-H": (
+        "nemotron_h",
+        {
+            "mamba_num_heads": 8,
+            "mamba_head_dim": 8,
+            "ssm_state_size": 8,
+            "n_groups": 1,
+            "hybrid_override_pattern": "M*",
+            "head_dim": 8,
+        },
+    ),
+}
+
+# What runs natively, and what is said of why: type, settings, words.
+NATIVE: Mapping[str, tuple[str, dict[str, Any], str]] = {
+    "Mamba": ("mamba", {"state_size": 8}, "other numbers"),
+    "Jamba": (
+        "jamba",
+        {
+            "attn_layer_period": 2,
+            "attn_layer_offset": 1,
+            "expert_layer_period": 2,
+            "num_experts": 4,
+            "mamba_d_state": 8,
+            "mamba_dt_rank": 4,
+        },
+        "other numbers",
+    ),
+    "DiffLlama": ("diffllama", {"head_dim": 8}, "other numbers"),
+    "DeepSeek V3.2": ("deepseek_v32", _LATENT, "indexed_attention"),
     "MiniMax": (
         "minimax",
         {"layer_types": _HYBRID, "num_local_experts": 4, "head_dim": 8, "block_size": 16},
-        "linear_attention",
+        "cache of its own",
     ),
-    "RWKV": ("rwkv", {"attention_hidden_size": 32}, "Rwkv"),
+    "RWKV": ("rwkv", {"attention_hidden_size": 32}, "attention of its own"),
     "Falcon": ("falcon", {"num_kv_heads": 2}, "attention of its own"),
     "BLOOM": ("bloom", {"n_layer": 2, "n_head": 4}, "attention of its own"),
     "MPT": ("mpt", {"d_model": 32, "n_heads": 4, "n_layers": 2}, "attention of its own"),
@@ -334,6 +345,11 @@ ODD: Mapping[str, tuple[str, dict[str, Any]]] = {
         "mixtral",
         {"num_local_experts": 2, "num_experts_per_tok": 1, "sliding_window": 5},
     ),
+    "a convolution of 1": ("lfm2", {"layer_types": ["conv", "full_attention"], "conv_L_cache": 1}),
+    "no attention at all": (
+        "qwen3_5_text",
+        {**_GATED_DELTA, "layer_types": ["linear_attention"] * 2},
+    ),
     "learned positions": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 80}),
 }
 
@@ -345,14 +361,10 @@ REFUSED: Mapping[str, tuple[str, dict[str, Any], str]] = {
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 _WHY = {
-    "Mamba": "a state",
-    "linear_attention": "a state",
-    "hybrid": "a state",
-    "Rwkv": "a state",
-    "conv": "convolutions",
     "attention of its own": "an attention that cannot be replaced",
-    "other numbers": "an attention that is not read right in parts",
+    "other numbers": "layers that do not go on right from what was read",
     "indexed_attention": "sparse attention",
+    "cache of its own": "a cache of its own",
 }
 
 
@@ -365,7 +377,7 @@ def _table() -> str:
     found = dict.fromkeys(_WHY.values(), "")
     for name, (_, _, words) in NATIVE.items():
         found[_WHY[words]] += f", {name}" if found[_WHY[words]] else name
-    rows = [["fast", "; ".join(RUNS), ""]]
+    rows = [["fast", "; ".join(RUNS), ""], ["fast, with states", "; ".join(CARRY), ""]]
     rows += [["native", names.replace(", ", "; "), why] for why, names in found.items()]
     rows.append(["refused", "; ".join(REFUSED), "no causal language model"])
     return table(["mode", "architectures", "because of"], rows)

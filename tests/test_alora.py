@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import architectures
 import peft
 import pytest
 import safetensors.torch
@@ -16,7 +17,6 @@ from engines import real_tasks, shared_engine
 from hypothesis import given
 from hypothesis import strategies as st
 from peft.tuners.lora.variants import calculate_alora_offsets
-from tiny_model import tiny_llama
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
@@ -77,8 +77,14 @@ def tiny_prompt(seed: int, before: int, after: int) -> list[int]:
     return [*drawn[:before].tolist(), *SIGN, *drawn[before:].tolist()]
 
 
-def test_a_bank_of_activated_and_plain_is_one_by_one(tmp_path: Path) -> None:
-    model = tiny_llama().requires_grad_(False)
+@pytest.mark.parametrize("kind", ["Llama", "LFM2", "Qwen3.5", "Falcon H1"])
+def test_a_bank_of_activated_and_plain_is_one_by_one(kind: str, tmp_path: Path) -> None:
+    name, settings = (architectures.RUNS | architectures.CARRY)[kind]
+
+    def tiny() -> Any:
+        return architectures.tiny(name, **settings)
+
+    model = tiny()
     network, bank = Network(model), Bank(model, "tiny")
     texts = [
         (tiny_prompt(1, 9, 3), [7, 8, 9], 9),
@@ -95,7 +101,7 @@ def test_a_bank_of_activated_and_plain_is_one_by_one(tmp_path: Path) -> None:
         (alone,) = fit(network, bank, [job])
         fresh = dataclasses.replace(LOUD, learning_rate=0.0)
         (initial,) = fit(network, bank, [dataclasses.replace(job, recipe=fresh)])
-        reference = loop(tiny_llama(), initial, [(prompt, target)], LOUD, tmp_path / str(at))
+        reference = loop(tiny(), initial, [(prompt, target)], LOUD, tmp_path / str(at))
         for one in (alone, made):
             assert_learnt(one, reference, initial)
 

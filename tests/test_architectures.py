@@ -17,11 +17,10 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from ttsi.errors import EngineError
 from ttsi.types import Adapter, LoraRecipe, Message, Prompt, Request, Sampling
-from ttsi_plugins.engines.transformers import lora, modes, support
+from ttsi_plugins.engines.transformers import carrying, lora, modes, support
 from ttsi_plugins.engines.transformers.decode import Decoder, Row
 from ttsi_plugins.engines.transformers.native import NativeDecoder, NativeNetwork, NativeReader
 from ttsi_plugins.engines.transformers.passes import Network
-from ttsi_plugins.engines.transformers.prefixes import Prefixes
 from ttsi_plugins.engines.transformers.reading import Reader
 from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit, learning_rates
 from ttsi_plugins.engines.transformers.trie import Trie
@@ -34,15 +33,17 @@ PROMPT, TARGET = ids(1, 60), ids(2, 8)
 
 
 def test_the_page_has_the_table_of_these_architectures() -> None:
-    assert len(architectures.RUNS) + len(architectures.NATIVE) >= 60
+    assert len(architectures.RUNS | architectures.CARRY | architectures.NATIVE) >= 60
     assert architectures.PAGE.read_text() == architectures.page()
 
 
-@pytest.mark.parametrize("name", architectures.RUNS)
+@pytest.mark.parametrize("name", architectures.RUNS | architectures.CARRY)
 def test_what_is_fast_is_transformers_own(name: str, tmp_path: Path) -> None:
-    network, why = same_as_transformers(*architectures.RUNS[name], tmp_path)
+    kind, settings = (architectures.RUNS | architectures.CARRY)[name]
+    network, why = same_as_transformers(kind, settings, tmp_path)
     assert why == ""
     assert isinstance(network, Network)
+    assert bool(network.state_bytes) == network.carries == (name in architectures.CARRY)
 
 
 @pytest.mark.parametrize("name", architectures.NATIVE)
@@ -70,7 +71,7 @@ def same_as_transformers(
     decoder: Decoder | NativeDecoder
     if isinstance(network, Network):
         # Read in small passes, so that what was read before is used.
-        reader = Reader(network, Prefixes(10**8), 16)
+        reader = carrying.reader(network, 10**8, 16)
         decoder = Decoder(reader, bank, [-1], 10**9)
     else:
         reader = NativeReader(network, 200)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ttsi.errors import DeviceLost, EngineError, OutOfMemory
-from ttsi_plugins.engines.transformers import engine, weights
+from ttsi_plugins.engines.transformers import engine, failures, weights
 from ttsi_plugins.engines.transformers.memory import Budget
 
 CUDA = torch.device("cuda", 0)
@@ -34,9 +34,9 @@ def test_a_gpu_reads_more_tokens_in_a_pass_than_a_cpu() -> None:
 
 def test_what_cuda_says_when_it_is_full_is_out_of_memory() -> None:
     said = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-    assert engine._is_out_of_memory(said)
-    assert engine._is_out_of_memory(RuntimeError("CUDA error: out of memory"))
-    assert not engine._is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+    assert failures._is_out_of_memory(said)
+    assert failures._is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    assert not failures._is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_device_that_refused_one_call_is_not(said: RuntimeError, kind: type[En
 
 
 def raise_guarded(error: RuntimeError) -> None:
-    raise engine._failure(error, "scoring")
+    raise failures.failing(error, "scoring")
 
 
 def test_freed_memory_is_given_back_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

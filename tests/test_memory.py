@@ -154,7 +154,7 @@ def test_out_of_memory_leaves_nothing_cached(monkeypatch: pytest.MonkeyPatch) ->
     engine = shared_engine()
     runtime = engine._runtime()
     engine.generate([Request(ask("Hello?"), Sampling.greedy(2), 0)])
-    assert runtime.prefixes.bytes > 0
+    assert runtime.reader.prefixes.bytes > 0
 
     def full(*given: Any) -> Any:
         raise MemoryError
@@ -163,7 +163,7 @@ def test_out_of_memory_leaves_nothing_cached(monkeypatch: pytest.MonkeyPatch) ->
         patch.setattr(runtime.network, "run", full)
         with pytest.raises(Exception, match="memory_gib"):
             engine.generate([Request(ask("And now?"), Sampling.greedy(2), 0)])
-    assert runtime.prefixes.bytes == 0
+    assert runtime.reader.prefixes.bytes == 0
     (made,) = engine.generate([Request(ask("Hello?"), Sampling.greedy(2), 0)])
     assert math.isfinite(made.logprob)
 

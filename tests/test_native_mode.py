@@ -9,7 +9,6 @@ from typing import Any
 import architectures
 import pytest
 import torch
-from tiny_model import write_folder
 
 from ttsi.errors import EngineError
 from ttsi.testing import check_plugin
@@ -18,19 +17,13 @@ from ttsi_plugins.engines.transformers import TransformersEngine
 
 PROMPT = Prompt((Message("system", "Answer."), Message("user", "What time is it in Rome?")))
 # One whose attention cannot be replaced, and one with a state.
-KINDS = ("Falcon", "LFM2")
+KINDS = ("Falcon", "Mamba")
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     kind, settings, _ = architectures.NATIVE[request.param]
-
-    def make(vocabulary: int, end: int) -> Any:
-        sizes = {"vocab_size": vocabulary, "max_position_embeddings": 4096}
-        ends = {"eos_token_id": end, "bos_token_id": None, "pad_token_id": end}
-        return architectures.tiny(kind, **settings, **sizes, **ends)
-
-    return write_folder(tmp_path_factory.mktemp("native") / "model", make)
+    return architectures.folder(tmp_path_factory.mktemp("native") / "model", kind, settings)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def read(ids: list[int], start: int = 0) -> Piece:
     """A stand-in for keys and values, of which each position knows all tokens up to its own."""
     columns = [hash(tuple(ids[: at + 1])) % 9973 for at in range(start, len(ids))]
     kv = torch.tensor(columns, dtype=torch.float32).expand(2, len(columns))[..., None]
-    return Piece({layer: (kv.clone(), kv.clone()) for layer in range(3)})
+    return Piece(len(columns), {layer: (kv.clone(), kv.clone()) for layer in range(3)})
 
 
 def flat(past: Past) -> Tensor:

@@ -1,4 +1,4 @@
-"""Keys and values of what has been read: pieces of a text, and the slots of decoding.
+"""Keys, values and states of what has been read: pieces of a text, and the slots of decoding.
 
 Layers may differ in their number of heads, and keys and values in their width.
 """
@@ -6,12 +6,13 @@ Layers may differ in their number of heads, and keys and values in their width.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from .sight import Look, Sight, attention
+from .states import NO_STATE, Key, State, nbytes
 
 Shapes = Mapping[int, tuple[int, int, int]]
 """Key heads, and the widths of a key and of a value, of each layer with attention."""
@@ -19,25 +20,29 @@ Shapes = Mapping[int, tuple[int, int, int]]
 
 @dataclass(frozen=True)
 class Piece:
-    """Keys [heads, n, D] and values [heads, n, E] of n consecutive tokens, by layer."""
+    """Keys [heads, n, D] and values [heads, n, E] of n consecutive tokens, by layer.
 
+    `state` is what other layers carry on after the last token: it is empty if there are none, and
+    unknown, and empty, for a part that ends earlier.
+    """
+
+    length: int
     layers: Mapping[int, tuple[Tensor, Tensor]]
-
-    @property
-    def length(self) -> int:
-        return int(next(iter(self.layers.values()))[0].shape[1])
+    state: State = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
-        return sum(k.nbytes + v.nbytes for k, v in self.layers.values())
+        return sum(k.nbytes + v.nbytes for k, v in self.layers.values()) + nbytes(self.state)
 
     def part(self, start: int, stop: int | None = None) -> Piece:
         """Return the part of tokens start to stop, which shares memory with the whole."""
-        some = slice(start, stop)
-        return Piece({at: (k[:, some], v[:, some]) for at, (k, v) in self.layers.items()})
+        stop = self.length if stop is None else stop
+        layers = {at: (k[:, start:stop], v[:, start:stop]) for at, (k, v) in self.layers.items()}
+        return Piece(stop - start, layers, self.state if stop == self.length else NO_STATE)
 
     def copy(self) -> Piece:
-        return Piece({at: (k.clone(), v.clone()) for at, (k, v) in self.layers.items()})
+        layers = {at: (k.clone(), v.clone()) for at, (k, v) in self.layers.items()}
+        return Piece(self.length, layers, self.state)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,11 @@ class Past:
     @property
     def length(self) -> int:
         return sum(piece.length for piece in self.pieces)
+
+    @property
+    def state(self) -> State:
+        """The states after the last token; empty for no tokens."""
+        return self.pieces[-1].state if self.pieces else NO_STATE
 
     def then(self, piece: Piece) -> Past:
         return Past((*self.pieces, piece))
@@ -65,7 +75,8 @@ def token_bytes(shapes: Shapes, size: int) -> int:
 class Slots:
     """Key-value slots of the rows that are being decoded, by layer [slots, key heads, T, D].
 
-    As a plan it is a step: one token a row, written behind what its slot holds.
+    States have slots, too. As a plan it is a step: one token a row, written behind what its slot
+    holds.
     """
 
     def __init__(
@@ -79,6 +90,8 @@ class Slots:
             )
             for layer, (heads, *widths) in shapes.items()
         }
+        self._count = slots
+        self._states: dict[Key, Tensor] = {}
         self._lengths = torch.zeros(slots, dtype=torch.long, device=device)
         self._at, self._longest, self._rows = self._lengths, 0, self._lengths
         self._masks: dict[Sight, Tensor] = {}
@@ -92,6 +105,10 @@ class Slots:
                 for held, read in zip(self._layers[layer], pair, strict=True):
                     held[slot, :, at:after] = read
             at = after
+        for key, state in past.state.items():
+            self._state(key, state)[slot] = state
+        for key in self._states.keys() - past.state.keys():
+            self._states[key][slot] = 0
         self._lengths[slot] = at
 
     def move(self, source: int, target: int) -> None:
@@ -100,6 +117,8 @@ class Slots:
         for pair in self._layers.values():
             for held in pair:
                 held[target, :, :length] = held[source, :, :length]
+        for states in self._states.values():
+            states[target] = states[source]
         self._lengths[target] = length
 
     def step(self, rows: int) -> Tensor:
@@ -110,6 +129,21 @@ class Slots:
         self._masks = {}
         self._lengths[:rows] += 1
         return self._at[:, None]
+
+    def states(self) -> State:
+        """As `passes.Plan` has it."""
+        return {key: states[: len(self._rows)] for key, states in self._states.items()}
+
+    def carry(self, states: State) -> None:
+        """As `passes.Plan` has it."""
+        for key, after in states.items():
+            self._state(key, after[0])[: len(self._rows)] = after
+
+    def _state(self, key: Key, like: Tensor) -> Tensor:
+        """Return the slots [slots, ...] of a state of one row, made when it is first seen."""
+        if key not in self._states:
+            self._states[key] = like.new_zeros(self._count, *like.shape)
+        return self._states[key]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
         """As `passes.Plan` has it."""

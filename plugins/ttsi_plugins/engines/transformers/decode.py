@@ -7,7 +7,7 @@ and what an earlier pass has read of it is not read again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +17,7 @@ from ttsi import Adapter, EngineError, Request
 
 from .bank import Bank
 from .caches import NO_PAST, Past, Slots
+from .carrying import CarryingReader
 from .grammar import Matcher, allowed
 from .memory import Room
 from .passes import Network
@@ -134,7 +135,8 @@ class Decoder:
         `finished` is called with the number of rows that have just finished.
         """
         tokens = max(row.room for row in rows)
-        each = tokens * self._network.token_bytes() + self._step_bytes
+        network = self._network
+        each = tokens * network.token_bytes() + network.state_bytes + self._step_bytes
         count = min(max_rows, self.room.limit // each, len(rows))
         adapters = [row.adapter for row in rows if row.adapter is not None]
         if adapters:
@@ -188,15 +190,24 @@ class Decoder:
                 yield row, past
             else:
                 by_prompt.setdefault(tuple(row.prompt), []).append(row)
-        prompts = list(by_prompt)
-        for index, past, logits in self._reader.read(prompts):
-            same = by_prompt[prompts[index]]
-            take(same, logits.expand(len(same), -1), self._ends)
-            yield from ((row, past) for row in same)
+        yield from self._begin_plain(by_prompt)
         if adapted:
             # Loaded together, so that none takes another's slot.
             self._bank.load([row.adapter for row in [*beside, *adapted] if row.adapter])
             yield from self._begin_adapted(adapted)
+
+    def _begin_plain(
+        self, by_prompt: Mapping[tuple[int, ...], list[Row]]
+    ) -> Iterator[tuple[Row, Past]]:
+        prompts = list(by_prompt)
+        if isinstance(self._reader, CarryingReader):
+            for index, past in self._reader.before_last(prompts):
+                yield from ((row, past) for row in by_prompt[prompts[index]])
+            return
+        for index, past, logits in self._reader.read(prompts):
+            same = by_prompt[prompts[index]]
+            take(same, logits.expand(len(same), -1), self._ends)
+            yield from ((row, past) for row in same)
 
     def _begin_adapted(self, rows: list[Row]) -> Iterator[tuple[Row, Past]]:
         texts = {}

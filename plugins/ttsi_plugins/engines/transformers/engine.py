@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +14,6 @@ import torch
 from ttsi import (
     JSON,
     Adapter,
-    DeviceLost,
     EngineCapability,
     EngineError,
     Generation,
@@ -23,19 +23,19 @@ from ttsi import (
     Rendered,
     Request,
     TrainJob,
-    TtsiError,
 )
 from ttsi.errors import release
-from ttsi_plugins.engines._messages import first_line
 
 from . import lora, modes, support, training, weights
 from .caches import NO_PAST
+from .carrying import CarryingReader, reader
 from .decode import Decoder, Row
+from .failures import failing
 from .grammar import Grammars
 from .identity import identity
 from .memory import Budget, Room, Sizes, adapter_bytes
 from .native import NativeDecoder, NativeNetwork, NativeReader
-from .prefixes import Prefixes
+from .prefixes import common
 from .reading import Reader
 from .tokens import Tokens
 from .trie import Trie
@@ -76,7 +76,6 @@ class Runtime:
         )
         self.budget = Budget.of(options.memory_gib, self.model.device)
         self.sizes = Sizes.of(self.model, self.network.token_bytes())
-        self.prefixes = Prefixes(self.budget.prefixes)
         self.bank.budget = self.budget.adapters
         self.reader: Reader | NativeReader
         self.decoder: Decoder | NativeDecoder
@@ -86,7 +85,7 @@ class Runtime:
             self.decoder = NativeDecoder(self.network, self.bank, self.tokens.ends)
         else:
             logits = self.sizes.logits / self.sizes.passed
-            self.reader = Reader(self.network, self.prefixes, passed, logits)
+            self.reader = reader(self.network, self.budget.prefixes, passed, logits)
             self.decoder = Decoder(
                 self.reader, self.bank, self.tokens.ends, self.budget.work, self.sizes.step
             )
@@ -114,18 +113,20 @@ class Runtime:
         if len(prompts) != len(continuations):
             raise ValueError(f"{len(prompts)} prompts, {len(continuations)} continuation lists")
         wanted: dict[tuple[int, ...], dict[tuple[int, ...], float]] = {}
+        cuts: dict[tuple[int, ...], int] = {}
         each = []
         for prompt, texts in zip(prompts, continuations, strict=True):
             ids = tuple(self.tokens.prompt(prompt))
             candidates = [tuple(self.tokens.text(text)) for text in texts]
             self._check_length(len(ids), max(map(len, candidates), default=0))
             wanted.setdefault(ids, {}).update(dict.fromkeys(candidates, 0.0))
+            cuts[ids] = self._answered_after(prompt, ids)
             each.append((ids, candidates))
         contexts = list(wanted)
         tries = [Trie(list(wanted[ids])) for ids in contexts]
 
         def score() -> None:
-            readings = self.reader.read(contexts, tries)
+            readings = self.reader.read(contexts, tries, [cuts[ids] for ids in contexts])
             for done, (index, _, logits) in enumerate(readings, start=1):
                 found = zip(tries[index].candidates, tries[index].logprobs(logits), strict=True)
                 wanted[contexts[index]].update(found)
@@ -136,6 +137,13 @@ class Runtime:
             [Likelihood(wanted[ids][candidate], len(candidate)) for candidate in candidates]
             for ids, candidates in each
         ]
+
+    def _answered_after(self, prompt: Prompt, ids: Sequence[int]) -> int:
+        """Return the number of tokens after which a model with states reads on for an answer: all
+        but the last of the prompt without its opening. 0 for other models."""
+        if not (isinstance(self.reader, CarryingReader) and prompt.opening):
+            return 0
+        return common(ids, self.tokens.prompt(replace(prompt, opening=""))[:-1])
 
     def generate(self, requests: Sequence[Request], progress: Progress) -> list[Generation]:
         rows = [self._row(request) for request in requests]
@@ -208,7 +216,7 @@ class Runtime:
 
     def _drop(self) -> None:
         """Free cached prefixes and adapters."""
-        self.prefixes.clear()
+        self.reader.forget()
         self.bank.clear()
         _free()
 
@@ -322,7 +330,7 @@ class Runtime:
             return work()
         except (RuntimeError, MemoryError) as error:
             release(error)
-            failure = _failure(error, doing)
+            failure = failing(error, doing)
         # Raised outside the except block: as a context, the failed call would keep its tensors.
         if isinstance(failure, OutOfMemory):
             for room in self._rooms:
@@ -340,47 +348,9 @@ class Runtime:
             )
 
 
-def _failure(error: RuntimeError | MemoryError, doing: str) -> TtsiError:
-    """Return torch's `error` as DeviceLost, OutOfMemory, or else EngineError."""
-    if _is_device_lost(error):
-        return DeviceLost(
-            f"The device was lost while {doing}: {first_line(error)}",
-            where="engine transformers",
-            cure="Run the same command: it resumes, on a new context of the device. If it "
-            'stops at the same sample, try "device": "cpu" for the engine.',
-        )
-    if _is_out_of_memory(error):
-        return OutOfMemory(
-            f"Out of memory while {doing}: {first_line(error)}",
-            where="engine transformers",
-            cure="Lower the engine's memory_gib, or the executor's wave.",
-        )
-    return EngineError(
-        f"The model failed while {doing}: {first_line(error)}",
-        where="engine transformers",
-        cure='Try "device": "cpu" for the engine.',
-    )
-
-
 def _pass_tokens(device: torch.device) -> int:
     """Return the most tokens for a pass over several prompts; more would not be faster."""
     return 16384 if device.type == "cuda" else 512
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    words = str(error).lower()
-    told = "out of memory" in words or "can't allocate memory" in words
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or told
-
-
-def _is_device_lost(error: BaseException) -> bool:
-    """Return whether the device's context is broken, so that every later call would fail."""
-    if _is_out_of_memory(error):
-        return False
-    words = str(error).lower()
-    # A call that cuBLAS or cuDNN refuses (CUBLAS_STATUS_...) leaves the device usable.
-    told = "device-side assert" in words or ("cuda error" in words and "_status_" not in words)
-    return told or isinstance(error, torch.AcceleratorError)
 
 
 def _free() -> None:

@@ -19,6 +19,7 @@ from ttsi import EngineError
 
 from . import products
 from .bank import Bank
+from .branches import branched
 from .caches import NO_PAST, Past
 from .decode import Row, take
 from .memory import Room
@@ -81,46 +82,28 @@ class NativeReader:
         self.room = Room(pass_tokens)
 
     def read(
-        self, prompts: Sequence[Sequence[int]], tries: Sequence[Trie] | None = None
+        self,
+        prompts: Sequence[Sequence[int]],
+        tries: Sequence[Trie] | None = None,
+        cuts: Sequence[int] | None = None,
     ) -> Iterator[tuple[int, Past, Tensor]]:
         """Yield (index of the prompt, an empty Past, logits [1 + nodes, V])."""
         for index, ids in enumerate(prompts):
-            yield index, NO_PAST, self._logits(ids, tries[index] if tries else NO_TRIE)
+            trie = tries[index] if tries else NO_TRIE
+            yield index, NO_PAST, branched(ids, trie, self.room, self._run)
 
     def past(self, ids: Sequence[int]) -> Past:
         """Raise EngineError: an activated adapter would need a KV cache of what comes before it."""
         what = "This model keeps nothing that was read, so an adapter cannot begin behind it."
         raise _from_start_only(self.network, what)
 
-    @torch.no_grad()
-    def _logits(self, ids: Sequence[int], trie: Trie) -> Tensor:
-        found: dict[tuple[int, ...], Tensor] = {}
-        for paths in self._passes(len(ids), trie.ends()):
-            width = len(ids) + max(map(len, paths))
-            rows = [[*ids, *path] + [0] * (width - len(ids) - len(path)) for path in paths]
-            # Logits are read from the prompt's last token to the end of each path.
-            read = [
-                row * width + len(ids) - 1 + depth
-                for row, path in enumerate(paths)
-                for depth in range(len(path) + 1)
-            ]
-            device = self.network.device
-            given = torch.tensor(rows, device=device)
-            plan = Rows([])
-            with self.room.taking(len(paths) * width):
-                logits = self.network.run(given, given, plan, torch.tensor(read, device=device))
-            prefixes = [path[:depth] for path in paths for depth in range(len(path) + 1)]
-            found |= dict(zip(prefixes, logits, strict=True))
-        return torch.stack([found[path] for path in trie.paths()])
+    def forget(self) -> None:
+        """Drop nothing: nothing is kept."""
 
-    def _passes(
-        self, prompt: int, paths: Sequence[tuple[int, ...]]
-    ) -> Iterator[list[tuple[int, ...]]]:
-        """Yield groups of paths that fit into a pass with the prompt before each, at least one."""
-        longest = prompt + max(map(len, paths))
-        size = max(1, self.room.limit // longest)
-        for at in range(0, len(paths), size):
-            yield list(paths[at : at + size])
+    def _run(self, ids: Tensor, lengths: Sequence[int], read: Tensor) -> Tensor:
+        device = self.network.device
+        ids = ids.to(device)
+        return self.network.run(ids, ids, Rows([]), read.to(device))
 
 
 class NativeDecoder:

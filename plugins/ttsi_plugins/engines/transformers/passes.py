@@ -20,6 +20,8 @@ from transformers import AttentionInterface
 from . import products
 from .caches import NO_PAST, Past, Piece, Shapes, Slots, token_bytes
 from .sight import BOUNDS, EVERYTHING, Look, Sight, attention, sights
+from .states import Carried, State, arguments, nbytes, stacked
+from .support import carries
 
 ATTENTION = "ttsi"
 
@@ -30,6 +32,14 @@ class Plan(Protocol):
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
         """Return [rows, heads, T, E]: attention of q [rows, heads, T, D] to what the rows have read
         before, and to k [rows, key heads, T, D] and v [rows, key heads, T, E]."""
+        ...
+
+    def states(self) -> State:
+        """Return the states [rows, ...] of layers that carry some, before the pass."""
+        ...
+
+    def carry(self, states: State) -> None:
+        """Take the states [rows, ...] after the pass."""
         ...
 
 
@@ -71,12 +81,13 @@ class Network:
         self.model = model
         self.sights = self._declared = sights(config)
         self.device: torch.device = model.device
+        self.carries = carries(model)
         self._own_attention = str(config._attn_implementation)
         self._weights = products.quickened(model.modules())
         self._begin()
         self._narrow = Narrow(model)
         try:
-            self.shapes: Shapes = self._measured()
+            self.shapes, self.state_bytes = self._measured()
         except BaseException:
             self.close()
             raise
@@ -85,12 +96,17 @@ class Network:
         """Return logits [len(read), V] at `read`, indices into the flattened `ids` [rows, T]."""
         passing = _PASS.set((plan, self.sights, self._declared))
         try:
-            return self._narrow.run(
-                read,
-                lambda: self.model(input_ids=ids, position_ids=positions, use_cache=False),
-            )
+            return self._narrow.run(read, lambda: self._forward(ids, positions, plan))
         finally:
             _PASS.reset(passing)
+
+    def _forward(self, ids: Tensor, positions: Tensor, plan: Plan) -> Any:
+        if not self.carries:
+            return self.model(input_ids=ids, position_ids=positions, use_cache=False)
+        carried = Carried(plan.states())
+        made = self.model(input_ids=ids, **arguments(self.model, positions, carried))
+        plan.carry(carried.states)
+        return made
 
     def own(self, ids: Tensor, read: Tensor) -> Tensor:
         """Return logits [len(read), V] at `read` of the model's own pass over `ids` [rows, T]."""
@@ -130,13 +146,14 @@ class Network:
         return token_bytes(self.shapes, int(self.model.dtype.itemsize))
 
     @torch.no_grad()
-    def _measured(self) -> Shapes:
-        """Read a token, and return the heads and widths of each layer."""
+    def _measured(self) -> tuple[Shapes, int]:
+        """Read a token, and return the heads and widths of each layer, and the bytes of states."""
         plan, zero = Rows([Row(1)], keep=True), torch.zeros(1, 1, dtype=torch.long)
         zero = zero.to(self.device)
         self.run(zero, zero, plan, zero[0])
-        layers = plan.piece(0, 0, 1).layers.items()
-        return {at: (k.shape[0], k.shape[-1], v.shape[-1]) for at, (k, v) in layers}
+        piece = plan.piece(0, 0, 1)
+        shapes = {at: (k.shape[0], k.shape[-1], v.shape[-1]) for at, (k, v) in piece.layers.items()}
+        return shapes, nbytes(piece.state)
 
     def slots(self, count: int, tokens: int) -> Slots:
         """Return slots for `count` rows of up to `tokens` tokens each."""
@@ -176,12 +193,14 @@ class Row:
 class Rows:
     """A plan for rows [N, T]: each is causal and attends to its own past.
 
-    With `keep`, `piece` gives the keys and values of the rows after the pass.
+    With `keep`, `piece` gives the keys, values and states of the rows after the pass. States are
+    those after a pass's last column: rows that carry some have the same length then.
     """
 
     rows: Sequence[Row]
     keep: bool = False
     _kept: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _states: State = field(default_factory=dict)
     # Masks are the same in layers of a kind: of lines by (past, length), of trees by row.
     _masks: dict[tuple[int, int, Sight], Tensor] = field(default_factory=dict)
     _trees: dict[tuple[int, Sight], Tensor] = field(default_factory=dict)
@@ -197,15 +216,23 @@ class Rows:
         ]
         return torch.cat(each) if len(each) > 1 else each[0]
 
+    def states(self) -> State:
+        return stacked([row.past.state for row in self.rows])
+
+    def carry(self, states: State) -> None:
+        if self.keep:
+            self._states = states
+
     def piece(self, row: int, start: int, stop: int) -> Piece:
-        """Return keys and values of columns start to stop of a row, to be appended to its Past."""
+        """Return what columns start to stop of a row leave behind, to be appended to its Past."""
         some = slice(start, stop)
-        return Piece(
-            {
-                at: (k[row, :, some].clone(), v[row, :, some].clone())
-                for at, (k, v) in self._kept.items()
-            }
-        )
+        layers = {
+            at: (k[row, :, some].clone(), v[row, :, some].clone())
+            for at, (k, v) in self._kept.items()
+        }
+        last = stop == max(each.line for each in self.rows)
+        state = {key: states[row].clone() for key, states in self._states.items() if last}
+        return Piece(stop - start, layers, state)
 
     def _lines(self, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
         """Return attention of rows that begin with this pass: they have one mask."""

@@ -7,15 +7,16 @@ across samples (tasks that offer the same tools).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from .caches import NO_PAST, Past, Piece
+from .states import nbytes
 
 
 @dataclass(eq=False)
 class _Node:
-    """Some tokens and their keys and values, `kv` [layers, 2, key heads, tokens, D]."""
+    """Some tokens and what reading them left behind."""
 
     tokens: tuple[int, ...] = ()
     kv: Piece | None = None
@@ -27,24 +28,32 @@ class _Node:
 class Prefixes:
     """A cache of at most `budget` bytes of keys and values; least recently used leaves go first.
 
-    A Past that was handed out stays valid when its tokens are dropped here.
+    A Past that was handed out stays valid when its tokens are dropped here. With `carries` a text
+    can go on only where the states of its layers are known: at the end of what was read in a pass.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, carries: bool = False) -> None:
         self.budget = budget
+        self.carries = carries
         self.bytes = 0
         self._root = _Node()
         self._clock = count(1)
 
     def longest(self, ids: Sequence[int]) -> Past:
-        """Return the KV cache of the longest cached prefix of `ids`."""
-        past = NO_PAST
+        """Return what is kept of the longest cached prefix of `ids` that a text can go on from."""
+        past = found = NO_PAST
         now = next(self._clock)
         for node, shared in self._walk(ids):
             node.used = now
             assert node.kv is not None
             past = past.then(node.kv.part(0, shared))
-        return past
+            if past.state or not self.carries:
+                found = past
+        return found
+
+    def known(self, ids: Sequence[int]) -> int:
+        """Return how many tokens `ids` and the cached texts have in common."""
+        return sum(shared for _, shared in self._walk(ids))
 
     def add(self, ids: Sequence[int], start: int, piece: Piece) -> None:
         """Keep `piece`, what reading ids[start:] after ids[:start] left behind.
@@ -56,12 +65,15 @@ class Prefixes:
         for node, shared in list(self._walk(ids)):
             parent = node if shared == len(node.tokens) else self._split(node, shared)
             known += shared
-        if not start <= known < len(ids):
-            return
-        own = piece if known == start else piece.part(known - start).copy()
-        leaf = _Node(tuple(ids[known:]), own, parent, used=next(self._clock))
-        parent.children[ids[known]] = leaf
-        self.bytes += own.nbytes
+        if start <= known < len(ids):
+            own = piece if known == start else piece.part(known - start).copy()
+            leaf = _Node(tuple(ids[known:]), own, parent, used=next(self._clock))
+            parent.children[ids[known]] = leaf
+            self.bytes += own.nbytes
+        elif known == len(ids) and parent.kv is not None and not parent.kv.state:
+            # These tokens were read before as the beginning of a longer text, of other states.
+            parent.kv = replace(parent.kv, state=piece.state)
+            self.bytes += nbytes(piece.state)
         self._shrink()
 
     def clear(self) -> None:

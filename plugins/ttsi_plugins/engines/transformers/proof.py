@@ -19,11 +19,10 @@ from ttsi.errors import release
 
 from . import support
 from .bank import Bank
+from .carrying import reader
 from .decode import Row as Decoded
 from .native import NativeDecoder, NativeNetwork, NativeReader
 from .passes import Network, Row, Rows
-from .prefixes import Prefixes
-from .reading import Reader
 from .stack import Factors
 from .training import Pair, losses
 from .trie import Trie
@@ -94,13 +93,12 @@ def _reading(network: Network) -> _Found:
     places = torch.arange(len(text), device=network.device)[None]
     yield "reading a prompt", network.run(given, places, Rows([Row(len(text))]), at), whole
 
-    reader = Reader(network, Prefixes(2**62), 2**62)
+    reads = reader(network, 2**62, 2**62)
     for known in (len(text) // 3, 2 * len(text) // 3):
-        for _ in reader.read([text[:known]]):
-            pass
+        reads.past(text[:known])
     trie, branches = _candidates(network, ids)
     other = text[: len(text) // 2][::-1]
-    found = {index: logits for index, _, logits in reader.read([text, other], [trie, Trie([])])}
+    found = {index: logits for index, _, logits in reads.read([text, other], [trie, Trie([])])}
     yield "reading a shorter prompt", found[1], _own(network, [other], [len(other) - 1])
     yield "reading candidates", found[0], branches
 
@@ -120,8 +118,9 @@ def _steps(network: Network) -> _Found:
     ids = _ids(network, _length(network) + 2)
     texts = [ids[:-2], ids[:11]]
     slots = network.slots(2, len(ids))
-    for index, past, _ in Reader(network, Prefixes(0), 2**62).read(texts):
-        slots.put(index, past)
+    reads = reader(network, 0, 2**62)
+    for index, text in enumerate(texts):
+        slots.put(index, reads.past(text))
     for count in (1, 2):
         longer = [[*text, *ids[-2:][:count]] for text in texts]
         given = torch.tensor([[text[-1]] for text in longer], device=network.device)

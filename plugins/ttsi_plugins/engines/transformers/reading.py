@@ -18,7 +18,7 @@ from .prefixes import Prefixes, common
 from .trie import Trie
 
 # Prompts with this many uncached tokens in common are read in turn, so that one serves the next.
-_WORTH_WAITING = 16
+WORTH_WAITING = 16
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Text:
 class Reading:
     """The result of a pass over a Text.
 
-    `piece` [layers, 2, key heads, n, D] are the keys and values of its ids, `logits` [1 + nodes, V]
-    those at its last id and at the nodes of its trie.
+    `piece` is what its ids left behind, `logits` [1 + nodes, V] are those at its last id and at the
+    nodes of its trie.
     """
 
     piece: Piece
@@ -64,11 +64,15 @@ class Reader:
         self._logits = logits
 
     def read(
-        self, prompts: Sequence[Sequence[int]], tries: Sequence[Trie] | None = None
+        self,
+        prompts: Sequence[Sequence[int]],
+        tries: Sequence[Trie] | None = None,
+        cuts: Sequence[int] | None = None,
     ) -> Iterator[tuple[int, Past, Tensor]]:
         """Yield (index of the prompt, its KV cache, logits [1 + nodes, V]) in any order.
 
-        The prompts must differ from each other.
+        The prompts must differ from each other. `cuts` are lengths, one for each prompt, after
+        which a later text may go on otherwise; here a text is kept so that it can do so anywhere.
         """
         tries = tries or [NO_TRIE] * len(prompts)
         waiting = sorted(range(len(prompts)), key=lambda index: tuple(prompts[index]))
@@ -79,7 +83,7 @@ class Reader:
                 ids = prompts[index]
                 # The last token is always read, for its logits.
                 past = self.prefixes.longest(ids[:-1])
-                if common(ids, last) < past.length + _WORTH_WAITING:
+                if common(ids, last) < past.length + WORTH_WAITING:
                     texts[index] = Text(ids[past.length :], past, tries[index])
                     last = ids
             for chunk in self.chunks(texts):
@@ -96,6 +100,10 @@ class Reader:
         if past.length < len(ids):
             ((_, past, _),) = self.read([ids])
         return past
+
+    def forget(self) -> None:
+        """Drop what was read."""
+        self.prefixes.clear()
 
     def chunks(self, texts: dict[int, Text]) -> Iterator[list[int]]:
         """Yield the keys of `texts` in groups of similar length, each for one pass.

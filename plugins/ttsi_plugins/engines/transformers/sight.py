@@ -20,6 +20,8 @@ BOUNDS = ("sliding_window", "attention_chunk_size")
 # The names in configs of the kinds of layers whose attention is known here.
 _FULL = ("full_attention", "attention", "full", "global")
 KNOWN = frozenset({*_FULL, "sliding_attention", "chunked_attention"})
+CARRYING = frozenset({"linear_attention", "conv", "mamba", "hybrid", "hybrid_sliding"})
+"""The names of layers that carry a state, some of them beside attention."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def sights(config: Any) -> list[Sight]:
     kinds = getattr(config, "layer_types", None)
     if not kinds:
         return [window] * layers
-    known = {"sliding_attention": window, "chunked_attention": chunk}
+    known = {"sliding_attention": window, "hybrid_sliding": window, "chunked_attention": chunk}
     return [known.get(kind, EVERYTHING) for kind in kinds]
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from ttsi import EngineError
 from ttsi_plugins.engines._messages import first_line
 
-from .sight import KNOWN
+from .sight import CARRYING, KNOWN
 
 CURE = "Use a causal language model, such as Llama, Qwen or Gemma."
 
@@ -24,6 +24,8 @@ _WINDOWS = {
     "attention_window_size": "local_attention",
     "index_topk": "sparse_attention",
 }
+# Layers that are run right; the last two have no attention and carry nothing.
+_RUN = KNOWN | CARRYING | {"mlp", "moe"}
 # Modules that carry a state from token to token outside attention.
 _STATEFUL = re.compile(
     "Mamba|SSM|Recurrent|RgLru|Rglru|Rwkv|RWKV|xLSTM|mLSTM|DeltaNet|DeltaAttention|ShortConv|"
@@ -36,6 +38,11 @@ def check(model: Any) -> None:
     found = list(dict.fromkeys(_kinds(model)))
     if found:
         raise unsupported(model, f"has {', '.join(found)}")
+
+
+def carries(model: Any) -> bool:
+    """Return whether layers carry a state from token to token, as far as their names tell."""
+    return any(_named(part) or isinstance(part, nn.Conv1d) for part in model.modules())
 
 
 def unsupported(model: Any, why: str) -> EngineError:
@@ -87,20 +94,11 @@ def _kinds(model: Any) -> Iterator[str]:
     for kind in _layer_kinds(config):
         named = [name for name, bounds in _WINDOWS.items() if bounds == kind]
         # A window that is longer than any text bounds nothing.
-        if kind not in KNOWN and (not named or any(name in bounded for name in named)):
+        if kind not in _RUN and (not named or any(name in bounded for name in named)):
             sizes = "".join(f" ({name} {bounded[name]})" for name in named if name in bounded)
             yield f"layers of kind {kind}{sizes}"
     if not model._can_set_attn_implementation():
         yield "an attention of its own, that cannot be replaced"
-    parts = [part for name, part in model.named_modules() if name]
-    states = sorted((not _named(part), type(part).__name__) for part in parts if _carries(part))
-    if states:
-        yield f"layers with a state or a convolution ({states[0][1]})"
-
-
-def _carries(module: nn.Module) -> bool:
-    """Return whether a module other than attention carries a state from token to token."""
-    return isinstance(module, nn.Conv1d | nn.RNNBase) or _named(module)
 
 
 def _named(module: nn.Module) -> bool:
