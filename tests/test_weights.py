@@ -316,10 +316,10 @@ def test_missing_package(package: str, folder: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_out_of_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def exhausted(*_: Any) -> Any:
+    def exhausted(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("no memory")
 
-    monkeypatch.setattr(LlamaForCausalLM, "to", exhausted)
+    monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", exhausted)
     with pytest.raises(RunError, match="does not fit into the memory of cpu"):
         weights.load({"id": str(folder)}, "cpu")
 

@@ -106,10 +106,12 @@ def load(model: Mapping[str, JSON], device: str = "auto") -> Loaded:
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
+                # The whole model on one device, and read straight to it.
+                device_map={"": place},
                 output_loading_info=True,
             )
             network, info = made
-            network = network.to(place).eval().requires_grad_(False)
+            network = network.eval().requires_grad_(False)
     except CorruptAsset as error:
         if isinstance(error.__cause__, MemoryError | torch.OutOfMemoryError):
             cure = "Use a smaller model, a smaller dtype or another device."
