@@ -32,7 +32,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 test: $(VENV)/.tox-installed
-	$(BIN)/tox run
+	$(BIN)/tox run-parallel --parallel 2 --parallel-live --parallel-no-spinner
 
 test-vllm: $(VENV)/.tox-installed
 	$(BIN)/tox run -e vllm

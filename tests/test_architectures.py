@@ -26,7 +26,7 @@ from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit, lear
 from ttsi_plugins.engines.transformers.trie import Trie
 
 # PEFT and transformers warn of their own affairs.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 RECIPE = LoraRecipe(rank=2, learning_rate=1e-2, epochs=2)
 PROMPT, TARGET = ids(1, 60), ids(2, 8)

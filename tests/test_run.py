@@ -283,18 +283,26 @@ def predictions(tmp_path: Path) -> bytes:
     return (journal.parent / "predictions.jsonl").read_bytes()
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The predictions of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert start(folder).wait() == 0
+    return predictions(folder)
+
+
 @pytest.mark.parametrize("after", [0, 1, 3, 5, 8])
-def test_a_killed_run_resumes_to_the_same_predictions(tmp_path: Path, after: int) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir()
+def test_a_killed_run_resumes_to_the_same_predictions(
+    tmp_path: Path, whole: bytes, after: int
+) -> None:
+    killed = tmp_path / "killed"
     killed.mkdir()
-    assert start(whole).wait() == 0
     process = start(killed)
     wait_for_lines(killed, process, after)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert start(killed).wait() == 0
-    assert predictions(killed) == predictions(whole)
+    assert predictions(killed) == whole
     journal = journal_of(killed)
     assert journal is not None
     ids = [json.loads(line)["id"] for line in journal.read_text().splitlines()]
