@@ -75,7 +75,7 @@ SHAPES = {
 BENCHMARKS = (ApiBank, Bfcl, NexusRaven, Quickstart, SealTool, SealToolFull, ToolAlpaca)
 
 
-def made(template: str, variables: Any = None) -> Tokens:
+def made(template: str | dict[str, str], variables: Any = None) -> Tokens:
     special = [each for each in MARKERS if "think" not in each]
     tokenizer = byte_level(template, special=special, ordinary=["<think>", "</think>"])
     ends = SimpleNamespace(eos_token_id=[tokenizer.convert_tokens_to_ids("<|im_end|>")])
@@ -157,6 +157,15 @@ def test_the_template_writes_the_tools_and_what_it_writes_of_calls_is_read(name:
     assert answer.value == CALLS
     # A target is what a template would have written of the answer, token by token.
     assert tokens.decode(tokens.target(written)) == written
+
+
+def test_a_template_of_its_own_for_tools_is_taken_where_there_are_tools() -> None:
+    both = made({"default": CHATML, "tool_use": SHAPES["tags"]})
+    asked = task().prompt()
+    assert both.prompt(asked) == made(SHAPES["tags"]).prompt(asked)
+    assert both.called(asked, CALLS) == made(SHAPES["tags"]).called(asked, CALLS)
+    bare = replace(asked, tools=())
+    assert both.prompt(bare) == made(CHATML).prompt(bare)
 
 
 def test_the_opening_of_a_thought_is_no_part_of_a_call() -> None:

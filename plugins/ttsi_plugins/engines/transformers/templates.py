@@ -73,11 +73,14 @@ class Template:
         self._tokenizer = tokenizer
         self._variables = variables if isinstance(variables, dict) else {}
         self._where = f"tokenizer {tokenizer.name_or_path}"
-        text = self._own_text()
+        # A tokenizer may have a template of its own for chats with tools.
+        own = [self._own_text(tools) for tools in (None, [])]
         midnight = datetime.combine(today, time())
-        formats = {found[2] for found in _DATE_CALL.finditer(text)}
+        formats = {found[2] for text in own for found in _DATE_CALL.finditer(text)}
         self._dates = {each: midnight.strftime(each) for each in formats}
-        self._text = _DATE_MACRO + text if "strftime_now" in text else text
+        self._text, self._tools_text = (
+            _DATE_MACRO + text if "strftime_now" in text else text for text in own
+        )
         self.system_turn: SystemTurn = "template"
         self.content: Content = "text"
         self._choose()
@@ -146,9 +149,9 @@ class Template:
             cure='Set "prompt": "paper" for the benchmark.',
         )
 
-    def _own_text(self) -> str:
+    def _own_text(self, tools: list[dict[str, Any]] | None) -> str:
         try:
-            return str(self._tokenizer.get_chat_template())
+            return str(self._tokenizer.get_chat_template(tools=tools))
         except ValueError as error:
             # The tokenizer has several named templates, but no default.
             raise EngineError(first_line(error), where=self._where, cure=_CURE) from error
@@ -195,7 +198,7 @@ class Template:
         try:
             text = self._tokenizer.apply_chat_template(
                 chat,
-                chat_template=self._text,
+                chat_template=self._tools_text if tools else self._text,
                 tokenize=False,
                 add_generation_prompt=opened,
                 tools=[_function(tool) for tool in tools] or None,
