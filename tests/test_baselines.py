@@ -261,6 +261,14 @@ def test_what_sft_costs_is_in_the_learning_of_the_first_wave() -> None:
 # ---------------------------------------------------------------- icl_train
 
 
+def test_rows_of_another_form_are_not_shown(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.jsonl", [row(0)])
+    numbers = [dataclasses.replace(task, form="number") for task in TASKS]
+    with pytest.raises(UsageError, match="answers of form calls, and the tasks want number") as e:
+        learn(InContextTrain(file=str(file)), numbers)
+    assert '"form": "number"' in e.value.cure
+
+
 def test_shots_come_from_the_rows_and_are_the_tasks_own() -> None:
     learner = taught(InContextTrain(shots=2))
     together = learn(learner, TASKS, seed=1)

@@ -14,6 +14,7 @@ from ttsi import (
     EngineCapability,
     Example,
     Task,
+    UsageError,
     draw_seed,
     option,
 )
@@ -44,6 +45,7 @@ class InContextTrain(FromRows):
         engine: Engine,
         seed: int,
     ) -> list[Adaptation]:
+        self._check_forms(tasks)
         return [
             Demonstrations(
                 tuple(
@@ -57,6 +59,17 @@ class InContextTrain(FromRows):
             )
             for task, answer in zip(tasks, base, strict=True)
         ]
+
+    def _check_forms(self, tasks: Sequence[Task]) -> None:
+        """Raise UsageError if a row's answer could not be written as a task's."""
+        shown = ", ".join(sorted({row.task.form for row in self.rows}))
+        for form in sorted({task.form for task in tasks}):
+            if form != shown:
+                raise UsageError(
+                    f"The labelled rows have answers of form {shown}, and the tasks want {form}.",
+                    where=f"learner icl_train, {self.source}",
+                    cure=f'Give a "file" of rows of form {form}, and "form": "{form}".',
+                )
 
     def _draw(self, task: Task, seed: int) -> list[Row]:
         left = list(self.rows)
