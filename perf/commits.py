@@ -1,0 +1,131 @@
+"""The engine of this checkout against that of another commit, doing the same work in turn.
+
+    python -m perf.commits HEAD~20
+    python -m perf.commits a7d7abc --model qwen2.5-coder-0.5b.gguf
+
+Each side is a process of its own that holds the model. Texts must be equal, likelihoods and losses
+equal to a thousandth. A ratio above 1 says that this checkout is faster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from perf.common import Unequal, arguments
+from perf.result import LEAST_PAIRS, Machine, about, write
+from perf.timing import Side, speed_ratios, spread, take_turns
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKER = ROOT / "perf" / "commits_worker.py"
+STAGES = ("H", "decoding, free", "decoding, constrained", "T, exact", "T, activated")
+_APART = 1e-3
+
+
+class Worker:
+    """A process that runs the engine of a checkout."""
+
+    def __init__(self, checkout: Path, model: str, device: str, samples: int) -> None:
+        places = [checkout, checkout / "plugins", checkout / "benchmarks"]
+        path = os.pathsep.join(map(str, places))
+        self._process = subprocess.Popen(
+            [sys.executable, str(WORKER), model, device, str(samples)],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.about = self._answer()
+        if Path(self.about["ttsi"]).parent.parent != checkout:
+            sys.exit(f"{self.about['ttsi']} was imported, not the one in {checkout}")
+
+    def ask(self, stage: str) -> Any:
+        """Return the result of a stage's work, which is done now."""
+        assert self._process.stdin is not None
+        print(stage, file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit(f"a worker ended with code {self._process.wait()}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "", samples=16, units="Seal-Tools samples a stage")
+    parser.add_argument("commit", help="what to compare with, as git names it")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        other = Path(folder).resolve() / "other"
+        _git("worktree", "add", "--detach", str(other), given.commit)
+        workers: list[Worker] = []
+        try:
+            workers += [
+                Worker(place, given.model, given.device, given.samples) for place in (ROOT, other)
+            ]
+            table = [_compared(stage, workers, given.pairs) for stage in STAGES]
+        finally:
+            for worker in workers:
+                worker.close()
+            _git("worktree", "remove", "--force", str(other))
+    if given.pairs < LEAST_PAIRS:
+        print(f"not kept: fewer than {LEAST_PAIRS} pairs")
+        return
+    told = workers[0].about
+    machine = Machine(
+        given.model, told["device"], told["name"], told["dtype"], torch.get_num_threads()
+    )
+    values = {
+        **{key: asdict(machine)[key] for key in ("device", "model")},
+        "stage": "commits",
+        "commits": [_git("rev-parse", each) for each in ("HEAD", given.commit)],
+        "machine": about(machine),
+        "samples": given.samples,
+        "stages": table,
+    }
+    print(f"{write(values, given.out / 'commits')} written")
+
+
+def _compared(stage: str, workers: list[Worker], pairs: int) -> dict[str, Any]:
+    sides = [
+        Side(f"{stage}: {name}", lambda worker=worker: worker.ask(stage))  # type: ignore[misc]
+        for name, worker in zip(("ours", "the other"), workers, strict=True)
+    ]
+    take_turns(sides, pairs, torch.device("cpu"))
+    ours, theirs = (side.result for side in sides)
+    if not _equal(ours, theirs):
+        raise Unequal(f"{stage}: the results of the two commits differ")
+    ratio = spread(speed_ratios(*sides))
+    print(f"{stage}: {ratio['median']:.2f}x [{ratio['min']:.2f}, {ratio['max']:.2f}]", flush=True)
+    return {"stage": stage, "ratio": ratio, "seconds": [side.seconds for side in sides]}
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(one, float):
+        return abs(one - other) <= _APART * max(1.0, abs(one))
+    return bool(one == other)
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
