@@ -70,7 +70,7 @@ def test_a_device_that_refused_one_call_is_not(said: RuntimeError, kind: type[En
 
 
 def raise_guarded(error: RuntimeError) -> None:
-    raise failures.failing(error, "scoring")
+    raise failures.failure(error, "scoring")
 
 
 def test_freed_memory_is_given_back_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

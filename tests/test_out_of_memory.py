@@ -347,7 +347,7 @@ def test_many_adapters_stay_within_the_memory(small: TransformersEngine) -> None
     # All at once they would exceed the memory.
     assert len(jobs) * each > shares
     taken = peak(work)
-    assert runtime.prefixes.bytes <= budget.prefixes
+    assert runtime.reader.prefixes.bytes <= budget.prefixes
     # The caller owns the adapters; everything else fits into the divisible part.
     assert taken <= shares
     assert len(made) == 16

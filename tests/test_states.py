@@ -19,10 +19,11 @@ from torch import Tensor
 from ttsi import EngineCapability, Message, Prompt
 from ttsi.testing import check_plugin
 from ttsi_plugins.engines.transformers import TransformersEngine
-from ttsi_plugins.engines.transformers.caches import Piece
+from ttsi_plugins.engines.transformers.caches import NO_PAST, Piece
 from ttsi_plugins.engines.transformers.carrying import CarryingReader, reader
 from ttsi_plugins.engines.transformers.passes import Network
 from ttsi_plugins.engines.transformers.prefixes import Prefixes
+from ttsi_plugins.engines.transformers.reading import NO_TRIE, Text
 from ttsi_plugins.engines.transformers.trie import Trie
 
 IDS = ids(5, 60)
@@ -131,10 +132,17 @@ def test_what_was_read_is_not_read_again(model: Any, monkeypatch: pytest.MonkeyP
     assert widths[3:] == [(1, 40), (1, 1), (1, 1)]
     list(reads.before_last([[*shared, 4, 3]]))
     assert widths[6:] == [(1, 1)]
+    # Of several that part at different places, the first is kept at each place that is worth it.
+    nested = [[*IDS[40:60], *IDS[:at], at] for at in (25, 3, 1, 20)]
+    begun = len(widths)
+    list(reads.before_last([[*text, 3] for text in nested]))
+    assert sum(tokens for _, tokens in widths[begun:]) <= 20 + 25 + 5 + 4 + 4 + 16
     # What only turns out to be shared is read again once.
     list(reads.before_last([[*IDS[:30], 1, 3]]))
     list(reads.before_last([[*IDS[:30], 2, 3]]))
-    assert widths[7:] == [(1, 30), (1, 1), (1, 1)]
+    assert widths[-3:] == [(1, 30), (1, 1), (1, 1)]
+    with pytest.raises(ValueError, match="one length"):
+        reads.run([Text([5], NO_PAST, NO_TRIE), Text([5, 6], NO_PAST, NO_TRIE)])
 
 
 def test_steps_with_rows_that_move_and_leave(model: Any) -> None:

@@ -16,14 +16,17 @@ last argument, indices into the flattened ids."""
 
 
 @torch.no_grad()
-def branched(ids: Sequence[int], trie: Trie, room: Room, run: Run, weight: float = 1.0) -> Tensor:
+def branched(
+    ids: Sequence[int], trie: Trie, room: Room, run: Run, weight: float = 1.0, beside: float = 0.0
+) -> Tensor:
     """Return logits [1 + nodes, V] at the last of `ids` and at the nodes of the trie.
 
-    Each row begins with `ids`; one of T tokens takes `weight` times T of the room.
+    Each row begins with `ids`; one of T tokens takes `weight` times T and `beside` of the room.
     """
     found: dict[tuple[int, ...], Tensor] = {}
     longest = len(ids) + max(map(len, trie.ends()))
-    for paths in _groups(trie.ends(), max(1, int(room.limit // (longest * weight)))):
+    size = max(1, int(room.limit // (longest * weight + beside)))
+    for paths in _groups(trie.ends(), size):
         width = len(ids) + max(map(len, paths))
         rows = [[*ids, *path] + [0] * (width - len(ids) - len(path)) for path in paths]
         # Logits are read from the last of `ids` to the end of each path.
@@ -33,7 +36,7 @@ def branched(ids: Sequence[int], trie: Trie, room: Room, run: Run, weight: float
             for depth in range(len(path) + 1)
         ]
         lengths = [len(ids) + len(path) for path in paths]
-        with room.taking(int(len(paths) * width * weight)):
+        with room.taking(int(len(paths) * (width * weight + beside))):
             logits = run(torch.tensor(rows), lengths, torch.tensor(read))
         prefixes = [path[:depth] for path in paths for depth in range(len(path) + 1)]
         found |= dict(zip(prefixes, logits, strict=True))

@@ -6,7 +6,7 @@ Layers may differ in their number of heads, and keys and values in their width.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -47,7 +47,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Past:
-    """Keys and values of the tokens before a row's own, as pieces one behind the other."""
+    """What reading the tokens before a row's own left behind, as pieces one behind the other."""
 
     pieces: tuple[Piece, ...] = ()
 
@@ -57,11 +57,14 @@ class Past:
 
     @property
     def state(self) -> State:
-        """The states after the last token; empty for no tokens."""
+        """The states after the last token; empty for no tokens, where layers carry none, and after
+        a part of a piece."""
         return self.pieces[-1].state if self.pieces else NO_STATE
 
     def then(self, piece: Piece) -> Past:
-        return Past((*self.pieces, piece))
+        # Only the states after the last token are ever used.
+        before = (replace(each, state=NO_STATE) if each.state else each for each in self.pieces)
+        return Past((*before, piece))
 
 
 NO_PAST = Past()
@@ -137,7 +140,9 @@ class Slots:
     def carry(self, states: State) -> None:
         """As `passes.Plan` has it."""
         for key, after in states.items():
-            self._state(key, after[0])[: len(self._rows)] = after
+            held = self._state(key, after[0])[: len(self._rows)]
+            if held.data_ptr() != after.data_ptr():
+                held.copy_(after)
 
     def _state(self, key: Key, like: Tensor) -> Tensor:
         """Return the slots [slots, ...] of a state of one row, made when it is first seen."""

@@ -7,6 +7,7 @@ the end of what prompts have in common, and before the last token of a prompt.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -15,18 +16,36 @@ from .branches import branched
 from .caches import Past
 from .passes import Network, Row, Rows
 from .prefixes import Prefixes, common
-from .reading import NO_TRIE, WORTH_WAITING, Reader, Text
+from .reading import NO_TRIE, WORTH_WAITING, Reader, Reading, Text
 from .trie import Trie
 
 
-def reader(network: Network, budget: int, pass_tokens: int, logits: float = 0.0) -> Reader:
-    """Return the reader of a model, which keeps at most `budget` bytes of what it has read."""
-    kind = CarryingReader if network.carries else Reader
-    return kind(network, Prefixes(budget, network.carries), pass_tokens, logits)
+def reader(
+    network: Network, budget: int, pass_tokens: int, logits: float = 0.0, states: float = 0.0
+) -> Reader:
+    """Return the reader of a model, which keeps at most `budget` bytes of what it has read.
+
+    The logits at one token count as `logits` tokens more, the states of a row as `states`.
+    """
+    prefixes = Prefixes(budget, network.carries)
+    if network.carries:
+        return CarryingReader(network, prefixes, pass_tokens, logits, states)
+    return Reader(network, prefixes, pass_tokens, logits)
 
 
 class CarryingReader(Reader):
     """A reader that reads prompts one by one, from cut to cut, and candidates as rows."""
+
+    def __init__(
+        self,
+        network: Network,
+        prefixes: Prefixes,
+        pass_tokens: int,
+        logits: float = 0.0,
+        states: float = 0.0,
+    ) -> None:
+        super().__init__(network, prefixes, pass_tokens, logits)
+        self._states = states
 
     def read(
         self,
@@ -44,11 +63,14 @@ class CarryingReader(Reader):
     ) -> Iterator[tuple[int, Past]]:
         """Yield (index of the prompt, what is kept of it up to its last token) in any order."""
         order = sorted(range(len(prompts)), key=lambda index: tuple(prompts[index]))
+        texts = [prompts[index] for index in order]
+        shared = [common(one, other) for one, other in pairwise(texts)]
         for at, index in enumerate(order):
-            ids = prompts[index]
-            following = prompts[order[at + 1]] if at + 1 < len(order) else ()
-            stops = {common(ids, following), cuts[index] if cuts else 0}
-            yield index, self._until(ids[:-1], stops)
+            # What a text has in common with each of those that follow.
+            stops = set(accumulate(shared[at:], min))
+            if cuts:
+                stops.add(cuts[index])
+            yield index, self._until(texts[at][:-1], stops)
 
     def past(self, ids: Sequence[int]) -> Past:
         return self._until(ids, set())
@@ -60,19 +82,31 @@ class CarryingReader(Reader):
             same = {key: text for key, text in texts.items() if len(text.ids) == length}
             yield from super().chunks(same)
 
+    def run(self, texts: Sequence[Text]) -> list[Reading]:
+        """As Reader has it. Raises ValueError for texts of different lengths, or with candidates:
+        their states would not be those of their ends."""
+        if len({len(text.ids) for text in texts}) > 1 or any(text.trie.ids for text in texts):
+            raise ValueError("texts that are kept together must have one length")
+        return super().run(texts)
+
+    def _size(self, texts: Sequence[Text]) -> int:
+        # Stacked for the pass, and copied out of it.
+        return super()._size(texts) + int(2 * self._states * len(texts))
+
     def _until(self, ids: Sequence[int], stops: set[int]) -> Past:
-        """Return what is kept of `ids`, which is read now from stop to stop where it is not."""
+        """Read what is not kept of `ids`, in parts that end at `stops`; return what is kept."""
         past = self.prefixes.longest(ids)
         # Where the text parts from those that were read before, the next one may do so, too.
-        stops = {*stops, self.prefixes.known(ids)}
-        # A few tokens are not worth the memory of their states.
-        worth = past.length + WORTH_WAITING
-        for stop in sorted({stop for stop in stops if worth <= stop < len(ids)} | {len(ids)}):
-            if past.length < stop:
-                (reading,) = self.run([Text(ids[past.length : stop], past, NO_TRIE)])
-                self.prefixes.add(ids[:stop], past.length, reading.piece)
-                past = past.then(reading.piece)
-        return past
+        for stop in sorted({*stops, self.prefixes.known(ids)}):
+            # The states after a few tokens more are not worth their memory.
+            if past.length + WORTH_WAITING <= stop < len(ids):
+                past = self._on(ids, past, stop)
+        return past if past.length == len(ids) else self._on(ids, past, len(ids))
+
+    def _on(self, ids: Sequence[int], past: Past, stop: int) -> Past:
+        (reading,) = self.run([Text(ids[past.length : stop], past, NO_TRIE)])
+        self.prefixes.add(ids[:stop], past.length, reading.piece)
+        return past.then(reading.piece)
 
     def _candidates(self, last: Sequence[int], past: Past, trie: Trie) -> Tensor:
         device = self.network.device
@@ -84,4 +118,4 @@ class CarryingReader(Reader):
             plan = Rows([Row(length, past) for length in lengths])
             return self.network.run(ids.to(device), positions.to(device), plan, read.to(device))
 
-        return branched(last, trie, self.room, run, 1 + self._logits)
+        return branched(last, trie, self.room, run, 1 + self._logits, self._states)

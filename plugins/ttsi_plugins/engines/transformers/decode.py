@@ -1,7 +1,7 @@
 """Generation: rows with their own sampling, seed, grammar and adapter share each step of the model.
 
 Finished rows leave and waiting ones enter. A prompt is read once, however many rows begin with it,
-and what an earlier pass has read of it is not read again.
+and what the reader has kept of it is not read again.
 """
 
 from __future__ import annotations
@@ -179,7 +179,8 @@ class Decoder:
     def _begin(self, rows: list[Row], beside: list[Row]) -> Iterator[tuple[Row, Past]]:
         """Read the rows' prompts, draw first tokens, and yield the rows with their KV caches.
 
-        A row whose prompt is cached up to its last token draws its first token in the next step.
+        A row whose prompt is cached up to its last token draws its first token in the next step, as
+        do all rows without an adapter where layers carry states.
         """
         plain = [row for row in rows if row.adapter is None]
         adapted = [row for row in rows if row.adapter is not None]

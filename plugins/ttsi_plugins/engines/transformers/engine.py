@@ -30,7 +30,7 @@ from . import lora, modes, support, training, weights
 from .caches import NO_PAST
 from .carrying import CarryingReader, reader
 from .decode import Decoder, Row
-from .failures import failing
+from .failures import failure
 from .grammar import Grammars
 from .identity import identity
 from .memory import Budget, Room, Sizes, adapter_bytes
@@ -85,7 +85,8 @@ class Runtime:
             self.decoder = NativeDecoder(self.network, self.bank, self.tokens.ends)
         else:
             logits = self.sizes.logits / self.sizes.passed
-            self.reader = reader(self.network, self.budget.prefixes, passed, logits)
+            states = self.network.state_bytes / self.sizes.passed
+            self.reader = reader(self.network, self.budget.prefixes, passed, logits, states)
             self.decoder = Decoder(
                 self.reader, self.bank, self.tokens.ends, self.budget.work, self.sizes.step
             )
@@ -139,8 +140,10 @@ class Runtime:
         ]
 
     def _answered_after(self, prompt: Prompt, ids: Sequence[int]) -> int:
-        """Return the number of tokens after which a model with states reads on for an answer: all
-        but the last of the prompt without its opening. 0 for other models."""
+        """Return how many of `ids` an answer to the prompt will begin with, but for its last token.
+
+        It is 0 where they are the same prompt, and for models that can go on from anywhere.
+        """
         if not (isinstance(self.reader, CarryingReader) and prompt.opening):
             return 0
         return common(ids, self.tokens.prompt(replace(prompt, opening=""))[:-1])
@@ -198,9 +201,10 @@ class Runtime:
             read = max((len(ids) - start + len(target) for ids, target, start in draft), default=0)
             beside = adapter_bytes(self.bank.parameters(rank))
             beside += max((len(target) for _, target, _ in draft), default=0) * sizes.target
-            # Attention copies the KV cache of the tokens before an activated adapter.
+            # A pass copies the KV cache and the states before an activated adapter.
             pasts = max((start for _, _, start in draft), default=0)
             beside += pasts * self.network.token_bytes()
+            beside += 2 * self.network.state_bytes if pasts else 0
             widths.append(read + -(-beside // token))
         return token, widths
 
@@ -330,13 +334,13 @@ class Runtime:
             return work()
         except (RuntimeError, MemoryError) as error:
             release(error)
-            failure = failing(error, doing)
+            failed = failure(error, doing)
         # Raised outside the except block: as a context, the failed call would keep its tensors.
-        if isinstance(failure, OutOfMemory):
+        if isinstance(failed, OutOfMemory):
             for room in self._rooms:
                 room.shrink()
             self._drop()
-        raise failure
+        raise failed
 
     def _check_length(self, prompt: int, new: int) -> None:
         if prompt + new > self.limit:

@@ -8,7 +8,7 @@ from ttsi import DeviceLost, EngineError, OutOfMemory, TtsiError
 from ttsi_plugins.engines._messages import first_line
 
 
-def failing(error: RuntimeError | MemoryError, doing: str) -> TtsiError:
+def failure(error: RuntimeError | MemoryError, doing: str) -> TtsiError:
     """Return torch's `error` as DeviceLost, OutOfMemory, or else EngineError."""
     if _is_device_lost(error):
         return DeviceLost(

@@ -1,8 +1,9 @@
 """Forward passes of the model, for reading, scoring, decoding and training.
 
-The engine keeps its own KV caches, and the model runs without a cache object. The attention
-function, registered with transformers, asks the pass's plan which keys and values each row attends
-to and where to store the new ones. Query heads that share a key head use it without a copy.
+The engine keeps its own KV caches. The attention function, registered with transformers, asks the
+pass's plan which keys and values each row attends to and where to store the new ones. Only layers
+that carry states are given something in place of a cache. Query heads that share a key head use it
+without a copy.
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ class Network:
         self._narrow = Narrow(model)
         try:
             self.shapes, self.state_bytes = self._measured()
+            # A convolution beside the language model, for sounds or images, carries nothing.
+            self.carries = self.state_bytes > 0
         except BaseException:
             self.close()
             raise
@@ -194,7 +197,7 @@ class Rows:
     """A plan for rows [N, T]: each is causal and attends to its own past.
 
     With `keep`, `piece` gives the keys, values and states of the rows after the pass. States are
-    those after a pass's last column: rows that carry some have the same length then.
+    those after its last column, so rows of a model that carries some must have the same length.
     """
 
     rows: Sequence[Row]

@@ -1,4 +1,4 @@
-"""The base model's prefix cache: a radix tree of token ids with their keys and values.
+"""The base model's prefix cache: a radix tree of token ids with their keys, values and states.
 
 Prompts share the KV cache of their common prefix, within a sample (the stages of one task) and
 across samples (tasks that offer the same tools).
@@ -26,7 +26,7 @@ class _Node:
 
 
 class Prefixes:
-    """A cache of at most `budget` bytes of keys and values; least recently used leaves go first.
+    """A cache of at most `budget` bytes; least recently used leaves go first.
 
     A Past that was handed out stays valid when its tokens are dropped here. With `carries` a text
     can go on only where the states of its layers are known: at the end of what was read in a pass.

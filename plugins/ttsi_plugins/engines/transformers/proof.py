@@ -114,18 +114,18 @@ def _candidates(network: Ready, ids: list[int]) -> tuple[Trie, Tensor]:
 
 
 def _steps(network: Network) -> _Found:
-    """Yield tokens read one by one, after prompts of different lengths."""
+    """Yield tokens read one by one, after prompts of different lengths and after none."""
     ids = _ids(network, _length(network) + 2)
-    texts = [ids[:-2], ids[:11]]
-    slots = network.slots(2, len(ids))
+    texts = [ids[:-2], ids[:11], []]
+    slots = network.slots(len(texts), len(ids))
     reads = reader(network, 0, 2**62)
     for index, text in enumerate(texts):
         slots.put(index, reads.past(text))
     for count in (1, 2):
         longer = [[*text, *ids[-2:][:count]] for text in texts]
         given = torch.tensor([[text[-1]] for text in longer], device=network.device)
-        rows = torch.arange(2, device=network.device)
-        ours = network.run(given, slots.step(2), slots, rows)
+        rows = torch.arange(len(texts), device=network.device)
+        ours = network.run(given, slots.step(len(texts)), slots, rows)
         whole = torch.cat([_own(network, [text], [len(text) - 1]) for text in longer])
         yield "generating", ours, whole
 

@@ -27,10 +27,9 @@ class Carried:
     """The states in a pass, for layers that expect a cache of transformers.
 
     `states` [rows, ...] are at first those of what was read before, and then those after the pass.
-    Layers may write into them. Keys and values pass through: the plan of the pass has the others.
+    Without gradients they are written in place where they are there. Keys and values pass through:
+    the plan of the pass has the others.
     """
-
-    is_compileable = False
 
     def __init__(self, states: State) -> None:
         self.states = dict(states)
@@ -57,22 +56,24 @@ class Carried:
             whole = pad(conv_states, (missing, 0))
         else:
             whole = torch.cat([before, conv_states], dim=-1)
-        self.states["conv", layer_idx, state_idx] = whole[..., -width:]
+        # A copy: a view would keep the inputs of the whole pass.
+        self.states["conv", layer_idx, state_idx] = whole[..., -width:].clone()
         return whole
 
     def update_recurrent_state(
         self, recurrent_states: Tensor, layer_idx: int, state_idx: int = 0, **_: Any
     ) -> Tensor:
-        self.states["recurrent", layer_idx, state_idx] = recurrent_states
-        return recurrent_states
+        key = "recurrent", layer_idx, state_idx
+        if key in self.states and not torch.is_grad_enabled():
+            self.states[key].copy_(recurrent_states)
+        else:
+            self.states[key] = recurrent_states
+        return self.states[key]
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
         return key_states, value_states
-
-    def has_previous_state(self, layer_idx: int | None = None) -> bool:
-        return bool(self.states)
 
     def is_recording_past(self, layer_idx: int | None = None) -> bool:
         return False

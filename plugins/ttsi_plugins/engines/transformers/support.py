@@ -24,8 +24,8 @@ _WINDOWS = {
     "attention_window_size": "local_attention",
     "index_topk": "sparse_attention",
 }
-# Layers that are run right; the last two have no attention and carry nothing.
-_RUN = KNOWN | CARRYING | {"mlp", "moe"}
+# Layers that are tried; the last two have no attention and carry nothing.
+_TRIED = KNOWN | CARRYING | {"mlp", "moe"}
 # Modules that carry a state from token to token outside attention.
 _STATEFUL = re.compile(
     "Mamba|SSM|Recurrent|RgLru|Rglru|Rwkv|RWKV|xLSTM|mLSTM|DeltaNet|DeltaAttention|ShortConv|"
@@ -41,7 +41,7 @@ def check(model: Any) -> None:
 
 
 def carries(model: Any) -> bool:
-    """Return whether layers carry a state from token to token, as far as their names tell."""
+    """Return whether the names of modules let expect that some carry a state between tokens."""
     return any(_named(part) or isinstance(part, nn.Conv1d) for part in model.modules())
 
 
@@ -94,7 +94,7 @@ def _kinds(model: Any) -> Iterator[str]:
     for kind in _layer_kinds(config):
         named = [name for name, bounds in _WINDOWS.items() if bounds == kind]
         # A window that is longer than any text bounds nothing.
-        if kind not in _RUN and (not named or any(name in bounded for name in named)):
+        if kind not in _TRIED and (not named or any(name in bounded for name in named)):
             sizes = "".join(f" ({name} {bounded[name]})" for name in named if name in bounded)
             yield f"layers of kind {kind}{sizes}"
     if not model._can_set_attn_implementation():

@@ -31,9 +31,9 @@ _PADDING = 0.2
 class Pair:
     """A `target` to learn after `prompt`, both token ids; the adapter acts from `start` on.
 
-    `past` is the base model's KV cache of prompt[:start]. The adapter always acts on the prompt's
-    last token, which predicts the target's first. Raises ValueError for an empty target, or a
-    `start` that does not fit the prompt and `past`.
+    `past` is what the base model's reading of prompt[:start] left behind. The adapter always acts
+    on the prompt's last token, which predicts the target's first. Raises ValueError for an empty
+    target, or a `start` that does not fit the prompt and `past`.
     """
 
     prompt: Sequence[int]
