@@ -26,13 +26,16 @@ ROOT = DOCS.parent
 MODELS = {
     "smollm2-135m": "SmolLM2-135M",
     "qwen2.5-coder-0.5b.gguf": "Qwen2.5-Coder-0.5B",
+    "qwen2.5-coder-1.5b.gguf": "Qwen2.5-Coder-1.5B",
 }
 STAGES = ("estimate", "answer", "generate", "learn", "adapted")
 
 
 def pages() -> dict[Path, str]:
     """Every generated page and what it should hold."""
-    runs, old = stored_runs(RESULTS), stored_runs(OLD)
+    stored, old = stored_runs(RESULTS), stored_runs(OLD)
+    bases = [run for run in stored if run[1]["estimator"]["name"] == "never"]
+    runs = [run for run in stored if run not in bases]
     readme, results = ROOT / "README.md", DOCS / "results.md"
     measured = performance.stored()
     speed = between((DOCS / "performance.md").read_text(), "accuracy", variants_table(old))
@@ -46,6 +49,7 @@ def pages() -> dict[Path, str]:
         ("accuracy", accuracy_table(runs)),
         ("estimator", estimator_table(runs)),
         ("seconds", seconds_table(runs)),
+        ("asked", asked_table(bases)),
         ("accuracy-0.1.0", accuracy_table(old)),
         ("estimator-0.1.0", estimator_table(old)),
         ("seconds-0.1.0", seconds_table(old)),
@@ -111,6 +115,28 @@ def accuracy_table(runs: list[Stored]) -> str:
         "p",
     ]
     return table(head, rows) if rows else NOT_YET
+
+
+def asked_table(runs: list[Stored]) -> str:
+    """Runs of a base model alone, by who writes the tools into its prompt."""
+    rows = []
+    for results, spec in runs:
+        answers = results["stages"]["by_stage"]["answer"]
+        reasons = sorted(results["reasons"].items(), key=lambda each: -each[1])
+        rows.append(
+            [
+                _model(spec),
+                results["engines"][0]["dtype"],
+                f"`{spec['benchmark']['prompt']}`",
+                str(results["samples"]),
+                _accuracy(results["base"]),
+                ", ".join(f"{name} {count}" for name, count in reasons),
+                f"{answers['prompt_tokens'] / results['samples']:.0f}",
+                f"{answers['completion_tokens'] / results['samples']:.0f}",
+            ]
+        )
+    head = ["model", "dtype", "prompt", "samples", "right", "why wrong"]
+    return table([*head, "tokens of a prompt", "of an answer"], rows) if rows else NOT_YET
 
 
 def variants_table(runs: list[Stored]) -> str:

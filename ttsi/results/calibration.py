@@ -8,9 +8,10 @@ J and F1 of every threshold, and a run in which all samples were adapted also gi
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 from statistics import fmean
 from typing import Any
 
@@ -58,25 +59,8 @@ def _adapted_correct(record: Record) -> bool | None:
 
 
 def at_threshold(cases: Sequence[Case], threshold: float, errors: int = 0) -> dict[str, JSON]:
-    """Return what a run at `threshold` gives: uncertain, TPR, FPR, J, F1 and accuracy.
-
-    `accuracy` is None if an adapted answer that it needs is missing. The `errors` failed samples
-    count as wrong at any threshold.
-    """
-    flagged = [case.confidence < threshold for case in cases]
-    answers = [
-        case.adapted_correct if uncertain else not case.wrong
-        for case, uncertain in zip(cases, flagged, strict=True)
-    ]
-    correct = [answer for answer in answers if answer is not None]
-    known = bool(cases) and len(correct) == len(answers)
-    return {
-        "threshold": threshold,
-        "uncertain": sum(flagged),
-        **metrics.detection([(u, case.wrong) for case, u in zip(cases, flagged, strict=True)]),
-        "accuracy": sum(correct) / (len(cases) + errors) if known else None,
-        "accuracy_known": known,
-    }
+    """Return what a run at `threshold` gives; see `sweep`."""
+    return sweep(cases, [threshold], errors)[0]
 
 
 def thresholds(cases: Sequence[Case]) -> list[float]:
@@ -90,8 +74,38 @@ def thresholds(cases: Sequence[Case]) -> list[float]:
 def sweep(
     cases: Sequence[Case], thresholds: Sequence[float], errors: int = 0
 ) -> list[dict[str, JSON]]:
-    """Return `at_threshold` for each of `thresholds`, in their order."""
-    return [at_threshold(cases, threshold, errors) for threshold in thresholds]
+    """Return what a run at each threshold gives: uncertain, TPR, FPR, J, F1 and accuracy.
+
+    `accuracy` is None if an adapted answer that it needs is missing. The `errors` failed samples
+    count as wrong at any threshold. Takes n log n for n cases and as many thresholds.
+    """
+    ordered = sorted(cases, key=lambda case: case.confidence)
+    confidences = [case.confidence for case in ordered]
+    # Of the first k cases: how many are wrong, are right when adapted, and lack that answer.
+    wrong, mended, unknown = (
+        list(accumulate(counted, initial=0))
+        for counted in (
+            [case.wrong for case in ordered],
+            [case.adapted_correct is True for case in ordered],
+            [case.adapted_correct is None for case in ordered],
+        )
+    )
+    rows: list[dict[str, JSON]] = []
+    for threshold in thresholds:
+        flagged = bisect_left(confidences, threshold)
+        kept_right = len(cases) - flagged - (wrong[-1] - wrong[flagged])
+        known = bool(cases) and not unknown[flagged]
+        correct = mended[flagged] + kept_right
+        rows.append(
+            {
+                "threshold": threshold,
+                "uncertain": flagged,
+                **metrics.rates(len(cases), wrong[-1], flagged, wrong[flagged]),
+                "accuracy": correct / (len(cases) + errors) if known else None,
+                "accuracy_known": known,
+            }
+        )
+    return rows
 
 
 def _cuts(confidences: Sequence[float]) -> list[float]:
@@ -220,7 +234,8 @@ def suggest_by_budget(confidences: Sequence[float], fraction: float) -> float:
             "There are no estimates to share a budget among.", cure="Choose a run that has some."
         )
     allowed = round(fraction * len(confidences))
-    return max(cut for cut in _cuts(confidences) if _below(confidences, cut) <= allowed)
+    ordered = sorted(confidences)
+    return max(cut for cut in _cuts(ordered) if bisect_left(ordered, cut) <= allowed)
 
 
 def check_budget(fraction: float) -> None:
@@ -293,6 +308,7 @@ def numbers(
     if not labelled:
         cases = []
     suggested = suggest(cases, errors)
+    shown = list(chosen or _telling(confidences, own, suggested))
     return {
         "samples": len(records),
         "errors": errors,
@@ -305,8 +321,8 @@ def numbers(
         "suggested": suggested,
         "budget": None if budget is None else _of_budget(confidences, budget),
         "sweep": [
-            {**at_threshold(cases, threshold, errors), "uncertain": _below(confidences, threshold)}
-            for threshold in (chosen or _telling(confidences, own, suggested))
+            {**row, "uncertain": _below(confidences, threshold)}
+            for threshold, row in zip(shown, sweep(cases, shown, errors), strict=True)
         ],
     }
 

@@ -126,22 +126,26 @@ def estimator_quality(records: Sequence[Record]) -> dict[str, JSON] | None:
 
 
 def detection(cases: Sequence[tuple[bool, bool]]) -> dict[str, JSON]:
-    """Return rates of a detector from (flagged, wrong) pairs; a rate without cases is None.
+    """Return the rates of a detector from (flagged, wrong) pairs, as `rates` does."""
+    flagged = sum(is_flagged for is_flagged, _ in cases)
+    hits = sum(is_flagged and wrong for is_flagged, wrong in cases)
+    return rates(len(cases), sum(wrong for _, wrong in cases), flagged, hits)
 
-    J = TPR - FPR (Youden); F1 is that of the wrong cases among the flagged.
+
+def rates(cases: int, wrong: int, flagged: int, hits: int) -> dict[str, JSON]:
+    """Return the rates of a detector that flags `flagged` cases, `hits` of them wrong ones.
+
+    J = TPR - FPR (Youden); F1 is that of the wrong cases among the flagged. A rate without cases
+    is None.
     """
-    hits = sum(flagged and wrong for flagged, wrong in cases)
-    false_alarms = sum(flagged and not wrong for flagged, wrong in cases)
-    wrong = sum(is_wrong for _, is_wrong in cases)
-    right = len(cases) - wrong
+    right = cases - wrong
     tpr = hits / wrong if wrong else None
-    fpr = false_alarms / right if right else None
-    found = 2 * hits + false_alarms + (wrong - hits)
+    fpr = (flagged - hits) / right if right else None
     return {
         "tpr": tpr,
         "fpr": fpr,
         "j": tpr - fpr if tpr is not None and fpr is not None else None,
-        "f1": 2 * hits / found if found else None,
+        "f1": 2 * hits / (flagged + wrong) if flagged + wrong else None,
     }
 
 
