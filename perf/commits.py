@@ -37,7 +37,8 @@ class Worker:
         places = [checkout, checkout / "plugins", checkout / "benchmarks"]
         path = os.pathsep.join(map(str, places))
         self._process = subprocess.Popen(
-            [sys.executable, str(WORKER), model, device, str(samples)],
+            # -P: in this folder lies a profile.py, which would hide Python's own.
+            [sys.executable, "-P", str(WORKER), model, device, str(samples)],
             env={**os.environ, "PYTHONPATH": path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -33,9 +33,9 @@ def main() -> None:
     engine = TransformersEngine({"id": model}, device=device)
     engine.load()
     told = engine.describe()
-    _answer({"ttsi": ttsi.__file__, **told, "name": told["device_name"]})
     rows = list(registry.load("benchmarks", "sealtool")().samples())
     tasks = [rows[at * len(rows) // count].task for at in range(count)]
+    _answer({"ttsi": ttsi.__file__, **told, "name": told["device_name"]})
     for line in sys.stdin:
         engine.forget()
         _answer(_work(engine, tasks, line.strip()))
