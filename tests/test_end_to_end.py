@@ -33,7 +33,7 @@ def spec(**changed: Any) -> dict[str, Any]:
     return {
         "name": "end-to-end",
         "model": {"id": "smollm2-135m", "dtype": "float32"},
-        "benchmark": {"name": "quickstart", "limit": 3},
+        "benchmark": {"name": "quickstart", "limit": 2},
         "estimator": {"name": "rss_margin", "threshold": 0.9},
         "generator": {
             "name": "self",
@@ -79,7 +79,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> CellResult:
 
 def test_the_run_adapted_something_and_reset_it(whole: CellResult) -> None:
     records = list(read(whole.folder / "seed-0" / "samples.jsonl"))
-    assert len(records) == 3
+    assert len(records) == 2
     assert not any(record.error for record in records)
     adapted = [record for record in records if record.adapted]
     assert adapted
@@ -94,7 +94,7 @@ def test_the_run_adapted_something_and_reset_it(whole: CellResult) -> None:
 
 def test_seeds_decide_sampled_answers(tmp_path: Path) -> None:
     sampled = spec(
-        benchmark={"name": "quickstart", "limit": 2},
+        benchmark={"name": "quickstart", "limit": 1},
         estimator="never",
         inference={
             "name": "direct",
