@@ -34,8 +34,8 @@ STAGES = ("estimate", "answer", "generate", "learn", "adapted")
 def pages() -> dict[Path, str]:
     """Every generated page and what it should hold."""
     stored, old = stored_runs(RESULTS), stored_runs(OLD)
-    bases = [run for run in stored if run[1]["estimator"]["name"] == "never"]
-    runs = [run for run in stored if run not in bases]
+    bases = [run for run in stored if not _adapts(run)]
+    runs = [run for run in stored if _adapts(run)]
     readme, results = ROOT / "README.md", DOCS / "results.md"
     measured = performance.stored()
     speed = between((DOCS / "performance.md").read_text(), "accuracy", variants_table(old))
@@ -166,9 +166,7 @@ def variants_table(runs: list[Stored]) -> str:
 
 def estimator_table(runs: list[Stored]) -> str:
     rows = []
-    for results, spec in runs:
-        if spec["estimator"]["name"] == "never":
-            continue
+    for results, spec in filter(_adapts, runs):
         quality = results["estimator"]
         rows.append(
             [
@@ -187,9 +185,7 @@ def estimator_table(runs: list[Stored]) -> str:
 
 def seconds_table(runs: list[Stored]) -> str:
     rows = []
-    for results, spec in runs:
-        if spec["estimator"]["name"] == "never":
-            continue
+    for results, spec in filter(_adapts, runs):
         stages = results["stages"]["by_stage"]
         each = results["stages"]["seconds_per_uncertain_sample"]
         cells = [f"{stages[s]['seconds_per_sample']:.1f}" if s in stages else "–" for s in STAGES]
@@ -197,6 +193,12 @@ def seconds_table(runs: list[Stored]) -> str:
         rows.append([_model(spec), f"`{results['benchmark']}`", *cells, whole])
     head = ["model", "benchmark", "H", "answer", "G", "T", "adapted answer", "G + T + answer"]
     return table(head, rows) if rows else NOT_YET
+
+
+def _adapts(run: Stored) -> bool:
+    """Whether the run is not of a base model alone."""
+    _, spec = run
+    return bool(spec["estimator"]["name"] != "never")
 
 
 def _accuracy(outcome: dict[str, Any]) -> str:

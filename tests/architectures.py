@@ -174,7 +174,6 @@ RUNS: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 
 _MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
-_HYBRID = ["linear_attention", "full_attention"]
 # What is run as transformers runs it, with layers that carry a state: type and settings.
 CARRY: Mapping[str, tuple[str, dict[str, Any]]] = {
     "Mamba 2": ("mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1}),
@@ -204,14 +203,9 @@ CARRY: Mapping[str, tuple[str, dict[str, Any]]] = {
     "Qwen3-Next": (
         "qwen3_next",
         {
-            "layer_types": _HYBRID,
-            "head_dim": 8,
+            **_GATED_DELTA,
             "num_experts": 4,
             **_MOE,
-            "linear_num_value_heads": 2,
-            "linear_num_key_heads": 2,
-            "linear_key_head_dim": 8,
-            "linear_value_head_dim": 8,
             "shared_expert_intermediate_size": 16,
         },
     ),
@@ -248,7 +242,12 @@ NATIVE: Mapping[str, tuple[str, dict[str, Any], str]] = {
     "DeepSeek V3.2": ("deepseek_v32", _LATENT, "indexed_attention"),
     "MiniMax": (
         "minimax",
-        {"layer_types": _HYBRID, "num_local_experts": 4, "head_dim": 8, "block_size": 16},
+        {
+            "layer_types": ["linear_attention", "full_attention"],
+            "num_local_experts": 4,
+            "head_dim": 8,
+            "block_size": 16,
+        },
         "cache of its own",
     ),
     "RWKV": ("rwkv", {"attention_hidden_size": 32}, "attention of its own"),

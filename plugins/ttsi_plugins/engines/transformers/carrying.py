@@ -23,29 +23,13 @@ from .trie import Trie
 def reader(
     network: Network, budget: int, pass_tokens: int, logits: float = 0.0, states: float = 0.0
 ) -> Reader:
-    """Return the reader of a model, which keeps at most `budget` bytes of what it has read.
-
-    The logits at one token count as `logits` tokens more, the states of a row as `states`.
-    """
-    prefixes = Prefixes(budget, network.carries)
-    if network.carries:
-        return CarryingReader(network, prefixes, pass_tokens, logits, states)
-    return Reader(network, prefixes, pass_tokens, logits)
+    """Return the reader of a model, which keeps at most `budget` bytes of what it has read."""
+    kind = CarryingReader if network.carries else Reader
+    return kind(network, Prefixes(budget, network.carries), pass_tokens, logits, states)
 
 
 class CarryingReader(Reader):
     """A reader that reads prompts one by one, from cut to cut, and candidates as rows."""
-
-    def __init__(
-        self,
-        network: Network,
-        prefixes: Prefixes,
-        pass_tokens: int,
-        logits: float = 0.0,
-        states: float = 0.0,
-    ) -> None:
-        super().__init__(network, prefixes, pass_tokens, logits)
-        self._states = states
 
     def read(
         self,
@@ -88,10 +72,6 @@ class CarryingReader(Reader):
         if len({len(text.ids) for text in texts}) > 1 or any(text.trie.ids for text in texts):
             raise ValueError("texts that are kept together must have one length")
         return super().run(texts)
-
-    def _size(self, texts: Sequence[Text]) -> int:
-        # Stacked for the pass, and copied out of it.
-        return super()._size(texts) + int(2 * self._states * len(texts))
 
     def _until(self, ids: Sequence[int], stops: set[int]) -> Past:
         """Read what is not kept of `ids`, in parts that end at `stops`; return what is kept."""

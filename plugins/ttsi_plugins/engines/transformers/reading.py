@@ -52,16 +52,22 @@ NO_TRIE = Trie([])
 class Reader:
     """A reader of prompts, in passes of at most `pass_tokens` tokens, padding included.
 
-    The logits at one token count as `logits` tokens more. Prefixes are read by the base model.
+    The logits at one token count as `logits` tokens more, the states of a row as `states`. Prefixes
+    are read by the base model.
     """
 
     def __init__(
-        self, network: Network, prefixes: Prefixes, pass_tokens: int, logits: float = 0.0
+        self,
+        network: Network,
+        prefixes: Prefixes,
+        pass_tokens: int,
+        logits: float = 0.0,
+        states: float = 0.0,
     ) -> None:
         self.network = network
         self.prefixes = prefixes
         self.room = Room(pass_tokens)
-        self._logits = logits
+        self._logits, self._states = logits, states
 
     def read(
         self,
@@ -126,9 +132,11 @@ class Reader:
             return self._run(texts)
 
     def _size(self, texts: Sequence[Text]) -> int:
-        """Return the size of a pass over `texts` in tokens, logits included."""
+        """Return the size of a pass over `texts` in tokens, logits and states included."""
         read = sum(1 + len(text.trie.ids) for text in texts)
-        return int(len(texts) * max(text.room for text in texts) + self._logits * read)
+        # States are stacked for the pass, and copied out of it.
+        row = max(text.room for text in texts) + 2 * self._states
+        return int(len(texts) * row + self._logits * read)
 
     @torch.no_grad()
     def _run(self, texts: Sequence[Text]) -> list[Reading]:
