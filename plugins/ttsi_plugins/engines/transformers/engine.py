@@ -26,7 +26,7 @@ from ttsi import (
 )
 from ttsi.errors import release
 
-from . import lora, modes, support, training, weights
+from . import lora, modes, proven, support, training, weights
 from .caches import NO_PAST
 from .carrying import CarryingReader, reader
 from .decode import Decoder, Row
@@ -70,9 +70,10 @@ class Runtime:
             self.tokens.ends,
             self.tokens.barred,
         )
+        self._loaded_digest = weights.digest(self.model)
         # Before the budget is made of what is free: the network keeps a copy of the weights.
         self.network, self.bank, self.why_native = modes.chosen(
-            self.model, str(options.model["id"])
+            self.model, str(options.model["id"]), proven.facts(self.model, self._loaded_digest)
         )
         self.budget = Budget.of(options.memory_gib, self.model.device)
         self.sizes = Sizes.of(self.model, self.network.token_bytes())
@@ -232,7 +233,7 @@ class Runtime:
 
     @cached_property
     def _identity(self) -> dict[str, JSON]:
-        return identity(self.loaded, self.digest(), self.tokens.ends)
+        return identity(self.loaded, self._loaded_digest, self.tokens.ends)
 
     def describe(self) -> dict[str, JSON]:
         packages = ("torch", "transformers", "peft", "xgrammar")

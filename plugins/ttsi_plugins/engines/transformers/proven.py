@@ -1,0 +1,58 @@
+"""Which models have passed the check at load before: a second load of the same need not repeat it.
+
+    <cache>/proofs/<digest>.json   the facts that the result depends on, for people to read
+
+The facts are the engine's code, the libraries' versions, the weights, the config and the device.
+A file says that the check passed; one that fails leaves none. Deleting the folder checks all again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ttsi import JSON, StorageError, bytes_digest, file_digest, json_digest
+from ttsi._common.files import write_json
+from ttsi.assets import cache_root
+
+
+def facts(model: Any, weights_digest: str) -> dict[str, JSON]:
+    """Return all that the result of `proof` depends on; `weights_digest` is that of `model`."""
+    device = model.device
+    on_gpu = device.type == "cuda"
+    code = sorted(Path(__file__).parent.glob("*.py"))
+    return {
+        "code": json_digest([file_digest(path) for path in code]),
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+        "weights": weights_digest,
+        "config": bytes_digest(model.config.to_json_string(use_diff=False).encode()),
+        "dtype": str(model.dtype),
+        "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def known(mode: str, facts: Mapping[str, JSON]) -> bool:
+    """Whether a model with these facts has passed the check of `mode` on this machine."""
+    return _file(mode, facts).is_file()
+
+
+def remember(mode: str, facts: Mapping[str, JSON]) -> None:
+    """Keep that the check of `mode` passed, unless the cache cannot be written."""
+    path = _file(mode, facts)
+    if path.is_file():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"mode": mode, **facts})
+    except (OSError, StorageError):
+        return
+
+
+def _file(mode: str, facts: Mapping[str, JSON]) -> Path:
+    key = json_digest([mode, dict(facts)]).removeprefix("sha256:")
+    return cache_root() / "proofs" / f"{key[:32]}.json"
