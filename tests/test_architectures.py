@@ -17,11 +17,13 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from ttsi.errors import EngineError
 from ttsi.types import Adapter, LoraRecipe, Message, Prompt, Request, Sampling
-from ttsi_plugins.engines.transformers import carrying, lora, modes, support
-from ttsi_plugins.engines.transformers.decode import Decoder, Row
+from ttsi_plugins.engines.transformers import carrying, lora, modes, support, together
+from ttsi_plugins.engines.transformers.decode import Decoder
+from ttsi_plugins.engines.transformers.drafts import EARLIER, Answers, Drafter
 from ttsi_plugins.engines.transformers.native import NativeDecoder, NativeNetwork, NativeReader
 from ttsi_plugins.engines.transformers.passes import Network
 from ttsi_plugins.engines.transformers.reading import Reader
+from ttsi_plugins.engines.transformers.rows import Row
 from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit, learning_rates
 from ttsi_plugins.engines.transformers.trie import Trie
 
@@ -78,17 +80,35 @@ def same_as_transformers(
         decoder = NativeDecoder(network, bank, [-1])
 
     def answers(adapter: Adapter | None) -> list[list[int]]:
-        """Three rows of different lengths: plain, adapted, and adapted under a grammar."""
+        """Two plain rows of one prompt, an adapted one, and one under a grammar.
+
+        They are written twice: the second time there is an earlier answer to guess from.
+        """
         prompt = Prompt((Message("user", ""),))
         base, under = (Request(prompt, Sampling.greedy(5), 0, each) for each in (None, adapter))
         even: Any = EvenTokens()
-        rows = [Row(base, PROMPT[:50]), Row(under, PROMPT[:51]), Row(under, PROMPT[:23], even)]
-        decoder.run(rows, 3)
-        return [row.text for row in rows]
+        asked = [(base, 50, None), (base, 50, None), (under, 51, None), (under, 23, even)]
+        known = Answers()
+        for _ in range(2):
+            rows = [
+                Row(request, PROMPT[:end], grammar, drafter=drafter(PROMPT[:end], known))
+                for request, end, grammar in asked
+            ]
+            decoder.run(rows, 4)
+            texts.append([row.text for row in rows])
+        assert texts[-1] == texts[-2]
+        assert known.right[EARLIER] or network.mode == "native" or network.carries
+        return texts[-1]
+
+    def drafter(ids: list[int], known: Answers) -> Drafter:
+        return Drafter(ids, len(ids), known, lambda text: [], str)
 
     def expected(adapted: Any) -> list[list[int]]:
         even = greedy(adapted, PROMPT[:23], even=True)
-        return [greedy(plain, PROMPT[:50]), greedy(adapted, PROMPT[:51]), even]
+        base = greedy(plain, PROMPT[:50])
+        return [base, base, greedy(adapted, PROMPT[:51]), even]
+
+    texts: list[list[list[int]]] = []
 
     likelihoods_are_those_of(plain, reader)
     assert answers(None) == expected(plain)
@@ -124,11 +144,19 @@ def likelihoods_are_those_of(plain: Any, reader: Reader | NativeReader) -> None:
 class EvenTokens:
     """A grammar, as the decoder sees one: every second token, from the first on."""
 
-    def fill(self, bits: Tensor, row: int) -> None:
-        bits[row] = 0x55555555
+    def fill(self, bits: Tensor, row: int, draft: list[int]) -> None:
+        bits[row : row + len(draft) + 1] = 0x55555555
 
     def accept(self, token: int) -> None:
         assert token % 2 == 0
+
+    def accepts(self, token: int) -> bool:
+        return token % 2 == 0
+
+    def back(self, tokens: int) -> None: ...
+
+    def forced(self) -> str:
+        return ""
 
 
 class OnlyEven(LogitsProcessor):
@@ -174,6 +202,16 @@ def by_peft(plain: Any, initial: Adapter, folder: Path) -> tuple[dict[str, Tenso
         optimizer.step()
         losses.append(float(loss))
     return peft.get_peft_model_state_dict(model), losses
+
+
+@pytest.mark.parametrize("name", architectures.RUNS)
+def test_rows_attend_in_one_call_as_they_do_one_by_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proof at load compares windows, chunks, trees, pasts and padding with the model's own."""
+    monkeypatch.setattr(together, "worth", lambda device: True)
+    kind, settings = architectures.RUNS[name]
+    modes.fast(architectures.tiny(kind, **settings), "tiny")
 
 
 @pytest.mark.parametrize("name", architectures.REFUSED)

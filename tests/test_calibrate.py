@@ -128,7 +128,7 @@ def quickstart() -> dict[str, Any]:
     """Return the quickstart's spec for a few samples, with short outputs."""
     document = json.loads((ROOT / "specs" / "quickstart.json").read_text())
     document["benchmark"]["limit"] = 6
-    document["generator"] |= {"attempts": 1, "max_tokens": 48}
+    document["generator"] |= {"attempts": 3, "max_tokens": 48}
     document["inference"]["max_tokens"] = 32
     document["seeds"] = [3]
     return document

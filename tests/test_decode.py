@@ -16,9 +16,15 @@ from transformers import (
 )
 
 from ttsi.types import Generation, Prompt, Request, Sampling
-from ttsi_plugins.engines.transformers.decode import Row
 from ttsi_plugins.engines.transformers.passes import Slots
-from ttsi_plugins.engines.transformers.sampling import choose, likeliest, nucleus, penalised
+from ttsi_plugins.engines.transformers.rows import Row
+from ttsi_plugins.engines.transformers.sampling import (
+    drawn,
+    likeliest,
+    nucleus,
+    penalised,
+    widest,
+)
 
 NEW = 12
 
@@ -44,35 +50,52 @@ def test_distribution_is_that_of_transformers(
     for processor in processors:
         expected = processor(seen[None], expected)
     sampling = Sampling(temperature, top_p, top_k, penalty)
-    scores = penalised(torch.stack([logits, logits]), [seen[:2], seen], [1.0, penalty])
+    scores = penalised(torch.stack([logits, logits]), lambda: [seen[:2], seen], [1.0, penalty])
     assert torch.equal(scores[0], logits)
-    values, ids = likeliest(scores, [Sampling.greedy(), sampling])[1]
-    probabilities = nucleus(values, sampling)
-    ours = torch.zeros(2000).index_put((ids[: len(probabilities)],), probabilities)
-    torch.testing.assert_close(ours, expected[0].softmax(0), atol=1e-6, rtol=1e-5)
-    assert all(a >= b for a, b in pairwise(probabilities.tolist()))
+    if top_k:
+        values, ids, cut = likeliest(scores, [Sampling(top_k=3), sampling])
+        assert cut.tolist() == [False, False]
+        probabilities = nucleus(values, [Sampling(top_k=3), sampling])[1]
+        ours = torch.zeros(2000, dtype=torch.float64).index_put((ids[1],), probabilities)
+        torch.testing.assert_close(ours.float(), expected[0].softmax(0), atol=1e-6, rtol=1e-5)
+        assert all(a >= b for a, b in pairwise(probabilities.tolist()))
+    # Numbers from 0 to 1 draw each token as often as its probability says.
+    even = torch.arange(0.0005, 1, 0.001).tolist()
+    draws = drawn(scores[1].expand(1000, -1), [sampling] * 1000, even)[0]
+    shares = draws.bincount(minlength=2000) / 1000
+    torch.testing.assert_close(shares, expected[0].softmax(0), atol=1.01e-3, rtol=0)
+    whole = torch.stack([widest(scores[1], sampling, number) for number in even[::97]])
+    assert torch.equal(whole, draws[::97])
 
 
 def test_ties_count_however_many_there_are() -> None:
     logits = torch.full((2, 5000), 1.0)
     logits[:, 700] = 2.0
     logits[1, 3:] = 0.5
-    two = Sampling(top_k=2)
-    (many, few) = [ids.tolist() for _, ids in likeliest(logits, [two, two])]
-    assert many == [700, *(id for id in range(5000) if id != 700)]
-    assert few == [0, 1, 2]
-    assert [likeliest(logits, [Sampling.greedy()] * 2)[0][1].tolist()] == [[700]]
+    two = Sampling(0.7, 1.0, 2, 1.0)
+    tokens, cut = drawn(logits, [two] * 2, [0.999, 0.999])
+    assert cut.tolist() == [True, False]
+    assert int(tokens[1]) == 2
+    # The last of 5,000: token 4999, as 700 comes first.
+    assert int(widest(logits[0], two, 1 - 2**-53)) == 4999
+    assert int(widest(logits[1], two, 0.999)) == 2
+    assert drawn(logits, [Sampling.greedy()] * 2, [0, 0])[0].tolist() == [700, 0]
 
 
 def test_draws_follow_the_distribution() -> None:
-    logits = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log()
-    plain = Sampling(1.0, 1.0, 0, 1.0)
-    generator = torch.Generator().manual_seed(1)
-    ((values, ids),) = likeliest(logits, [plain])
-    draws = [choose(values, ids, plain, generator) for _ in range(4000)]
+    logits = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log().expand(4000, -1)
+    plain = [Sampling(1.0, 1.0, 0, 1.0)] * 4000
+    numbers = torch.rand(4000, generator=torch.Generator().manual_seed(1)).tolist()
+    draws = drawn(logits, plain, numbers)[0].tolist()
     for token, share in enumerate([0.1, 0.2, 0.3, 0.4]):
         spread = (4000 * share * (1 - share)) ** 0.5
         assert abs(draws.count(token) - 4000 * share) < 4 * spread
+
+
+def test_the_ends_of_the_distribution_are_drawn() -> None:
+    logits = torch.tensor([[0.5, 0.5, 0.0, 0.0]]).log().expand(2, -1)
+    hot = [Sampling(0.7, 1.0, 0, 1.0)] * 2
+    assert drawn(logits, hot, [0.0, 1 - 2**-53])[0].tolist() == [0, 1]
 
 
 def requests(count: int, sampling: Sampling) -> list[Request]:
@@ -159,8 +182,10 @@ def test_rows_enter_as_others_leave_within_rows_and_bytes(monkeypatch: pytest.Mo
     alone = [engine.generate([request])[0].text for request in wanted]
     sizes: list[int] = []
     step = Slots.step
-    monkeypatch.setattr(Slots, "step", lambda self, rows: sizes.append(rows) or step(self, rows))
-    for most, slot_bytes, known, widest in (
+    monkeypatch.setattr(
+        Slots, "step", lambda self, rows: sizes.append(len(rows)) or step(self, rows)
+    )
+    for most, slot_bytes, known, most_rows in (
         (3, 10**12, True, 3),
         (6, 10**12, True, 6),
         (6, 10**12, False, 5),
@@ -170,12 +195,14 @@ def test_rows_enter_as_others_leave_within_rows_and_bytes(monkeypatch: pytest.Mo
             engine.forget()
         sizes.clear()
         rows = [runtime._row(request) for request in wanted]
+        for row in rows:
+            row.drafter = None
         told: list[int] = []
         monkeypatch.setattr(runtime.decoder.room, "limit", slot_bytes)
         runtime.decoder.run(rows, most, told.append)
         assert runtime.decoder.room.limit == slot_bytes
         assert [runtime.tokens.decode(row.text) for row in rows] == alone
-        assert max(sizes) == widest
+        assert max(sizes) == most_rows
         # Reading a prompt gives the first token; a cached prompt needs one more step for it.
         assert sum(sizes) == sum(count if known else count - 1 for count in tokens_of)
         assert sum(told) == 6

@@ -19,13 +19,18 @@ REAL: dict[str, dict[str, Any]] = {
     "start": {
         "benchmark": {"name": "quickstart", "limit": 2},
         "baseline": False,
-        "learner": {"name": "lora_sft"},
+        "learner": {"name": "lora_sft", "epochs": 2},
     },
     # One sample whose prompt is read before: by the estimator, and for the base answer.
     "user_turn": {
         "benchmark": {"name": "quickstart", "limit": 1},
         "estimator": {"name": "rss_margin", "threshold": 1},
-        "learner": {"name": "lora_sft", "target": "as_answered", "active_from": "user_turn"},
+        "learner": {
+            "name": "lora_sft",
+            "target": "as_answered",
+            "active_from": "user_turn",
+            "epochs": 2,
+        },
     },
 }
 

@@ -291,11 +291,11 @@ def test_a_worker_with_another_engine_is_refused_by_name(
 def test_a_commit_is_needed_only_once_for_the_digest(model: Path) -> None:
     """Hashing takes as long as loading, so loaded weights are hashed once."""
     engine = TransformersEngine({"id": str(model)}, device="cpu", memory_gib=0.25)
-    engine.load()
     hashed = []
     plain = weights.digest
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "digest", lambda model: hashed.append(1) or plain(model))
+        engine.load()
         assert engine.identity() == engine.identity()
         assert engine.identity()["weights_digest"] == plain(engine._runtime().model)
     engine.close()

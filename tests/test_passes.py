@@ -12,6 +12,7 @@ from tiny_model import tiny_llama, tiny_qwen2
 from torch import Tensor
 
 from ttsi.errors import EngineError
+from ttsi_plugins.engines.transformers import together
 from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.caches import Past
 from ttsi_plugins.engines.transformers.passes import Network, Row, Rows
@@ -28,6 +29,12 @@ pytestmark = [
     pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__),
     pytest.mark.usefixtures("no_grad"),
 ]
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["row by row", "in one call"])
+def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let rows attend as on a CPU, and as on a GPU."""
+    monkeypatch.setattr(together, "worth", lambda device: request.param)
 
 
 @pytest.fixture
@@ -137,9 +144,10 @@ def test_steps_with_rows_that_move_and_leave(make: Any) -> None:
         if at == 3:
             slots.move(2, 0)
             order = [2, 1]
-        positions = slots.step(len(order))
+        positions = slots.step([1] * len(order))
         ids = torch.tensor([[IDS[at]]] * len(order))
         logits = network.run(ids, positions, slots, torch.arange(len(order)))
+        slots.keep([1] * len(order))
         for row, text in enumerate(order):
             close(logits[row], expected[text][len(texts[text]) + at])
 

@@ -72,7 +72,7 @@ def test_another_model_or_engine_is_checked(
     elif change == "dtype":
         model = model.to(torch.bfloat16)
     elif change == "code":
-        monkeypatch.setattr(proven, "file_digest", lambda path: f"another {path.name}")
+        monkeypatch.setattr(proven, "_CODE", "another")
     else:
         monkeypatch.setattr(proven, "version", lambda name: "0.0")
     load(model)
@@ -98,3 +98,15 @@ def test_without_a_cache_that_can_be_written_every_load_checks(
     model = architectures.tiny("llama")
     assert [load(model), load(model)] == ["fast", "fast"]
     assert checks == ["fast", "fast"]
+
+
+def test_a_cache_that_cannot_be_looked_into_is_none(
+    cache: Path, checks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, *given: Any, **settings: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refused)
+    monkeypatch.setattr(Path, "mkdir", refused)
+    assert load(architectures.tiny("llama")) == "fast"
+    assert checks == ["fast"]

@@ -161,7 +161,7 @@ def test_steps_with_rows_that_move_and_leave(model: Any) -> None:
         step(network, slots, order, at, expected, texts)
     # A row that begins where another one was knows nothing of it.
     slots.put(1, reads.past([]))
-    positions = slots.step(2)
+    positions = slots.step([1, 1])
     logits = network.run(torch.tensor([[IDS[5]], texts[3]]), positions, slots, torch.arange(2))
     close(logits[0], expected[2][len(texts[2]) + 5])
     close(logits[1], expected[3][0])
@@ -176,7 +176,8 @@ def step(
     texts: list[list[int]],
 ) -> None:
     given = torch.tensor([[IDS[at]]] * len(order))
-    logits = network.run(given, slots.step(len(order)), slots, torch.arange(len(order)))
+    logits = network.run(given, slots.step([1] * len(order)), slots, torch.arange(len(order)))
+    slots.keep([1] * len(order))
     for row, text in enumerate(order):
         close(logits[row], expected[text][len(texts[text]) + at])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from chat_tokens import CHATML, byte_level, sentence_piece, tokens
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny_model import tiny_llama, write_gguf
 
@@ -146,6 +146,7 @@ def test_the_model_reads_every_turn(shape: str, messages: tuple[Message, ...]) -
 
 
 @every_shape
+@example(instruction="0", question="0", shown="<think>")
 @given(
     instruction=st.text(min_size=1, max_size=20),
     question=st.text(min_size=1, max_size=20),
@@ -165,9 +166,10 @@ def test_the_model_reads_any_instruction_and_input(
         said = read(made, *some)
         assert instruction.strip() in said
         assert question.strip() in said
-    added = {*made.tokenizer.get_added_vocab().values()}
-    frame = [id for id in made.prompt(Prompt(SHOWN)) if id in added]
-    assert [id for id in made.prompt(Prompt(messages)) if id in added] == frame
+    # A marker that is not special, as <think> is here, may stand in a text.
+    control = {*made.control.values()}
+    frame = [id for id in made.prompt(Prompt(SHOWN)) if id in control]
+    assert [id for id in made.prompt(Prompt(messages)) if id in control] == frame
 
 
 def test_without_an_instruction_nothing_is_folded() -> None:

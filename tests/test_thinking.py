@@ -15,7 +15,8 @@ from tiny_model import write_folder
 from ttsi.answers import form_named
 from ttsi.types import AnswerStatus, Message, Prompt, Request, Sampling, Task
 from ttsi_plugins.engines.transformers import TransformersEngine
-from ttsi_plugins.engines.transformers.decode import Row, take
+from ttsi_plugins.engines.transformers.drawing import take
+from ttsi_plugins.engines.transformers.rows import Row
 from ttsi_plugins.engines.transformers.thoughts import Thought
 from ttsi_plugins.engines.transformers.tokens import Tokens
 from ttsi_plugins.inference.direct import Direct

@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from ttsi import Adapter, EngineError, LoraRecipe, Training
 
 from . import lora
+from .spread import Spread
 from .stack import Factors, Layer, Stack
 
 
@@ -56,16 +58,20 @@ class Bank:
 
     # ------------------------------------------------------------ passes
 
-    def on(self, slots: Tensor | Sequence[int] | None) -> AbstractContextManager[None]:
+    def on(
+        self, slots: Tensor | Sequence[int] | None, spread: Spread | None = None
+    ) -> AbstractContextManager[None]:
         """Apply the adapter in slots[i] to row i of the passes in the block; -1 is the base model.
 
-        With None no row has an adapter. A list, or a tensor on the CPU, avoids a wait for the GPU.
-        Raises ValueError for a slot that holds no adapter.
+        With None no row has an adapter. With `spread` the passes have a row for each token of its
+        line, and the adapter acts on those of its row i. A list, or a tensor on the CPU, avoids a
+        wait for the GPU. Raises ValueError for a slot that holds no adapter.
         """
         if slots is None:
             return nullcontext()
         listed = slots.tolist() if isinstance(slots, Tensor) else slots
-        return self.through(self._factors(tuple(slot + 1 for slot in listed)))
+        factors = self._factors(tuple(slot + 1 for slot in listed))
+        return self.through(factors if spread is None else replace(factors, spread=spread))
 
     @contextmanager
     def through(self, factors: Factors) -> Iterator[None]:
@@ -208,13 +214,17 @@ class Bank:
             if factors is None:
                 return None
             a, b = factors.pairs[index]
-            x = _by_row(given[0], len(a)).to(a.dtype)
+            x = _by_row(given[0], factors).to(a.dtype)
             if factors.untrained:
                 x, a = x.detach(), a.detach()
             if factors.drop is not None:
                 x = factors.drop(x)
             low = torch.bmm(x, a.mT).mul_(factors.scales)
-            total = _by_row(out, len(a))
+            if factors.spread is not None:
+                added = torch.bmm(low, b.mT).flatten(0, 1)
+                out.view(-1, out.shape[-1]).add_(factors.spread.flat(added))
+                return None
+            total = _by_row(out, factors)
             if total.dtype != low.dtype:
                 total.add_(torch.bmm(low, b.mT))
             elif out.requires_grad:
@@ -302,6 +312,11 @@ class Bank:
         return row
 
 
-def _by_row(tensor: Tensor, rows: int) -> Tensor:
-    """Return `tensor` as [rows, T, width]; some layers get [rows * T, width]."""
-    return tensor if tensor.dim() == 3 else tensor.view(rows, -1, tensor.shape[-1])
+def _by_row(tensor: Tensor, factors: Factors) -> Tensor:
+    """Return `tensor` as [rows of the factors, T, width]; some layers get [rows * T, width]."""
+    rows = len(factors.scales)
+    if factors.spread is not None:
+        tensor = factors.spread.padded(tensor.reshape(-1, tensor.shape[-1]))
+    elif tensor.dim() == 3:
+        return tensor
+    return tensor.view(rows, -1, tensor.shape[-1])

@@ -5,13 +5,14 @@ Layers may differ in their number of heads, and keys and values in their width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from .sight import Look, Sight, attention
+from .sight import Look, Part, attention, partial
+from .spread import Spread, Step
 from .states import NO_STATE, Key, State, nbytes
 
 Shapes = Mapping[int, tuple[int, int, int]]
@@ -61,6 +62,16 @@ class Past:
         a part of a piece."""
         return self.pieces[-1].state if self.pieces else NO_STATE
 
+    def part(self, start: int, stop: int) -> Past:
+        """Return the part of tokens start to stop, which shares memory with the whole."""
+        found, at = [], 0
+        for piece in self.pieces:
+            first, last = max(start - at, 0), min(stop - at, piece.length)
+            if first < last:
+                found.append(piece.part(first, last))
+            at += piece.length
+        return Past(tuple(found))
+
     def then(self, piece: Piece) -> Past:
         # Only the states after the last token are ever used.
         before = (replace(each, state=NO_STATE) if each.state else each for each in self.pieces)
@@ -78,8 +89,8 @@ def token_bytes(shapes: Shapes, size: int) -> int:
 class Slots:
     """Key-value slots of the rows that are being decoded, by layer [slots, key heads, T, D].
 
-    States have slots, too. As a plan it is a step: one token a row, written behind what its slot
-    holds.
+    States have slots, too. As a plan it is a step: one token a row or several, written behind what
+    the row's slot holds. Each token is a row of the pass by itself, since rows differ in tokens.
     """
 
     def __init__(
@@ -93,14 +104,33 @@ class Slots:
             )
             for layer, (heads, *widths) in shapes.items()
         }
-        self._count = slots
+        self._count, self._device = slots, device
         self._states: dict[Key, Tensor] = {}
-        self._lengths = torch.zeros(slots, dtype=torch.long, device=device)
-        self._at, self._longest, self._rows = self._lengths, 0, self._lengths
-        self._masks: dict[Sight, Tensor] = {}
+        # On the host, so that a step reads nothing from the device.
+        self._lengths = [0] * slots
+        # What several slots begin with is kept once: by its key, and each slot's key and length.
+        self._common: dict[Hashable, Past] = {}
+        self._begins: list[Hashable] = [None] * slots
+        self._bases = [0] * slots
+        self._begun: dict[Hashable, list[int]] = {}
+        self._pass = Step([], [], [], device)
 
-    def put(self, slot: int, past: Past) -> None:
-        """A row begins, or moves: `slot` holds what it has read."""
+    @property
+    def spread(self) -> Spread | None:
+        """The tokens of the pass by row, where a row has more than one."""
+        return None if self._pass.most == 1 else self._pass
+
+    def put(self, slot: int, past: Past, common: Hashable = None, shared: int = 0) -> None:
+        """A row begins: `slot` holds what it has read.
+
+        Slots with the same `common`, if it is not None, have read the same `shared` tokens first.
+        Those are kept where they are, and attended to once in a step for all of them. That is for
+        texts whose tokens see all before them, and that carry no states.
+        """
+        self._begins[slot], self._bases[slot] = common, 0
+        if common is not None:
+            first = self._common.setdefault(common, past.part(0, shared))
+            self._bases[slot], past = first.length, past.part(shared, past.length)
         at = 0
         for piece in past.pieces:
             after = at + piece.length
@@ -116,7 +146,8 @@ class Slots:
 
     def move(self, source: int, target: int) -> None:
         """The row in `source` goes on in `target`."""
-        length = int(self._lengths[source])
+        length = self._lengths[source]
+        self._begins[target], self._bases[target] = self._begins[source], self._bases[source]
         for pair in self._layers.values():
             for held in pair:
                 held[target, :, :length] = held[source, :, :length]
@@ -124,23 +155,29 @@ class Slots:
             states[target] = states[source]
         self._lengths[target] = length
 
-    def step(self, rows: int) -> Tensor:
-        """Make ready for a pass over the first `rows` slots; their positions [rows, 1]."""
-        self._at = self._lengths[:rows].clone()
-        self._rows = torch.arange(rows, device=self._at.device)
-        self._longest = int(self._at.max()) + 1
-        self._masks = {}
-        self._lengths[:rows] += 1
-        return self._at[:, None]
+    def step(self, widths: Sequence[int]) -> Tensor:
+        """Make ready for a pass over widths[i] tokens of slot i; their positions [tokens, 1]."""
+        self._pass = Step(widths, self._lengths, self._bases, self._device)
+        self._begun = {}
+        for slot in range(len(widths)):
+            if (common := self._begins[slot]) is not None:
+                self._begun.setdefault(common, []).append(slot)
+        self._common = {common: self._common[common] for common in self._begun}
+        return self._pass.positions[:, None]
+
+    def keep(self, counts: Sequence[int]) -> None:
+        """Slot i holds the first counts[i] of the tokens that the last pass read."""
+        for slot, count in enumerate(counts):
+            self._lengths[slot] += count
 
     def states(self) -> State:
         """As `passes.Plan` has it."""
-        return {key: states[: len(self._rows)] for key, states in self._states.items()}
+        return {key: states[: len(self._pass.widths)] for key, states in self._states.items()}
 
     def carry(self, states: State) -> None:
         """As `passes.Plan` has it."""
         for key, after in states.items():
-            held = self._state(key, after[0])[: len(self._rows)]
+            held = self._state(key, after[0])[: len(self._pass.widths)]
             if held.data_ptr() != after.data_ptr():
                 held.copy_(after)
 
@@ -152,27 +189,36 @@ class Slots:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
         """As `passes.Plan` has it."""
-        rows, heads, _, width = q.shape
-        keys, values = self._layers[layer]
-        keys[self._rows, :, self._at] = k[:, :, 0]
-        values[self._rows, :, self._at] = v[:, :, 0]
-        groups = k.shape[1]
-        shared = heads // groups
-        out = attention(
-            q.reshape(rows, groups, shared, width),
-            keys[:rows, :, : self._longest],
-            values[:rows, :, : self._longest],
-            look.over(groups, shared, 1),
-            self._mask(look.sight).expand(rows, groups, shared, -1),
-        )
-        return out.reshape(rows, heads, 1, v.shape[-1])
+        step, (keys, values) = self._pass, self._layers[layer]
+        keys[step.owners, :, step.places] = k[:, :, 0]
+        values[step.owners, :, step.places] = v[:, :, 0]
+        rows, most, groups = len(step.widths), step.most, k.shape[1]
+        shared = q.shape[1] // groups
+        # The tokens of a row, and the heads that share its keys, are queries of one head.
+        asked = step.padded(q[:, :, 0]).view(rows, most, groups, shared, -1)
+        asked = asked.permute(0, 2, 3, 1, 4).reshape(rows, groups, shared * most, -1)
+        look = look.over(groups, shared, 1).repeated(most)
+        own = keys[:rows, :, : step.longest], values[:rows, :, : step.longest]
+        mask = step.mask(look.sight, shared, q.dtype)
+        if self._begun:
+            out = self._joined(layer, asked, partial(asked, *own, look, mask), look)
+        else:
+            out = attention(asked, *own, look, mask)
+        out = out.view(rows, groups, shared, most, -1).permute(0, 3, 1, 2, 4)
+        return step.flat(out.reshape(rows * most, q.shape[1], 1, -1))
 
-    def _mask(self, sight: Sight) -> Tensor:
-        """Return [rows, 1, 1, longest], True where a row's token sees its slot."""
-        if sight not in self._masks:
-            columns = torch.arange(self._longest, device=self._at.device)
-            mask = columns <= self._at[:, None]
-            if sight.bounds(self._longest):
-                mask &= sight.visible(self._at[:, None], columns)[:, 0]
-            self._masks[sight] = mask[:, None, None]
-        return self._masks[sight]
+    def _joined(self, layer: int, asked: Tensor, own: Part, look: Look) -> Tensor:
+        """Return attention to common beginnings and slots, of queries [rows, heads, T, D].
+
+        `own` is the part of the slots.
+        """
+        for common, slots in self._begun.items():
+            # All queries of these rows are queries of one row that has the common keys.
+            some = asked[slots]
+            together = some.transpose(0, 1).flatten(1, 2)[None]
+            for piece in self._common[common].pieces:
+                keys, values = piece.layers[layer]
+                part = partial(together, keys[None], values[None], look)
+                shape = asked.shape[1], len(slots), asked.shape[2]
+                own = own.joined(slots, part.reshaped(shape))
+        return own.weighed(look)

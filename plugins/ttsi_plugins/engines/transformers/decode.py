@@ -1,109 +1,31 @@
 """Generation: rows with their own sampling, seed, grammar and adapter share each step of the model.
 
 Finished rows leave and waiting ones enter. A prompt is read once, however many rows begin with it,
-and what the reader has kept of it is not read again.
+and what the reader has kept of it is not read again. A step reads each row's last token and what
+the row may go on with.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor
-
-from ttsi import Adapter, EngineError, Request
 
 from .bank import Bank
 from .caches import NO_PAST, Past, Slots
 from .carrying import CarryingReader
-from .grammar import Matcher, allowed
+from .drawing import take
 from .memory import Room
 from .passes import Network
 from .reading import NO_TRIE, Reader, Text
-from .sampling import choose, likeliest, penalised
-from .thoughts import Thought
+from .rows import Row
 
 BASE = -1
 """The adapter slot of a row without one."""
 
-
-@dataclass(eq=False)
-class Row:
-    """One request under way. Its adapter, if any, acts from prompt token `start` on."""
-
-    request: Request
-    prompt: list[int]
-    matcher: Matcher | None = None
-    start: int = 0
-    thought: Thought | None = None
-    text: list[int] = field(default_factory=list)
-    logprob: float = 0.0
-    drawn: int = 0
-    finish: str = ""
-
-    def __post_init__(self) -> None:
-        self._generator = torch.Generator().manual_seed(self.request.seed)
-        self.seen = torch.tensor(self.prompt, dtype=torch.long)
-        # The token that the next step reads: the last one drawn, at first the prompt's last.
-        self.token = self.prompt[-1]
-        # The thought that is not closed yet, and the tokens that were written up to its end.
-        self._open, self._before = self.thought, 0
-        # Tokens to write next, whatever the model would draw.
-        self._forced: deque[int] = deque()
-
-    @property
-    def room(self) -> int:
-        """The most tokens that the row can hold."""
-        return len(self.prompt) + self.most
-
-    @property
-    def most(self) -> int:
-        """The most tokens that the row can write."""
-        thought = 0 if self.thought is None else self.thought.room
-        return thought + self.request.sampling.max_tokens
-
-    @property
-    def grammar(self) -> Matcher | None:
-        """The grammar that holds for the next token: none in a thought."""
-        return None if self._open is not None else self.matcher
-
-    @property
-    def adapter(self) -> Adapter | None:
-        return self.request.adapter
-
-    def draw(self, values: Tensor, ids: Tensor, ends: Sequence[int]) -> int:
-        """Draw the next token from the likeliest ones.
-
-        A thought that is as long as it may be, or that would end the text, is closed instead.
-        """
-        if not self._forced:
-            token = choose(values, ids, self.request.sampling, self._generator)
-            thought = self._open
-            if thought is None or (self._before < thought.most and token not in ends):
-                return token
-            self._forced.extend(thought.closing)
-        return self._forced.popleft()
-
-    def take(self, token: int, logprob: float, ends: Sequence[int]) -> None:
-        """Add `token`, of log-probability `logprob` in nats; an end token finishes the row."""
-        self.logprob += logprob
-        self.drawn += 1
-        if token in ends:
-            self.finish = "stop"
-            return
-        if self.grammar is not None:
-            self.grammar.accept(token)
-        self.token = token
-        self.text.append(token)
-        self.seen = torch.cat([self.seen, torch.tensor([token])])
-        if self._open is not None:
-            self._before += 1
-            if not self._forced and self._open.closes(self.text):
-                self._open = None
-        elif self.drawn - self._before >= self.request.sampling.max_tokens:
-            self.finish = "length"
+# The most tokens of a pass with guesses: more of them take longer than they save.
+_PASS_TOKENS = 64
 
 
 class Decoder:
@@ -126,6 +48,8 @@ class Decoder:
         self._ends = ends
         self.room = Room(slot_bytes)
         self._step_bytes = step_bytes
+        # A window would end within what rows share, and a state is each row's own.
+        self._shares = not (self._network.bounded or self._network.carries)
 
     def run(
         self, rows: Sequence[Row], max_rows: int, finished: Callable[[int], None] = lambda _: None
@@ -134,21 +58,34 @@ class Decoder:
 
         `finished` is called with the number of rows that have just finished.
         """
-        tokens = max(row.room for row in rows)
-        network = self._network
-        each = tokens * network.token_bytes() + network.state_bytes + self._step_bytes
+        network, common = self._network, self._common(rows)
+        # A row with a common prompt holds the rest in its slot; each may be the last that has it.
+        tokens = max(row.most + 1 if id(row) in common else row.room for row in rows)
+        shared = max((row.room - row.most for row in rows if id(row) in common), default=0)
+        each = (tokens + shared) * network.token_bytes() + network.state_bytes + self._step_bytes
         count = min(max_rows, self.room.limit // each, len(rows))
         adapters = [row.adapter for row in rows if row.adapter is not None]
         if adapters:
             count = min(count, self._bank.fitting(adapters))
         count = max(1, count)
-        with self.room.taking(count * each):
-            self._run(rows, self._network.slots(count, tokens), count, finished)
+        # Guesses take what memory is left, as far as tokens of a pass come almost for nothing.
+        spare = max(0, (self.room.limit - count * each) // max(1, self._step_bytes))
+        most = min(max(_PASS_TOKENS, count), count + spare)
+        with self.room.taking(count * each + (most - count) * self._step_bytes):
+            slots = network.slots(count, tokens)
+            self._run(rows, slots, count, most, common, finished)
 
     @torch.no_grad()
     def _run(
-        self, rows: Sequence[Row], slots: Slots, count: int, finished: Callable[[int], None]
+        self,
+        rows: Sequence[Row],
+        slots: Slots,
+        count: int,
+        most: int,
+        common: Mapping[int, Hashable],
+        finished: Callable[[int], None],
     ) -> None:
+        """Decode with `count` rows and `most` tokens in a pass; `common` as `_common` has it."""
         waiting = deque(sorted(rows, key=lambda row: (-row.room, row.prompt)))
         active: list[Row] = []
         while waiting or active:
@@ -160,21 +97,38 @@ class Decoder:
                     if row.finish:
                         finished(1)
                     else:
-                        slots.put(len(active), past)
+                        slots.put(len(active), past, common.get(id(row)), len(row.prompt) - 1)
                         active.append(row)
             if active:
-                self._step(active, slots)
+                self._step(active, slots, most)
                 finished(_leave(active, slots))
 
-    def _step(self, active: list[Row], slots: Slots) -> None:
-        """Run the model once and draw each row's next token."""
-        device = self._network.device
-        ids = torch.tensor([[row.token] for row in active], device=device)
-        positions = slots.step(len(active))
-        read = torch.arange(len(active), device=device)
-        with self._bank.on(self._slots_of(active)):
-            logits = self._network.run(ids, positions, slots, read)
-        take(active, logits, self._ends)
+    def _common(self, rows: Sequence[Row]) -> dict[int, Hashable]:
+        """Return the prompts that base rows have in common with others, by the row's id."""
+        if not self._shares:
+            return {}
+        plain = [row for row in rows if row.adapter is None]
+        counts = Counter(tuple(row.prompt) for row in plain)
+        return {id(row): tuple(row.prompt) for row in plain if counts[tuple(row.prompt)] > 1}
+
+    def _step(self, active: list[Row], slots: Slots, most: int) -> None:
+        """Run the model once, over each row's last token and what it may go on with, and draw.
+
+        It reads `most` tokens at most. A state cannot be taken back, so where layers carry states
+        nothing is guessed.
+        """
+        left = 0 if self._network.carries else most - len(active)
+        for at, row in enumerate(active):
+            row.guess(left // (len(active) - at))
+            left -= len(row.draft)
+        widths = [1 + len(row.draft) for row in active]
+        read = [[token] for row in active for token in (row.token, *row.draft)]
+        ids = torch.tensor(read, device=self._network.device)
+        positions = slots.step(widths)
+        everything = torch.arange(len(ids), device=self._network.device)
+        with self._bank.on(self._slots_of(active), slots.spread):
+            logits = self._network.run(ids, positions, slots, everything)
+        slots.keep(take(active, logits, self._ends))
 
     def _begin(self, rows: list[Row], beside: list[Row]) -> Iterator[tuple[Row, Past]]:
         """Read the rows' prompts, draw first tokens, and yield the rows with their KV caches.
@@ -232,37 +186,12 @@ class Decoder:
         return [BASE if row.adapter is None else next(slots) for row in rows]
 
 
-def take(rows: Sequence[Row], logits: Tensor, ends: Sequence[int]) -> list[int]:
-    """Draw each row's next token from logits [rows, V], and let the row go on with it.
-
-    `ends` are the tokens that end a text. Raises EngineError where logits are no finite numbers.
-    """
-    dtype, logits = logits.dtype, logits.float()
-    log_sums = logits.logsumexp(-1)
-    if not log_sums.isfinite().all():
-        raise EngineError(
-            "The model's logits are not finite numbers.",
-            where=f"engine transformers, dtype {dtype}",
-            cure='Use a wider type: "dtype": "float32" or "bfloat16" for the model.',
-        )
-    samplings = [row.request.sampling for row in rows]
-    penalties = [sampling.repetition_penalty for sampling in samplings]
-    scores = penalised(logits, [row.seen for row in rows], penalties)
-    scores = allowed(scores, [row.grammar for row in rows])
-    tokens = [
-        row.draw(values, ids, ends)
-        for row, (values, ids) in zip(rows, likeliest(scores, samplings), strict=True)
-    ]
-    picked = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0]
-    logprobs = (picked - log_sums).tolist()
-    for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
-        row.take(token, logprob, ends)
-    return tokens
-
-
 def _leave(active: list[Row], slots: Slots) -> int:
     """Remove finished rows, move the last rows into their slots, and return how many finished."""
     done = [at for at, row in enumerate(active) if row.finish]
+    for at in done:
+        if (drafter := active[at].drafter) is not None:
+            drafter.answers.add(drafter.question, active[at].text)
     for at in reversed(done):
         last = active.pop()
         if at < len(active):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,7 +29,8 @@ from ttsi.errors import release
 from . import lora, modes, proven, support, training, weights
 from .caches import NO_PAST
 from .carrying import CarryingReader, reader
-from .decode import Decoder, Row
+from .decode import Decoder
+from .drafts import Answers, Drafter
 from .failures import failure
 from .grammar import Grammars
 from .identity import identity
@@ -37,6 +38,7 @@ from .memory import Budget, Room, Sizes, adapter_bytes
 from .native import NativeDecoder, NativeNetwork, NativeReader
 from .prefixes import common
 from .reading import Reader
+from .rows import Row
 from .tokens import Tokens
 from .trie import Trie
 
@@ -91,6 +93,7 @@ class Runtime:
             self.decoder = Decoder(
                 self.reader, self.bank, self.tokens.ends, self.budget.work, self.sizes.step
             )
+        self.answers = Answers()
         # Bytes of a group in training.
         self.room = Room(self.budget.work)
         self.limit = support.reach(config)
@@ -222,6 +225,7 @@ class Runtime:
     def _drop(self) -> None:
         """Free cached prefixes and adapters."""
         self.reader.forget()
+        self.answers.clear()
         self.bank.clear()
         _free()
 
@@ -246,6 +250,7 @@ class Runtime:
             "parameters": self.parameters,
             **self._mode,
             **self.tokens.template.describe(),
+            "guessed": self.answers.describe(),
             "versions": {name: version(name) for name in packages},
         }
 
@@ -284,7 +289,18 @@ class Runtime:
         start = 0
         if request.adapter is not None:
             start = self._start_under(request.adapter, prompt)
-        return Row(request, prompt, matcher, start, thought)
+        return Row(request, prompt, matcher, start, thought, self._drafter(request.prompt, prompt))
+
+    def _drafter(self, asked: Prompt, ids: list[int]) -> Drafter:
+        """Return what guesses at the answer: the same question may come with demonstrations."""
+        question = asked.messages[:1], asked.messages[-1:], asked.opening
+        return Drafter(
+            ids, question, self.answers, self.tokens.text, self._spelled, self.tokens.ends
+        )
+
+    @cached_property
+    def _spelled(self) -> Callable[[int], str]:
+        return lru_cache(maxsize=None)(lambda id: str(self.loaded.tokenizer.decode([id])))
 
     def _start_under(self, adapter: Adapter, prompt: list[int]) -> int:
         """Return the index in `prompt` from which `adapter` acts. Raises EngineError for none."""

@@ -42,6 +42,7 @@ class Grammars:
         # xgrammar takes a control token or marker for its text, and so would allow it in strings.
         # It is barred; its text can still be written with other tokens.
         self._open = xgrammar.allocate_token_bitmask(1, vocab_size)[0]
+        self._barred = frozenset(barred)
         for id in (each for each in barred if each < vocab_size):
             # The highest bit of an int32 is its sign.
             self._open[id // 32] ^= (1 << id % 32) - ((1 << 32) if id % 32 == 31 else 0)
@@ -49,7 +50,7 @@ class Grammars:
     def matcher(self, schema: Mapping[str, Any]) -> Matcher:
         """Return a new matcher. Raises EngineError, naming the tool, if no grammar can be made."""
         compiled = self._compile(schema)
-        return Matcher(xgrammar.GrammarMatcher(compiled), self._open)
+        return Matcher(xgrammar.GrammarMatcher(compiled), self._open, self._barred)
 
     def _compile(self, schema: Mapping[str, Any]) -> Any:
         try:
@@ -80,14 +81,24 @@ class Grammars:
 class Matcher:
     """The state of one row in its grammar."""
 
-    def __init__(self, matcher: Any, open: Tensor) -> None:
+    def __init__(self, matcher: Any, open: Tensor, barred: frozenset[int]) -> None:
         self._matcher = matcher
-        self._open = open
+        # The same twice: bits [ceil(V / 32)] that are set for all other tokens, and the tokens.
+        self._open, self._barred = open, barred
 
-    def fill(self, bits: Tensor, row: int) -> None:
-        """Set a row of `bits` [rows, ceil(V / 32)] to the tokens that the grammar allows next."""
-        self._matcher.fill_next_token_bitmask(bits, row)
-        bits[row] &= self._open
+    def fill(self, bits: Tensor, row: int, draft: Sequence[int] = ()) -> None:
+        """Set rows of `bits` [rows, ceil(V / 32)] to the tokens that the grammar allows.
+
+        Row `row` holds what may come next, and the rows after it what may follow each token of
+        `draft`, which the grammar must allow.
+        """
+        for at, token in enumerate(draft):
+            self._matcher.fill_next_token_bitmask(bits, row + at)
+            self.accept(token)
+        end = row + len(draft)
+        self._matcher.fill_next_token_bitmask(bits, end)
+        self.back(len(draft))
+        bits[row : end + 1] &= self._open
 
     def accept(self, token: int) -> None:
         if not self._matcher.accept_token(token):
@@ -97,29 +108,59 @@ class Matcher:
                 cure="Report this with the schema; it is a fault of ttsi or xgrammar.",
             )
 
+    def accepts(self, token: int) -> bool:
+        """Go on with `token`, and return True, if the grammar allows it."""
+        if self._matcher.is_terminated() or token in self._barred:
+            return False
+        return bool(self._matcher.accept_token(token))
 
-def allowed(scores: Tensor, matchers: Sequence[Matcher | None]) -> Tensor:
-    """Return scores [rows, V] with -inf for the tokens that a row's grammar does not allow.
+    def back(self, tokens: int) -> None:
+        """Take back the last `tokens` that were accepted."""
+        if tokens:
+            self._matcher.rollback(tokens)
 
-    Raises EngineError if a row's grammar allows no token: the schema wants characters for which the
-    tokenizer has no tokens.
+    def forced(self) -> str:
+        """Return the text that must come next, as far as it is certain."""
+        if self._matcher.is_terminated():
+            return ""
+        try:
+            return str(self._matcher.find_jump_forward_string())
+        except UnicodeDecodeError as error:
+            # What is certain ends within a character.
+            return bytes(error.object[: error.start]).decode()
+
+
+def allowed(
+    scores: Tensor, matchers: Sequence[Matcher | None], drafts: Sequence[Sequence[int]] = ()
+) -> Tensor:
+    """Return scores [tokens, V] with -inf for the tokens that a row's grammar does not allow.
+
+    A row has a line of scores for its next token, and one behind each token of its draft. Where a
+    grammar allows no token, all are -inf: `unwritable` is the error for it.
     """
-    held = {row: matcher for row, matcher in enumerate(matchers) if matcher is not None}
-    if not held:
+    if not any(matchers):
         return scores
     bits = xgrammar.allocate_token_bitmask(*scores.shape)
-    for row, matcher in held.items():
-        matcher.fill(bits, row)
+    lines, at = [], 0
+    for row, matcher in enumerate(matchers):
+        draft = drafts[row] if drafts else ()
+        if matcher is not None:
+            matcher.fill(bits, at, draft)
+            lines += range(at, at + len(draft) + 1)
+        at += len(draft) + 1
     # The kernel assumes contiguous rows.
     scores = scores.clone(memory_format=torch.contiguous_format)
-    xgrammar.apply_token_bitmask_inplace(scores, bits.to(scores.device), indices=list(held))
-    if bool((scores[list(held)].amax(1) == -torch.inf).any()):
-        raise EngineError(
-            "The schema wants a character that the model's tokenizer cannot write.",
-            where="engine transformers, constrained decoding",
-            cure='Mend the schema\'s constants, or use "format": "free".',
-        )
+    xgrammar.apply_token_bitmask_inplace(scores, bits.to(scores.device), indices=lines)
     return scores
+
+
+def unwritable() -> EngineError:
+    """Return the error for a grammar that allows no token at all."""
+    return EngineError(
+        "The schema wants a character that the model's tokenizer cannot write.",
+        where="engine transformers, constrained decoding",
+        cure='Mend the schema\'s constants, or use "format": "free".',
+    )
 
 
 def _named_branches(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -21,10 +21,11 @@ from . import products
 from .bank import Bank
 from .branches import branched
 from .caches import NO_PAST, Past
-from .decode import Row, take
+from .drawing import take
 from .memory import Room
 from .passes import Narrow, Plan, Rows
 from .reading import NO_TRIE
+from .rows import Row
 from .trie import Trie
 
 
@@ -109,7 +110,7 @@ class NativeReader:
 
 
 class NativeDecoder:
-    """A decoder that runs transformers' own loop row by row, and draws as `decode.take` does."""
+    """A decoder that runs transformers' own loop row by row, and draws as `drawing.take` does."""
 
     def __init__(self, network: NativeNetwork, bank: Bank, ends: Sequence[int]) -> None:
         self._network = network
@@ -163,7 +164,8 @@ class _Draw(LogitsProcessor):
         self._ends = ends
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        (token,) = take([self._row], scores, self._ends)
+        take([self._row], scores, self._ends)
+        # An end token is no part of the text: any token ends the loop then.
         forced = torch.full_like(scores, -torch.inf)
-        forced[0, token] = 0
+        forced[0, self._row.token] = 0
         return forced

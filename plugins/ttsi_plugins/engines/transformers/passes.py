@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from . import products
+from . import products, together
 from .caches import NO_PAST, Past, Piece, Shapes, Slots, token_bytes
 from .sight import BOUNDS, EVERYTHING, Look, Sight, attention, sights
 from .states import Carried, State, arguments, nbytes, stacked
@@ -144,6 +144,11 @@ class Network:
                 setattr(config, name, before[name])
             self.sights = self._declared
 
+    @property
+    def bounded(self) -> bool:
+        """Whether tokens of some layers see only a part of what is before them."""
+        return any(sight != EVERYTHING for sight in self.sights)
+
     def token_bytes(self) -> int:
         """Return the bytes that the keys and values of one token take."""
         return token_bytes(self.shapes, int(self.model.dtype.itemsize))
@@ -179,7 +184,8 @@ class Network:
 class Row:
     """One row of a pass: `line` tokens in a line, then the tokens of a tree, then padding.
 
-    `tree` [M, M] is True where its token i sees token j; all M see the past and the line.
+    `tree` [M, M], on the host, is True where its token i sees token j; all M see the past and the
+    line.
     """
 
     line: int
@@ -207,12 +213,17 @@ class Rows:
     # Masks are the same in layers of a kind: of lines by (past, length), of trees by row.
     _masks: dict[tuple[int, int, Sight], Tensor] = field(default_factory=dict)
     _trees: dict[tuple[int, Sight], Tensor] = field(default_factory=dict)
+    _table: together.Table | None = None
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, look: Look) -> Tensor:
         if self.keep:
             self._kept[layer] = (k, v)
         if all(row.whole for row in self.rows):
             return self._lines(q, k, v, look)
+        if together.worth(q.device) and not q.requires_grad:
+            if self._table is None:
+                self._table = together.Table(self.rows, q.shape[2], q.device)
+            return self._table.attend(layer, q, k, v, look)
         each = [
             self._row(row, layer, q[i : i + 1], k[i : i + 1], v[i : i + 1], look)
             for i, row in enumerate(self.rows)
@@ -255,7 +266,7 @@ class Rows:
                 tree = row.tree is not None and end > row.line
                 seen = slice(past + end)
                 mask = (
-                    self._tree(row, past, look.sight)
+                    self._tree(row, past, look.sight, q.device)
                     if tree
                     else self._line(past, end, look.sight, q.device)
                 )
@@ -279,7 +290,7 @@ class Rows:
             self._masks[key] = whole
         return self._masks[key]
 
-    def _tree(self, row: Row, past: int, sight: Sight) -> Tensor:
+    def _tree(self, row: Row, past: int, sight: Sight, device: torch.device) -> Tensor:
         """Return the mask [M, past + line + M] of a tree's tokens."""
         assert row.tree is not None
         before = past + row.line
@@ -292,7 +303,7 @@ class Rows:
             if bounded:
                 keys = torch.cat([torch.arange(before, device=places.device), places])
                 mask = mask & sight.visible(places, keys)
-            self._trees[key] = mask
+            self._trees[key] = mask.to(device)
         return self._trees[key]
 
 

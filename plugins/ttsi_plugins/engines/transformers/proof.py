@@ -20,9 +20,9 @@ from ttsi.errors import release
 from . import support
 from .bank import Bank
 from .carrying import reader
-from .decode import Row as Decoded
 from .native import NativeDecoder, NativeNetwork, NativeReader
 from .passes import Network, Row, Rows
+from .rows import Row as Decoded
 from .stack import Factors
 from .training import Pair, losses
 from .trie import Trie
@@ -114,22 +114,35 @@ def _candidates(network: Ready, ids: list[int]) -> tuple[Trie, Tensor]:
 
 
 def _steps(network: Network) -> _Found:
-    """Yield tokens read one by one, after prompts of different lengths and after none."""
+    """Yield tokens of generation after prompts of different lengths and after none.
+
+    Rows read one token in a step, or one and a guess behind it, which is right or wrong. Two of
+    them have the same prompt.
+    """
     ids = _ids(network, _length(network) + 2)
-    texts = [ids[:-2], ids[:11], []]
+    texts = [ids[:11], ids[:-2], ids[:-2], []]
     slots = network.slots(len(texts), len(ids))
     reads = reader(network, 0, 2**62)
+    common = None if network.bounded or network.carries else "a prompt of two rows"
     for index, text in enumerate(texts):
-        slots.put(index, reads.past(text))
-    said = ids[-2:]
-    wanted = [
-        _own(network, [[*text, *said]], range(len(text), len(text) + len(said))) for text in texts
-    ]
-    for at, token in enumerate(said):
-        given = torch.tensor([[token]] * len(texts), device=network.device)
-        rows = torch.arange(len(texts), device=network.device)
-        ours = network.run(given, slots.step(len(texts)), slots, rows)
-        yield "generating", ours, torch.stack([logits[at] for logits in wanted])
+        slots.put(index, reads.past(text), common if 0 < index < 3 else None, len(text) - 1)
+    first, second, wrong = *ids[-2:], ids[4]
+    # The last row leaves after the first step.
+    steps = [[[first], [first, wrong], [first], [first, second]], [[second]] * 3]
+    kept = [1, 1, 1, 2]
+    if network.carries:
+        steps, kept = [[[first]] * 4, [[second]] * 3], [1, 1, 1, 1]
+    for step in steps:
+        given = torch.tensor([[token] for row in step for token in row], device=network.device)
+        everything = torch.arange(len(given), device=network.device)
+        ours = network.run(given, slots.step([len(row) for row in step]), slots, everything)
+        whole = [
+            _own(network, [[*text, *row]], range(len(text), len(text) + len(row)))
+            for text, row in zip(texts, step, strict=False)
+        ]
+        yield "generating", ours, torch.cat(whole)
+        slots.keep(kept[: len(step)])
+        texts = [[*text, *row[:1]] for text, row in zip(texts, step, strict=False)]
 
 
 def _whole(network: NativeNetwork, bank: Bank) -> _Found:

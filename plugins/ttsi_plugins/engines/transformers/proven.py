@@ -8,8 +8,10 @@ A file says that the check passed; one that fails leaves none. Deleting the fold
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,21 @@ from ttsi import JSON, StorageError, bytes_digest, file_digest, json_digest
 from ttsi._common.files import write_json
 from ttsi.assets import cache_root
 
+# Of this process: a file that is changed later is not what runs. The last of the libraries are
+# kernels that transformers takes where it finds them.
+_CODE = json_digest([file_digest(path) for path in sorted(Path(__file__).parent.glob("*.py"))])
+_LIBRARIES = ("torch", "transformers", "peft", "kernels", "causal-conv1d", "mamba-ssm")
+_LIBRARIES += ("flash-linear-attention", "xielu")
+
 
 def facts(model: Any, weights_digest: str) -> dict[str, JSON]:
     """Return all that the result of `proof` depends on; `weights_digest` is that of `model`."""
     device = model.device
     on_gpu = device.type == "cuda"
-    code = sorted(Path(__file__).parent.glob("*.py"))
     return {
-        "code": json_digest([file_digest(path) for path in code]),
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+        "code": _CODE,
+        "versions": {name: _version(name) for name in _LIBRARIES},
+        "precision": torch.get_float32_matmul_precision(),
         "weights": weights_digest,
         "config": bytes_digest(model.config.to_json_string(use_diff=False).encode()),
         "dtype": str(model.dtype),
@@ -38,19 +46,23 @@ def facts(model: Any, weights_digest: str) -> dict[str, JSON]:
 
 def known(mode: str, facts: Mapping[str, JSON]) -> bool:
     """Whether a model with these facts has passed the check of `mode` on this machine."""
-    return _file(mode, facts).is_file()
+    return os.path.isfile(_file(mode, facts))
 
 
 def remember(mode: str, facts: Mapping[str, JSON]) -> None:
     """Keep that the check of `mode` passed, unless the cache cannot be written."""
     path = _file(mode, facts)
-    if path.is_file():
-        return
+    if not os.path.isfile(path):
+        with suppress(OSError, StorageError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"mode": mode, **facts})
+
+
+def _version(name: str) -> str | None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"mode": mode, **facts})
-    except (OSError, StorageError):
-        return
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _file(mode: str, facts: Mapping[str, JSON]) -> Path:

@@ -15,6 +15,7 @@ from .caches import Past, Piece
 from .memory import Room
 from .passes import Network, Row, Rows
 from .prefixes import Prefixes, common
+from .together import past_tokens
 from .trie import Trie
 
 # Prompts with this many uncached tokens in common are read in turn, so that one serves the next.
@@ -136,7 +137,8 @@ class Reader:
         read = sum(1 + len(text.trie.ids) for text in texts)
         # States are stacked for the pass, and copied out of it.
         row = max(text.room for text in texts) + 2 * self._states
-        return int(len(texts) * row + self._logits * read)
+        table = past_tokens(self.network.device, (text.past.length for text in texts))
+        return int(len(texts) * row + self._logits * read + table)
 
     @torch.no_grad()
     def _run(self, texts: Sequence[Text]) -> list[Reading]:
@@ -149,7 +151,7 @@ class Reader:
             ids[row, : text.room] = torch.tensor([*text.ids, *text.trie.ids])
             positions[row, :line] = torch.arange(line) + text.past.length
             positions[row, line : text.room] = text.past.length + line - 1 + depths
-            tree = text.trie.mask().to(self.network.device) if text.trie.ids else None
+            tree = text.trie.mask() if text.trie.ids else None
             plan.append(Row(line, text.past, tree))
             wanted.append(torch.arange(line - 1, text.room) + row * width)
         passed = Rows(plan, keep=True)

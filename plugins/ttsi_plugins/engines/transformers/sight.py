@@ -73,6 +73,12 @@ class Look:
         """Return the same with sinks of another shape, which broadcasts with scores [..., T, S]."""
         return self if self.sinks is None else replace(self, sinks=self.sinks.view(shape))
 
+    def repeated(self, times: int) -> Look:
+        """Return the same with the sink of each head [..., heads, 1] `times` times in a row."""
+        if self.sinks is None or times == 1:
+            return self
+        return replace(self, sinks=self.sinks.repeat_interleave(times, -2))
+
 
 def sights(config: Any) -> list[Sight]:
     """Return what the tokens of each layer see; layers without attention are unbounded."""
@@ -90,7 +96,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None =
     """Return [..., heads, T, E] of q [..., heads, T, D] to k and v.
 
     k is [..., heads, S, D], v [..., heads, S, E]; if they have fewer heads, neighbouring heads of q
-    share them. `mask` [..., T, S] is True where a key is seen; None: causal, where T = S.
+    share them. `mask` [..., T, S] is True where a key is seen, or is added to the scores; None:
+    causal, where T = S.
     """
     shared = q.shape[-3] // k.shape[-3]
     if look.softcap is None and look.sinks is None:
@@ -114,7 +121,8 @@ def _weighed(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None) -
         scores = look.softcap * torch.tanh(scores / look.softcap)
     if mask is None:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-    scores = scores.float().masked_fill(~mask, -torch.inf)
+    scores = scores.float()
+    scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     if look.sinks is None:
         return scores.softmax(-1).to(v.dtype) @ v
     sinks = look.sinks.to(scores).expand(*scores.shape[:-1], 1)
@@ -125,3 +133,53 @@ def _weighed(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None) -
 def _size(config: Any, name: str) -> int | None:
     size = getattr(config, name, None)
     return size if isinstance(size, int) and size > 0 else None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Attention to some of the keys: `out` [rows, heads, T, E].
+
+    `log_sum` [rows, heads, T] is the logarithm of the sum of exponentiated scores, by which parts
+    are joined. Sinks do not count.
+    """
+
+    out: Tensor
+    log_sum: Tensor
+
+    def reshaped(self, shape: tuple[int, int, int]) -> Part:
+        """Return the only row [1, heads, rows * T] as `shape`'s rows: [rows, heads, T]."""
+        out = self.out[0].view(*shape, -1).transpose(0, 1)
+        return Part(out, self.log_sum[0].view(shape).transpose(0, 1))
+
+    def joined(self, rows: list[int], other: Part) -> Part:
+        """Return this part with `other`'s keys beside its own in these rows."""
+        both = torch.logaddexp(self.log_sum[rows], other.log_sum)
+        mine = (self.log_sum[rows] - both).exp()[..., None].to(self.out.dtype)
+        theirs = (other.log_sum - both).exp()[..., None].to(self.out.dtype)
+        out, log_sum = self.out.clone(), self.log_sum.clone()
+        out[rows] = self.out[rows] * mine + other.out * theirs
+        log_sum[rows] = both
+        return Part(out, log_sum)
+
+    def weighed(self, look: Look) -> Tensor:
+        """Return the attention, which sinks make smaller."""
+        if look.sinks is None:
+            return self.out
+        whole = torch.logaddexp(self.log_sum, look.sinks[..., 0].to(self.log_sum))
+        return self.out * (self.log_sum - whole).exp()[..., None].to(self.out.dtype)
+
+
+def partial(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None = None) -> Part:
+    """Return the part of attention that is of these keys: q [rows, heads, T, D], k [..., S, D].
+
+    `mask` is added to the scores; without one all keys are seen.
+    """
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    if q.device.type == "cpu" and look.softcap is None and q.shape[-1] == v.shape[-1]:
+        return Part(*flash(q, k, v, attn_mask=mask, scale=look.scale))
+    scores = (q @ k.mT).float() * look.scale
+    if look.softcap is not None:
+        scores = look.softcap * torch.tanh(scores / look.softcap)
+    if mask is not None:
+        scores = scores + mask
+    return Part(scores.softmax(-1).to(v.dtype) @ v, scores.logsumexp(-1))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .spread import Spread
+
 Pairs = list[tuple[Tensor, Tensor]]
 """A [rows, r, in] and B [rows, out, r] of each layer, in the model's order."""
 
@@ -67,10 +69,12 @@ class Factors:
     """The low-rank updates of a pass: each layer's factors, and `scales` [rows, 1, 1].
 
     `drop` applies dropout to a layer's input [rows, T, in] before A. `untrained`: each B is zero,
-    so only B has a gradient through the low-rank parts.
+    so only B has a gradient through the low-rank parts. `spread`: the pass has a row for each
+    token, and several of them belong to one row of the factors.
     """
 
     pairs: Pairs
     scales: Tensor
     drop: Callable[[Tensor], Tensor] | None = None
     untrained: bool = False
+    spread: Spread | None = None

@@ -1,0 +1,317 @@
+"""Guesses: what they are taken from, and that no text depends on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from engines import ask, real_tasks, shared_engine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttsi.types import (
+    Adapter,
+    Generation,
+    LoraRecipe,
+    Message,
+    Prompt,
+    Request,
+    Sampling,
+    TrainJob,
+)
+from ttsi_plugins.engines.transformers import drafts
+from ttsi_plugins.engines.transformers.drafts import (
+    EARLIER,
+    GRAMMAR,
+    MOST,
+    Answers,
+    Drafter,
+    Places,
+)
+from ttsi_plugins.engines.transformers.sight import Look, Part, attention, partial
+from ttsi_plugins.engines.transformers.spread import Spread, Step
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "city": {"enum": ["Rome", "Paris"]},
+        "unit": {"const": "celsius"},
+        "days": {"type": "integer"},
+    },
+    "required": ["city", "unit", "days"],
+    "additionalProperties": False,
+}
+
+
+# ---------------------------------------------------------------- sources
+
+
+def test_the_last_place_is_followed_and_longer_matches_go_first() -> None:
+    places = Places([1, 2, 3, 4, 9, 2, 3, 5, 6])
+    assert places.follow([1, 2, 3])[1] == [4, 9, 2, 3, 5, 6]
+    assert places.follow([2, 3])[1] == [5, 6]
+    assert places.follow([2, 3], near=0)[1] == [4, 9, 2, 3, 5, 6]
+    assert places.follow([2, 3], near=4)[1] == [5, 6]
+    assert places.follow([2, 3], near=9)[1] == [5, 6]
+    assert places.follow([5, 6])[1] == []
+    assert places.follow([3])[1] == []
+
+
+def drafter(answers: Answers, prompt: list[int]) -> Drafter:
+    return Drafter(prompt, "question", answers, lambda text: [], str)
+
+
+def test_an_earlier_answer_is_followed_from_its_beginning_and_after_a_difference() -> None:
+    answers = Answers()
+    answers.add("question", [1, 2, 3, 4])
+    row = drafter(answers, [90, 91, 92])
+    assert row.guess([], 10, None) == [1, 2, 3, 4]
+    row.learn(2)
+    assert row.guess([1, 2, 7], 10, None) == []
+    assert row.guess([1, 2, 7, 2, 3], 10, None) == [4]
+    assert drafter(Answers(), [90, 91, 92]).guess([], 10, None) == []
+    assert answers.guessed == {EARLIER: 4}
+    assert answers.right == {EARLIER: 2}
+
+
+def test_a_prompt_is_repeated_within_the_room() -> None:
+    row = drafter(Answers(), [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 5, 6])
+    assert row.guess([], 2, None) == [7, 8]
+    assert row.guess([7], 3, None) == [8, 9, 10]
+    assert row.guess([7], 0, None) == []
+
+
+def test_the_words_behind_a_word_of_the_question_are_guessed() -> None:
+    spelled = {5: " New", 6: " York", 7: " City", 8: "New", 9: '"', 10: " a"}
+    row = Drafter([10, 5, 6, 7], "q", Answers(), lambda text: [], spelled.__getitem__)
+    assert row.guess([9, 8], 8, None) == [6, 7]
+    # Of a sign or a single letter nothing follows.
+    assert row.guess([8, 10], 8, None) == []
+
+
+def test_a_source_that_fails_is_left_alone_and_one_that_succeeds_guesses_more() -> None:
+    prompt = [*range(100, 150), 100, 101, 102]
+    answers = Answers()
+    row = drafter(answers, prompt)
+    first = len(row.guess([], 100, None))
+    assert 0 < first < MOST
+    for _ in range(30):
+        row.learn(len(row.guess([], 100, None)))
+    assert len(row.guess([], 100, None)) > first
+    assert len(drafter(answers, prompt).guess([], 100, None)) > first
+    for _ in range(60):
+        row.guess([], 100, None)
+        row.learn(0)
+    assert row.guess([], 100, None) == []
+
+
+def test_an_end_is_never_guessed() -> None:
+    answers = Answers()
+    answers.add("q", [4, 5, 0, 6])
+    row = Drafter([7, 8, 4, 5, 0], "q", answers, lambda text: [], str, ends=[0])
+    assert row.guess([], 9, None) == [4, 5]
+    assert row.guess([4, 5], 9, None) == []
+
+
+def test_answers_are_bounded_by_their_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drafts, "_TOKENS", 10)
+    answers = Answers()
+    for question in range(5):
+        answers.add(question, [question] * 4)
+        answers.add(question, [question] * 4)
+    assert [len(answers.to(question)) for question in range(5)] == [0, 0, 0, 1, 1]
+    answers.clear()
+    answers.add(9, [1, 2, 3])
+    assert len(answers.to(9)) == 1
+
+
+def test_the_latest_answer_goes_first() -> None:
+    answers = Answers()
+    for text in ([1, 2], [1, 3], [1, 2]):
+        answers.add("question", text)
+    assert drafter(answers, [90, 91, 92]).guess([], 2, None) == [1, 2]
+    answers.add("question", [1, 3])
+    assert drafter(answers, [90, 91, 92]).guess([], 2, None) == [1, 3]
+
+
+@pytest.mark.model
+def test_an_answer_that_a_demonstration_ends_with_is_written_under_a_grammar() -> None:
+    engine = shared_engine()
+    chat = ask("Say it.").messages
+    turns = (*chat, Message("assistant", '"ab"'), *chat[-1:])
+    (made,) = engine.generate(
+        [Request(Prompt(turns), Sampling.greedy(8), 0, grammar={"const": "ab"})]
+    )
+    assert (made.text, made.finish) == ('"ab"', "stop")
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("values", [["é1", "è1"], ["дом", "день"], ["東京", "東北"]])
+def test_values_that_share_the_first_bytes_of_a_character_are_written(values: list[str]) -> None:
+    (made,) = shared_engine().generate(
+        [Request(ask("Say one."), Sampling.greedy(24), 0, grammar={"enum": values})]
+    )
+    assert json.loads(made.text) in values
+
+
+@pytest.mark.model
+def test_what_the_grammar_forces_is_guessed_and_nothing_that_it_forbids() -> None:
+    runtime = shared_engine()._runtime()
+    matcher = runtime.grammars.matcher(SCHEMA)
+    answers = Answers()
+    row = Drafter([1, 2, 3], "q", answers, runtime.tokens.text, str)
+    draft = row.guess([], 8, matcher)
+    assert runtime.tokens.decode(draft).startswith('{"city": "')
+    answers.add("q", runtime.tokens.text("No city at all"))
+    assert Drafter([1, 2, 3], "q", answers, lambda text: [], str).guess([], 8, matcher) == []
+    # The grammar is where it was.
+    for token in draft:
+        matcher.accept(token)
+
+
+# ---------------------------------------------------------------- texts
+
+
+def answers_to(requests: list[Request], *, guessing: bool) -> list[Generation]:
+    runtime = shared_engine()._runtime()
+    rows = [runtime._row(request) for request in requests]
+    if not guessing:
+        for row in rows:
+            row.drafter = None
+    runtime.decoder.run(rows, 3)
+    return [runtime._generation(row) for row in rows]
+
+
+def same(some: list[Generation], others: list[Generation]) -> None:
+    assert [made.text for made in some] == [made.text for made in others]
+    for one, other in zip(some, others, strict=True):
+        assert (one.finish, one.completion_tokens) == (other.finish, other.completion_tokens)
+        assert one.logprob == pytest.approx(other.logprob, abs=2e-3)
+
+
+def kinds() -> Iterator[Any]:
+    new = 24
+    plain = {"greedy": Sampling.greedy(new), "hot": Sampling(0.7, 0.8, 20, 1.0, new)}
+    plain["penalised"] = dataclasses.replace(plain["hot"], repetition_penalty=1.2)
+    plain["all tokens"] = dataclasses.replace(plain["hot"], top_k=0, top_p=1.0)
+    for name, sampling in plain.items():
+        for schema in (None, SCHEMA):
+            yield pytest.param(sampling, schema, id=f"{name}{' schema' if schema else ''}")
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("sampling", "schema"), list(kinds()))
+def test_texts_are_those_without_guesses(sampling: Sampling, schema: dict[str, Any] | None) -> None:
+    engine = shared_engine()
+    prompts = [prompt for prompt, _ in real_tasks(2)]
+    texts = [ask("Repeat this: alpha beta gamma alpha beta gamma alpha beta"), *prompts[:2]]
+    wanted = [
+        Request(prompt, sampling, seed, grammar=schema)
+        for seed, prompt in enumerate([*texts, texts[0]])
+    ]
+    engine.forget()
+    without = answers_to(wanted, guessing=False)
+    # The second time there are earlier answers.
+    for _ in range(2):
+        same(answers_to(wanted, guessing=True), without)
+    counts = engine._runtime().answers
+    assert counts.right[EARLIER] > 0
+    if schema:
+        assert counts.right[GRAMMAR] > 0
+
+
+@pytest.mark.model
+def test_adapted_rows_beside_others_write_what_they_write_without_guesses() -> None:
+    engine = shared_engine()
+    prompts = [prompt for prompt, _ in real_tasks(2)][:2]
+    jobs = [
+        TrainJob(str(at), ((prompt, f"[{{'number': {at}}}]"),), LoraRecipe(rank=8, epochs=8), at)
+        for at, prompt in enumerate(prompts)
+    ]
+    adapters: list[Adapter | None] = [*engine.train(jobs), None]
+    wanted = [
+        Request(prompt, Sampling.greedy(16), 0, adapter=adapter)
+        for adapter in adapters
+        for prompt in prompts
+    ]
+    engine.forget()
+    without = answers_to(wanted, guessing=False)
+    assert without[0].text != without[4].text
+    same(answers_to(wanted, guessing=True), without)
+    same(answers_to(wanted, guessing=True), without)
+
+
+@pytest.mark.model
+def test_an_answer_with_demonstrations_is_guessed_from_the_one_without() -> None:
+    engine = shared_engine()
+    engine.forget()
+    question = ask("Count: one two three four five six seven eight nine ten.").messages
+    shown = (question[0], *ask("Count: one two.").messages[-1:], *question[1:])
+    engine.generate([Request(Prompt(question), Sampling.greedy(12), 0)])
+    before = engine._runtime().answers.guessed[EARLIER]
+    engine.generate([Request(Prompt(shown), Sampling.greedy(12), 0)])
+    assert engine._runtime().answers.guessed[EARLIER] > before
+
+
+# ---------------------------------------------------------------- tables
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=5))
+def test_a_line_and_its_table_hold_the_same(widths: list[int]) -> None:
+    spread = Spread(widths, torch.device("cpu"))
+    line = torch.arange(sum(widths))
+    table = spread.padded(line).view(len(widths), -1)
+    assert torch.equal(spread.flat(table.flatten()), line)
+    parts = line.split(widths)
+    for row, part in zip(table, parts, strict=True):
+        assert torch.equal(row[: len(part)], part)
+        assert (row[len(part) :] == part[-1]).all()
+
+
+def test_a_step_writes_behind_what_slots_hold() -> None:
+    step = Step([2, 1], [5, 0, 9], [0, 7, 0], torch.device("cpu"))
+    assert step.owners.tolist() == [0, 0, 1]
+    assert step.places.tolist() == [5, 6, 0]
+    assert step.positions.tolist() == [5, 6, 7]
+    assert step.longest == 7
+
+
+# ---------------------------------------------------------------- common prompts
+
+
+@pytest.mark.model
+def test_rows_of_one_prompt_write_what_they_write_alone() -> None:
+    engine = shared_engine()
+    prompts = [prompt for prompt, _ in real_tasks(2)][:2]
+    hot = Sampling(0.7, 0.8, 20, 1.0, 14)
+    wanted = [Request(prompts[seed % 2], hot, seed) for seed in range(7)]
+    alone = [answers_to([request], guessing=False)[0] for request in wanted]
+    assert len({made.text for made in alone}) > 2
+    for guessing in (False, True):
+        # Read together, and then from the cache, where the last token of a prompt is not.
+        engine.forget()
+        for _ in range(2):
+            same(answers_to(wanted, guessing=guessing), alone)
+
+
+@pytest.mark.parametrize("softcap", [None, 5.0])
+@pytest.mark.parametrize("sinks", [False, True])
+def test_parts_of_attention_join_to_the_whole(softcap: float | None, sinks: bool) -> None:
+    generator = torch.Generator().manual_seed(3)
+    q, k, v = (torch.randn(3, 4, n, 8, generator=generator) for n in (2, 9, 9))
+    k[1:, :, :5], v[1:, :, :5] = k[:1, :, :5], v[:1, :, :5]
+    weights = torch.randn(4, 1, 1, generator=generator) if sinks else None
+    look = Look(0.3, softcap=softcap, sinks=weights)
+    mask = torch.zeros(3, 1, 2, 9)
+    mask[:, :, 0, 8] = -torch.inf
+    whole = attention(q, k, v, look, mask)
+    own = partial(q[:1], k[:1], v[:1], look, mask[:1])
+    rest = partial(q[1:], k[1:, :, 5:], v[1:, :, 5:], look, mask[1:, :, :, 5:])
+    part = Part(torch.cat([own.out, rest.out]), torch.cat([own.log_sum, rest.log_sum]))
+    common = partial(q[1:].transpose(0, 1).flatten(1, 2)[None], k[1:2, :, :5], v[1:2, :, :5], look)
+    ours = part.joined([1, 2], common.reshaped((4, 2, 2))).weighed(look)
+    torch.testing.assert_close(ours, whole, atol=1e-5, rtol=1e-5)
