@@ -4,7 +4,9 @@
     python -m perf.commits a7d7abc --model qwen2.5-coder-0.5b.gguf
 
 Each side is a process of its own that holds the model. Texts must be equal, likelihoods and losses
-equal to a thousandth. A ratio above 1 says that this checkout is faster.
+equal to a thousandth. A ratio above 1 says that this checkout is faster. Answers are decoded from
+prompts that were read before, adapted ones after the base answers and the training, which are not
+timed.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,15 @@ from perf.timing import Side, speed_ratios, spread, take_turns
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKER = ROOT / "perf" / "commits_worker.py"
-STAGES = ("H", "decoding, free", "decoding, constrained", "T, exact", "T, activated")
+STAGES = (
+    "H",
+    "decoding, free",
+    "decoding, constrained",
+    "T, exact",
+    "T, activated",
+    "adapted answers, exact",
+    "adapted answers, activated",
+)
 _APART = 1e-3
 
 
@@ -48,10 +59,10 @@ class Worker:
         if Path(self.about["ttsi"]).parent.parent != checkout:
             sys.exit(f"{self.about['ttsi']} was imported, not the one in {checkout}")
 
-    def ask(self, stage: str) -> Any:
-        """Return the result of a stage's work, which is done now."""
+    def ask(self, what: str, stage: str) -> Any:
+        """Let it "prepare" a stage, or "do" its work; return the result."""
         assert self._process.stdin is not None
-        print(stage, file=self._process.stdin, flush=True)
+        print(what, stage, file=self._process.stdin, flush=True)
         return self._answer()
 
     def _answer(self) -> Any:
@@ -103,7 +114,11 @@ def main() -> None:
 
 def _compared(stage: str, workers: list[Worker], pairs: int) -> dict[str, Any]:
     sides = [
-        Side(f"{stage}: {name}", lambda worker=worker: worker.ask(stage))  # type: ignore[misc]
+        Side(
+            f"{stage}: {name}",
+            partial(worker.ask, "do", stage),
+            prepare=partial(worker.ask, "prepare", stage),
+        )
         for name, worker in zip(("ours", "the other"), workers, strict=True)
     ]
     take_turns(sides, pairs, torch.device("cpu"))

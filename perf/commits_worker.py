@@ -36,29 +36,58 @@ def main() -> None:
     rows = list(registry.load("benchmarks", "sealtool")().samples())
     tasks = [rows[at * len(rows) // count].task for at in range(count)]
     _answer({"ttsi": ttsi.__file__, **told, "name": told["device_name"]})
+    adapters: list[Any] = []
     for line in sys.stdin:
-        engine.forget()
-        _answer(_work(engine, tasks, line.strip()))
+        doing, _, stage = line.strip().partition(" ")
+        if doing == "prepare":
+            adapters = _prepare(engine, tasks, stage)
+            _answer("ready")
+        else:
+            _answer(_work(engine, tasks, stage, adapters))
 
 
-def _work(engine: Any, tasks: list[Any], stage: str) -> Any:
-    prompts = [Prompt(task.messages) for task in tasks]
+def _prepare(engine: Any, tasks: list[Any], stage: str) -> list[Any]:
+    """Leave in the engine what earlier stages leave there; return the adapters to answer with."""
+    engine.forget()
+    if stage.startswith(("decoding", "adapted")):
+        prompts = [Prompt(task.messages) for task in tasks]
+        engine.loglikelihoods(prompts, [["a"] for _ in prompts])
+    if not stage.startswith("adapted"):
+        return []
+    engine.generate(_requests(tasks, [None] * len(tasks), GRAMMAR))
+    return list(engine.train(_jobs(tasks, stage)))
+
+
+def _work(engine: Any, tasks: list[Any], stage: str, adapters: list[Any]) -> Any:
     if stage == "H":
         opened = [Prompt(task.messages, OPENING) for task in tasks]
         names = [[tool.name for tool in task.tools] for task in tasks]
         return [[each.logprob for each in some] for some in engine.loglikelihoods(opened, names)]
-    if stage.startswith("decoding"):
-        grammar = GRAMMAR if "constrained" in stage else None
-        made = engine.generate(
-            [Request(each, Sampling.greedy(48), 0, grammar=grammar) for each in prompts]
-        )
-        return [each.text for each in made]
-    active = "user_turn" if "activated" in stage else "start"
-    jobs = [
-        TrainJob(str(at), ((prompt, _target(task)),), LoraRecipe(active_from=active), at)
-        for at, (prompt, task) in enumerate(zip(prompts[:4], tasks, strict=False))
+    if stage.startswith("T"):
+        return [list(each.training.losses) for each in engine.train(_jobs(tasks[:4], stage))]
+    grammar = None if "free" in stage else GRAMMAR
+    given = adapters or [None] * len(tasks)
+    return [each.text for each in engine.generate(_requests(tasks, given, grammar))]
+
+
+def _requests(tasks: list[Any], adapters: list[Any], grammar: Any) -> list[Request]:
+    return [
+        Request(Prompt(task.messages), Sampling.greedy(48), 0, adapter=adapter, grammar=grammar)
+        for task, adapter in zip(tasks, adapters, strict=True)
     ]
-    return [list(each.training.losses) for each in engine.train(jobs)]
+
+
+def _jobs(tasks: list[Any], stage: str) -> list[TrainJob]:
+    active: Any = "user_turn" if "activated" in stage else "start"
+    return [
+        TrainJob(
+            str(at),
+            ((Prompt(task.messages), _target(task)),),
+            LoraRecipe(active_from=active),
+            at,
+        )
+        for at, task in enumerate(tasks)
+    ]
 
 
 def _target(task: Any) -> str:

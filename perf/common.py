@@ -91,7 +91,8 @@ class Bench:
         self.engine.forget()
 
     def keep_prefixes(self, prompts: Sequence[Prompt]) -> None:
-        """Cache the prompts' keys and values, as H leaves them in the pipeline."""
+        """Cache the prompts' keys and values, as H leaves them, and nothing else."""
+        self.engine.forget()
         self.engine.loglikelihoods(prompts, [["a"] for _ in prompts])
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
