@@ -118,7 +118,7 @@ def test_an_end_is_never_guessed() -> None:
 
 
 def test_answers_are_bounded_by_their_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drafts, "_TOKENS", 10)
+    monkeypatch.setattr(drafts, "_TOKENS", 2 * drafts._size([0] * 4))
     answers = Answers()
     for question in range(5):
         answers.add(question, [question] * 4)

@@ -98,14 +98,14 @@ class Answers:
         known = self._to.setdefault(question, OrderedDict())
         self._to.move_to_end(question)
         if tuple(text) not in known:
-            self._tokens += len(text)
+            self._tokens += _size(text)
         known[tuple(text)] = None
         known.move_to_end(tuple(text))
         if len(known) > _ANSWERS:
-            self._tokens -= len(known.popitem(last=False)[0])
+            self._tokens -= _size(known.popitem(last=False)[0])
         while self._tokens > _TOKENS:
             _, oldest = self._to.popitem(last=False)
-            self._tokens -= sum(map(len, oldest))
+            self._tokens -= sum(map(_size, oldest))
 
     def in_prompt(self, prompt: tuple[int, ...]) -> Places:
         """Return the places in a prompt, which rows with the same one share."""
@@ -127,6 +127,11 @@ class Answers:
             source: {"guessed": self.guessed[source], "right": self.right[source]}
             for source in SOURCES
         }
+
+
+def _size(text: Sequence[int]) -> int:
+    """Return the tokens that an answer counts as; keeping any takes some memory."""
+    return len(text) + 16
 
 
 class Drafter:

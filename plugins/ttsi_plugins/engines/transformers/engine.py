@@ -293,7 +293,8 @@ class Runtime:
 
     def _drafter(self, asked: Prompt, ids: list[int]) -> Drafter:
         """Return what guesses at the answer: the same question may come with demonstrations."""
-        question = asked.messages[:1], asked.messages[-1:], asked.opening
+        # Hashed, so that texts of prompts are not kept; a collision costs a guess.
+        question = hash((asked.messages[:1], asked.messages[-1:], asked.opening))
         return Drafter(
             ids, question, self.answers, self.tokens.text, self._spelled, self.tokens.ends
         )
