@@ -20,6 +20,7 @@ from ttsi_plugins.engines.transformers.decode import Decoder
 from ttsi_plugins.engines.transformers.drafts import Answers, Drafter
 from ttsi_plugins.engines.transformers.passes import Network
 from ttsi_plugins.engines.transformers.rows import Row
+from ttsi_plugins.engines.transformers.trie import Trie
 
 # Of a tensor on a GPU, these wait for all that was asked of it.
 _OF_PYTHON = (Tensor.tolist, Tensor.cpu, Tensor.numpy)
@@ -111,6 +112,16 @@ def test_a_step_of_decoding_reads_the_device_once(sampling: Sampling, guessing: 
     print(f"{len(steps)} steps, reads by step: {steps}")
     assert len(steps) > 3
     assert all(counts == {"tolist": 1} for counts in steps)
+
+
+def test_likelihoods_of_candidates_are_read_at_once() -> None:
+    trie = Trie([[3, 4, 5], [3, 4], [6], [7, 8]])
+    logits = torch.randn(1 + len(trie.ids), 50)
+    with Reads() as counts:
+        found = trie.logprobs(logits)
+    print(f"{len(trie.candidates)} candidates, reads: {dict(counts)}")
+    assert counts == {"tolist": 1}
+    assert found[2] == pytest.approx(float(logits[0].double().log_softmax(-1)[6]))
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])

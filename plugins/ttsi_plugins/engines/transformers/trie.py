@@ -49,14 +49,16 @@ class Trie:
         log-sum-exp over the vocabulary is taken in float64: in float32 its error would exceed that
         of the whole pass.
         """
-        log_sums = [float(row.double().logsumexp(-1)) for row in logits]
         rows, columns = [], []
         for candidate in self.candidates:
             rows += [self._nodes[candidate[:depth]] + 1 for depth in range(len(candidate))]
             columns += candidate
-        picked = iter(logits[rows, columns].tolist() if rows else [])
-        each = iter(log_sums[row] for row in rows)
-        return [sum(next(picked) - next(each) for _ in candidate) for candidate in self.candidates]
+        if not rows:
+            return [0.0 for _ in self.candidates]
+        # One row at a time takes the least memory; the device is read once, for all of them.
+        log_sums = torch.stack([row.double().logsumexp(-1) for row in logits])
+        found = iter((logits[rows, columns].double() - log_sums[rows]).tolist())
+        return [sum(next(found) for _ in candidate) for candidate in self.candidates]
 
     def _read(self, path: tuple[int, ...]) -> None:
         if path not in self._nodes:
