@@ -117,32 +117,37 @@ def _steps(network: Network) -> _Found:
     """Yield tokens of generation after prompts of different lengths and after none.
 
     Rows read one token in a step, or one and a guess behind it, which is right or wrong. Two of
-    them have the same prompt.
+    them have the same prompt. Models whose layers carry states read no guesses.
     """
     ids = _ids(network, _length(network) + 2)
-    texts = [ids[:11], ids[:-2], ids[:-2], []]
-    slots = network.slots(len(texts), len(ids))
+    first, second, wrong = *ids[-2:], ids[4]
+    short, long, none = (
+        (text, _own(network, [[*text, first, second]], range(len(text), len(text) + 2)))
+        for text in (ids[:11], ids[:-2], list[int]())
+    )
+    prompts, whole = zip(short, long, long, none, strict=True)
+    slots = network.slots(len(prompts), len(ids))
     reads = reader(network, 0, 2**62)
     common = None if network.bounded or network.carries else "a prompt of two rows"
-    for index, text in enumerate(texts):
-        slots.put(index, reads.past(text), common if 0 < index < 3 else None, len(text) - 1)
-    first, second, wrong = *ids[-2:], ids[4]
-    # The last row leaves after the first step.
+    for row, prompt in enumerate(prompts):
+        slots.put(row, reads.past(prompt), common if row in (1, 2) else None, len(prompt) - 1)
+    # What each row reads in each step, and how many of its tokens are its text's. The last row
+    # leaves after the first step.
     steps = [[[first], [first, wrong], [first], [first, second]], [[second]] * 3]
-    kept = [1, 1, 1, 2]
+    kept = [[1, 1, 1, 2], [1, 1, 1]]
     if network.carries:
-        steps, kept = [[[first]] * 4, [[second]] * 3], [1, 1, 1, 1]
-    for step in steps:
+        steps, kept = [[[first]] * 4, [[second]] * 4], [[1] * 4] * 2
+    for at, (step, counts) in enumerate(zip(steps, kept, strict=True)):
         given = torch.tensor([[token] for row in step for token in row], device=network.device)
         everything = torch.arange(len(given), device=network.device)
         ours = network.run(given, slots.step([len(row) for row in step]), slots, everything)
-        whole = [
-            _own(network, [[*text, *row]], range(len(text), len(text) + len(row)))
-            for text, row in zip(texts, step, strict=False)
-        ]
-        yield "generating", ours, torch.cat(whole)
-        slots.keep(kept[: len(step)])
-        texts = [[*text, *row[:1]] for text, row in zip(texts, step, strict=False)]
+        lines = ours.split([len(row) for row in step])
+        yield (
+            "generating",
+            torch.cat([line[:count] for line, count in zip(lines, counts, strict=True)]),
+            torch.cat([whole[row][at : at + count] for row, count in enumerate(counts)]),
+        )
+        slots.keep(counts)
 
 
 def _whole(network: NativeNetwork, bank: Bank) -> _Found:
