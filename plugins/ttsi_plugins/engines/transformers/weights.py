@@ -78,6 +78,16 @@ def resolve(model: Mapping[str, JSON]) -> Path:
     return folder
 
 
+def gguf_file(model: Mapping[str, JSON]) -> Path:
+    """Return the GGUF file of a model that comes as one. Raises UsageError for any other."""
+    name = str(model["id"])
+    if name == EMBEDDED:
+        return _embedded()[0]
+    if name.lower().endswith(".gguf"):
+        return Path(os.path.expanduser(name)).absolute()
+    raise UsageError("This model is no GGUF file.", where="model.id", cure="Name a .gguf file.")
+
+
 def load(model: Mapping[str, JSON], device: str = "auto") -> Loaded:
     """Return the model of `resolve`, in memory, with no parameter that requires a gradient.
 
