@@ -1,8 +1,8 @@
 """The commands on runs of many samples, whose engine answers at once: time and memory of each.
 
 The engine and the rows are the tests' fakes, so that only ttsi takes time. At each size a run is
-evaluated, continued (nothing is left to do), calibrated, reported, and compared with itself; each is
-a process of its own, of which the wall clock and the largest resident memory are measured.
+evaluated, continued (nothing is left to do), calibrated, reported, and compared with itself. Each
+is a process of its own, of which the wall clock and the largest resident memory are measured.
 
     python -m perf.large
     python -m perf.large --sizes 2000,8000
