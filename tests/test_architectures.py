@@ -12,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 from banks import ids
+from tiny_model import EvenTokens
 from torch import Tensor, nn
 from transformers import LogitsProcessor, LogitsProcessorList
 
@@ -139,24 +140,6 @@ def likelihoods_are_those_of(plain: Any, reader: Reader | NativeReader) -> None:
             logs = plain(input_ids=text, use_cache=False).logits[0].double().log_softmax(-1)
         whole = sum(float(logs[len(PROMPT) - 1 + at, id]) for at, id in enumerate(candidate))
         assert found == pytest.approx(whole, abs=1e-4, rel=1e-4)
-
-
-class EvenTokens:
-    """A grammar, as the decoder sees one: every second token, from the first on."""
-
-    def fill(self, bits: Tensor, row: int, draft: list[int]) -> None:
-        bits[row : row + len(draft) + 1] = 0x55555555
-
-    def accept(self, token: int) -> None:
-        assert token % 2 == 0
-
-    def accepts(self, token: int) -> bool:
-        return token % 2 == 0
-
-    def back(self, tokens: int) -> None: ...
-
-    def forced(self) -> str:
-        return ""
 
 
 class OnlyEven(LogitsProcessor):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,18 +10,20 @@ import torch
 from engines import ask, real_tasks, shared_engine
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_model import EvenTokens, tiny_llama
 
 from ttsi.types import (
-    Adapter,
     Generation,
     LoraRecipe,
     Message,
     Prompt,
     Request,
     Sampling,
-    TrainJob,
 )
 from ttsi_plugins.engines.transformers import drafts
+from ttsi_plugins.engines.transformers.bank import Bank
+from ttsi_plugins.engines.transformers.carrying import reader
+from ttsi_plugins.engines.transformers.decode import Decoder
 from ttsi_plugins.engines.transformers.drafts import (
     EARLIER,
     GRAMMAR,
@@ -32,6 +32,8 @@ from ttsi_plugins.engines.transformers.drafts import (
     Drafter,
     Places,
 )
+from ttsi_plugins.engines.transformers.passes import Network
+from ttsi_plugins.engines.transformers.rows import Row
 from ttsi_plugins.engines.transformers.sight import Look, Part, attention, partial
 from ttsi_plugins.engines.transformers.spread import Spread, Step
 
@@ -193,24 +195,55 @@ def same(some: list[Generation], others: list[Generation]) -> None:
         assert one.logprob == pytest.approx(other.logprob, abs=2e-3)
 
 
-def kinds() -> Iterator[Any]:
-    new = 24
-    plain = {"greedy": Sampling.greedy(new), "hot": Sampling(0.7, 0.8, 20, 1.0, new)}
-    plain["penalised"] = dataclasses.replace(plain["hot"], repetition_penalty=1.2)
-    plain["all tokens"] = dataclasses.replace(plain["hot"], top_k=0, top_p=1.0)
-    for name, sampling in plain.items():
-        for schema in (None, SCHEMA):
-            yield pytest.param(sampling, schema, id=f"{name}{' schema' if schema else ''}")
+KINDS = {
+    "greedy": Sampling.greedy(24),
+    "hot": Sampling(0.7, 0.8, 20, 1.0, 24),
+    "penalised": Sampling(0.7, 0.8, 20, 1.2, 24),
+    "all tokens": Sampling(0.7, 1.0, 0, 1.0, 24),
+}
+
+
+@pytest.mark.parametrize("under", [False, True], ids=["free", "under a grammar"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_texts_of_a_tiny_model_are_those_without_guesses(kind: str, under: bool) -> None:
+    """Rows of one prompt, of several, and under two adapters, of which some wait for others."""
+    network = Network(tiny_llama())
+    bank = Bank(network.model, "tiny")
+    stack = bank.fresh([(LoraRecipe(rank=2), seed) for seed in range(2)])
+    stack.flat.normal_(std=0.05, generator=torch.Generator().manual_seed(7))
+    adapters = [bank.adapter(stack, row, LoraRecipe(rank=2)) for row in range(2)]
+    long, short = [*range(5, 40), *range(5, 20)], [9, 8, 7]
+    asked = [(long, None), (long, None), (short, adapters[0]), (long, adapters[1]), (short, None)]
+    answers = Answers()
+
+    def written(guessing: bool) -> list[tuple[list[int], float, str]]:
+        decoder = Decoder(reader(network, 2**20, 2**20), bank, [0], 2**30, 1)
+        rows = []
+        for seed, (prompt, adapter) in enumerate(asked):
+            request = Request(Prompt(()), KINDS[kind], seed, adapter)
+            guesses = Drafter(prompt, seed, answers, lambda text: [], str, ends=[0])
+            grammar: Any = EvenTokens() if under else None
+            rows.append(Row(request, prompt, grammar, drafter=guesses if guessing else None))
+        decoder.run(rows, 3)
+        return [(row.text, row.logprob, row.finish) for row in rows]
+
+    without = written(guessing=False)
+    assert len({tuple(text) for text, _, _ in without}) > 2
+    for _ in range(2):
+        for ours, theirs in zip(written(guessing=True), without, strict=True):
+            assert (ours[0], ours[2]) == (theirs[0], theirs[2])
+            assert ours[1] == pytest.approx(theirs[1], abs=1e-3)
+    assert answers.right[EARLIER] > 0
 
 
 @pytest.mark.model
-@pytest.mark.parametrize(("sampling", "schema"), list(kinds()))
-def test_texts_are_those_without_guesses(sampling: Sampling, schema: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize("kind", ["hot", "penalised"])
+def test_texts_are_those_without_guesses(kind: str) -> None:
     engine = shared_engine()
-    prompts = [prompt for prompt, _ in real_tasks(2)]
-    texts = [ask("Repeat this: alpha beta gamma alpha beta gamma alpha beta"), *prompts[:2]]
+    texts = [ask("Repeat this: alpha beta gamma alpha beta gamma"), real_tasks(2)[0][0]]
     wanted = [
-        Request(prompt, sampling, seed, grammar=schema)
+        Request(prompt, KINDS[kind], seed, grammar=schema)
+        for schema in (None, SCHEMA)
         for seed, prompt in enumerate([*texts, texts[0]])
     ]
     engine.forget()
@@ -220,29 +253,7 @@ def test_texts_are_those_without_guesses(sampling: Sampling, schema: dict[str, A
         same(answers_to(wanted, guessing=True), without)
     counts = engine._runtime().answers
     assert counts.right[EARLIER] > 0
-    if schema:
-        assert counts.right[GRAMMAR] > 0
-
-
-@pytest.mark.model
-def test_adapted_rows_beside_others_write_what_they_write_without_guesses() -> None:
-    engine = shared_engine()
-    prompts = [prompt for prompt, _ in real_tasks(2)][:2]
-    jobs = [
-        TrainJob(str(at), ((prompt, f"[{{'number': {at}}}]"),), LoraRecipe(rank=8, epochs=8), at)
-        for at, prompt in enumerate(prompts)
-    ]
-    adapters: list[Adapter | None] = [*engine.train(jobs), None]
-    wanted = [
-        Request(prompt, Sampling.greedy(16), 0, adapter=adapter)
-        for adapter in adapters
-        for prompt in prompts
-    ]
-    engine.forget()
-    without = answers_to(wanted, guessing=False)
-    assert without[0].text != without[4].text
-    same(answers_to(wanted, guessing=True), without)
-    same(answers_to(wanted, guessing=True), without)
+    assert counts.right[GRAMMAR] > 0
 
 
 @pytest.mark.model
@@ -286,16 +297,14 @@ def test_a_step_writes_behind_what_slots_hold() -> None:
 @pytest.mark.model
 def test_rows_of_one_prompt_write_what_they_write_alone() -> None:
     engine = shared_engine()
-    prompts = [prompt for prompt, _ in real_tasks(2)][:2]
-    hot = Sampling(0.7, 0.8, 20, 1.0, 14)
-    wanted = [Request(prompts[seed % 2], hot, seed) for seed in range(7)]
+    prompt = real_tasks(2)[0][0]
+    wanted = [Request(prompt, Sampling(0.7, 0.8, 20, 1.0, 10), seed) for seed in range(4)]
     alone = [answers_to([request], guessing=False)[0] for request in wanted]
     assert len({made.text for made in alone}) > 2
+    # Read together, and then from the cache, where the last token of a prompt is not.
+    engine.forget()
     for guessing in (False, True):
-        # Read together, and then from the cache, where the last token of a prompt is not.
-        engine.forget()
-        for _ in range(2):
-            same(answers_to(wanted, guessing=guessing), alone)
+        same(answers_to(wanted, guessing=guessing), alone)
 
 
 @pytest.mark.parametrize("softcap", [None, 5.0])

@@ -43,7 +43,7 @@ def spec(**changed: Any) -> dict[str, Any]:
             "max_calls": 1,
             "max_tokens": 64,
         },
-        "learner": {"name": "lora_sft", "target": "as_answered", "epochs": 2},
+        "learner": {"name": "lora_sft", "target": "as_answered"},
         "inference": {
             "name": "direct",
             "format": "tool_calls",

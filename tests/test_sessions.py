@@ -209,12 +209,16 @@ class DropsInterrupts(Local):
 def test_a_ctrl_c_that_was_dropped_still_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with monkeypatch.context() as patch:
-        patch.setattr(assemble, "executor", lambda spec: DropsInterrupts(wave=1))
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path)
-    assert signal.getsignal(signal.SIGINT) is before
+    # A shell starts what runs in the background without a handler.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(assemble, "executor", lambda spec: DropsInterrupts(wave=1))
+            with pytest.raises(KeyboardInterrupt):
+                run(tmp_path)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     (folder,) = tmp_path.glob("*/seed-0")
     assert len(list(read(folder / "samples.jsonl"))) == 1  # the sample in progress is kept
     assert run(tmp_path).seeds[0]["engines"]

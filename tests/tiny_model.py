@@ -9,6 +9,7 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content }}<|im_end|>{% endfor %}"
@@ -145,3 +146,21 @@ def _small_llama(vocabulary: int, end: int) -> Any:
         bos_token_id=None,
     )
     return LlamaForCausalLM(config)
+
+
+class EvenTokens:
+    """A grammar, as the decoder sees one: every second token, from the first on."""
+
+    def fill(self, bits: Tensor, row: int, draft: list[int]) -> None:
+        bits[row : row + len(draft) + 1] = 0x55555555
+
+    def accept(self, token: int) -> None:
+        assert token % 2 == 0
+
+    def accepts(self, token: int) -> bool:
+        return token % 2 == 0
+
+    def back(self, tokens: int) -> None: ...
+
+    def forced(self) -> str:
+        return ""

@@ -68,10 +68,10 @@ class Decoder:
         if adapters:
             count = min(count, self._bank.fitting(adapters))
         count = max(1, count)
-        # Guesses take what memory is left, as far as tokens of a pass come almost for nothing.
+        # Guesses take what memory is left, and none where it ran out before.
         spare = max(0, (self.room.limit - count * each) // max(1, self._step_bytes))
-        most = min(max(_PASS_TOKENS, count), count + spare)
-        with self.room.taking(count * each + (most - count) * self._step_bytes):
+        most = count if self.room.lowered else min(max(_PASS_TOKENS, count), count + spare)
+        with self.room.taking(count * each):
             slots = network.slots(count, tokens)
             self._run(rows, slots, count, most, common, finished)
 

@@ -94,6 +94,11 @@ class Room:
             self.limit = max(1, min(self.limit, self._taking // 2))
             self._taking = 0
 
+    @property
+    def lowered(self) -> bool:
+        """Whether memory ran out before."""
+        return self.limit < self._at_first
+
     def restore(self) -> None:
         """Restore the first limit."""
         self.limit, self._taking = self._at_first, 0
