@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -35,7 +36,7 @@ from ttsi_plugins.engines.transformers.drafts import (
 from ttsi_plugins.engines.transformers.passes import Network
 from ttsi_plugins.engines.transformers.rows import Row
 from ttsi_plugins.engines.transformers.sight import Look, Part, attention, partial
-from ttsi_plugins.engines.transformers.spread import Spread, Step
+from ttsi_plugins.engines.transformers.spread import Run, Spread, Step
 
 SCHEMA = {
     "type": "object",
@@ -271,6 +272,26 @@ def test_an_answer_with_demonstrations_is_guessed_from_the_one_without() -> None
 # ---------------------------------------------------------------- tables
 
 
+@pytest.mark.parametrize("bases", [[0, 0, 0, 0], [3, 0, 3, 0]])
+def test_rows_of_one_width_attend_as_padded_ones_do(bases: list[int]) -> None:
+    generator = torch.Generator().manual_seed(5)
+    widths, lengths = [2, 1, 1, 3], [4, 6, 2, 0]
+    q = torch.randn(7, 6, 1, 8, generator=generator)
+    keys, values = (torch.randn(4, 2, 9, 8, generator=generator) for _ in range(2))
+    look = Look(0.4, sinks=torch.randn(6, generator=generator))
+    by_run = Step(widths, lengths, bases, torch.device("cpu"))
+    padded = Step(widths, lengths, bases, torch.device("cpu"))
+    padded._pads, padded._runs = True, [Run(0, 4, 3, 0, 7)]
+    ours, theirs = (step.attend(q, keys, values, look) for step in (by_run, padded))
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    for one, other in zip(
+        dataclasses.astuple(by_run.part(q, keys, values, look)),
+        dataclasses.astuple(padded.part(q, keys, values, look)),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=5))
 def test_a_line_and_its_table_hold_the_same(widths: list[int]) -> None:
     spread = Spread(widths, torch.device("cpu"))
@@ -288,7 +309,7 @@ def test_a_step_writes_behind_what_slots_hold() -> None:
     assert step.owners.tolist() == [0, 0, 1]
     assert step.places.tolist() == [5, 6, 0]
     assert step.positions.tolist() == [5, 6, 7]
-    assert step.longest == 7
+    assert step.tokens_of([0]) == [0, 1]
 
 
 # ---------------------------------------------------------------- common prompts
@@ -321,6 +342,6 @@ def test_parts_of_attention_join_to_the_whole(softcap: float | None, sinks: bool
     own = partial(q[:1], k[:1], v[:1], look, mask[:1])
     rest = partial(q[1:], k[1:, :, 5:], v[1:, :, 5:], look, mask[1:, :, :, 5:])
     part = Part(torch.cat([own.out, rest.out]), torch.cat([own.log_sum, rest.log_sum]))
-    common = partial(q[1:].transpose(0, 1).flatten(1, 2)[None], k[1:2, :, :5], v[1:2, :, :5], look)
-    ours = part.joined([1, 2], common.reshaped((4, 2, 2))).weighed(look)
+    common = partial(q[1:], k[1:, :, :5], v[1:, :, :5], look)
+    ours = part.joined([1, 2], common).weighed(look)
     torch.testing.assert_close(ours, whole, atol=1e-5, rtol=1e-5)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .sight import Look, Part, attention, partial
+from .sight import Look, Part, partial
 from .spread import Spread, Step
 from .states import NO_STATE, Key, State, nbytes
 
@@ -192,33 +192,25 @@ class Slots:
         step, (keys, values) = self._pass, self._layers[layer]
         keys[step.owners, :, step.places] = k[:, :, 0]
         values[step.owners, :, step.places] = v[:, :, 0]
-        rows, most, groups = len(step.widths), step.most, k.shape[1]
-        shared = q.shape[1] // groups
-        # The tokens of a row, and the heads that share its keys, are queries of one head.
-        asked = step.padded(q[:, :, 0]).view(rows, most, groups, shared, -1)
-        asked = asked.permute(0, 2, 3, 1, 4).reshape(rows, groups, shared * most, -1)
-        look = look.over(groups, shared, 1).repeated(most)
-        own = keys[:rows, :, : step.longest], values[:rows, :, : step.longest]
-        mask = step.mask(look.sight, shared, q.dtype)
-        if self._begun:
-            out = self._joined(layer, asked, partial(asked, *own, look, mask), look)
-        else:
-            out = attention(asked, *own, look, mask)
-        out = out.view(rows, groups, shared, most, -1).permute(0, 3, 1, 2, 4)
-        return step.flat(out.reshape(rows * most, q.shape[1], 1, -1))
-
-    def _joined(self, layer: int, asked: Tensor, own: Part, look: Look) -> Tensor:
-        """Return attention to common beginnings and slots, of queries [rows, heads, T, D].
-
-        `own` is the part of the slots.
-        """
+        if not self._begun:
+            return step.attend(q, keys, values, look)
+        whole = step.part(q, keys, values, look)
         for common, slots in self._begun.items():
-            # All queries of these rows are queries of one row that has the common keys.
-            some = asked[slots]
-            together = some.transpose(0, 1).flatten(1, 2)[None]
+            tokens = step.tokens_of(slots)
             for piece in self._common[common].pieces:
-                keys, values = piece.layers[layer]
-                part = partial(together, keys[None], values[None], look)
-                shape = asked.shape[1], len(slots), asked.shape[2]
-                own = own.joined(slots, part.reshaped(shape))
-        return own.weighed(look)
+                whole = whole.joined(tokens, _of_one_row(q[tokens], *piece.layers[layer], look))
+        return whole.weighed(look.over(q.shape[1], 1, 1))
+
+
+def _of_one_row(q: Tensor, k: Tensor, v: Tensor, look: Look) -> Part:
+    """Return the part of q [tokens, heads, 1, D] that is of keys which all tokens see.
+
+    k is [key heads, S, D]. All tokens, and the heads that share a key head, are its queries.
+    """
+    tokens, heads, _, width = q.shape
+    groups = len(k)
+    asked = q.view(tokens, groups, -1, width).transpose(0, 1).reshape(1, groups, -1, width)
+    part = partial(asked, k[None], v[None], look)
+    out = part.out.view(groups, tokens, heads // groups, -1).transpose(0, 1)
+    log_sum = part.log_sum.view(groups, tokens, heads // groups).transpose(0, 1)
+    return Part(out.reshape(tokens, heads, 1, -1), log_sum.reshape(tokens, heads, 1))

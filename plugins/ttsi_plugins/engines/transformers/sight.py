@@ -146,11 +146,6 @@ class Part:
     out: Tensor
     log_sum: Tensor
 
-    def reshaped(self, shape: tuple[int, int, int]) -> Part:
-        """Return the only row [1, heads, rows * T] as `shape`'s rows: [rows, heads, T]."""
-        out = self.out[0].view(*shape, -1).transpose(0, 1)
-        return Part(out, self.log_sum[0].view(shape).transpose(0, 1))
-
     def joined(self, rows: list[int], other: Part) -> Part:
         """Return this part with `other`'s keys beside its own in these rows."""
         both = torch.logaddexp(self.log_sum[rows], other.log_sum)
