@@ -16,7 +16,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,15 @@ from perf.result import RESULTS, Machine, about, versions, write
 from ttsi.records.provenance import environment
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A small process between: the largest memory of a child begins at that of its parent.
+_LAUNCHER = """
+import os, subprocess, sys, time
+started = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(child.pid, 0)
+print(time.perf_counter() - started, usage.ru_maxrss, status)
+"""
 
 
 def main() -> None:
@@ -76,17 +84,17 @@ def measured(samples: int) -> dict[str, Any]:
 def taken(command: list[str]) -> dict[str, float]:
     """Return the seconds and the largest resident memory of a command. Exits where it fails."""
     places = [str(ROOT / "tests" / "fakes"), os.environ.get("PYTHONPATH", "")]
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ttsi", *command],
+    done = subprocess.run(
+        [sys.executable, "-c", _LAUNCHER, sys.executable, "-m", "ttsi", *command],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
+    seconds, kib, status = map(float, done.stdout.split())
     if status:
-        sys.exit(f"ttsi {' '.join(command)} ended with status {status}")
-    return {"seconds": seconds, "mib": usage.ru_maxrss / 1024}
+        sys.exit(f"ttsi {' '.join(command)} ended with status {status:.0f}")
+    return {"seconds": seconds, "mib": kib / 1024}
 
 
 if __name__ == "__main__":

@@ -110,3 +110,11 @@ def test_a_cache_that_cannot_be_looked_into_is_none(
     monkeypatch.setattr(Path, "mkdir", refused)
     assert load(architectures.tiny("llama")) == "fast"
     assert checks == ["fast"]
+
+
+def test_a_cache_whose_home_is_unknown_is_none(
+    checks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTSI_CACHE_DIR", "~nobody-of-this-name/cache")
+    assert load(architectures.tiny("llama")) == "fast"
+    assert checks == ["fast"]

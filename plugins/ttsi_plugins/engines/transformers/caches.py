@@ -72,6 +72,14 @@ class Past:
             at += piece.length
         return Past(tuple(found))
 
+    def whole(self) -> Piece:
+        """Return a copy in one piece, without states."""
+        layers = {}
+        for layer in self.pieces[0].layers if self.pieces else ():
+            keys, values = zip(*(piece.layers[layer] for piece in self.pieces), strict=True)
+            layers[layer] = torch.cat(keys, dim=1), torch.cat(values, dim=1)
+        return Piece(self.length, layers)
+
     def then(self, piece: Piece) -> Past:
         # Only the states after the last token are ever used.
         before = (replace(each, state=NO_STATE) if each.state else each for each in self.pieces)
@@ -109,10 +117,11 @@ class Slots:
         # On the host, so that a step reads nothing from the device.
         self._lengths = [0] * slots
         # What several slots begin with is kept once: by its key, and each slot's key and length.
-        self._common: dict[Hashable, Past] = {}
+        self._common: dict[Hashable, Piece] = {}
         self._begins: list[Hashable] = [None] * slots
         self._bases = [0] * slots
-        self._begun: dict[Hashable, list[int]] = {}
+        # Those of the pass, each with the tokens of its rows.
+        self._begun: dict[Hashable, Tensor] = {}
         self._pass = Step([], [], [], device)
 
     @property
@@ -123,14 +132,15 @@ class Slots:
     def put(self, slot: int, past: Past, common: Hashable = None, shared: int = 0) -> None:
         """A row begins: `slot` holds what it has read.
 
-        Slots with the same `common`, if it is not None, have read the same `shared` tokens first.
-        Those are kept where they are, and attended to once in a step for all of them. That is for
-        texts whose tokens see all before them, and that carry no states.
+        Slots with the same `common`, if it is not None, have read the same `shared` tokens first,
+        as many in each call. Those are kept once, and attended to once in a step for all of them.
+        That is for texts whose tokens see all before them, and that carry no states.
         """
         self._begins[slot], self._bases[slot] = common, 0
         if common is not None:
-            first = self._common.setdefault(common, past.part(0, shared))
-            self._bases[slot], past = first.length, past.part(shared, past.length)
+            if common not in self._common:
+                self._common[common] = past.part(0, shared).whole()
+            self._bases[slot], past = shared, past.part(shared, past.length)
         at = 0
         for piece in past.pieces:
             after = at + piece.length
@@ -158,11 +168,14 @@ class Slots:
     def step(self, widths: Sequence[int]) -> Tensor:
         """Make ready for a pass over widths[i] tokens of slot i; their positions [tokens, 1]."""
         self._pass = Step(widths, self._lengths, self._bases, self._device)
-        self._begun = {}
-        for slot in range(len(widths)):
+        begun: dict[Hashable, list[int]] = {}
+        for token, slot in enumerate(self._pass.slots):
             if (common := self._begins[slot]) is not None:
-                self._begun.setdefault(common, []).append(slot)
-        self._common = {common: self._common[common] for common in self._begun}
+                begun.setdefault(common, []).append(token)
+        self._begun = {
+            common: torch.tensor(tokens, device=self._device) for common, tokens in begun.items()
+        }
+        self._common = {common: self._common[common] for common in begun}
         return self._pass.positions[:, None]
 
     def keep(self, counts: Sequence[int]) -> None:
@@ -195,10 +208,9 @@ class Slots:
         if not self._begun:
             return step.attend(q, keys, values, look)
         whole = step.part(q, keys, values, look)
-        for common, slots in self._begun.items():
-            tokens = step.tokens_of(slots)
-            for piece in self._common[common].pieces:
-                whole = whole.joined(tokens, _of_one_row(q[tokens], *piece.layers[layer], look))
+        for common, tokens in self._begun.items():
+            pair = self._common[common].layers[layer]
+            whole.join(tokens, _of_one_row(q[tokens], *pair, look))
         return whole.weighed(look.over(q.shape[1], 1, 1))
 
 

@@ -24,6 +24,9 @@ from .rows import Row
 BASE = -1
 """The adapter slot of a row without one."""
 
+# Rows that must have a prompt, and the tokens that it must have, so that attending to it once for
+# all of them is faster than copies of it in their slots.
+_ROWS, _TOKENS = 4, 200
 # The most tokens of a pass with guesses: more of them take longer than they save.
 _PASS_TOKENS = 64
 
@@ -31,7 +34,8 @@ _PASS_TOKENS = 64
 class Decoder:
     """A decoder that runs as many rows at a time as memory allows.
 
-    `slot_bytes` is the memory for the slots of all rows and the `step_bytes` of each in a step.
+    `slot_bytes` is the memory for slots, common prompts, and the `step_bytes` of each token of a
+    step.
     """
 
     def __init__(
@@ -48,7 +52,7 @@ class Decoder:
         self._ends = ends
         self.room = Room(slot_bytes)
         self._step_bytes = step_bytes
-        # A window would end within what rows share, and a state is each row's own.
+        # A window may end within what rows share, and a state is each row's own.
         self._shares = not (self._network.bounded or self._network.carries)
 
     def run(
@@ -59,19 +63,24 @@ class Decoder:
         `finished` is called with the number of rows that have just finished.
         """
         network, common = self._network, self._common(rows)
-        # A row with a common prompt holds the rest in its slot; each may be the last that has it.
+        # A row with a common prompt holds the rest in its slot.
         tokens = max(row.most + 1 if id(row) in common else row.room for row in rows)
-        shared = max((row.room - row.most for row in rows if id(row) in common), default=0)
-        each = (tokens + shared) * network.token_bytes() + network.state_bytes + self._step_bytes
-        count = min(max_rows, self.room.limit // each, len(rows))
+        each = tokens * network.token_bytes() + network.state_bytes + self._step_bytes
+        longest = max((len(row.prompt) for row in rows if id(row) in common), default=0)
+        prompts, once = len(set(common.values())), longest * network.token_bytes()
+        limit = self.room.limit
+        # All common prompts at once, or one for each row.
+        count = max((limit - prompts * once) // each, limit // (each + once) if once else 0)
+        count = min(max_rows, count, len(rows))
         adapters = [row.adapter for row in rows if row.adapter is not None]
         if adapters:
             count = min(count, self._bank.fitting(adapters))
         count = max(1, count)
         # Guesses take what memory is left, and none where it ran out before.
-        spare = max(0, (self.room.limit - count * each) // max(1, self._step_bytes))
+        taken = count * each + min(count, prompts) * once
+        spare = max(0, (limit - taken) // max(1, self._step_bytes))
         most = count if self.room.lowered else min(max(_PASS_TOKENS, count), count + spare)
-        with self.room.taking(count * each):
+        with self.room.taking(taken):
             slots = network.slots(count, tokens)
             self._run(rows, slots, count, most, common, finished)
 
@@ -95,6 +104,7 @@ class Decoder:
                 ]
                 for row, past in self._begin(entering, active):
                     if row.finish:
+                        row.drafter = None
                         finished(1)
                     else:
                         slots.put(len(active), past, common.get(id(row)), len(row.prompt) - 1)
@@ -104,12 +114,16 @@ class Decoder:
                 finished(_leave(active, slots))
 
     def _common(self, rows: Sequence[Row]) -> dict[int, Hashable]:
-        """Return the prompts that base rows have in common with others, by the row's id."""
+        """Return the prompts that enough base rows have in common with others, by the row's id."""
         if not self._shares:
             return {}
         plain = [row for row in rows if row.adapter is None]
         counts = Counter(tuple(row.prompt) for row in plain)
-        return {id(row): tuple(row.prompt) for row in plain if counts[tuple(row.prompt)] > 1}
+        return {
+            id(row): prompt
+            for row in plain
+            if counts[prompt := tuple(row.prompt)] >= _ROWS and len(prompt) >= _TOKENS
+        }
 
     def _step(self, active: list[Row], slots: Slots, most: int) -> None:
         """Run the model once, over each row's last token and what it may go on with, and draw.
@@ -192,6 +206,8 @@ def _leave(active: list[Row], slots: Slots) -> int:
     for at in done:
         if (drafter := active[at].drafter) is not None:
             drafter.answers.add(drafter.question, active[at].text)
+            # What it has found in the prompt takes more memory than the row.
+            active[at].drafter = None
     for at in reversed(done):
         last = active.pop()
         if at < len(active):

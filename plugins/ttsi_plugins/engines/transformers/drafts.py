@@ -1,7 +1,9 @@
 """Guesses at what a row writes next, which a pass of decoding reads beside the row's last token.
 
-A guess changes how many passes a text takes, and never the text: the row keeps what it would have
-drawn. Sources are asked in this order: what the grammar forces; earlier answers to the same
+A guess changes how many passes a text takes, and not the text: the row keeps what it draws, as far
+as that is the guess. What a pass computes is the same up to rounding, so that in 16 bits, where
+tokens often nearly tie, texts may differ from those of other passes, as they do from batch to
+batch. Sources are asked in this order: what the grammar forces; earlier answers to the same
 question (the base model's for the adapted one, an attempt of G's for the next); repetition of the
 row's own text and prompt, by the last three tokens or the last two; and the words of the question
 behind the last word. A guess goes on while it is likely enough to be right, judged by how the
@@ -116,7 +118,8 @@ class Answers:
         return places
 
     def clear(self) -> None:
-        """Forget all answers and prompts."""
+        """Forget all answers and prompts, and how guesses did."""
+        self.chances = dict.fromkeys(SOURCES, _CHANCE)
         self._to.clear()
         self._prompts.clear()
         self._tokens = 0
@@ -205,6 +208,8 @@ class Drafter:
         for at, source in enumerate(self._sources[: right + 1]):
             for chances, share in ((self.answers.chances, _FOR_ALL), (self._chances, _FOR_ROW)):
                 chances[source] += share * ((at < right) - chances[source])
+            # Each row tries each source, so that one that did badly may do better later.
+            self.answers.chances[source] = max(self.answers.chances[source], _WORTH)
 
     def _asked(self, source: str, last: list[int], grammar: Matcher | None) -> list[int]:
         """Return what `source` says to follow `last`, the last tokens of the text."""
@@ -227,7 +232,7 @@ class Drafter:
             for number, (places, near) in enumerate(self._earlier):
                 at, found = places.follow(ending[-size:], near)
                 if found:
-                    # The same words may come again: the next time the later place is meant.
+                    # The same words may come again: what is searched next stands behind.
                     self._earlier[number] = places, at
                     return found
         return []

@@ -96,7 +96,7 @@ class Room:
 
     @property
     def lowered(self) -> bool:
-        """Whether memory ran out before."""
+        """Whether the limit is lower than at first, because memory ran out."""
         return self.limit < self._at_first
 
     def restore(self) -> None:

@@ -165,7 +165,8 @@ class _Draw(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         take([self._row], scores, self._ends)
-        # An end token is no part of the text: any token ends the loop then.
+        # An end token is no part of the text. Which token is last does not matter: the row's
+        # `finish` ends the loop.
         forced = torch.full_like(scores, -torch.inf)
         forced[0, self._row.token] = 0
         return forced

@@ -23,7 +23,8 @@ from ttsi.assets import cache_root
 
 # Of this process: a file that is changed later is not what runs. The last of the libraries are
 # kernels that transformers takes where it finds them.
-_CODE = json_digest([file_digest(path) for path in sorted(Path(__file__).parent.glob("*.py"))])
+_SOURCES = sorted(Path(__file__).parent.glob("*.py"))
+_CODE = json_digest([file_digest(path) for path in _SOURCES])
 _LIBRARIES = ("torch", "transformers", "peft", "kernels", "causal-conv1d", "mamba-ssm")
 _LIBRARIES += ("flash-linear-attention", "xielu")
 
@@ -46,13 +47,14 @@ def facts(model: Any, weights_digest: str) -> dict[str, JSON]:
 
 def known(mode: str, facts: Mapping[str, JSON]) -> bool:
     """Whether a model with these facts has passed the check of `mode` on this machine."""
-    return os.path.isfile(_file(mode, facts))
+    path = _file(mode, facts)
+    return path is not None and os.path.isfile(path)
 
 
 def remember(mode: str, facts: Mapping[str, JSON]) -> None:
     """Keep that the check of `mode` passed, unless the cache cannot be written."""
     path = _file(mode, facts)
-    if not os.path.isfile(path):
+    if path is not None and not os.path.isfile(path):
         with suppress(OSError, StorageError):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, {"mode": mode, **facts})
@@ -65,6 +67,11 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _file(mode: str, facts: Mapping[str, JSON]) -> Path:
+def _file(mode: str, facts: Mapping[str, JSON]) -> Path | None:
+    """Return the file for these facts; None where there is no cache, or the code is not known."""
     key = json_digest([mode, dict(facts)]).removeprefix("sha256:")
-    return cache_root() / "proofs" / f"{key[:32]}.json"
+    try:
+        return cache_root() / "proofs" / f"{key[:32]}.json" if _SOURCES else None
+    except (OSError, RuntimeError):
+        # The home folder of TTSI_CACHE_DIR=~someone cannot be found.
+        return None

@@ -137,7 +137,8 @@ class Reader:
         read = sum(1 + len(text.trie.ids) for text in texts)
         # States are stacked for the pass, and copied out of it.
         row = max(text.room for text in texts) + 2 * self._states
-        table = past_tokens(self.network.device, (text.past.length for text in texts))
+        pasts = (text.past.length for text in texts)
+        table = past_tokens(self.network.device, pasts, len(self.network.shapes))
         return int(len(texts) * row + self._logits * read + table)
 
     @torch.no_grad()

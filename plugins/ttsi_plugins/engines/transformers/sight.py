@@ -146,15 +146,14 @@ class Part:
     out: Tensor
     log_sum: Tensor
 
-    def joined(self, rows: list[int], other: Part) -> Part:
-        """Return this part with `other`'s keys beside its own in these rows."""
-        both = torch.logaddexp(self.log_sum[rows], other.log_sum)
-        mine = (self.log_sum[rows] - both).exp()[..., None].to(self.out.dtype)
+    def join(self, rows: Tensor, other: Part) -> None:
+        """Take `other`'s keys in beside the own ones, in place, in these rows."""
+        before = self.log_sum[rows]
+        both = torch.logaddexp(before, other.log_sum)
+        mine = (before - both).exp()[..., None].to(self.out.dtype)
         theirs = (other.log_sum - both).exp()[..., None].to(self.out.dtype)
-        out, log_sum = self.out.clone(), self.log_sum.clone()
-        out[rows] = self.out[rows] * mine + other.out * theirs
-        log_sum[rows] = both
-        return Part(out, log_sum)
+        self.out[rows] = self.out[rows] * mine + other.out * theirs
+        self.log_sum[rows] = both
 
     def weighed(self, look: Look) -> Tensor:
         """Return the attention, which sinks make smaller."""
@@ -172,7 +171,8 @@ def partial(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None = N
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     if q.device.type == "cpu" and look.softcap is None and q.shape[-1] == v.shape[-1]:
         return Part(*flash(q, k, v, attn_mask=mask, scale=look.scale))
-    scores = (q @ k.mT).float() * look.scale
+    # In float32: rounded to 16 bits, the sums would depend on how keys are parted.
+    scores = (q.float() @ k.float().mT) * look.scale
     if look.softcap is not None:
         scores = look.softcap * torch.tanh(scores / look.softcap)
     if mask is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -75,10 +75,11 @@ class Step(Spread):
         device: torch.device,
     ) -> None:
         rows = range(len(widths))
-        self._of = [row for row in rows for _ in range(widths[row])]
+        # The slot of each token, on the host.
+        self.slots = [row for row in rows for _ in range(widths[row])]
         places = [lengths[row] + at for row in rows for at in range(widths[row])]
-        positions = [place + bases[row] for row, place in zip(self._of, places, strict=True)]
-        super().__init__(widths, device, self._of, places, positions)
+        positions = [place + bases[row] for row, place in zip(self.slots, places, strict=True)]
+        super().__init__(widths, device, self.slots, places, positions)
         self.owners, self.places, self.positions = self._tables
         held = [lengths[row] + widths[row] for row in rows]
         # Padding takes a CPU as long as tokens do, and a loop makes a GPU wait.
@@ -86,10 +87,6 @@ class Step(Spread):
         whole = Run(0, len(widths), self.most, 0, max(held, default=0))
         self._runs = [whole] if self._pads else list(_alike(widths, held))
         self._masks: dict[tuple[Run, Sight, int], Tensor] = {}
-
-    def tokens_of(self, rows: Collection[int]) -> list[int]:
-        """Return which tokens are those of `rows`."""
-        return [token for token, row in enumerate(self._of) if row in rows]
 
     def attend(self, q: Tensor, keys: Tensor, values: Tensor, look: Look) -> Tensor:
         """Return attention [tokens, heads, 1, E] of q [tokens, heads, 1, D] to the slots.

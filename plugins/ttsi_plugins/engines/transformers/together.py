@@ -103,11 +103,11 @@ def worth(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-def past_tokens(device: torch.device, pasts: Iterable[int]) -> int:
+def past_tokens(device: torch.device, pasts: Iterable[int], layers: int) -> int:
     """Return how many tokens of a pass take the memory of its table of `pasts` tokens a row.
 
-    A layer's table holds the longest past of all for each row, twice, where a token of a pass holds
-    the keys and values of all layers twice: an eighth of it suffices from 16 layers on.
+    A table has the keys and values of one layer, in a line and as columns: rows x longest past x 2.
+    A token of a pass is charged with those of all `layers`, twice.
     """
     lengths = list(pasts)
-    return len(lengths) * max(lengths, default=0) // 8 if worth(device) else 0
+    return len(lengths) * max(lengths, default=0) // max(1, layers) if worth(device) else 0

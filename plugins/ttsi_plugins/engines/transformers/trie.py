@@ -58,7 +58,7 @@ class Trie:
         # One row at a time takes the least memory; the device is read once, for all of them.
         log_sums = torch.stack([row.double().logsumexp(-1) for row in logits])
         found = iter((logits[rows, columns].double() - log_sums[rows]).tolist())
-        return [sum(next(found) for _ in candidate) for candidate in self.candidates]
+        return [sum((next(found) for _ in candidate), 0.0) for candidate in self.candidates]
 
     def _read(self, path: tuple[int, ...]) -> None:
         if path not in self._nodes:
