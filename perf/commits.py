@@ -80,7 +80,10 @@ class Worker:
 def main() -> None:
     parser = arguments(__doc__ or "", samples=16, units="Seal-Tools samples a stage")
     parser.add_argument("commit", help="what to compare with, as git names it")
+    parser.add_argument("--stages", default=";".join(STAGES), help="which, by semicolons")
     given = parser.parse_args()
+    if unknown := set(given.stages.split(";")) - {*STAGES}:
+        sys.exit(f"no such stages: {', '.join(sorted(unknown))}; there are {'; '.join(STAGES)}")
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder).resolve() / "other"
         _git("worktree", "add", "--detach", str(other), given.commit)
@@ -89,7 +92,7 @@ def main() -> None:
             workers += [
                 Worker(place, given.model, given.device, given.samples) for place in (ROOT, other)
             ]
-            table = [_compared(stage, workers, given.pairs) for stage in STAGES]
+            table = [_compared(stage, workers, given.pairs) for stage in given.stages.split(";")]
         finally:
             for worker in workers:
                 worker.close()
