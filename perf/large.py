@@ -44,9 +44,8 @@ def main() -> None:
     table = [measured(int(size)) for size in given.sizes.split(",")]
     machine = Machine("scripted", "cpu", str(environment({})["processor"]), "none", 1)
     values = {"stage": "large", "device": "cpu", "model": "records", "sizes": table}
-    print(
-        f"{write({**values, 'machine': about(machine), 'versions': versions()}, given.out)} written"
-    )
+    values |= {"machine": about(machine), "versions": versions()}
+    print(f"{write(values, given.out)} written")
 
 
 def measured(samples: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ second line llama.cpp guesses from repetitions, too (its n-gram speculation).
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -84,7 +85,10 @@ def main() -> None:
     tasks = [row.task for row in samples("sealtool", given.samples)]
     requests = [decoder.request(task, None, 0) for task in tasks]
     prompts = [bench.prompt_ids(request.prompt) for request in requests]
-    file = weights.gguf_file({"id": given.model})
+    found = weights.gguf_file({"id": given.model})
+    if found is None:
+        sys.exit(f"{given.model} is no GGUF file, which llama.cpp needs")
+    file, _ = found
     peers = {name: Peer(file, requests, prompts, name != "") for name in ("", "ngrams")}
     asked = [request.prompt for request in requests]
     ours = Side(

@@ -193,8 +193,16 @@ def test_rows_attend_in_one_call_as_they_do_one_by_one(
 ) -> None:
     """The proof at load compares windows, chunks, trees, pasts and padding with the model's own."""
     monkeypatch.setattr(together, "worth", lambda device: True)
+    calls, attend = [], together.Table.attend
+
+    def counted(self: together.Table, layer: int, *given: Any) -> Tensor:
+        calls.append(layer)
+        return attend(self, layer, *given)
+
+    monkeypatch.setattr(together.Table, "attend", counted)
     kind, settings = architectures.RUNS[name]
     modes.fast(architectures.tiny(kind, **settings), "tiny")
+    assert calls
 
 
 @pytest.mark.parametrize("name", architectures.REFUSED)

@@ -117,13 +117,13 @@ class Decoder:
         """Return the prompts that enough base rows have in common with others, by the row's id."""
         if not self._shares:
             return {}
-        plain = [row for row in rows if row.adapter is None]
-        counts = Counter(tuple(row.prompt) for row in plain)
-        return {
-            id(row): prompt
-            for row in plain
-            if counts[prompt := tuple(row.prompt)] >= _ROWS and len(prompt) >= _TOKENS
+        prompts = {
+            id(row): tuple(row.prompt)
+            for row in rows
+            if row.adapter is None and len(row.prompt) >= _TOKENS
         }
+        counts = Counter(prompts.values())
+        return {row: prompt for row, prompt in prompts.items() if counts[prompt] >= _ROWS}
 
     def _step(self, active: list[Row], slots: Slots, most: int) -> None:
         """Run the model once, over each row's last token and what it may go on with, and draw.

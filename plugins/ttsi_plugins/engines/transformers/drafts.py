@@ -97,12 +97,12 @@ class Answers:
         return [Places([*_START, *text]) for text in known]
 
     def add(self, question: Hashable, text: Sequence[int]) -> None:
-        known = self._to.setdefault(question, OrderedDict())
+        known, answer = self._to.setdefault(question, OrderedDict()), tuple(text)
         self._to.move_to_end(question)
-        if tuple(text) not in known:
-            self._tokens += _size(text)
-        known[tuple(text)] = None
-        known.move_to_end(tuple(text))
+        if answer not in known:
+            self._tokens += _size(answer)
+        known[answer] = None
+        known.move_to_end(answer)
         if len(known) > _ANSWERS:
             self._tokens -= _size(known.popitem(last=False)[0])
         while self._tokens > _TOKENS:
@@ -168,6 +168,8 @@ class Drafter:
     def guess(self, text: Sequence[int], room: int, grammar: Matcher | None) -> list[int]:
         """Return up to `room` tokens that may follow `text`, all of them allowed by `grammar`."""
         self._sources = []
+        if room <= 0:
+            return []
         self._own.extend(text[self._read :])
         self._read = len(text)
         self._chances = self._chances or dict(self.answers.chances)

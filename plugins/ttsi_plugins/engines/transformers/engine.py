@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -301,7 +301,7 @@ class Runtime:
 
     @cached_property
     def _spelled(self) -> Callable[[int], str]:
-        return lru_cache(maxsize=None)(lambda id: str(self.loaded.tokenizer.decode([id])))
+        return cache(lambda id: str(self.loaded.tokenizer.decode([id])))
 
     def _start_under(self, adapter: Adapter, prompt: list[int]) -> int:
         """Return the index in `prompt` from which `adapter` acts. Raises EngineError for none."""

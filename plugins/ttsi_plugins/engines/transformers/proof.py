@@ -1,8 +1,9 @@
-"""A check at load that the engine's passes compute the model's own forward pass, on every path.
+"""A check at load that the engine's passes compute the model's own forward pass.
 
 A few tokens are read by the model itself and by the engine: in one pass, after a cached prefix, in
-padded rows, as a tree of candidates, step by step, under adapters, and in training. Models with
-kinds of layers that `support` knows not to work are not tried in the fast mode.
+padded rows, as a tree of candidates, step by step and with guesses, behind a common prompt, under
+adapters, and in training. Guesses under adapters are left to tests. Models with kinds of layers
+that `support` knows not to work are not tried in the fast mode.
 """
 
 from __future__ import annotations

@@ -116,18 +116,21 @@ def attention(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None =
 
 def _weighed(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None) -> Tensor:
     """Return attention with the scores written out, for softcap and sinks."""
-    scores = (q @ k.mT) * look.scale
-    if look.softcap is not None:
-        scores = look.softcap * torch.tanh(scores / look.softcap)
+    scores = _scores(q, k, look).float()
     if mask is None:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-    scores = scores.float()
     scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     if look.sinks is None:
         return scores.softmax(-1).to(v.dtype) @ v
     sinks = look.sinks.to(scores).expand(*scores.shape[:-1], 1)
     weights = torch.cat([scores, sinks], dim=-1).softmax(-1)[..., :-1]
     return weights.to(v.dtype) @ v
+
+
+def _scores(q: Tensor, k: Tensor, look: Look) -> Tensor:
+    """Return the scores [..., T, S] before masks and sinks."""
+    scores = (q @ k.mT) * look.scale
+    return scores if look.softcap is None else look.softcap * torch.tanh(scores / look.softcap)
 
 
 def _size(config: Any, name: str) -> int | None:
@@ -172,9 +175,7 @@ def partial(q: Tensor, k: Tensor, v: Tensor, look: Look, mask: Tensor | None = N
     if q.device.type == "cpu" and look.softcap is None and q.shape[-1] == v.shape[-1]:
         return Part(*flash(q, k, v, attn_mask=mask, scale=look.scale))
     # In float32: rounded to 16 bits, the sums would depend on how keys are parted.
-    scores = (q.float() @ k.float().mT) * look.scale
-    if look.softcap is not None:
-        scores = look.softcap * torch.tanh(scores / look.softcap)
+    scores = _scores(q.float(), k.float(), look)
     if mask is not None:
         scores = scores + mask
     return Part(scores.softmax(-1).to(v.dtype) @ v, scores.logsumexp(-1))

@@ -58,10 +58,8 @@ def resolve(model: Mapping[str, JSON]) -> Path:
     """
     name, dtype = str(model["id"]), _dtype(model, auto="float32")
     path = Path(os.path.expanduser(name)).absolute()
-    if name == EMBEDDED:
-        folder = converted(*_embedded(), dtype)
-    elif name.lower().endswith(".gguf"):
-        folder = converted(path, _gguf_digest(path), dtype)
+    if file := gguf_file(model):
+        folder = converted(*file, dtype)
     elif path.is_dir():
         folder = path
     elif name.startswith((".", "/", "~")) or path.exists():
@@ -78,14 +76,15 @@ def resolve(model: Mapping[str, JSON]) -> Path:
     return folder
 
 
-def gguf_file(model: Mapping[str, JSON]) -> Path:
-    """Return the GGUF file of a model that comes as one. Raises UsageError for any other."""
+def gguf_file(model: Mapping[str, JSON]) -> tuple[Path, str] | None:
+    """Return the GGUF file that a model comes as, and its digest; None for any other model."""
     name = str(model["id"])
     if name == EMBEDDED:
-        return _embedded()[0]
+        return _embedded()
     if name.lower().endswith(".gguf"):
-        return Path(os.path.expanduser(name)).absolute()
-    raise UsageError("This model is no GGUF file.", where="model.id", cure="Name a .gguf file.")
+        path = Path(os.path.expanduser(name)).absolute()
+        return path, _gguf_digest(path)
+    return None
 
 
 def load(model: Mapping[str, JSON], device: str = "auto") -> Loaded:
