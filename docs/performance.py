@@ -30,6 +30,10 @@ EXPECTED = (
     "bank-activated-8",
     "whole-exact",
     "whole-activated",
+    "decode-llama.cpp-8",
+    "decode-llama.cpp-16",
+    "decode-vllm-8",
+    "decode-vllm-16",
 )
 _HEADLINES = (
     "estimate-sealtool",
@@ -42,6 +46,7 @@ _HEADLINES = (
 _LABELS = (
     (r"estimate-sealtool", "H, Seal-Tools"),
     (r"estimate-nexusraven", "H, NexusRaven"),
+    (r"decode-(?:llama\.cpp|vllm)-(\d+)(?:-\w+)?", r"decoding, constrained, \1 rows"),
     (r"decode-(\w+?)(-cold)?(-batched)?", r"decoding, \1\2"),
     (r"train-(\w+?)(-cold)?", r"T, \1\2"),
     (r"train-(\w+)-bank(\d+)", r"T, \1, bank of \2"),
@@ -67,6 +72,7 @@ def sections(results: Sequence[Result]) -> dict[str, str]:
         "assertions": _assertions(stages),
         "profiles": _profiles(stages),
         "memory": _memory([result for result in results if result["stage"] == "memory"]),
+        "large": _large([result for result in results if result["stage"] == "large"]),
     }
 
 
@@ -187,6 +193,17 @@ def _memory(results: Sequence[Result]) -> str:
     ]
     head = ["run", "samples", "budget (memory_gib)", "peak above the model", "adapted"]
     return table(head, rows) if rows else NOT_YET
+
+
+def _large(results: Sequence[Result]) -> str:
+    rows = [
+        [f"{size['samples']:,}", command, _time(told["seconds"]), f"{told['mib']:.0f} MiB"]
+        for result in results
+        for size in result["sizes"]
+        for command, told in size.items()
+        if command != "samples"
+    ]
+    return table(["samples", "command", "took", "peak memory"], rows) if rows else NOT_YET
 
 
 def _name(result: Result) -> str:

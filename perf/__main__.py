@@ -2,14 +2,18 @@
 
     python -m perf
     python -m perf --device cuda --model Qwen/Qwen2.5-Coder-1.5B-Instruct
+    python -m perf --minutes 8
 
-Options are passed on to each. On two CPU cores all of it takes two hours.
+Options are passed on to each, but for --minutes: what is not done by then is not measured. On two
+CPU cores all of it takes two hours.
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
+import time
 
 STAGES: dict[str, list[str]] = {
     "perf.estimate": [],
@@ -21,19 +25,29 @@ STAGES: dict[str, list[str]] = {
 
 
 def main() -> None:
-    given = sys.argv[1:]
-    if "-h" in given or "--help" in given:
-        print(__doc__)
-        print("Stages:", ", ".join(STAGES), "(each has its own --help)")
-        return
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"Stages: {', '.join(STAGES)} (each has its own --help).",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # An option's beginning may be that of another, of a stage.
+        allow_abbrev=False,
+    )
+    parser.add_argument("--minutes", type=float, help="end after so many minutes")
+    given, rest = parser.parse_known_args()
+    end = None if given.minutes is None else time.monotonic() + 60 * given.minutes
     failed = []
     for stage, options in STAGES.items():
-        command = [sys.executable, "-m", stage, *options, *given]
+        command = [sys.executable, "-m", stage, *options, *rest]
         print("\n$", " ".join(command[1:]), flush=True)
-        if subprocess.run(command, check=False).returncode:
-            failed.append(stage)
+        left = None if end is None else max(0.0, end - time.monotonic())
+        try:
+            bad = left == 0 or subprocess.run(command, check=False, timeout=left).returncode
+        except subprocess.TimeoutExpired:
+            bad = True
+        if bad:
+            failed.append(f"{stage} (no time left)" if end and time.monotonic() >= end else stage)
     if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
+        sys.exit(f"not measured: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ timed.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import torch
 from perf.common import Unequal, arguments
 from perf.result import LEAST_PAIRS, Machine, about, write
 from perf.timing import Side, speed_ratios, spread, take_turns
+from perf.workers import Worker
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKER = ROOT / "perf" / "commits_worker.py"
@@ -41,40 +41,15 @@ STAGES = (
 _APART = 1e-3
 
 
-class Worker:
+class Checkout(Worker):
     """A process that runs the engine of a checkout."""
 
     def __init__(self, checkout: Path, model: str, device: str, samples: int) -> None:
         places = [checkout, checkout / "plugins", checkout / "benchmarks"]
         path = os.pathsep.join(map(str, places))
-        self._process = subprocess.Popen(
-            # -P: in this folder lies a profile.py, which would hide Python's own.
-            [sys.executable, "-P", str(WORKER), model, device, str(samples)],
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.about = self._answer()
-        if Path(self.about["ttsi"]).parent.parent != checkout:
-            sys.exit(f"{self.about['ttsi']} was imported, not the one in {checkout}")
-
-    def ask(self, what: str, stage: str) -> Any:
-        """Let it "prepare" a stage, or "do" its work; return the result."""
-        assert self._process.stdin is not None
-        print(what, stage, file=self._process.stdin, flush=True)
-        return self._answer()
-
-    def _answer(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            sys.exit(f"a worker ended with code {self._process.wait()}")
-        return json.loads(line)
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        super().__init__(WORKER, [model, device, str(samples)], {**os.environ, "PYTHONPATH": path})
+        if Path(self.told["ttsi"]).parent.parent != checkout:
+            sys.exit(f"{self.told['ttsi']} was imported, not the one in {checkout}")
 
 
 def main() -> None:
@@ -87,10 +62,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder).resolve() / "other"
         _git("worktree", "add", "--detach", str(other), given.commit)
-        workers: list[Worker] = []
+        workers: list[Checkout] = []
         try:
             workers += [
-                Worker(place, given.model, given.device, given.samples) for place in (ROOT, other)
+                Checkout(place, given.model, given.device, given.samples) for place in (ROOT, other)
             ]
             table = [_compared(stage, workers, given.pairs) for stage in given.stages.split(";")]
         finally:
@@ -100,7 +75,7 @@ def main() -> None:
     if given.pairs < LEAST_PAIRS:
         print(f"not kept: fewer than {LEAST_PAIRS} pairs")
         return
-    told = workers[0].about
+    told = workers[0].told
     machine = Machine(
         given.model, told["device"], told["name"], told["dtype"], torch.get_num_threads()
     )
@@ -115,7 +90,7 @@ def main() -> None:
     print(f"{write(values, given.out / 'commits')} written")
 
 
-def _compared(stage: str, workers: list[Worker], pairs: int) -> dict[str, Any]:
+def _compared(stage: str, workers: list[Checkout], pairs: int) -> dict[str, Any]:
     sides = [
         Side(
             f"{stage}: {name}",

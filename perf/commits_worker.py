@@ -38,7 +38,7 @@ def main() -> None:
     _answer({"ttsi": ttsi.__file__, **told, "name": told["device_name"]})
     adapters: list[Any] = []
     for line in sys.stdin:
-        doing, _, stage = line.strip().partition(" ")
+        doing, stage = json.loads(line)
         if doing == "prepare":
             adapters = _prepare(engine, tasks, stage)
             _answer("ready")

@@ -41,15 +41,15 @@ class Unequal(SystemExit):
 class Bench:
     """Our engine and a second copy of the model for the reference, both in memory."""
 
-    def __init__(self, model: str, device: str, **options: Any) -> None:
+    def __init__(self, model: str, device: str, dtype: str = "auto", **options: Any) -> None:
         self.model = model
-        self.engine = TransformersEngine({"id": model}, device=device, **options)
+        self.engine = TransformersEngine({"id": model, "dtype": dtype}, device=device, **options)
         self.engine.load()
         self.about = self.engine.describe()
 
     @cached_property
     def reference(self) -> Resident:
-        return Resident.load(self.model, str(self.about["device"]))
+        return Resident.load(self.model, str(self.about["device"]), str(self.about["dtype"]))
 
     @cached_property
     def rates(self) -> Rates:
@@ -115,6 +115,7 @@ def arguments(
     add = parser.add_argument
     add("--model", default="smollm2-135m", help="as a spec's model.id (default: smollm2-135m)")
     add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU if any")
+    add("--dtype", default="auto", help="as a spec's model.dtype (default: auto)")
     add("--pairs", type=int, default=5, help=f"timed pairs; under {LEAST_PAIRS} nothing is kept")
     add("--samples", type=int, default=samples, help=f"{units} (default: {samples})")
     add("--out", type=Path, default=RESULTS, help="folder of results (default: perf/results)")

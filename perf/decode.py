@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--formats", default="free,tool_calls", help="which, by commas")
     parser.add_argument("--cold", action="store_true", help="measure with the prompts' prefill too")
     given = parser.parse_args()
-    bench = Bench(given.model, given.device, max_batch=given.samples)
+    bench = Bench(given.model, given.device, given.dtype, max_batch=given.samples)
     for form in given.formats.split(","):
         decoder = Direct(format=form, decoding="greedy", max_tokens=given.tokens)
         tasks = [row.task for row in samples("sealtool", given.samples)]

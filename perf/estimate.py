@@ -33,7 +33,7 @@ def main() -> None:
     parser = arguments(__doc__ or "", samples=3, units="tasks a run, of NexusRaven a third")
     parser.add_argument("--benchmarks", default="sealtool,nexusraven", help="which, by commas")
     given = parser.parse_args()
-    bench = Bench(given.model, given.device)
+    bench = Bench(given.model, given.device, given.dtype)
     scorer = Scorer(bench.reference)
     for benchmark in given.benchmarks.split(","):
         report(measured(bench, scorer, benchmark, given), given.out)

@@ -80,7 +80,7 @@ def main() -> None:
     parser = arguments(__doc__ or "", samples=8, units="requests decoded together")
     parser.add_argument("--tokens", type=int, default=48, help="most tokens of an answer")
     given = parser.parse_args()
-    bench = Bench(given.model, "cpu", max_batch=given.samples)
+    bench = Bench(given.model, "cpu", given.dtype, max_batch=given.samples)
     decoder = Direct(format="tool_calls", decoding="greedy", max_tokens=given.tokens)
     tasks = [row.task for row in samples("sealtool", given.samples)]
     requests = [decoder.request(task, None, 0) for task in tasks]

@@ -60,7 +60,7 @@ def in_a_process(budget: float) -> dict[str, Any]:
 
 def one_wave(given: argparse.Namespace, budget: float) -> dict[str, Any]:
     """Run one wave; all samples count as uncertain, so that each goes through all stages it can."""
-    bench = Bench(given.model, given.device, memory_gib=budget)
+    bench = Bench(given.model, given.device, given.dtype, memory_gib=budget)
     made = pipeline(bench.engine, given.variant, threshold=1.0)
     rows = samples("sealtool", given.samples)
     before = begin_peak(bench.device)

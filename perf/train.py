@@ -55,7 +55,7 @@ def main() -> None:
         help="measure each bank against the Trainer too, on the bank's own tasks",
     )
     given = parser.parse_args()
-    bench = Bench(given.model, given.device)
+    bench = Bench(given.model, given.device, given.dtype)
     peer = Peer(bench)
     alone(bench, peer, given)
     for variant, sizes in (("exact", given.exact_banks), ("activated", given.banks)):

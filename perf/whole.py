@@ -48,7 +48,7 @@ def main() -> None:
     parser = arguments(__doc__ or "", samples=4, units="uncertain samples a run")
     parser.add_argument("--wave", type=int, default=8, help="samples that ours takes together")
     given = parser.parse_args()
-    bench = Bench(given.model, given.device, max_batch=max(16, given.wave))
+    bench = Bench(given.model, given.device, given.dtype, max_batch=max(16, given.wave))
     rows, left_out = chosen(bench, given.samples)
     reference = Side(
         "Algorithm 1 of the references",

@@ -33,8 +33,8 @@ class Resident:
         self.barred = [id for id in self.tokens.barred if id < vocabulary]
 
     @classmethod
-    def load(cls, model: str, device: str) -> Resident:
-        return cls(weights.load({"id": model}, device))
+    def load(cls, model: str, device: str, dtype: str = "auto") -> Resident:
+        return cls(weights.load({"id": model, "dtype": dtype}, device))
 
     def grammar(self, schema: Mapping[str, Any]) -> Any:
         """Return the schema compiled as ours compiles it, and keep it for later runs."""

@@ -2,14 +2,16 @@
 
 In float32 torch gives a linear layer to BLAS. oneDNN is faster at the sizes that occur here: for
 SmolLM2's layers on two cores, 1.4 times at 70 rows and 2 to 3 times at the few rows of decoding,
-where it reads the weights in its own blocked layout. That layout needs a copy; without room for one
-oneDNN reads the original, which gains less. The gradient by the input always reads the original.
+where it reads the weights in its own blocked layout. In bfloat16 torch calls oneDNN by itself, but
+without that layout, on the processors on which oneDNN has the products at all. The layout needs a
+copy; without room for one oneDNN reads the original, which gains less. The gradient by the input
+always reads the original.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -70,13 +72,24 @@ def _operators() -> Any:
 
 
 def _gains(weight: Tensor) -> bool:
-    return (
-        weight.device.type == "cpu"
-        and weight.dtype == torch.float32
-        and not weight.requires_grad
-        and torch.backends.mkldnn.is_available()
-        and hasattr(_operators(), "_linear_pointwise")
-    )
+    return weight.device.type == "cpu" and not weight.requires_grad and _multiplies(weight.dtype)
+
+
+@cache
+def _multiplies(dtype: torch.dtype) -> bool:
+    """Return whether oneDNN has all products of this module in `dtype` on this processor.
+
+    It is tried, for what a processor can do has many names. What is wrong then is found when the
+    model's passes are compared with transformers' own.
+    """
+    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
+        return False
+    x, weight = torch.ones(2, 32, dtype=dtype), torch.ones(32, 32, dtype=dtype)
+    try:
+        made = _multiply(x, _operators()._reorder_linear_weight(weight), None)
+        return bool((made == 32).all()) and bool((_multiply(x, weight.t(), None) == 32).all())
+    except (AttributeError, RuntimeError):
+        return False
 
 
 def _free() -> int:

@@ -1,0 +1,64 @@
+"""The worker of `perf.vllm`, run by an interpreter that has vLLM and nothing of ttsi."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+# vLLM writes to standard output, which is for answers alone.
+_OUT = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+
+def main() -> None:
+    import torch
+    import vllm
+    from vllm.sampling_params import StructuredOutputsParams
+
+    job = json.loads(sys.argv[1])
+    torch.set_num_threads(job["threads"])
+    model = vllm.LLM(
+        model=job["folder"],
+        dtype=job["dtype"],
+        max_num_seqs=len(job["prompts"]),
+        max_model_len=max(map(len, job["prompts"])) + job["tokens"] + 1,
+        gpu_memory_utilization=0.25,
+        enable_prefix_caching=True,
+        generation_config="vllm",
+        structured_outputs_config={"backend": "xgrammar"},
+    )
+    prompts = [vllm.TokensPrompt(prompt_token_ids=ids) for ids in job["prompts"]]
+    params = [
+        vllm.SamplingParams(
+            temperature=0.0,
+            max_tokens=job["tokens"],
+            stop_token_ids=job["ends"],
+            logit_bias=dict.fromkeys(job["barred"], -1e9),
+            structured_outputs=StructuredOutputsParams(grammar=grammar),
+        )
+        for grammar in job["grammars"]
+    ]
+    _answer({"version": vllm.__version__})
+    for _ in sys.stdin:
+        _answer([_told(made) for made in model.generate(prompts, params, use_tqdm=False)])
+
+
+def _told(made: Any) -> dict[str, Any]:
+    (text,) = made.outputs
+    return {
+        "text": text.text,
+        "tokens": len(text.token_ids),
+        "finish": text.finish_reason,
+        # The prompt's tokens that were not read again.
+        "cached": made.num_cached_tokens,
+    }
+
+
+def _answer(value: Any) -> None:
+    print(json.dumps(value), file=_OUT, flush=True)
+
+
+if __name__ == "__main__":
+    main()
