@@ -329,11 +329,15 @@ ENGINE_ERROR = "engine_error"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Whether an answer is right; if not, the form's first `reason`, and a `detail` for people."""
+    """Whether an answer is right; if not, the form's first `reason`, and a `detail` for people.
+
+    `credit`, of an episode of several turns: the share of turns that are right, in [0, 1].
+    """
 
     correct: bool
     reason: str | None = None
     detail: str = ""
+    credit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,13 +35,15 @@ _ANSWERS = {
 CATEGORIES = tuple(_QUESTIONS)
 
 
-def _asset(path: str, sha256: str) -> Asset:
+def bfcl_asset(path: str, sha256: str) -> Asset:
     return Asset(f"bfcl/{path}", "", sha256, "Apache-2.0")
 
 
-QUESTIONS = {each: _asset(f"BFCL_v4_{each}.json", digest) for each, digest in _QUESTIONS.items()}
+QUESTIONS = {
+    each: bfcl_asset(f"BFCL_v4_{each}.json", digest) for each, digest in _QUESTIONS.items()
+}
 ANSWERS = {
-    each: _asset(f"possible_answer/BFCL_v4_{each}.json", digest)
+    each: bfcl_asset(f"possible_answer/BFCL_v4_{each}.json", digest)
     for each, digest in _ANSWERS.items()
 }
 

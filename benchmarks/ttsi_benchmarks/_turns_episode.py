@@ -1,0 +1,123 @@
+"""A conversation with simulated APIs, turn by turn, and its score, which is BFCL's.
+
+After a turn all public attributes of the APIs must equal those after the right calls, and what the
+right calls of the turn returned must be among what the model's calls have returned so far. Upstream
+stops at the first turn that is wrong; here the conversation goes on, for the credit of the turns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Literal
+
+from ttsi import AnswerStatus, Completion, Message, Score, Task, calls_in
+from ttsi_benchmarks._rendering import asked_natively, make_task
+from ttsi_benchmarks._turns_rows import Row, Turn
+from ttsi_benchmarks._turns_world import Broken, Worlds, give_back, taken
+
+INSTRUCTION = (
+    "Do what the user asks by calling tools. After your calls you see their results, and may call "
+    "again, until it is done. When nothing is left to do, or when the tools or what the user said "
+    "do not suffice, make no call: answer []."
+)
+_SPEAKERS = {"user": "User", "assistant": "Calls", "tool": "Result"}
+_DETAIL = 200
+
+
+def task_of(row: Row, turn: Turn, prompt: Literal["paper", "native"]) -> Task:
+    """Return the task of a turn's first message, as if nothing had been said before."""
+    task = make_task(row.id, INSTRUCTION, turn.tools, turn.says)
+    return asked_natively(task) if prompt == "native" else task
+
+
+def dialogue(said: Sequence[Message]) -> str:
+    """Return the conversation so far; of a first message its text alone."""
+    if len(said) == 1:
+        return said[0].content
+    return "\n".join(f"{_SPEAKERS[each.role]}: {each.content.strip()}" for each in said)
+
+
+class Conversation:
+    """One row, played; `max_steps` bounds the answers of a turn, as upstream does."""
+
+    def __init__(self, row: Row, prompt: Literal["paper", "native"], max_steps: int) -> None:
+        self._row, self._prompt, self._max_steps = row, prompt, max_steps
+        self._said: list[Message] = []
+        self._results: list[str] = []
+        # Of each turn that has ended: why it is wrong and how, or ("", "").
+        self._ended: list[tuple[str, str]] = []
+        self._stopped: tuple[str, str] = ("", "")
+        self._steps = self._called = 0
+
+    @cached_property
+    def _worlds(self) -> Worlds:
+        return taken()
+
+    @property
+    def _turn(self) -> Turn:
+        return self._row.turns[len(self._ended)]
+
+    def start(self) -> Task:
+        self._worlds.begin(self._row.config, self._row.classes, long=self._row.long)
+        return self._next_turn()
+
+    def step(self, completion: Completion) -> Task | None:
+        self._said.append(Message("assistant", completion.text))
+        self._steps += 1
+        try:
+            if completion.answer.status is AnswerStatus.OK and calls_in(completion.answer):
+                return self._call(completion)
+            return self._end_turn()
+        except Broken as error:
+            self._stopped = ("environment", str(error))
+            return None
+
+    def score(self) -> Score:
+        """Return whether every turn is right, and the share of turns that are."""
+        give_back(self._worlds)
+        right = sum(not reason for reason, _ in self._ended)
+        reason, detail = next((each for each in self._ended if each[0]), self._stopped)
+        credit = right / len(self._row.turns)
+        return Score(not reason, reason or None, detail[:_DETAIL], credit=credit)
+
+    def _call(self, completion: Completion) -> Task | None:
+        calls = calls_in(completion.answer)
+        results = self._worlds.call(calls)
+        self._called += 1
+        self._results += results
+        self._said += [Message("tool", result) for result in results]
+        if self._steps > self._max_steps:
+            where = f"turn {len(self._ended) + 1}"
+            self._stopped = ("too_many_steps", f"{where} took more than {self._max_steps}")
+            return None
+        return self._task()
+
+    def _end_turn(self) -> Task | None:
+        wanted, differences = self._worlds.end_turn(self._turn.right)
+        self._ended.append(self._judged(wanted, differences))
+        return self._next_turn() if len(self._ended) < len(self._row.turns) else None
+
+    def _judged(self, wanted: Sequence[str], differences: Sequence[str]) -> tuple[str, str]:
+        """Return why the turn that ends is wrong, and how; two empty texts if it is right."""
+        if not self._turn.right:
+            return "", ""
+        where = f"turn {len(self._ended) + 1}"
+        if not self._called:
+            return "no_call", f"{where}: no call was made"
+        if differences:
+            return "wrong_state", f"{where}: {'; '.join(differences)}"
+        if missing := Counter(wanted) - Counter(self._results):
+            return "missing_result", f"{where}: no call returned {next(iter(missing))}"
+        return "", ""
+
+    def _next_turn(self) -> Task:
+        self._steps = self._called = 0
+        self._said.append(Message("user", self._turn.says))
+        self._first = task_of(self._row, self._turn, self._prompt)
+        return self._task()
+
+    def _task(self) -> Task:
+        return replace(self._first, input=dialogue(self._said), turns=tuple(self._said))
