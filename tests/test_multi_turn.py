@@ -1,4 +1,4 @@
-"""BFCL's conversations: verdicts are those of the wheel's checker, and no call leaves the worker."""
+"""BFCL's conversations: verdicts are the wheel's checker's, and no call leaves the worker."""
 
 from __future__ import annotations
 

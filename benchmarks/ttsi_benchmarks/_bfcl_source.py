@@ -62,19 +62,24 @@ def _path(asset: Asset) -> Path:
     return local or _in_wheel(asset)
 
 
-def _in_wheel(asset: Asset) -> Path:
+def wheel(wanted: str) -> metadata.Distribution:
+    """Return the installed wheel, of which `wanted` is needed. Raises MissingAsset, with the cure."""
     try:
-        wheel = metadata.distribution(DISTRIBUTION)
+        return metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError as error:
         raise MissingAsset(
-            f"Benchmark bfcl takes its rows from the package {DISTRIBUTION}, which is not there.",
-            where=asset.name,
+            f"BFCL's benchmarks use the package {DISTRIBUTION}, which is not there.",
+            where=wanted,
             cure=INSTALL,
         ) from error
-    path = Path(str(wheel.locate_file(f"bfcl_eval/data/{asset.name.removeprefix('bfcl/')}")))
+
+
+def _in_wheel(asset: Asset) -> Path:
+    found = wheel(asset.name)
+    path = Path(str(found.locate_file(f"bfcl_eval/data/{asset.name.removeprefix('bfcl/')}")))
     if not path.is_file() or file_digest(path) != f"sha256:{asset.sha256}":
         raise CorruptAsset(
-            f"{DISTRIBUTION} {wheel.version} has no such {path.name} as version {VERSION} has.",
+            f"{DISTRIBUTION} {found.version} has no such {path.name} as version {VERSION} has.",
             where=str(path),
             cure=f"{INSTALL} --force-reinstall",
         )

@@ -34,9 +34,7 @@ def task_of(row: Row, turn: Turn, prompt: Literal["paper", "native"]) -> Task:
 
 
 def dialogue(said: Sequence[Message]) -> str:
-    """Return the conversation so far; of a first message its text alone."""
-    if len(said) == 1:
-        return said[0].content
+    """Return the conversation so far."""
     return "\n".join(f"{_SPEAKERS[each.role]}: {each.content.strip()}" for each in said)
 
 
@@ -120,4 +118,6 @@ class Conversation:
         return self._task()
 
     def _task(self) -> Task:
+        if len(self._said) == 1:
+            return self._first
         return replace(self._first, input=dialogue(self._said), turns=tuple(self._said))

@@ -10,16 +10,15 @@ import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ttsi import JSON, ToolCall
-from ttsi_benchmarks._bfcl_source import DISTRIBUTION
+from ttsi_benchmarks._bfcl_source import wheel
 
 _WORKER = Path(__file__).with_name("_turns_worker.py")
-_SECONDS = 10.0
-"""How long a worker may take for an answer."""
+_SECONDS, _START = 10.0, 120.0
+"""How long calls may take, and a worker that has to load the classes."""
 
 
 class Broken(Exception):
@@ -30,9 +29,9 @@ class Worlds:
     """A worker process. It ends with this object, and with this process however that ends."""
 
     def __init__(self) -> None:
-        wheel = str(metadata.distribution(DISTRIBUTION).locate_file(""))
+        apis = str(wheel("the simulated APIs").locate_file(""))
         self._process = subprocess.Popen(
-            [sys.executable, "-I", str(_WORKER), wheel],
+            [sys.executable, "-I", str(_WORKER), apis],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -42,7 +41,7 @@ class Worlds:
         self.close = weakref.finalize(self, _end, self._process)
 
     def begin(self, config: Mapping[str, JSON], classes: Sequence[str], *, long: bool) -> None:
-        self._answer(json.dumps(["begin", config, classes, long]))
+        self._answer(json.dumps(["begin", config, classes, long]), _START)
 
     def call(self, calls: Sequence[ToolCall]) -> list[str]:
         """Return the results of the model's calls, as texts. Raises Broken."""
@@ -63,7 +62,7 @@ class Worlds:
         made = self._answer(json.dumps(["end_turn", right]))
         return made[0], made[1]
 
-    def _answer(self, line: str) -> Any:
+    def _answer(self, line: str, seconds: float | None = None) -> Any:
         """Return the worker's answer to a line. Raises Broken."""
         asked, told = self._process.stdin, self._process.stdout
         assert asked is not None
@@ -71,18 +70,18 @@ class Worlds:
         try:
             asked.write(f"{line}\n".encode())
             asked.flush()
-            return json.loads(self._line(told.fileno()))
+            return json.loads(self._line(told.fileno(), seconds or _SECONDS))
         except (OSError, ValueError) as error:
             self.close()
             raise Broken(f"its worker ended: {error}") from error
 
-    def _line(self, pipe: int) -> bytes:
-        end, read = time.monotonic() + _SECONDS, bytearray()
+    def _line(self, pipe: int, seconds: float) -> bytes:
+        end, read = time.monotonic() + seconds, bytearray()
         # It writes one line for each that it reads, so that a line's end is the end of all.
         while not read.endswith(b"\n"):
             if not select.select([pipe], [], [], max(0.0, end - time.monotonic()))[0]:
                 self.close()
-                raise Broken(f"it took more than {_SECONDS:.0f} s")
+                raise Broken(f"it took more than {seconds:.0f} s")
             more = os.read(pipe, 2**16)
             if not more:
                 raise OSError("no answer")
