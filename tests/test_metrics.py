@@ -51,6 +51,12 @@ def test_samples_are_correct_wrong_or_errors(finals: list[bool | None]) -> None:
     assert -1e-12 <= low <= results["accuracy"] <= high <= 1 + 1e-12
 
 
+def test_conversations_have_the_mean_credit_of_their_turns() -> None:
+    assert "credit" not in metrics.outcome([Score(True), Score(False, "wrong_value"), None])
+    scores = [Score(True, credit=1.0), Score(False, "no_call", credit=0.25), None, None]
+    assert metrics.outcome(scores)["credit"] == 1.25 / 4
+
+
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_is_the_textbook_formula(case: tuple[int, int]) -> None:
     k, n = case

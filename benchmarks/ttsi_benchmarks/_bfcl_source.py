@@ -63,7 +63,7 @@ def _path(asset: Asset) -> Path:
 
 
 def wheel(wanted: str) -> metadata.Distribution:
-    """Return the installed wheel, of which `wanted` is needed. Raises MissingAsset, with the cure."""
+    """Return the installed wheel. Raises MissingAsset, with what is `wanted` of it and the cure."""
     try:
         return metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError as error:

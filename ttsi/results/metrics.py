@@ -35,7 +35,10 @@ def summarise(records: Sequence[Record]) -> dict[str, JSON]:
 
 
 def outcome(scores: Sequence[Score | None]) -> dict[str, JSON]:
-    """Return counts, accuracy with its Wilson interval, and reasons; None is an errored sample."""
+    """Return counts, accuracy with its Wilson interval, and reasons; None is an errored sample.
+
+    Where samples are conversations there is the mean `credit`, of which an errored one has none.
+    """
     correct = sum(score is not None and score.correct for score in scores)
     errors = sum(score is None for score in scores)
     reasons = Counter(
@@ -43,6 +46,7 @@ def outcome(scores: Sequence[Score | None]) -> dict[str, JSON]:
     )
     if errors:
         reasons[ENGINE_ERROR] += errors
+    credits = [score.credit for score in scores if score is not None and score.credit is not None]
     return {
         "samples": len(scores),
         "correct": correct,
@@ -51,6 +55,7 @@ def outcome(scores: Sequence[Score | None]) -> dict[str, JSON]:
         "accuracy": correct / len(scores) if scores else None,
         "accuracy_interval": wilson(correct, len(scores)),
         "reasons": dict(sorted(reasons.items())),
+        **({"credit": sum(credits) / len(scores)} if credits else {}),
     }
 
 

@@ -137,9 +137,10 @@ def _rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _accuracy(outcome: Mapping[str, Any]) -> str:
     low, high = outcome["accuracy_interval"]
     errors = f", {outcome['errors']} errors" if outcome["errors"] else ""
+    turns = f"; of the turns {100 * outcome['credit']:.1f} %" if "credit" in outcome else ""
     return (
         f"{100 * outcome['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]  "
-        f"({outcome['correct']} of {outcome['samples']}{errors})"
+        f"({outcome['correct']} of {outcome['samples']}{errors}){turns}"
     )
 
 
