@@ -32,4 +32,6 @@ def receipt_of(
             "losses": list(training.losses),
             "learning_rates": list(training.learning_rates),
         }
+        if training.held_out:
+            receipt["held_out"] = list(training.held_out)
     return {"kind": "lora", "config": dict(adaptation.config), **receipt}

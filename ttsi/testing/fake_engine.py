@@ -14,7 +14,17 @@ from ttsi.errors import EngineError, MissingAsset
 from ttsi.settings import EngineCapability
 from ttsi.testing.instances import WORDS, instance
 from ttsi.testing.subject import ALL_NEEDS
-from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, Training, TrainJob
+from ttsi.types import (
+    JSON,
+    Adapter,
+    Generation,
+    Likelihood,
+    Prompt,
+    Request,
+    Token,
+    Training,
+    TrainJob,
+)
 
 FAKE_MODEL = {"id": "fake"}
 _INVOCATION = "alora_invocation_tokens"
@@ -79,8 +89,8 @@ class FakeEngine:
 
     def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
         self._begin("train", "train", jobs)
-        if any(job.recipe.active_from == "user_turn" for job in jobs):
-            self._need("activated")
+        for need in sorted({need for job in jobs for need in job.needs}):
+            self._need(need)
         return [_adapter(job) for job in jobs]
 
     def digest(self) -> str:
@@ -139,12 +149,15 @@ class FakeEngine:
         else:
             text = _free_text(seen, draw)
         most = request.sampling.max_tokens
-        finished = _tokens(text) <= most
-        text = text if finished else text[: 4 * most]
-        written = min(_tokens(text), most)
-        logprob = -written * draw.random()
+        parts = [*_parts(text), ""][:most]
+        logprob = -draw.random()
         return Generation(
-            text, _tokens(seen), written, logprob, finish="stop" if finished else "length"
+            "".join(parts),
+            _tokens(seen),
+            len(parts),
+            len(parts) * logprob,
+            finish="length" if parts[-1] else "stop",
+            tokens=tuple(Token(part, logprob) for part in parts),
         )
 
 
@@ -157,6 +170,11 @@ def _seen(prompt: Prompt) -> str:
 def _tokens(text: str) -> int:
     """Return the number of tokens: one for each four characters begun, at least one."""
     return max(1, -(-len(text) // 4))
+
+
+def _parts(text: str) -> list[str]:
+    """Return the texts of the tokens of a text, which an end token follows."""
+    return [text[at : at + 4] for at in range(0, len(text), 4)]
 
 
 def _draw(*of: str) -> Random:
@@ -187,16 +205,20 @@ def _tools_in(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _adapter(job: TrainJob) -> Adapter:
-    pairs = [[_seen(prompt), target] for prompt, target in job.pairs]
+    pairs, held_out = (
+        [[_seen(prompt), target] for prompt, target in some] for some in (job.pairs, job.held_out)
+    )
     recipe = job.recipe
-    digest = json_digest([pairs, repr(recipe), job.seed])
+    said = [repr(recipe), job.seed, list(job.weights), job.prompt_loss, job.keep]
+    digest = json_digest([pairs, held_out, *said])
     steps = len(job.pairs) * recipe.epochs
     start = 1 + _draw(digest).random()
     training = Training(
         losses=tuple(start / (step + 1) for step in range(steps)),
         learning_rates=tuple(recipe.learning_rate * (1 - step / steps) for step in range(steps)),
         seconds=0.0,
-        tokens=recipe.epochs * sum(_tokens(prompt) + _tokens(target) for prompt, target in pairs),
+        tokens=recipe.epochs * _read(pairs) + (recipe.epochs + 1) * _read(held_out),
+        held_out=tuple(start / (epoch + 1) for epoch in range(recipe.epochs + 1) if held_out),
     )
     config: dict[str, JSON] = {
         "peft_type": "LORA",
@@ -206,6 +228,10 @@ def _adapter(job: TrainJob) -> Adapter:
     if recipe.active_from == "user_turn":
         config[_INVOCATION] = [0]
     return Adapter(_safetensors(digest.encode()), config, training)
+
+
+def _read(pairs: Sequence[Sequence[str]]) -> int:
+    return sum(_tokens(text) for pair in pairs for text in pair)
 
 
 def _safetensors(data: bytes) -> bytes:
