@@ -20,13 +20,21 @@ from ttsi.leaderboard.submission import Seed
 from ttsi.records.journal import SAMPLES
 from ttsi.records.lines import whole_task
 from ttsi.solving.budget import share_out
-from ttsi.types import Example
+from ttsi.types import Answer, Example
 
-_WITH_THRESHOLD = ("rss_margin", "entropy", "mutual_information", "perplexity", "self_consistency")
+_WITH_THRESHOLD = (
+    "rss_margin",
+    "entropy",
+    "mutual_information",
+    "perplexity",
+    "self_consistency",
+    "call_support",
+)
 _OF_NAMES = ("rss_margin", "entropy", "mutual_information")
 _KINDS = {"lora_sft": "lora", "sft": "lora", "icl": "demonstrations", "icl_train": "demonstrations"}
 _WITHOUT_EXAMPLES = ("sft", "icl_train")
-_GENERATORS = ("self", "teacher")
+NO_CALLS = Answer.of([])
+_GENERATORS = ("self", "teacher", "evidence")
 
 
 def method_faults(case: Case) -> Iterator[Fault]:
@@ -177,6 +185,8 @@ def _example(case: Case, at: int, example: Example) -> Iterator[Fault]:
         yield case.fault("benchmark-text", what, cure)
     if builtin and not _is_read_from_text(case, example):
         yield case.fault("example", f"example {at} is not what its text says.")
+    if example.answer == NO_CALLS and case.option("generator", "no_call"):
+        return
     if builtin and form_of(task).faults(whole_task(example, task), example.answer):
         yield case.fault("example", f"example {at} has an answer that its task does not allow.")
 
