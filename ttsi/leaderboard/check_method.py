@@ -20,13 +20,22 @@ from ttsi.leaderboard.submission import Seed
 from ttsi.records.journal import SAMPLES
 from ttsi.records.lines import whole_task
 from ttsi.solving.budget import share_out
-from ttsi.types import Example
+from ttsi.types import Answer, Example
 
-_WITH_THRESHOLD = ("rss_margin", "entropy", "mutual_information", "perplexity", "self_consistency")
+_WITH_THRESHOLD = (
+    "rss_margin",
+    "entropy",
+    "mutual_information",
+    "perplexity",
+    "self_consistency",
+    "call_support",
+)
 _OF_NAMES = ("rss_margin", "entropy", "mutual_information")
 _KINDS = {"lora_sft": "lora", "sft": "lora", "icl": "demonstrations", "icl_train": "demonstrations"}
 _WITHOUT_EXAMPLES = ("sft", "icl_train")
-_GENERATORS = ("self", "teacher")
+NO_CALLS = Answer.of([])
+"""The answer to a request that no tool serves, which `evidence` may make examples of."""
+_GENERATORS = ("self", "teacher", "evidence")
 
 
 def method_faults(case: Case) -> Iterator[Fault]:
@@ -177,6 +186,8 @@ def _example(case: Case, at: int, example: Example) -> Iterator[Fault]:
         yield case.fault("benchmark-text", what, cure)
     if builtin and not _is_read_from_text(case, example):
         yield case.fault("example", f"example {at} is not what its text says.")
+    if example.answer == NO_CALLS and case.option("generator", "no_call"):
+        return
     if builtin and form_of(task).faults(whole_task(example, task), example.answer):
         yield case.fault("example", f"example {at} has an answer that its task does not allow.")
 
@@ -186,7 +197,7 @@ def _is_read_from_text(case: Case, example: Example) -> bool:
     if made is None or not isinstance(made["input"], str):
         return False
     task = whole_task(example, case.sample.task)
-    again = form_of(task).read(task, made["output"])
+    again = NO_CALLS if made["output"] == [] else form_of(task).read(task, made["output"])
     stored = example.answer
     same = json_digest([again.value, again.work]) == json_digest([stored.value, stored.work])
     return same and made["input"].strip() == example.task.input
