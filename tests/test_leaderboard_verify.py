@@ -108,7 +108,7 @@ def test_honest_from_another_machine_passes(mine: Path) -> None:
         {"estimator": "entropy", "budget": 0.25},
         {"estimator": "never"},
         {"generator": {"name": "self", "samples": 2}, "estimator": "always", "learner": "icl"},
-        {"inference": {"name": "majority_vote", "samples": 3}},
+        {"inference": {"name": "best_of", "samples": 3}},
         {"estimator": {"name": "self_consistency", "samples": 3}},
     ],
     ids=json.dumps,

@@ -1,8 +1,8 @@
-"""What direct answering and voting share: options of decoding, requests and their completions."""
+"""What all inference shares: options of decoding, requests and their completions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttsi import (
@@ -65,6 +65,9 @@ class Decoding:
             self.max_tokens,
             self.thought_tokens,
         )
+
+    def greedy(self) -> Sampling:
+        return replace(Sampling.greedy(self.max_tokens), thought_tokens=self.thought_tokens)
 
     def request(self, task: Task, adaptation: Adaptation | None, seed: int) -> Request:
         grammar = None
