@@ -109,6 +109,7 @@ def test_honest_from_another_machine_passes(mine: Path) -> None:
         {"estimator": "never"},
         {"generator": {"name": "self", "samples": 2}, "estimator": "always", "learner": "icl"},
         {"inference": {"name": "best_of", "samples": 3}},
+        {"inference": {"name": "gated", "samples": 2}, "estimator": "always"},
         {"estimator": {"name": "self_consistency", "samples": 3}},
     ],
     ids=json.dumps,
@@ -122,6 +123,7 @@ def test_forged_budgets_draws_and_demonstrations_are_caught(tmp_path: Path) -> N
         ({"budget": 0.25}, SPEC, put("budget", 0.5), "estimate"),
         ({"estimator": {"name": "random"}}, SAMPLES, _confidence_of_first, "estimate"),
         ({"estimator": "always", "learner": "icl"}, SAMPLES, _demonstration, "receipt"),
+        ({"inference": "gated", "estimator": "always"}, SAMPLES, _verdict, "receipt"),
     ]
     for number, (changed, file, change, kind) in enumerate(cases):
         folder = submitted(tmp_path / str(number), **changed)
@@ -131,6 +133,11 @@ def test_forged_budgets_draws_and_demonstrations_are_caught(tmp_path: Path) -> N
 
 def _confidence_of_first(rows: list[Any]) -> None:
     rows[0]["estimate"]["confidence"] *= 0.999
+
+
+def _verdict(rows: list[Any]) -> None:
+    row = next(row for row in rows if "gate" in (row["receipt"] or {}))
+    row["receipt"]["gate"]["adapted"] += 1
 
 
 def _demonstration(rows: list[Any]) -> None:

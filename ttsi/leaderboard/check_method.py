@@ -204,6 +204,8 @@ def _receipt(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
         if key in receipt and len(receipt[key]) != steps:
             what = f"has {len(receipt[key])} {key.replace('_', ' ')} for {steps} steps."
             yield case.fault("receipt", what)
+    if "gate" in receipt and case.spec["inference"]["name"] == "gated":
+        yield from _gate(case, receipt["gate"])
     if name == "lora_sft":
         yield from _training(case, receipt)
     if name == "icl" and not any(map(is_withheld, case.row["examples"])):
@@ -218,6 +220,14 @@ def _receipt(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
         if name in _KINDS and key in config and config[key] != said:
             what = f"the adapter's {key} is {shown(config[key])}; the spec says {shown(said)}."
             yield case.fault("receipt", what)
+
+
+def _gate(case: Case, gate: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield a fault where the verdict is not what its own values and the spec's margin say."""
+    better, margin = gate["adapted"] - gate["base"], case.option("inference", "margin")
+    if gate["by"] != case.option("inference", "by") or gate["kept"] != (better > margin):
+        what = f"the gate's verdict {shown(dict(gate))} is not what its values say."
+        yield case.fault("receipt", what)
 
 
 def _training(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from ttsi import Completion, Engine, Request, Task, form_of
+from ttsi import Completion, Engine, Generation, Request, Task, form_of
 from ttsi_plugins.inference._requests import read_completion
 
 
 def answers_to(
     tasks: Sequence[Task], requests: Sequence[Sequence[Request]], engine: Engine
 ) -> list[list[Completion]]:
-    """Return the answers to each task's own requests; the engine is called once for all."""
-    drawn = iter(engine.generate([request for own in requests for request in own]))
+    """Return the answers to each task's own requests."""
     return [
-        [read_completion(task, next(drawn)) for _ in own]
-        for task, own in zip(tasks, requests, strict=True)
+        [read_completion(task, each) for each in own]
+        for task, own in zip(tasks, generated(requests, engine), strict=True)
     ]
+
+
+def generated(requests: Sequence[Sequence[Request]], engine: Engine) -> list[list[Generation]]:
+    """Return what the engine writes to each group of requests; it is called once for all."""
+    drawn = iter(engine.generate([request for own in requests for request in own]))
+    return [[next(drawn) for _ in own] for own in requests]
 
 
 def same_answers(task: Task, answers: Sequence[Completion]) -> dict[str, list[Completion]]:

@@ -1,0 +1,116 @@
+"""The likelihood of an answer's own tokens: of names and values, and not of their notation.
+
+Counted are the tokens that write a tool's name, an argument's name or a value, and that hold a
+letter or a digit. Tokens that the grammar forced do not count. Where an answer has no such part, as
+one that declines, all of its text counts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from statistics import fmean
+from typing import Literal, TypeAlias
+
+from ttsi import (
+    JSON,
+    Completion,
+    Generation,
+    Token,
+    UsageError,
+    behind_thoughts,
+)
+
+Over: TypeAlias = Literal["all", "names", "values"]
+Reduce: TypeAlias = Literal["mean", "min"]
+
+_MISSES = 20
+"""After so many parts that are not found in the text, the others are not looked for."""
+
+
+def likelihood(made: Generation, answer: Completion, over: Over, reduce: Reduce) -> float:
+    """Return exp of the mean or the least log-probability of the counted tokens, in [0, 1].
+
+    It is 0 for an answer that cannot be read or was cut off before its end, and 1 where no token
+    counts. Raises UsageError if the engine does not tell its tokens.
+    """
+    if made.completion_tokens and not made.tokens:
+        raise UsageError(
+            "This engine does not tell the log-probabilities of its tokens.",
+            where="estimators call_likelihood and call_agreement",
+            cure="Choose the engine transformers, or the estimator perplexity.",
+        )
+    if not answer.readable:
+        return 0.0
+    counted = [token.logprob for token in _counted(made, answer, over)]
+    if not counted:
+        return 1.0
+    return math.exp(min(0.0, fmean(counted) if reduce == "mean" else min(counted)))
+
+
+def _counted(made: Generation, answer: Completion, over: Over) -> Iterator[Token]:
+    """Yield the tokens that count, in order."""
+    spans = _spans(made.text, answer.answer.value, over)
+    place = end = 0
+    for token in made.tokens:
+        begin, end = end, end + len(token.text)
+        while place < len(spans) and spans[place][1] <= begin:
+            place += 1
+        within = place < len(spans) and spans[place][0] < end
+        if within and not token.forced and any(map(str.isalnum, token.text)):
+            yield token
+
+
+def _spans(text: str, value: JSON, over: Over) -> list[tuple[int, int]]:
+    """Return where names and values are in the text, in order; without any, where its answer is."""
+    start = len(text) - len(behind_thoughts(text) or "")
+    found, at, misses = [], start, 0
+    for kind, part in _parts(value):
+        span = _find(part, text, at)
+        if span is not None:
+            at = span[1]
+            found += [span] if over in ("all", kind) else []
+        elif misses == _MISSES:
+            break
+        else:
+            misses += 1
+    return found or [(start, len(text))]
+
+
+def _parts(value: JSON) -> Iterator[tuple[str, JSON]]:
+    """Yield the names and values of an answer, in the order in which a text gives them."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _parts(item)
+    elif isinstance(value, dict) and isinstance(value.get("arguments"), dict):
+        yield "names", value.get("name")
+        for name, given in value["arguments"].items():
+            yield "names", name
+            yield from (("values", leaf) for leaf in _leaves(given))
+    else:
+        yield from (("values", leaf) for leaf in _leaves(value))
+
+
+def _leaves(value: JSON) -> Iterator[JSON]:
+    """Yield the texts, numbers and words of a value, keys included."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _find(part: JSON, text: str, at: int) -> tuple[int, int] | None:
+    """Return where `text` first has `part` as a whole word, from `at` on."""
+    spellings = {json.dumps(part), json.dumps(part, ensure_ascii=False), str(part)}
+    if isinstance(part, str):
+        spellings = {each[1:-1] for each in spellings - {part}} | {part}
+    wanted = "|".join(re.escape(each) for each in sorted(spellings, key=len, reverse=True) if each)
+    found = re.compile(rf"(?<!\w)(?:{wanted})(?!\w)").search(text, at) if wanted else None
+    return found and found.span()
