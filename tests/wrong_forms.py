@@ -11,7 +11,7 @@ from wrong import fails
 
 from ttsi.answers.form import Form
 from ttsi.answers.objects import behind_thoughts
-from ttsi.protocols import Asking, Candidates, Context
+from ttsi.protocols import Asking, Candidates, Claim, Context
 from ttsi.types import DECLINED, JSON, UNPARSABLE, Answer, AnswerStatus, Score, Task
 
 COLOURS = ("red", "green", "blue")
@@ -195,6 +195,37 @@ class Wrapped(Colour):
         self, task: Task, context: Context, draft: str = "", *, decline: bool = False
     ) -> Candidates | None:
         return Candidates("Take ", COLOURS, COLOURS, COLOURS)
+
+
+class Claiming(Colour):
+    """Claims its colour, which may be left out."""
+
+    def claims(
+        self, task: Task, answer: Answer, like: str | None = None
+    ) -> tuple[Claim, ...] | None:
+        written = self.write(task, answer, like)
+        return (Claim("", written, (0, len(written)), True, False),) if written else ()
+
+
+@fails("claims", "which claims 1 parts", "answers")
+class Insistent(Claiming):
+    pass
+
+
+@fails("claims", "does not stand in what", "answers")
+class Displaced(Claiming):
+    def claims(
+        self, task: Task, answer: Answer, like: str | None = None
+    ) -> tuple[Claim, ...] | None:
+        return tuple(replace(claim, span=(0, 99)) for claim in super().claims(task, answer) or ())
+
+
+@fails("claims", "points to nothing", "answers")
+class Lost(Claiming):
+    def claims(
+        self, task: Task, answer: Answer, like: str | None = None
+    ) -> tuple[Claim, ...] | None:
+        return tuple(replace(claim, where="/0/x") for claim in super().claims(task, answer) or ())
 
 
 @fails("determinism", "another process reads the same texts differently", "answers")

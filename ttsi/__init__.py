@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from ttsi.protocols import Asking as Asking
     from ttsi.protocols import Benchmark as Benchmark
     from ttsi.protocols import Candidates as Candidates
+    from ttsi.protocols import Claim as Claim
     from ttsi.protocols import Context as Context
     from ttsi.protocols import Engine as Engine
     from ttsi.protocols import Episode as Episode
@@ -137,8 +138,8 @@ _NAMES = {
     ),
     "ttsi.options": "option",
     "ttsi.protocols": (
-        "AnswerForm Asking Benchmark Candidates Context Engine Episode Estimator Executor "
-        "Generator Inference Learner RunnerFactory Scorer Session Watcher WaveRunner"
+        "AnswerForm Asking Benchmark Candidates Claim Context Engine Episode Estimator "
+        "Executor Generator Inference Learner RunnerFactory Scorer Session Watcher WaveRunner"
     ),
     "ttsi.records.identity": "ENGINE_IDENTITY",
     "ttsi.running.evaluate": "CellResult evaluate",

@@ -88,6 +88,32 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A part of an answer that the request has to bear out, such as an argument of a call.
+
+    `where` is its JSON pointer in the answer's value. In the answer as text, `written`, its value
+    begins and ends at `span`. `optional`: the answer is valid without it. `stated`: the request's
+    own words state the value.
+    """
+
+    where: str
+    written: str
+    span: tuple[int, int]
+    optional: bool
+    stated: bool
+
+    @property
+    def opening(self) -> str:
+        """The answer up to the value."""
+        return self.written[: self.span[0]]
+
+    @property
+    def text(self) -> str:
+        """The value as it continues `opening`."""
+        return self.written[slice(*self.span)]
+
+
+@dataclass(frozen=True, slots=True)
 class Asking:
     """The words with which G asks the model for a training example (F.2).
 
@@ -146,6 +172,12 @@ class AnswerForm(Protocol):
     def candidates(
         self, task: Task, context: Context, draft: str = "", *, decline: bool = False
     ) -> Candidates | None: ...
+
+    def claims(
+        self, task: Task, answer: Answer, like: str | None = None
+    ) -> tuple[Claim, ...] | None: ...
+
+    def without(self, task: Task, answer: Answer, claims: Sequence[Claim]) -> Answer: ...
 
     def predicted(self, task: Task, field: str, value: JSON) -> Answer: ...
 

@@ -6,6 +6,7 @@ worked.py the base of the next three: answers that are worked out in the text
 choice.py one of some options
 number.py a number
 text.py   a text
+stated.py whether a request states a value
 """
 
 from __future__ import annotations

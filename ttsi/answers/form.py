@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from ttsi.answers.json_lines import is_sound
-from ttsi.protocols import Asking, Candidates, Context
+from ttsi.protocols import Asking, Candidates, Claim, Context
 from ttsi.types import JSON, UNPARSABLE, Answer, AnswerStatus, Score, Task
 
 MAX_DETAIL = 200
@@ -109,6 +109,20 @@ class Form(ABC):
         `decline`, declining is a candidate, too. None if the form has no candidates.
         """
         return None
+
+    def claims(
+        self, task: Task, answer: Answer, like: str | None = None
+    ) -> tuple[Claim, ...] | None:
+        """Return the parts of an answer, as `write` writes it, that the request has to bear out.
+
+        None in a form whose answers do not repeat values of the request: there, several answers
+        that agree are the support that can be had.
+        """
+        return None
+
+    def without(self, task: Task, answer: Answer, claims: Sequence[Claim]) -> Answer:
+        """Return the answer without the parts that make these of its claims."""
+        return answer
 
     def predicted(self, task: Task, field: str, value: JSON) -> Answer:
         """Return the answer that a line of a predictions file gives under one of `fields`.

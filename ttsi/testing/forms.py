@@ -163,6 +163,41 @@ def candidates_are_parallel(subject: Subject) -> None:
         require(not (context == "bare" and found.opening), f"bare has an opening, {told}")
 
 
+def claims_are_in_the_answer(subject: Subject) -> None:
+    made, task = _made(subject)
+    for answer, like in product(answers(made, task), (None, *texts(made))):
+        claims = made.claims(task, answer, like)
+        if claims is None:
+            continue
+        written = made.write(task, answer, like)
+        for claim in claims:
+            told = f"the claim {claim.where} of {_said(answer)}"
+            sound = claim.written == written and 0 <= claim.span[0] < claim.span[1] <= len(written)
+            require(sound, f"{told} does not stand in what write() gives")
+            require(_has(answer.value, claim.where), f"{told} points to nothing in the value")
+        optional = [claim for claim in claims if claim.optional]
+        rest = made.without(task, answer, optional)
+        left = made.claims(task, rest, like) or ()
+        told = f"without its optional claims {_said(answer)} becomes {_said(rest)}"
+        require(rest.status is answer.status, told)
+        require(len(left) == len(claims) - len(optional), f"{told}, which claims {len(left)} parts")
+        new = set(made.faults(task, rest)) - set(made.faults(task, answer))
+        require(not new, f"{told}: {sorted(new)}")
+        require(
+            made.without(task, answer, ()) == answer, "an answer without nothing is another one"
+        )
+
+
+def _has(value: Any, pointer: str) -> bool:
+    for part in pointer.split("/")[1:]:
+        key: Any = part.replace("~1", "/").replace("~0", "~")
+        try:
+            value = value[int(key) if isinstance(value, list) else key]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return False
+    return pointer.startswith("/") or pointer == ""
+
+
 def hostile_text_is_never_executed(subject: Subject) -> None:
     made, task = _made(subject)
     with tempfile.TemporaryDirectory() as folder:
@@ -202,6 +237,7 @@ def _works(made: Any, task: Task) -> Iterator[tuple[str, Callable[[str], object]
     yield "parse()", lambda text: made.parse(task, text)
     yield "read()", lambda text: made.read(task, text)
     yield "write()", lambda text: made.write(task, made.parse(task, text), text)
+    yield "claims()", lambda text: made.claims(task, made.parse(task, text), text)
     yield "candidates()", lambda text: made.candidates(task, "as_answered", text)
 
 
@@ -266,6 +302,11 @@ CHECKS = (
         "candidates",
         "Estimators take names, texts and told by their place, and texts for different answers.",
         candidates_are_parallel,
+    ),
+    Check(
+        "claims",
+        "Support is measured where a claim stands in the text, and what lacks it may be left out.",
+        claims_are_in_the_answer,
     ),
     Check(
         "determinism",

@@ -9,6 +9,7 @@ finding.py      the calls of a text, one after another
 parse.py        the calls in a model's answer
 predicted.py    the calls in a line of a predictions file
 writing.py      calls as text, and the JSON Schema of calls
+claims.py       the arguments as claims that the request has to bear out
 validation.py   whether a call is valid for the tools on offer
 normalise.py    values by the type that the tool's schema declares
 normal_forms.py calls in normal form

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from ttsi.answers.calls import Switches
+from ttsi.answers.calls.claims import claims_of, without
 from ttsi.answers.calls.match import call_parts, canonical_calls, score_calls
 from ttsi.answers.calls.parse import read_calls
 from ttsi.answers.calls.predicted import of_calls, of_message, of_text
@@ -13,7 +14,7 @@ from ttsi.answers.calls.validation import argument_faults
 from ttsi.answers.calls.values import Reason, answer_with, calls_in
 from ttsi.answers.calls.writing import TOOL_CALL, Wrapper, call_json, calls_schema
 from ttsi.answers.form import Form
-from ttsi.protocols import Asking, Candidates, Context
+from ttsi.protocols import Asking, Candidates, Claim, Context
 from ttsi.types import JSON, UNPARSABLE, Answer, AnswerStatus, Score, Task
 
 NO_CALL = "none"
@@ -47,8 +48,7 @@ class Calls(Form):
 
     def write(self, task: Task, answer: Answer, like: str | None = None) -> str:
         """Write calls in `<tool_call>` tags as the paper does, or in the wrapper of `like`."""
-        wrapper = Wrapper.of(like, task.tool_names) if like is not None else None
-        return (wrapper or TOOL_CALL).write(calls_in(answer))
+        return self._wrapper(task, like).write(calls_in(answer))
 
     def read(self, task: Task, value: JSON) -> Answer:
         calls = read_calls(value, task.tool_names)
@@ -94,6 +94,13 @@ class Calls(Form):
         closed = tuple(f'{name}"' for name in names)
         return Candidates((wrapper or TOOL_CALL).opening, names, closed, told)
 
+    def claims(self, task: Task, answer: Answer, like: str | None = None) -> tuple[Claim, ...]:
+        """Return the arguments of all calls, each as a claim."""
+        return claims_of(task, calls_in(answer), self._wrapper(task, like))
+
+    def without(self, task: Task, answer: Answer, claims: Sequence[Claim]) -> Answer:
+        return answer_with(without(calls_in(answer), claims)) if claims else answer
+
     def predicted(self, task: Task, field: str, value: JSON) -> Answer:
         """Read a list of calls, or a message with calls in a field of its own or in its text."""
         of = of_message if field == "message" else of_calls
@@ -103,6 +110,10 @@ class Calls(Form):
         if answer.status is not AnswerStatus.OK:
             return answer.status.value
         return ", ".join(map(call_json, calls_in(answer))) or "no call"
+
+    def _wrapper(self, task: Task, like: str | None) -> Wrapper:
+        wrapper = Wrapper.of(like, task.tool_names) if like is not None else None
+        return wrapper or TOOL_CALL
 
 
 def _told(name: str) -> str:

@@ -91,6 +91,12 @@ class Former:
         return Form(name, arguments, keys, branch)
 
 
+def refers_back(value: JSON, earlier: int) -> bool:
+    """Whether a value is a reference to one of so many earlier calls."""
+    found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    return found is not None and int(found[1]) < earlier
+
+
 def _rewritten_names(tools: Collection[str]) -> dict[str, str]:
     """Map rewritten names to their tools, without names that are tools or mean two tools."""
     known: dict[str, list[str]] = {}

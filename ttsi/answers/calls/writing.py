@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Self
 
 from ttsi.answers.calls.parse import parse_calls
@@ -57,6 +58,13 @@ class Wrapper:
         if self.listed:
             return self.before + "[" + ", ".join(bodies) + "]" + self.after
         return "\n".join(self.before + body + self.after for body in bodies)
+
+    def starts(self, calls: Sequence[ToolCall]) -> list[int]:
+        """Return where each call's JSON begins in what `write` gives."""
+        begin = len(self.before) + self.listed
+        between = 2 if self.listed else len(self.after) + 1 + len(self.before)
+        lengths = [len(call_json(call)) + between for call in calls[:-1]]
+        return list(accumulate(lengths, initial=begin)) if calls else []
 
     @property
     def opening(self) -> str:
