@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from ttsi.errors import EngineError
+from ttsi.errors import EngineError, UsageError
 from ttsi.optional import Rivals, Verdict
 from ttsi.records.lines import from_json, to_json
 from ttsi.results.calibration import cases_of
 from ttsi.results.metrics import summarise
 from ttsi.running.waves import ScoredWaves
 from ttsi.solving.pipeline import Pipeline, Stages
-from ttsi.types import Completion, Demonstrations, Generation, Record, Request
+from ttsi.types import Answer, Completion, Demonstrations, Generation, Record, Request
 from ttsi_fakes import WRITING, ScriptedEngine, default_script, make_sample
 from ttsi_plugins.estimators.constant import Always
 from ttsi_plugins.generators.self_generator import SelfGenerator
@@ -61,10 +61,8 @@ class Scripted(ScriptedEngine):
         text, logprob = said[0]
         if request.sampling.temperature:
             self.drawn.append(request)
-            own = [
-                each for each in self.drawn if (each.adapter is None) == (request.adapter is None)
-            ]
-            text, logprob = said[len(own)]
+            adapted = [each.adapter is not None for each in self.drawn]
+            text, logprob = said[adapted.count(request.adapter is not None)]
         return Generation(text, 9, 4, logprob, "stop")
 
 
@@ -210,6 +208,27 @@ def test_what_cannot_be_read_is_worth_nothing() -> None:
     assert verdict == Verdict(False, "agreement", 0.0, 0.0)
     verdict = judged([ADAPTED, broken], [broken, broken])
     assert verdict == Verdict(False, "agreement", 0.0, 0.0)
+
+
+def test_by_support_the_answer_with_the_better_supported_claims_is_kept() -> None:
+    rome = call("Rome")
+    options: dict[str, Any] = {"by": "support", "basis": "lexical"}
+    kept = run(Scripted([(rome, -1.0)], [(ADAPTED, -9.0)]), **options)
+    refused = run(Scripted([(ADAPTED, -9.0)], [(rome, -1.0)]), **options)
+    declined = run(Scripted([("No tool does that.", -1.0)], [(rome, -1.0)]), **options)
+    assert [record.adapted for record in (kept, refused, declined)] == [True, False, False]
+    gates = [(record.receipt or {})["gate"] for record in (kept, refused, declined)]
+    assert [(gate["base"], gate["adapted"]) for gate in gates] == [(0, 1), (1, 0), (0.5, 0)]
+    assert "loglikelihood" in Gated(by="support").needs
+
+
+def test_a_form_without_claims_cannot_be_judged_by_support() -> None:
+    task = replace(TASK, form="number")
+    answers = [Completion(text, Answer.of(text)) for text in ("1", "2")]
+    rivals = Rivals(task, *answers, Demonstrations(()))
+    with pytest.raises(UsageError, match="'number' claim nothing") as caught:
+        Gated(by="support").judge([rivals], ScriptedEngine(), 0)
+    assert '"agreement"' in caught.value.cure
 
 
 def test_nothing_is_drawn_where_there_is_nothing_to_choose() -> None:

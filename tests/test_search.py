@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from ttsi.types import (
     AnswerStatus,
     Completion,
     Generation,
+    Likelihood,
     Request,
     Task,
 )
@@ -90,6 +92,56 @@ def test_what_cannot_be_read_is_chosen_only_among_its_like() -> None:
     broken = '[{"name": "get_time", "argum'
     assert best((broken, -0.1), (ROME, -50.0), by="likelihood").text == ROME
     assert best((broken, -0.2), (broken, -0.1), by="likelihood").answer == UNPARSABLE
+
+
+def supported(*texts: str, likelihood: Any = None, **options: Any) -> tuple[Completion, Saying]:
+    """Return the best answer by support to a request for the time in Oslo."""
+    task = replace(TASK, input="What time is it in Oslo?")
+    engine = Saying(*[(text, -1.0) for text in texts])
+    if likelihood is not None:
+        engine.loglikelihoods = likelihood  # type: ignore[method-assign]
+    inference = BestOf(samples=len(texts), by="support", **options)
+    (answer,) = inference.answer([task], [None], engine, 0)
+    return answer, engine
+
+
+def test_support_takes_the_answer_whose_values_stand_in_the_request() -> None:
+    assert supported(ROME, ROME, OSLO, basis="lexical")[0].text == OSLO
+    assert supported(ROME, "No tool.", "None.", basis="lexical")[0].text == "No tool."
+    two = json.dumps([*json.loads(OSLO), *json.loads(ROME)])
+    assert supported(two, OSLO, basis="lexical")[0].text == OSLO
+
+
+def test_of_equally_supported_answers_votes_decide_and_then_the_order() -> None:
+    lima = ROME.replace("Rome", "Lima")
+    assert supported(ROME, lima, lima, basis="lexical")[0].text == lima
+    assert supported(ROME, lima, basis="lexical")[0].text == ROME
+    number = Task("t", (), "Answer.", "How many legs has an ant?", "number")
+    engine = Saying(("8", -1.0), ("6", -9.0), ("6", -9.0))
+    (answer,) = BestOf(samples=3, by="support").answer([number], [None], engine, 0)
+    assert answer.text == "6"
+
+
+def test_support_by_likelihood_asks_once_for_all_and_once_for_each_different_answer() -> None:
+    calls: list[int] = []
+
+    def likelihood(prompts: Any, texts: Any) -> list[list[Likelihood]]:
+        calls.append(len(prompts))
+        blank = [not prompt.messages[1].content for prompt in prompts]
+        rome = ["Rome" in text for (text,) in texts]
+        # The request makes Rome likelier, and Oslo as likely as it is without it.
+        likely = [r and not b for b, r in zip(blank, rome, strict=True)]
+        return [[Likelihood(-1.0 if each else -5.0, 2)] for each in likely]
+
+    answer, _ = supported(OSLO, ROME, OSLO, OSLO, likelihood=likelihood, basis="likelihood")
+    assert answer.text == ROME
+    assert calls == [4]
+
+
+def test_only_support_that_asks_the_model_needs_likelihoods() -> None:
+    assert "loglikelihood" in BestOf(by="support").needs
+    assert "loglikelihood" not in BestOf(by="support", basis="lexical").needs
+    assert BestOf().needs == Direct().needs
 
 
 CHOICES = [(ROME, DECLINED), (OSLO, DECLINED), ("No tool does that.", DECLINED), ("[{", UNPARSABLE)]

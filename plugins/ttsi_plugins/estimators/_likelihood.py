@@ -18,7 +18,6 @@ from ttsi import (
     JSON,
     Completion,
     Generation,
-    Token,
     UsageError,
     behind_thoughts,
 )
@@ -44,14 +43,14 @@ def likelihood(made: Generation, answer: Completion, over: Over, reduce: Reduce)
         )
     if not answer.readable:
         return 0.0
-    counted = [token.logprob for token in _counted(made, answer, over)]
+    counted = list(_counted(made, answer, over))
     if not counted:
         return 1.0
     return math.exp(min(0.0, fmean(counted) if reduce == "mean" else min(counted)))
 
 
-def _counted(made: Generation, answer: Completion, over: Over) -> Iterator[Token]:
-    """Yield the tokens that count, in order."""
+def _counted(made: Generation, answer: Completion, over: Over) -> Iterator[float]:
+    """Yield the log-probabilities of the tokens that count, in order."""
     spans = _spans(made.text, answer.answer.value, over)
     place = end = 0
     for token in made.tokens:
@@ -60,7 +59,7 @@ def _counted(made: Generation, answer: Completion, over: Over) -> Iterator[Token
             place += 1
         within = place < len(spans) and spans[place][0] < end
         if within and not token.forced and any(map(str.isalnum, token.text)):
-            yield token
+            yield token.logprob
 
 
 def _spans(text: str, value: JSON, over: Over) -> list[tuple[int, int]]:
