@@ -139,7 +139,7 @@ def test_no_control_token_is_allowed_inside_a_string() -> None:
         matcher.accept(token)
     # Rows by column, as a product may leave them.
     scores = torch.zeros(runtime.model.config.vocab_size, 2).T
-    free, held = (allowed(scores, [None, matcher]) > -torch.inf).unbind()
+    free, held = (allowed(scores, [None, matcher])[0] > -torch.inf).unbind()
     assert free.all()
     assert not any(bool(held[id]) for id in runtime.tokens.control.values())
     assert int(held.sum()) > 10_000

@@ -253,7 +253,7 @@ def test_what_grammars_must_not_use(name: str) -> None:
     matcher = Grammars(made.tokenizer, size, made.ends, made.barred).matcher({"type": "string"})
     for token in made.text('"<'):
         matcher.accept(token)
-    held = allowed(torch.zeros(1, size), [matcher])[0] > -torch.inf
+    held = allowed(torch.zeros(1, size), [matcher])[0][0] > -torch.inf
     assert not any(bool(held[id]) for id in made.markers.values())
     # Letter by letter it can be written.
     assert all(bool(held[id]) for id in made.text("a<>"))

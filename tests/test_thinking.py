@@ -122,6 +122,8 @@ def test_a_thought_that_the_model_closes_is_followed_by_the_answer() -> None:
 def test_a_thought_that_is_too_long_is_closed() -> None:
     row = drawn([5, 5, 5, 5, 5, 6, 6, 7, 8, END], most=5)
     assert row.text == [5, 5, 5, 5, 5, *CLOSE, 7, 8]
+    # The model drew neither token of the mark, though its first choice may have been the second.
+    assert row.forced == [False] * 5 + [True] * 2 + [False] * 3
 
 
 def test_an_end_within_a_thought_closes_it() -> None:

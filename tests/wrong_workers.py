@@ -12,7 +12,7 @@ from wrong import fails
 
 from ttsi.errors import RunError
 from ttsi.testing import FakeEngine
-from ttsi.types import Adapter, Generation, Likelihood, Prompt, Record, Request, TrainJob
+from ttsi.types import Adapter, Generation, Likelihood, Prompt, Record, Request, Token, TrainJob
 from ttsi_plugins.executors.local import Local
 
 # ---------------------------------------------------------------- engines
@@ -23,6 +23,32 @@ class Likely(FakeEngine):
     def loglikelihoods(self, prompts: Any, continuations: Any) -> list[list[Likelihood]]:
         made = super().loglikelihoods(prompts, continuations)
         return [[replace(item, logprob=-item.logprob) for item in some] for some in made]
+
+
+@fails("capabilities", "0 tokens in a Generation of", "engines")
+class Untold(FakeEngine):
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        return [replace(each, tokens=()) for each in super().generate(requests)]
+
+
+@fails("capabilities", "tokens whose log-probabilities sum up to", "engines")
+class Hot(FakeEngine):
+    """Tells log-probabilities after the temperature."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        return [
+            replace(each, tokens=tuple(replace(t, logprob=t.logprob / 2) for t in each.tokens))
+            for each in super().generate(requests)
+        ]
+
+
+@fails("capabilities", "tokens with the text", "engines")
+class Clean(FakeEngine):
+    """Leaves spaces out of the tokens."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        made = super().generate(requests)
+        return [replace(each, tokens=tuple(map(_spaceless, each.tokens))) for each in made]
 
 
 @fails("capabilities", "what it wrote under a grammar is not valid", "engines")
@@ -63,7 +89,17 @@ class Counting(FakeEngine):
 class Batched(FakeEngine):
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         share = 0.1 / len(requests)
-        return [replace(each, logprob=each.logprob - share) for each in super().generate(requests)]
+        return [_less_likely(each, share) for each in super().generate(requests)]
+
+
+def _spaceless(token: Token) -> Token:
+    return replace(token, text=token.text.replace(" ", ""))
+
+
+def _less_likely(made: Generation, by: float) -> Generation:
+    first, *others = made.tokens
+    tokens = (replace(first, logprob=first.logprob - by), *others)
+    return replace(made, logprob=made.logprob - by, tokens=tokens)
 
 
 class Learnt(FakeEngine):

@@ -112,6 +112,7 @@ if TYPE_CHECKING:
     from ttsi.types import StageCost as StageCost
     from ttsi.types import Step as Step
     from ttsi.types import Task as Task
+    from ttsi.types import Token as Token
     from ttsi.types import Tool as Tool
     from ttsi.types import Training as Training
     from ttsi.types import TrainJob as TrainJob
@@ -151,8 +152,8 @@ _NAMES = {
     "ttsi.types": (
         "Adaptation Adapter Answer AnswerStatus Completion DECLINED "
         "Demonstrations ENGINE_ERROR Estimate Example Generation JSON Likelihood Message "
-        "Prompt Record Rendered Request Sample Score StageCost Step Task Tool TrainJob "
-        "Training UNPARSABLE"
+        "Prompt Record Rendered Request Sample Score StageCost Step Task Token Tool "
+        "TrainJob Training UNPARSABLE"
     ),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -12,49 +12,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from ttsi._common.jsons import JSON as JSON
-from ttsi.digests import bytes_digest, json_digest
-from ttsi.errors import PluginError
+from ttsi.digests import json_digest
+from ttsi.exchange import Adapter as Adapter
+from ttsi.exchange import Generation as Generation
+from ttsi.exchange import Likelihood as Likelihood
+from ttsi.exchange import Message as Message
+from ttsi.exchange import Prompt as Prompt
+from ttsi.exchange import Rendered as Rendered
+from ttsi.exchange import Request as Request
+from ttsi.exchange import Token as Token
+from ttsi.exchange import Tool as Tool
+from ttsi.exchange import Training as Training
+from ttsi.exchange import TrainJob as TrainJob
 from ttsi.settings import EngineCapability as EngineCapability
 from ttsi.settings import LoraRecipe as LoraRecipe
 from ttsi.settings import Sampling as Sampling
-
-
-@dataclass(frozen=True)
-class Tool:
-    """A function on offer. `parameters` is a JSON Schema of type object, as the model sees it."""
-
-    name: str
-    description: str
-    parameters: Mapping[str, JSON]
-
-    @cached_property
-    def schema(self) -> Mapping[str, JSON]:
-        """The parameters in plain form, which scoring, G's contract and the grammar use.
-
-        Raises PluginError if they use an unsupported keyword (docs/benchmarks.md).
-        """
-        from ttsi.parameters.plain import SchemaFault, plain_parameters
-
-        try:
-            return plain_parameters(self.parameters)
-        except SchemaFault as fault:
-            raise PluginError(
-                f"Parameters of tool {self.name!r} cannot be used: {fault.keyword} {fault.what}.",
-                where=f"tool {self.name!r}, parameters, {fault.pointer}",
-                cure=fault.cure,
-            ) from fault
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation; a `tool` turn is what a tool returned."""
-
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str
 
 
 class AnswerStatus(StrEnum):
@@ -162,75 +137,6 @@ class Sample:
         return json_digest([*shown, *more, *native])
 
 
-# ---------------------------------------------------------------- what stages ask of an engine
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A chat, the assistant's first words, tools for the chat template, and `thinking`: whether the
-    answer may begin with a thought, where the spec's `model.thinking` is on."""
-
-    messages: tuple[Message, ...]
-    opening: str = ""
-    tools: tuple[Tool, ...] = ()
-    thinking: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """What a model reads, for people: (text, is a control token or marker), and all `tokens`."""
-
-    pieces: tuple[tuple[str, bool], ...]
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Likelihood:
-    """log P(continuation | prompt), summed over its tokens, in nats."""
-
-    logprob: float
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One text to generate. `grammar` is a JSON Schema the text must be valid for."""
-
-    prompt: Prompt
-    sampling: Sampling
-    seed: int
-    adapter: Adapter | None = None
-    grammar: Mapping[str, JSON] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """A generated text, with the marks of calls and thoughts and without the prompt's opening.
-
-    `logprob` is the sum over its tokens, end token included, under the model's own distribution
-    (before temperature, penalties and grammar), in nats. `finish`: "length" if it was cut off.
-    """
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    logprob: float
-    finish: Literal["stop", "length"]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainJob:
-    """Adapt to `pairs` of (prompt, target text), one pair a step, in order, `epochs` times.
-
-    The loss of a step is the mean cross entropy over the target's tokens and its end token.
-    """
-
-    id: str
-    pairs: tuple[tuple[Prompt, str], ...]
-    recipe: LoraRecipe
-    seed: int
-
-
 # ---------------------------------------------------------------- what stages make
 
 
@@ -259,34 +165,6 @@ class Example:
     def digest(self) -> str:
         work = [self.answer.work] if self.answer.work else []
         return json_digest([self.task.input, self.answer.value, *work])
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """The course of an adapter's training: one entry per step."""
-
-    losses: tuple[float, ...]
-    learning_rates: tuple[float, ...]
-    seconds: float
-    tokens: int
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """LoRA weights for one input, in memory, in PEFT's own format.
-
-    `safetensors` are the bytes of adapter_model.safetensors, `config` is adapter_config.json.
-    `source` names the training data if that was not the input's own examples.
-    """
-
-    safetensors: bytes = field(repr=False)
-    config: Mapping[str, JSON]
-    training: Training | None = None
-    source: str = ""
-
-    @cached_property
-    def digest(self) -> str:
-        return bytes_digest(self.safetensors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,12 @@ from ttsi.errors import EngineError, MissingAsset, TtsiError
 from ttsi.records.identity import ENGINE_IDENTITY, differences
 from ttsi.settings import EngineCapability as Can
 from ttsi.testing.checks import Check, NotApplicable, require
+from ttsi.testing.engine_results import (
+    ROUNDING,
+    check_adapters,
+    check_generations,
+    check_likelihoods,
+)
 from ttsi.testing.subject import ALL_NEEDS, Subject
 from ttsi.types import (
     Adapter,
@@ -30,9 +36,6 @@ from ttsi.types import (
 )
 
 _TOKENS = 6
-_ROUNDING = 1e-3
-"""Tolerance of sums of log-probabilities: in float32 a batch's other rows change them by less."""
-
 _PROMPTS = [
     Prompt((Message("system", "Be brief."), Message("user", text)), opening)
     for text, opening in (
@@ -136,17 +139,17 @@ def jobs(**changed: Any) -> list[TrainJob]:
 def announced_methods_work(subject: Subject) -> None:
     bench = loaded(subject)
     if "loglikelihood" in bench.can:
-        _check_likelihoods(bench.engine.loglikelihoods(_PROMPTS, [_NAMES, _NAMES[:1]]))
+        check_likelihoods(bench.engine.loglikelihoods(_PROMPTS, [_NAMES, _NAMES[:1]]))
     if "generate" in bench.can:
         requests = bench.requests()
-        _check_generations(requests, bench.engine.generate(requests))
+        check_generations(requests, bench.engine.generate(requests))
     if "train" in bench.can:
-        _check_adapters(bench.adapters)
+        check_adapters(jobs(), bench.adapters)
     if {Can.TRAIN, Can.ACTIVATED} <= bench.can:
         bench.engine.train(jobs(active_from="user_turn")[:1])
     if {Can.TRAIN, Can.ADAPTERS, Can.GENERATE} <= bench.can:
         requests = bench.requests(adapted=True)
-        _check_generations(requests, bench.engine.generate(requests))
+        check_generations(requests, bench.engine.generate(requests))
     if {Can.GRAMMAR, Can.GENERATE} <= bench.can:
         _check_grammar(bench.engine)
 
@@ -278,47 +281,9 @@ def close_can_be_repeated(subject: Subject) -> None:
 
 def _same(one: Sequence[Any], other: Sequence[Any], when: str) -> None:
     for left, right in zip(one, other, strict=True):
-        close = math.isclose(left.logprob, right.logprob, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+        close = math.isclose(left.logprob, right.logprob, rel_tol=ROUNDING, abs_tol=ROUNDING)
         texts = [getattr(each, "text", "") for each in (left, right)]
         require(close and texts[0] == texts[1], f"{when}, it gave {left} and {right}")
-
-
-def _check_likelihoods(scored: Any) -> None:
-    lengths = [len(some) for some in scored]
-    require(lengths == [3, 1], f"lists of {lengths} likelihoods for 3 and 1 continuations")
-    for item in (item for some in scored for item in some):
-        sound = isinstance(item, Likelihood) and math.isfinite(item.logprob) and item.tokens >= 1
-        require(sound and item.logprob <= 0, f"not the likelihood of a text: {item!r}")
-
-
-def _check_generations(requests: Sequence[Request], made: Any) -> None:
-    require(len(made) == len(requests), f"{len(made)} generations for {len(requests)} requests")
-    for item in made:
-        sound = (
-            isinstance(item, Generation)
-            and isinstance(item.text, str)
-            and 0 <= item.completion_tokens <= _TOKENS
-            and item.prompt_tokens > 0
-            and math.isfinite(item.logprob)
-            and item.finish in ("stop", "length")
-        )
-        require(sound, f"no Generation of at most {_TOKENS} tokens: {item!r}")
-
-
-def _check_adapters(adapters: Sequence[Adapter]) -> None:
-    require(len(adapters) == len(_PROMPTS), f"{len(adapters)} adapters for {len(_PROMPTS)} jobs")
-    for adapter in adapters:
-        sound = (
-            isinstance(adapter, Adapter) and adapter.safetensors and adapter.training is not None
-        )
-        require(sound, f"no Adapter with weights and a record of its training: {adapter!r}")
-        assert adapter.training is not None
-        losses = adapter.training.losses
-        steps = _RECIPE.epochs
-        told = f"{len(losses)} losses for {steps} steps, all to be finite: {losses}"
-        require(len(losses) == steps and all(map(math.isfinite, losses)), told)
-    digests = {adapter.digest for adapter in adapters}
-    require(len(digests) == len(adapters), "different jobs gave the same adapter")
 
 
 def _check_grammar(engine: Any) -> None:

@@ -14,7 +14,17 @@ from ttsi.errors import EngineError, MissingAsset
 from ttsi.settings import EngineCapability
 from ttsi.testing.instances import WORDS, instance
 from ttsi.testing.subject import ALL_NEEDS
-from ttsi.types import JSON, Adapter, Generation, Likelihood, Prompt, Request, Training, TrainJob
+from ttsi.types import (
+    JSON,
+    Adapter,
+    Generation,
+    Likelihood,
+    Prompt,
+    Request,
+    Token,
+    Training,
+    TrainJob,
+)
 
 FAKE_MODEL = {"id": "fake"}
 _INVOCATION = "alora_invocation_tokens"
@@ -139,12 +149,15 @@ class FakeEngine:
         else:
             text = _free_text(seen, draw)
         most = request.sampling.max_tokens
-        finished = _tokens(text) <= most
-        text = text if finished else text[: 4 * most]
-        written = min(_tokens(text), most)
-        logprob = -written * draw.random()
+        parts = [*_parts(text), ""][:most]
+        logprob = -draw.random()
         return Generation(
-            text, _tokens(seen), written, logprob, finish="stop" if finished else "length"
+            "".join(parts),
+            _tokens(seen),
+            len(parts),
+            len(parts) * logprob,
+            finish="length" if parts[-1] else "stop",
+            tokens=tuple(Token(part, logprob) for part in parts),
         )
 
 
@@ -157,6 +170,11 @@ def _seen(prompt: Prompt) -> str:
 def _tokens(text: str) -> int:
     """Return the number of tokens: one for each four characters begun, at least one."""
     return max(1, -(-len(text) // 4))
+
+
+def _parts(text: str) -> list[str]:
+    """Return the texts of the tokens of a text, which an end token follows."""
+    return [text[at : at + 4] for at in range(0, len(text), 4)]
 
 
 def _draw(*of: str) -> Random:

@@ -28,9 +28,9 @@ def take(rows: Sequence[Row], logits: Tensor, ends: Sequence[int]) -> list[int]:
     samplings = [row.request.sampling for row in lines]
     penalties = [sampling.repetition_penalty for sampling in samplings]
     scores = penalised(logits, lambda: [ids for row in rows for ids in row.seen()], penalties)
-    scores = allowed(scores, [row.grammar for row in rows], [row.draft for row in rows])
+    scores, forced = allowed(scores, [row.grammar for row in rows], [row.draft for row in rows])
     uniforms = [number for row in rows for number in row.uniforms()]
-    found = _drawn(scores, logits, samplings, uniforms)
+    found = _drawn(scores, forced, logits, samplings, uniforms)
     made, at = [], 0
     for row in rows:
         own = found[at : at + len(row.draft) + 1]
@@ -41,29 +41,35 @@ def take(rows: Sequence[Row], logits: Tensor, ends: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True)
 class _Draw:
-    """A token that was drawn, its logit and the best score, and the log-sum of its line."""
+    """A token that was drawn, whether no other was allowed, its logit, and its line's best score
+    and log-sum."""
 
     token: int
+    forced: bool
     logit: float
     best: float
     log_sum: float
 
 
 def _drawn(
-    scores: Tensor, logits: Tensor, samplings: Sequence[Sampling], uniforms: Sequence[float]
+    scores: Tensor,
+    forced: Tensor,
+    logits: Tensor,
+    samplings: Sequence[Sampling],
+    uniforms: Sequence[float],
 ) -> list[_Draw]:
     """Draw a token from each line of scores; the device is read once, but for ties in plenty."""
     log_sums = logits.logsumexp(-1)
     tokens, cut = drawn(scores, samplings, uniforms)
     picked = logits.gather(1, tokens[:, None])[:, 0]
-    columns = (tokens, picked, scores.amax(-1), log_sums, cut)
+    columns = (tokens, forced, picked, scores.amax(-1), log_sums, cut)
     table = torch.stack([column.double() for column in columns], dim=1)
     found = []
-    for at, (token, logit, best, log_sum, again) in enumerate(table.tolist()):
+    for at, (token, only, logit, best, log_sum, again) in enumerate(table.tolist()):
         if again:
             token = int(widest(scores[at], samplings[at], uniforms[at]))
             logit = float(logits[at, token])
-        found.append(_Draw(int(token), logit, best, log_sum))
+        found.append(_Draw(int(token), bool(only), logit, best, log_sum))
     return found
 
 
@@ -77,9 +83,10 @@ def _follow(
             raise _not_finite(dtype)
         if draw.best == -math.inf:
             raise unwritable()
-        token = row.instead(draw.token, ends)
-        logit = draw.logit if token == draw.token else float(line[token])
-        row.take(token, logit - draw.log_sum, ends)
+        token, logit, forced = draw.token, draw.logit, draw.forced
+        if (closing := row.instead(token, ends)) is not None:
+            token, logit, forced = closing, float(line[closing]), True
+        row.take(token, logit - draw.log_sum, forced, ends)
         count += 1
         right += token == guess
         if row.finish or token != guess:

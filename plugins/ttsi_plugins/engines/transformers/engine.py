@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +22,7 @@ from ttsi import (
     Prompt,
     Rendered,
     Request,
+    Token,
     TrainJob,
 )
 from ttsi.errors import release
@@ -296,12 +297,8 @@ class Runtime:
         # Hashed, so that texts of prompts are not kept; a collision costs a guess.
         question = hash((asked.messages[:1], asked.messages[-1:], asked.opening))
         return Drafter(
-            ids, question, self.answers, self.tokens.text, self._spelled, self.tokens.ends
+            ids, question, self.answers, self.tokens.text, self.tokens.spelled, self.tokens.ends
         )
-
-    @cached_property
-    def _spelled(self) -> Callable[[int], str]:
-        return cache(lambda id: str(self.loaded.tokenizer.decode([id])))
 
     def _start_under(self, adapter: Adapter, prompt: list[int]) -> int:
         """Return the index in `prompt` from which `adapter` acts. Raises EngineError for none."""
@@ -333,12 +330,15 @@ class Runtime:
         return training.TokenJob(job.id, pairs, job.recipe, job.seed, invocation)
 
     def _generation(self, row: Row) -> Generation:
+        ended = row.finish == "stop"
+        texts = self.tokens.texts(row.text) + [""] * ended
         return Generation(
-            text=self.tokens.decode(row.text),
+            text="".join(texts),
             prompt_tokens=len(row.prompt),
             completion_tokens=row.drawn,
             logprob=row.logprob,
-            finish="stop" if row.finish == "stop" else "length",
+            finish="stop" if ended else "length",
+            tokens=tuple(map(Token, texts, row.logprobs, row.forced)),
         )
 
     def _guarded(self, doing: str, work: Callable[[], Made]) -> Made:

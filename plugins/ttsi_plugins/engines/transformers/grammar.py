@@ -132,14 +132,15 @@ class Matcher:
 
 def allowed(
     scores: Tensor, matchers: Sequence[Matcher | None], drafts: Sequence[Sequence[int]] = ()
-) -> Tensor:
-    """Return scores [tokens, V] with -inf for the tokens that a row's grammar does not allow.
+) -> tuple[Tensor, Tensor]:
+    """Return scores [tokens, V] with -inf for the tokens that a row's grammar does not allow, and
+    [tokens], True where it allows one token only.
 
     A row has a line of scores for its next token, and one behind each token of its draft. Where a
     grammar allows no token, all are -inf: `unwritable` is the error for it.
     """
     if not any(matchers):
-        return scores
+        return scores, scores.new_zeros(len(scores), dtype=torch.bool)
     bits = xgrammar.allocate_token_bitmask(*scores.shape)
     lines, at = [], 0
     for row, matcher in enumerate(matchers):
@@ -150,8 +151,16 @@ def allowed(
         at += len(draft) + 1
     # The kernel assumes contiguous rows.
     scores = scores.clone(memory_format=torch.contiguous_format)
-    xgrammar.apply_token_bitmask_inplace(scores, bits.to(scores.device), indices=lines)
-    return scores
+    bits = bits.to(scores.device)
+    xgrammar.apply_token_bitmask_inplace(scores, bits, indices=lines)
+    return scores, _single(bits)
+
+
+def _single(bits: Tensor) -> Tensor:
+    """Return [tokens], True where one bit is set in a row of `bits` [tokens, ceil(V / 32)]."""
+    words = bits.long() & 0xFFFFFFFF
+    largest = words.amax(-1)
+    return (words.sum(-1) == largest) & (largest > 0) & (largest & (largest - 1) == 0)
 
 
 def unwritable() -> EngineError:

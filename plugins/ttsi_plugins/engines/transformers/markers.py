@@ -31,3 +31,8 @@ def is_marker(token: str) -> bool:
         return False
     words = re.sub(r"[\W_]+", " ", token.casefold()).split()
     return _NAMES.fullmatch(" ".join(word for word in words if word not in _ENDS)) is not None
+
+
+def is_sign(token: str) -> bool:
+    """Return whether `token` is neither a word nor white space, which templates write as text."""
+    return not token.isspace() and not token[:1].isalnum()

@@ -117,7 +117,7 @@ class Prefixes:
                 yield child
 
 
-def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return the length of the common prefix of two texts, in tokens."""
+def common(one: Sequence[object], other: Sequence[object]) -> int:
+    """Return the length of the common prefix of two sequences."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))

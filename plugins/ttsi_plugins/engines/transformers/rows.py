@@ -28,8 +28,10 @@ class Row:
     thought: Thought | None = None
     drafter: Drafter | None = None
     text: list[int] = field(default_factory=list)
-    logprob: float = 0.0
-    drawn: int = 0
+    # Of each token that was drawn, the one that ended the text included: its log-probability in
+    # nats, and whether nothing else could have been written.
+    logprobs: list[float] = field(default_factory=list)
+    forced: list[bool] = field(default_factory=list)
     finish: str = ""
 
     def __post_init__(self) -> None:
@@ -42,7 +44,7 @@ class Row:
         # The thought that is not closed yet, and the tokens that were written up to its end.
         self._open, self._before = self.thought, 0
         # Tokens to write next, whatever the model would draw.
-        self._forced: deque[int] = deque()
+        self._closing: deque[int] = deque()
 
     @property
     def room(self) -> int:
@@ -54,6 +56,14 @@ class Row:
         """The most tokens that the row can write."""
         thought = 0 if self.thought is None else self.thought.room
         return thought + self.request.sampling.max_tokens
+
+    @property
+    def drawn(self) -> int:
+        return len(self.logprobs)
+
+    @property
+    def logprob(self) -> float:
+        return sum(self.logprobs)
 
     @property
     def grammar(self) -> Matcher | None:
@@ -88,22 +98,22 @@ class Row:
             return self._uniforms[self.drawn : end]
         return [0.0] * (len(self.draft) + 1)
 
-    def instead(self, token: int, ends: Sequence[int]) -> int:
-        """Return what is written where the model drew `token`.
+    def instead(self, token: int, ends: Sequence[int]) -> int | None:
+        """Return what is written where the model drew `token`; None for that token.
 
         A thought that is as long as it may be, or that would end the text, is closed instead.
         """
-        if not self._forced:
+        if not self._closing:
             thought = self._open
             if thought is None or (self._before < thought.most and token not in ends):
-                return token
-            self._forced.extend(thought.closing)
-        return self._forced.popleft()
+                return None
+            self._closing.extend(thought.closing)
+        return self._closing.popleft()
 
-    def take(self, token: int, logprob: float, ends: Sequence[int]) -> None:
-        """Add `token`, of log-probability `logprob` in nats; an end token finishes the row."""
-        self.logprob += logprob
-        self.drawn += 1
+    def take(self, token: int, logprob: float, forced: bool, ends: Sequence[int]) -> None:
+        """Add `token`, as `logprobs` and `forced` have it; an end token finishes the row."""
+        self.logprobs.append(logprob)
+        self.forced.append(forced)
         if token in ends:
             self.finish = "stop"
             return
@@ -113,7 +123,7 @@ class Row:
         self.text.append(token)
         if self._open is not None:
             self._before += 1
-            if not self._forced and self._open.closes(self.text):
+            if not self._closing and self._open.closes(self.text):
                 self._open = None
         elif self.drawn - self._before >= self.request.sampling.max_tokens:
             self.finish = "length"

@@ -15,7 +15,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, reduce
+from functools import cache, cached_property, reduce
+from itertools import groupby
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -23,8 +24,9 @@ from transformers import PreTrainedTokenizerBase
 from ttsi import JSON, EngineError, Message, Prompt, Rendered, Tool
 
 from .lora import begins
-from .markers import is_marker
+from .markers import is_marker, is_sign
 from .prefixes import common
+from .spelling import shares
 from .templates import Template, day
 from .thoughts import THOUGHTS, Thought
 
@@ -66,6 +68,7 @@ class Tokens:
         own = tokenizer.eos_token_id
         self.end: int = own if own in self.ends else self.ends[0]
         self._added = dict(tokenizer.added_tokens_decoder)
+        self.spelled = cache(lambda id: self._text_of([id]))
         frame = self._frame()
         self.markers: dict[str, int] = {}
         self.control: dict[str, int] = {}
@@ -73,7 +76,7 @@ class Tokens:
             text = token.content
             if id not in self.ends and is_marker(text):
                 self.markers[text] = id
-            elif token.special or id in self.ends or (_is_sign(text) and text in frame):
+            elif token.special or id in self.ends or (is_sign(text) and text in frame):
                 self.control[text] = id
         # A marker that is no special token is text to the tokenizer wherever it stands.
         special = {text for text, id in self.markers.items() if self._added[id].special}
@@ -174,6 +177,16 @@ class Tokens:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of an answer without end tokens, padding and the chat's first token."""
         return "".join(text for text, _ in self._pieces([id for id in ids if id not in self._cut]))
+
+    def texts(self, ids: Sequence[int]) -> list[str]:
+        """Return the part of `decode(ids)` that each id wrote; see `spelling.shares`."""
+        kept = [id for id in ids if id not in self._cut]
+        parts = (
+            part
+            for run in self._runs(kept)
+            for part in shares(run, self._text_of(run), self._decoded, self.spelled)
+        )
+        return ["" if id in self._cut else next(parts) for id in ids]
 
     def rendered(self, ids: Sequence[int]) -> Rendered:
         """Return the text of `ids` for people, with control tokens and markers told from text."""
@@ -297,18 +310,18 @@ class Tokens:
 
     def _pieces(self, ids: Sequence[int]) -> Iterator[tuple[str, bool]]:
         """Yield the texts in order, each with whether it is a control token or a marker."""
-        run: list[int] = []
-        for id in ids:
-            token = self._added.get(id)
-            if token is None:
-                run.append(id)
-                continue
-            if run:
-                yield self._decoded(run), False
-                run = []
-            yield token.content, token.content in self.control or token.content in self.markers
-        if run:
-            yield self._decoded(run), False
+        for run in self._runs(ids):
+            text = self._text_of(run)
+            yield text, run[0] in self._added and (text in self.control or text in self.markers)
+
+    def _runs(self, ids: Sequence[int]) -> Iterator[list[int]]:
+        """Yield the ids in order, each added token by itself."""
+        for added, group in groupby(ids, self._added.__contains__):
+            run = list(group)
+            yield from ([id] for id in run) if added else (run,)
+
+    def _text_of(self, run: Sequence[int]) -> str:
+        return self._added[run[0]].content if run[0] in self._added else self._decoded(run)
 
     def _decoded(self, ids: Sequence[int]) -> str:
         """Return the text of `ids`, no added tokens, including white space at its beginning."""
@@ -363,11 +376,6 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _texts(item)
-
-
-def _is_sign(token: str) -> bool:
-    """Return whether `token` is neither a word nor white space, which templates write as text."""
-    return not token.isspace() and not token[:1].isalnum()
 
 
 def _probe(instruction: str, text: str) -> Prompt:

@@ -8,7 +8,7 @@ other white space, and refuses schemas that xgrammar enforces only in part.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import xgrammar
 from vllm import RequestOutput, SamplingParams
 from vllm.sampling_params import StructuredOutputsParams
 
-from ttsi import EngineError, Generation, Request, Sampling
+from ttsi import EngineError, Generation, Request, Sampling, Token
 from ttsi_plugins.engines.transformers.grammar import Grammars, grammar_schema
 from ttsi_plugins.engines.transformers.tokens import Tokens
 
@@ -32,7 +32,7 @@ class Row:
     params: SamplingParams
     held: bool
     text: list[int] = field(default_factory=list)
-    logprob: float = 0.0
+    logprobs: list[float] = field(default_factory=list)
     finish: str = ""
 
     def take(self, output: RequestOutput) -> None:
@@ -46,7 +46,7 @@ class Row:
             )
         self.text = list(made.token_ids)
         self.finish = made.finish_reason
-        self.logprob = float(made.cumulative_logprob or 0.0)
+        self.logprobs = _own(self.text, made.logprobs)
 
     def reading(self) -> tuple[list[int], SamplingParams]:
         """Return a prompt of prompt and text, with which vLLM computes their likelihood."""
@@ -54,9 +54,12 @@ class Row:
         return self.prompt + self.text, params
 
     def take_reading(self, output: RequestOutput) -> None:
-        told = (output.prompt_logprobs or [])[len(self.prompt) :]
-        found = zip(self.text, told, strict=True)
-        self.logprob = float(sum(position[token].logprob for token, position in found if position))
+        self.logprobs = _own(self.text, (output.prompt_logprobs or [])[len(self.prompt) :])
+
+
+def _own(text: Sequence[int], told: Any) -> list[float]:
+    """Return the log-probability of each token of `text` from what vLLM told of its place."""
+    return [float(place[token].logprob) for token, place in zip(text, told, strict=True)]
 
 
 class Writer:
@@ -81,13 +84,15 @@ class Writer:
         return Row(prompt, params, held=request.grammar is not None)
 
     def generation(self, row: Row) -> Generation:
-        ended = row.finish == "stop"
+        texts = self._tokens.texts(row.text)
         return Generation(
-            text=self._tokens.decode(row.text[:-1] if ended else row.text),
+            text="".join(texts),
             prompt_tokens=len(row.prompt),
             completion_tokens=len(row.text),
-            logprob=row.logprob,
-            finish="stop" if ended else "length",
+            logprob=sum(row.logprobs),
+            finish="stop" if row.finish == "stop" else "length",
+            # What was forced is not known: vLLM has the grammar in another process.
+            tokens=tuple(map(Token, texts, row.logprobs)),
         )
 
     def _params(self, sampling: Sampling, seed: int, settings: Mapping[str, Any]) -> SamplingParams:

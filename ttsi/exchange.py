@@ -1,0 +1,158 @@
+"""What stages and engines exchange: prompts and texts, training jobs and adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from ttsi._common.jsons import JSON
+from ttsi.digests import bytes_digest
+from ttsi.errors import PluginError
+from ttsi.settings import LoraRecipe, Sampling
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function on offer. `parameters` is a JSON Schema of type object, as the model sees it."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, JSON]
+
+    @cached_property
+    def schema(self) -> Mapping[str, JSON]:
+        """The parameters in plain form, which scoring, G's contract and the grammar use.
+
+        Raises PluginError if they use an unsupported keyword (docs/benchmarks.md).
+        """
+        from ttsi.parameters.plain import SchemaFault, plain_parameters
+
+        try:
+            return plain_parameters(self.parameters)
+        except SchemaFault as fault:
+            raise PluginError(
+                f"Parameters of tool {self.name!r} cannot be used: {fault.keyword} {fault.what}.",
+                where=f"tool {self.name!r}, parameters, {fault.pointer}",
+                cure=fault.cure,
+            ) from fault
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; a `tool` turn is what a tool returned."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A chat, the assistant's first words, tools for the chat template, and `thinking`: whether the
+    answer may begin with a thought, where the spec's `model.thinking` is on."""
+
+    messages: tuple[Message, ...]
+    opening: str = ""
+    tools: tuple[Tool, ...] = ()
+    thinking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a model reads, for people: (text, is a control token or marker), and all `tokens`."""
+
+    pieces: tuple[tuple[str, bool], ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """log P(continuation | prompt), summed over its tokens, in nats."""
+
+    logprob: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One text to generate. `grammar` is a JSON Schema the text must be valid for."""
+
+    prompt: Prompt
+    sampling: Sampling
+    seed: int
+    adapter: Adapter | None = None
+    grammar: Mapping[str, JSON] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of a generated text.
+
+    `text` is the part of the text that it wrote: a character of several tokens belongs to the last
+    of them, and an end token has none. `logprob` is under the model's own distribution (before
+    temperature, penalties and grammar), in nats. `forced`: the grammar allowed no other token, or
+    the engine wrote it to close a thought. Text that is certain can often be written by several
+    tokens, and is then not forced. An engine that cannot tell says False.
+    """
+
+    text: str
+    logprob: float
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A generated text, with the marks of calls and thoughts and without the prompt's opening.
+
+    `tokens`: what was generated, end token included; their texts joined are `text`, their
+    log-probabilities sum up to `logprob`. `finish`: "length" if it was cut off.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    logprob: float
+    finish: Literal["stop", "length"]
+    tokens: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob:
+    """Adapt to `pairs` of (prompt, target text), one pair a step, in order, `epochs` times.
+
+    The loss of a step is the mean cross entropy over the target's tokens and its end token.
+    """
+
+    id: str
+    pairs: tuple[tuple[Prompt, str], ...]
+    recipe: LoraRecipe
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The course of an adapter's training: one entry per step."""
+
+    losses: tuple[float, ...]
+    learning_rates: tuple[float, ...]
+    seconds: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """LoRA weights for one input, in memory, in PEFT's own format.
+
+    `safetensors` are the bytes of adapter_model.safetensors, `config` is adapter_config.json.
+    `source` names the training data if that was not the input's own examples.
+    """
+
+    safetensors: bytes = field(repr=False)
+    config: Mapping[str, JSON]
+    training: Training | None = None
+    source: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        return bytes_digest(self.safetensors)
