@@ -237,6 +237,7 @@ def test_whatever_the_routing_says_the_answer_is_read_from_what_follows(
 ) -> None:
     made, _ = routed(route, answer, task, routing=routing)
     assert made.answer == form_of(task).parse(task, answer)
+    assert made.answer == form_of(task).parse(task, made.text)
 
 
 def test_a_routing_takes_the_place_of_a_thought() -> None:

@@ -65,17 +65,21 @@ def _counted(made: Generation, answer: Completion, over: Over) -> Iterator[float
 def _spans(text: str, value: JSON, over: Over) -> list[tuple[int, int]]:
     """Return where names and values are in the text, in order; without any, where its answer is."""
     start = len(text) - len(behind_thoughts(text) or "")
+    whole = [(start, len(text))]
+    if isinstance(value, str):
+        # Where an answer is one text, what leads to it may hold the same text.
+        return [each.span() for each in _spelt(value).finditer(text, start)][-1:] or whole
     found, at, misses = [], start, 0
     for kind, part in _parts(value):
-        span = _find(part, text, at)
-        if span is not None:
-            at = span[1]
-            found += [span] if over in ("all", kind) else []
+        place = _spelt(part).search(text, at)
+        if place is not None:
+            at = place.end()
+            found += [place.span()] if over in ("all", kind) else []
         elif misses == _MISSES:
             break
         else:
             misses += 1
-    return found or [(start, len(text))]
+    return found or whole
 
 
 def _parts(value: JSON) -> Iterator[tuple[str, JSON]]:
@@ -105,11 +109,11 @@ def _leaves(value: JSON) -> Iterator[JSON]:
         yield value
 
 
-def _find(part: JSON, text: str, at: int) -> tuple[int, int] | None:
-    """Return where `text` first has `part` as a whole word, from `at` on."""
-    spellings = {json.dumps(part), json.dumps(part, ensure_ascii=False), str(part)}
+def _spelt(part: JSON) -> re.Pattern[str]:
+    """Return a pattern of a name or value as a whole word; it finds nothing if that is empty."""
+    spellings = {str(part), json.dumps(part), json.dumps(part, ensure_ascii=False)}
     if isinstance(part, str):
-        spellings = {each[1:-1] for each in spellings - {part}} | {part}
-    wanted = "|".join(re.escape(each) for each in sorted(spellings, key=len, reverse=True) if each)
-    found = re.compile(rf"(?<!\w)(?:{wanted})(?!\w)").search(text, at) if wanted else None
-    return found and found.span()
+        spellings = {part} | {each[1:-1] for each in spellings - {part}}
+    longest_first = sorted(filter(None, spellings), key=len, reverse=True)
+    either = "|".join(map(re.escape, longest_first)) or "(?!)"
+    return re.compile(rf"(?<!\w)(?:{either})(?!\w)")
