@@ -111,6 +111,7 @@ def test_honest_from_another_machine_passes(mine: Path) -> None:
         {"inference": {"name": "best_of", "samples": 3}},
         {"inference": {"name": "gated", "samples": 2}, "estimator": "always"},
         {"estimator": {"name": "self_consistency", "samples": 3}},
+        {"estimator": {"name": "call_agreement", "samples": 3}},
     ],
     ids=json.dumps,
 )

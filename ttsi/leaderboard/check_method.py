@@ -20,13 +20,23 @@ from ttsi.leaderboard.submission import Seed
 from ttsi.records.journal import SAMPLES
 from ttsi.records.lines import whole_task
 from ttsi.solving.budget import share_out
-from ttsi.types import Example
+from ttsi.types import Answer, Example
 
-_WITH_THRESHOLD = ("rss_margin", "entropy", "mutual_information", "perplexity", "self_consistency")
+_WITH_THRESHOLD = (
+    "rss_margin",
+    "entropy",
+    "mutual_information",
+    "perplexity",
+    "self_consistency",
+    "call_agreement",
+    "call_likelihood",
+    "call_support",
+)
 _OF_NAMES = ("rss_margin", "entropy", "mutual_information")
 _KINDS = {"lora_sft": "lora", "sft": "lora", "icl": "demonstrations", "icl_train": "demonstrations"}
-_WITHOUT_EXAMPLES = ("sft", "icl_train")
-_GENERATORS = ("self", "teacher")
+_WITHOUT_EXAMPLES = ("sft", "icl_train", "nearest")
+NO_CALLS = Answer.of([])
+_GENERATORS = ("self", "teacher", "evidence")
 
 
 def method_faults(case: Case) -> Iterator[Fault]:
@@ -153,7 +163,7 @@ def _examples(case: Case) -> Iterator[Fault]:
     if name in _GENERATORS and not (_is_number(most) and len(digests) <= most):
         yield case.fault("example", f"has {len(digests)} examples; the spec asks for {most}.")
     learner = case.spec["learner"]["name"]
-    if learner in _KINDS and record.adapted and bool(digests) == (learner in _WITHOUT_EXAMPLES):
+    if _kind(case) and record.receipt and bool(digests) == (learner in _WITHOUT_EXAMPLES):
         word = "with" if digests else "without"
         yield case.fault("example", f"{learner} was adapted {word} examples.")
 
@@ -177,6 +187,8 @@ def _example(case: Case, at: int, example: Example) -> Iterator[Fault]:
         yield case.fault("benchmark-text", what, cure)
     if builtin and not _is_read_from_text(case, example):
         yield case.fault("example", f"example {at} is not what its text says.")
+    if example.answer == NO_CALLS and case.option("generator", "no_call"):
+        return
     if builtin and form_of(task).faults(whole_task(example, task), example.answer):
         yield case.fault("example", f"example {at} has an answer that its task does not allow.")
 
@@ -196,8 +208,8 @@ def _is_read_from_text(case: Case, example: Example) -> bool:
 
 
 def _receipt(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
-    name = case.spec["learner"]["name"]
-    if receipt["kind"] != _KINDS.get(name, receipt["kind"]):
+    name, kind = case.spec["learner"]["name"], _kind(case)
+    if receipt["kind"] != (kind or receipt["kind"]):
         yield case.fault("receipt", f"{name} does not make {receipt['kind']}.")
     steps = receipt.get("steps")
     for key in ("losses", "learning_rates"):
@@ -217,9 +229,17 @@ def _receipt(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
         ("lora_dropout", case.option("learner", "dropout")),
         ("base_model_name_or_path", case.spec["model"]["id"]),
     ):
-        if name in _KINDS and key in config and config[key] != said:
+        if kind and key in config and config[key] != said:
             what = f"the adapter's {key} is {shown(config[key])}; the spec says {shown(said)}."
             yield case.fault("receipt", what)
+
+
+def _kind(case: Case) -> str | None:
+    """Return the kind of adaptation that the spec's learner makes; None of a third party's."""
+    name = case.spec["learner"]["name"]
+    if name == "nearest":
+        return "lora" if case.option("learner", "mode") == "pairs" else "demonstrations"
+    return _KINDS.get(name)
 
 
 def _gate(case: Case, gate: Mapping[str, Any]) -> Iterator[Fault]:

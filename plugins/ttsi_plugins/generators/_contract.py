@@ -8,21 +8,54 @@ rewritten one would offer other tools. The task's form defines what an answer is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
-from ttsi import AnswerStatus, Example, Message, Prompt, Task, find_object, form_of
+from ttsi import JSON, AnswerStatus, Example, Message, Prompt, Task, find_object, form_of
 
 PromptForm: TypeAlias = Literal["quoted", "seed_first"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to write like the seed, in the words of either form of prompt."""
+
+    seed_first: str
+    quoted: str
+
+
+EXAMPLE = Wish(
+    """Write what another user could ask: a similar request in other words, with other names and \
+values. Use the same JSON form, and add {answer_to_it} under the key "output". {rule} Reply with \
+that JSON object and nothing else.""",
+    """Write one new training example like it: what another user could ask, \
+in other words and with other names and values, and {answer}. {rule} Reply with one JSON object \
+and nothing else: {{"input": "the new request", "output": {shape}}}""",
+)
+REQUEST = Wish(
+    """Write what another user could ask: a similar request in other words, with other names and \
+values. Use the same JSON form. Reply with that JSON object and nothing else.""",
+    """Write another request like it: what another user could ask, in other words \
+and with other names and values. Reply with one JSON object and nothing else: \
+{{"input": "the new request"}}""",
+)
+UNSERVED = Wish(
+    """Write what another user could ask that has nothing to do with the tools above: a request \
+for which none of them is of use. Use the same JSON form. Reply with that JSON object and \
+nothing else.""",
+    """Write a request that has nothing to do with the assistant's tools: none of \
+them is of use for it. Reply with one JSON object and nothing else: \
+{{"input": "the new request"}}""",
+)
 
 SEED_FIRST = """A user of this assistant wrote:
 
 {seed}
 
-Write what another user could ask: a similar request in other words, with other names and \
-values. Use the same JSON form, and add {answer_to_it} under the key "output". {rule} Reply with \
-that JSON object and nothing else."""
+"""
 
 WRITER = "You write training data for {data_for}."
 
@@ -34,22 +67,20 @@ A user of that assistant wrote:
 
 {seed}
 
-Do not answer this request. Write one new training example like it: what another user could ask, \
-in other words and with other names and values, and {answer}. {rule} Reply with one JSON object \
-and nothing else: {{"input": "the new request", "output": {shape}}}"""
+Do not answer this request. """
 
 
-def asking(task: Task, form: PromptForm) -> Prompt:
-    """Return the chat that asks for one example like `task`.
+def asking(task: Task, form: PromptForm, wish: Wish = EXAMPLE) -> Prompt:
+    """Return the chat that asks for a wish, such as one example like `task`.
 
     Quoted, the tools are always shown in the instruction, whoever writes them for the task itself.
     """
     seed = json.dumps({"input": task.input}, ensure_ascii=False)
     words = asdict(form_of(task).asking)
     if form == "seed_first":
-        ask = Message("user", SEED_FIRST.format(seed=seed, **words))
+        ask = Message("user", (SEED_FIRST + wish.seed_first).format(seed=seed, **words))
         return Prompt((task.messages[0], ask), tools=task.offered)
-    quoted = QUOTED.format(instruction=task.instruction, seed=seed, **words)
+    quoted = (QUOTED + wish.quoted).format(instruction=task.instruction, seed=seed, **words)
     return Prompt((Message("system", WRITER.format(**words)), Message("user", quoted)))
 
 
@@ -72,10 +103,8 @@ def accept(task: Task, k: int, attempt: int, text: str) -> Example | None:
     Return None if the output breaks the contract of F.2.
     """
     made = find_object(text, ("input", "output"))
-    if made is None or not isinstance(made["input"], str):
-        return None
-    new_input = made["input"].strip()
-    if not new_input or _folded(new_input) == _folded(task.input):
+    new_input = "" if made is None else request_in(made)
+    if made is None or not new_input or is_copy(new_input, task.input):
         return None
     form = form_of(task)
     variant = form.variant(task, str(k), new_input)
@@ -85,12 +114,33 @@ def accept(task: Task, k: int, attempt: int, text: str) -> Example | None:
     return Example(variant, answer, text, attempts=attempt + 1)
 
 
+def request_in(made: Mapping[str, JSON]) -> str:
+    """Return the new request of an output's object; "" if it has none."""
+    return made["input"].strip() if isinstance(made["input"], str) else ""
+
+
+def is_copy(one: str, other: str) -> bool:
+    """Whether two requests differ in case and white space at most."""
+    return _folded(one) == _folded(other)
+
+
+def overlap(one: str, other: str) -> float:
+    """Return how alike two texts are in [0, 1]: the share of their pairs of words in both."""
+    pairs, others = _pairs(one), _pairs(other)
+    return len(pairs & others) / len(pairs | others)
+
+
 def distinct(examples: Iterable[Example]) -> list[Example]:
     """Return the first example of each digest, in order."""
     kept: dict[str, Example] = {}
     for example in examples:
         kept.setdefault(example.digest, example)
     return list(kept.values())
+
+
+def _pairs(text: str) -> set[tuple[str, str]]:
+    """Return the words that follow each other; the ends of the text count as words."""
+    return set(pairwise(["", *re.findall(r"\w+", text.casefold()), ""]))
 
 
 def _folded(text: str) -> str:

@@ -63,7 +63,10 @@ def _spans(call: ToolCall, start: int) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def _is_optional(form: Form, name: str) -> bool:
-    return "type" in form.branch and name not in form.branch.get("required", ())
+    """Whether the call is valid without an argument, which no parameter of an unknown tool is."""
+    branch = form.branch
+    known = "type" in branch and "minProperties" not in branch
+    return known and name not in branch.get("required", ())
 
 
 def _says_nothing(form: Form, name: str) -> bool:

@@ -47,12 +47,16 @@ class Calls(Form):
         return of_text(text, task.tool_names)
 
     def write(self, task: Task, answer: Answer, like: str | None = None) -> str:
-        """Write calls in `<tool_call>` tags as the paper does, or in the wrapper of `like`."""
+        """Write calls in `<tool_call>` tags as the paper does, or in the wrapper of `like`.
+
+        No call is written as an empty list, in that wrapper if it has a list.
+        """
         return self._wrapper(task, like).write(calls_in(answer))
 
     def read(self, task: Task, value: JSON) -> Answer:
+        """Read calls; an empty list makes none, as `parse` has it."""
         calls = read_calls(value, task.tool_names)
-        return answer_with(calls) if calls else UNPARSABLE
+        return answer_with(calls or ()) if calls or value == [] else UNPARSABLE
 
     def schema(self, task: Task, *, least: int = 1, most: int | None = None) -> JSON:
         return calls_schema(task.tools, least=least, most=most) if task.tools else None

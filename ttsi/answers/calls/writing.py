@@ -55,6 +55,8 @@ class Wrapper:
 
     def write(self, calls: Sequence[ToolCall]) -> str:
         bodies = [call_json(call) for call in calls]
+        if not calls and not self.listed:
+            return "[]"
         if self.listed:
             return self.before + "[" + ", ".join(bodies) + "]" + self.after
         return "\n".join(self.before + body + self.after for body in bodies)
