@@ -212,7 +212,7 @@ def test_what_cannot_be_read_is_worth_nothing() -> None:
 
 def test_by_support_the_answer_with_the_better_supported_claims_is_kept() -> None:
     rome = call("Rome")
-    options: dict[str, Any] = {"by": "support", "basis": "lexical"}
+    options: dict[str, Any] = {"by": "support", "support": "lexical"}
     kept = run(Scripted([(rome, -1.0)], [(ADAPTED, -9.0)]), **options)
     refused = run(Scripted([(ADAPTED, -9.0)], [(rome, -1.0)]), **options)
     declined = run(Scripted([("No tool does that.", -1.0)], [(rome, -1.0)]), **options)

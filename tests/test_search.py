@@ -106,16 +106,16 @@ def supported(*texts: str, likelihood: Any = None, **options: Any) -> tuple[Comp
 
 
 def test_support_takes_the_answer_whose_values_stand_in_the_request() -> None:
-    assert supported(ROME, ROME, OSLO, basis="lexical")[0].text == OSLO
-    assert supported(ROME, "No tool.", "None.", basis="lexical")[0].text == "No tool."
+    assert supported(ROME, ROME, OSLO, support="lexical")[0].text == OSLO
+    assert supported(ROME, "No tool.", "None.", support="lexical")[0].text == "No tool."
     two = json.dumps([*json.loads(OSLO), *json.loads(ROME)])
-    assert supported(two, OSLO, basis="lexical")[0].text == OSLO
+    assert supported(two, OSLO, support="lexical")[0].text == OSLO
 
 
 def test_of_equally_supported_answers_votes_decide_and_then_the_order() -> None:
     lima = ROME.replace("Rome", "Lima")
-    assert supported(ROME, lima, lima, basis="lexical")[0].text == lima
-    assert supported(ROME, lima, basis="lexical")[0].text == ROME
+    assert supported(ROME, lima, lima, support="lexical")[0].text == lima
+    assert supported(ROME, lima, support="lexical")[0].text == ROME
     number = Task("t", (), "Answer.", "How many legs has an ant?", "number")
     engine = Saying(("8", -1.0), ("6", -9.0), ("6", -9.0))
     (answer,) = BestOf(samples=3, by="support").answer([number], [None], engine, 0)
@@ -133,14 +133,14 @@ def test_support_by_likelihood_asks_once_for_all_and_once_for_each_different_ans
         likely = [r and not b for b, r in zip(blank, rome, strict=True)]
         return [[Likelihood(-1.0 if each else -5.0, 2)] for each in likely]
 
-    answer, _ = supported(OSLO, ROME, OSLO, OSLO, likelihood=likelihood, basis="likelihood")
+    answer, _ = supported(OSLO, ROME, OSLO, OSLO, likelihood=likelihood, support="likelihood")
     assert answer.text == ROME
     assert calls == [4]
 
 
 def test_only_support_that_asks_the_model_needs_likelihoods() -> None:
     assert "loglikelihood" in BestOf(by="support").needs
-    assert "loglikelihood" not in BestOf(by="support", basis="lexical").needs
+    assert "loglikelihood" not in BestOf(by="support", support="lexical").needs
     assert BestOf().needs == Direct().needs
 
 

@@ -51,11 +51,11 @@ class BestOf(Decoding):
         "How the best is chosen: most votes, the highest mean log-probability a token, or the best "
         "support of its least supported claim.",
     )
-    basis: _support.Basis = option("both", f"With `by` support. {_support.BASIS}")
+    support: _support.Basis = option("both", f"With `by` support. {_support.BASIS}")
 
     @property
     def needs(self) -> frozenset[Can]:
-        return super().needs | (_support.needs(self.basis) if self.by == "support" else set())
+        return super().needs | (_support.needs(self.support) if self.by == "support" else set())
 
     def answer(
         self,
@@ -88,7 +88,7 @@ class BestOf(Decoding):
         firsts = [
             (task, group[0]) for (task, _), own in zip(made, groups, strict=True) for group in own
         ]
-        values = iter(least_support(firsts, engine, self.basis))
+        values = iter(least_support(firsts, engine, self.support))
         # max() takes the first of equals, and groups are in the order of their first answers.
         return [max(own, key=lambda group: (next(values), len(group)))[0] for own in groups]
 

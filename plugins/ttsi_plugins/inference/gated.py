@@ -47,7 +47,7 @@ class Gated(Direct):
         "What an answer is worth: its agreement with sampled answers of both models, the support "
         "of its least supported claim, or its own likelihood a token.",
     )
-    basis: _support.Basis = option("both", f"With `by` support. {_support.BASIS}")
+    support: _support.Basis = option("both", f"With `by` support. {_support.BASIS}")
     samples: int = option(
         3, "How many answers each of the two models draws, by which agreement is told.", minimum=1
     )
@@ -57,7 +57,7 @@ class Gated(Direct):
 
     @property
     def needs(self) -> frozenset[Can]:
-        return super().needs | (_support.needs(self.basis) if self.by == "support" else set())
+        return super().needs | (_support.needs(self.support) if self.by == "support" else set())
 
     def judge(self, rivals: Sequence[Rivals], engine: Engine, seed: int) -> list[Verdict | None]:
         differing = [each for each in rivals if not _alike(each)]
@@ -83,7 +83,7 @@ class Gated(Direct):
                     cure='Set "by" to "agreement".',
                 )
         both = [(each.task, answer) for each in rivals for answer in (each.base, each.adapted)]
-        found = least_support(both, engine, self.basis)
+        found = least_support(both, engine, self.support)
         return list(zip(found[::2], found[1::2], strict=True))
 
     def _by_likelihood(
