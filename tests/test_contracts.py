@@ -39,7 +39,8 @@ LIGHT = {
 }
 """What runs on the fakes. Scorers are all that are installed, whoever wrote them."""
 
-SKIPPED = {"local": {"portable"}, "toolalpaca": {"train"}}
+# FakeEngine's answers neither agree nor repeat the request, so none of them is evidence.
+SKIPPED = {"local": {"portable"}, "toolalpaca": {"train"}, "evidence": {"results"}}
 OUT_OF_REACH = [("generators", "teacher"), ("executors", "ray")] + [
     ("engines", name) for name in sorted(registry.discover("engines"))
 ]
@@ -84,6 +85,9 @@ def test_what_is_installed_keeps_its_contract(kind: str, name: str) -> None:
         ("rss_margin", {"context": "as_answered", "no_call_candidate": True}),
         ("self", {"format": "json", "prompt": "seed_first", "samples": 3}),
         ("self_consistency", {"format": "tool_calls"}),
+        ("call_support", {"support": "lexical", "format": "tool_calls"}),
+        ("pruned", {"support": "lexical", "format": "tool_calls", "decoding": "greedy"}),
+        ("evidence", {"labels": 1, "support": "off", "most_overlap": 1, "samples": 3}),
     ],
 )
 def test_other_options_keep_the_contract_too(name: str, options: dict[str, Any]) -> None:
