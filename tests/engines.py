@@ -12,7 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import architectures
 import pytest
+from tiny_model import write_folder
 
 from ttsi.types import Message, Prompt
 from ttsi_plugins.engines.transformers import TransformersEngine
@@ -26,6 +28,18 @@ def shared_engine() -> TransformersEngine:
     """Return the embedded model in float32 on the CPU."""
     engine = TransformersEngine({"id": "smollm2-135m"}, device="cpu")
     engine.load()
+    return engine
+
+
+def small_engine(path: Path, mode: str) -> TransformersEngine:
+    """Return an engine of a random model whose tokens are bytes, which runs in `mode`."""
+    if mode == "native":
+        architectures.folder(path / "model", "falcon", {"num_kv_heads": 2})
+    else:
+        write_folder(path / "model")
+    engine = TransformersEngine({"id": str(path / "model")}, device="cpu", memory_gib=1)
+    engine.load()
+    assert engine.describe()["mode"] == mode
     return engine
 
 

@@ -39,7 +39,7 @@ def test_the_class_is_light_and_its_options_readable() -> None:
     engine = TransformersEngine({"id": "x"})
     assert isinstance(engine, Engine)
     assert engine.capabilities == {
-        *("loglikelihood", "generate", "grammar", "adapters", "train", "activated")
+        *("loglikelihood", "generate", "grammar", "adapters", "train", "activated", "recipes")
     }
 
 

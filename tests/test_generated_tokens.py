@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import architectures
 import pytest
 import torch
 from chat_tokens import byte_level, sentence_piece
+from engines import small_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_model import TEMPLATE, write_folder
+from tiny_model import TEMPLATE
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from ttsi.types import Generation, Message, Prompt, Request, Sampling
-from ttsi_plugins.engines.transformers import TransformersEngine
 from ttsi_plugins.engines.transformers.spelling import shares
 from ttsi_plugins.engines.transformers.tokens import Tokens
 
@@ -119,14 +117,7 @@ def _tokens(make: Any) -> Tokens:
 
 @pytest.fixture(scope="module", params=["fast", "native"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder: Path = tmp_path_factory.mktemp(request.param) / "model"
-    if request.param == "native":
-        architectures.folder(folder, "falcon", {"num_kv_heads": 2})
-    else:
-        write_folder(folder)
-    made = TransformersEngine({"id": str(folder)}, device="cpu", memory_gib=1)
-    made.load()
-    assert made.describe()["mode"] == request.param
+    made = small_engine(tmp_path_factory.mktemp(request.param), request.param)
     yield made
     made.close()
 

@@ -124,13 +124,22 @@ def test_likelihoods_of_candidates_are_read_at_once() -> None:
     assert found[2] == pytest.approx(float(logits[0].double().log_softmax(-1)[6]))
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.1])
-def test_a_step_of_training_reads_nothing(dropout: float) -> None:
+OTHERWISE = {"optimizer": "sgd", "normalised": True}
+
+
+@pytest.mark.parametrize("changed", [{}, {"dropout": 0.1}, OTHERWISE], ids=str)
+def test_a_step_of_training_reads_nothing(changed: dict[str, Any]) -> None:
     network = Network(tiny_llama())
     bank = Bank(network.model, "tiny")
-    recipe = LoraRecipe(rank=2, dropout=dropout)
-    pairs = [training.Pair([5, 6, 7, 8], [9, 10]), training.Pair([5, 6], [7, 8, 9])]
-    jobs = [training.TokenJob(str(at), [pair], recipe, at) for at, pair in enumerate(pairs)]
+    recipe = LoraRecipe(rank=2, **changed)
+    pairs = [
+        training.Pair([5, 6, 7, 8], [9, 10], weight=0.5, prompt_loss=0.1, taught=2),
+        training.Pair([5, 6], [7, 8, 9]),
+    ]
+    jobs = [
+        training.TokenJob(str(at), [pair], recipe, at, held_out=pairs, keep_best=at == 0)
+        for at, pair in enumerate(pairs)
+    ]
     group = training._GroupTraining(network, bank, jobs)
     with Reads() as counts:
         group.run(lambda count: None)

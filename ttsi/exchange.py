@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Literal
 from ttsi._common.jsons import JSON
 from ttsi.digests import bytes_digest
 from ttsi.errors import PluginError
-from ttsi.settings import LoraRecipe, Sampling
+from ttsi.settings import EngineCapability, LoraRecipe, Sampling
 
 
 @dataclass(frozen=True)
@@ -121,23 +122,52 @@ class Generation:
 class TrainJob:
     """Adapt to `pairs` of (prompt, target text), one pair a step, in order, `epochs` times.
 
-    The loss of a step is the mean cross entropy over the target's tokens and its end token.
+    The loss of a step is the mean cross entropy over the target's tokens and its end token. To it
+    is added `prompt_loss` times that over the prompt's tokens from its last user turn on, and the
+    sum is multiplied by the pair's weight; without `weights` all are 1.
+
+    The loss on the targets of `held_out` alone, the mean over the pairs, is measured before the
+    first step and after each epoch. With `keep` "best" the adapter is that of the least such loss,
+    the earliest of equals; the untrained one, under which the model is as it was, is among them.
     """
 
     id: str
     pairs: tuple[tuple[Prompt, str], ...]
     recipe: LoraRecipe
     seed: int
+    weights: tuple[float, ...] = ()
+    prompt_loss: float = 0.0
+    held_out: tuple[tuple[Prompt, str], ...] = ()
+    keep: Literal["last", "best"] = "last"
+
+    def __post_init__(self) -> None:
+        if self.weights and len(self.weights) != len(self.pairs):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.pairs)} pairs")
+        if not all(math.isfinite(each) and each >= 0 for each in (*self.weights, self.prompt_loss)):
+            raise ValueError("weights of losses are finite and not negative")
+        if self.keep == "best" and not self.held_out:
+            raise ValueError("without held-out pairs no checkpoint is the best")
+
+    @property
+    def needs(self) -> frozenset[EngineCapability]:
+        """What an engine must be able to do to train it."""
+        plain = not (self.weights or self.prompt_loss or self.held_out)
+        return self.recipe.needs if plain else self.recipe.needs | {EngineCapability.RECIPES}
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """The course of an adapter's training: one entry per step."""
+    """The course of an adapter's training: `losses` and `learning_rates` have an entry per step.
+
+    `held_out`: the losses on held-out pairs before the first step and after each epoch, if there
+    are such pairs. `tokens`: those that were read, held-out pairs included.
+    """
 
     losses: tuple[float, ...]
     learning_rates: tuple[float, ...]
     seconds: float
     tokens: int
+    held_out: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ class EngineCapability(StrEnum):
 
     loglikelihood: score continuations of a prompt. generate: write text. grammar: constrain text to
     a JSON Schema. adapters: answer under a LoRA adapter. train: make one. activated: adapters that
-    act from the last user turn on.
+    act from the last user turn on. recipes: train in other ways than the paper's, that is what
+    `LoraRecipe.needs` and `TrainJob.needs` name it for.
     """
 
     LOGLIKELIHOOD = "loglikelihood"
@@ -21,6 +22,7 @@ class EngineCapability(StrEnum):
     ADAPTERS = "adapters"
     TRAIN = "train"
     ACTIVATED = "activated"
+    RECIPES = "recipes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ class LoraRecipe:
     """LoRA training (section F.3): all linear layers but the head, AdamW, cosine with warm-up.
 
     `active_from` "user_turn": the adapter acts from the last user turn on, in training and
-    afterwards. `max_grad_norm` 0: gradients are not clipped.
+    afterwards. `max_grad_norm` 0: gradients are not clipped. `normalised`: the gradient of each
+    step is scaled to norm 1 instead. `optimizer` "sgd" is torch's, without momentum. `modules`:
+    the linear layers that the adapter acts on.
     """
 
     rank: int = 8
@@ -62,3 +66,16 @@ class LoraRecipe:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     active_from: Literal["start", "user_turn"] = "start"
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    normalised: bool = False
+    modules: Literal["all", "attention", "feed_forward"] = "all"
+
+    @property
+    def needs(self) -> frozenset[EngineCapability]:
+        """What an engine must be able to do to train by it."""
+        found = {EngineCapability.TRAIN}
+        if self.active_from == "user_turn":
+            found.add(EngineCapability.ACTIVATED)
+        if (self.optimizer, self.normalised, self.modules) != ("adamw", False, "all"):
+            found.add(EngineCapability.RECIPES)
+        return frozenset(found)

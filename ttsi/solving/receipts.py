@@ -43,4 +43,6 @@ def receipt_of(
             "losses": list(training.losses),
             "learning_rates": list(training.learning_rates),
         }
+        if training.held_out:
+            receipt["held_out"] = list(training.held_out)
     return {"kind": "lora", "config": dict(adaptation.config), **receipt}

@@ -62,5 +62,9 @@ def check_adapters(jobs: Sequence[TrainJob], adapters: Sequence[Adapter]) -> Non
         steps = len(job.pairs) * job.recipe.epochs
         told = f"{len(losses)} losses for {steps} steps, all to be finite: {losses}"
         require(len(losses) == steps and all(map(math.isfinite, losses)), told)
+        held_out = adapter.training.held_out
+        measured = job.recipe.epochs + 1 if job.held_out else 0
+        told = f"{len(held_out)} held-out losses, of {measured}, all to be finite: {held_out}"
+        require(len(held_out) == measured and all(map(math.isfinite, held_out)), told)
     digests = {adapter.digest for adapter in adapters}
     require(len(digests) == len(adapters), "different jobs gave the same adapter")

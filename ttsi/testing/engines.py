@@ -147,6 +147,12 @@ def announced_methods_work(subject: Subject) -> None:
         check_adapters(jobs(), bench.adapters)
     if {Can.TRAIN, Can.ACTIVATED} <= bench.can:
         bench.engine.train(jobs(active_from="user_turn")[:1])
+    if {Can.TRAIN, Can.RECIPES} <= bench.can:
+        others = [
+            replace(job, weights=(0.5,), prompt_loss=0.1, held_out=job.pairs, keep="best")
+            for job in jobs(optimizer="sgd", normalised=True)
+        ]
+        check_adapters(others, bench.engine.train(others))
     if {Can.TRAIN, Can.ADAPTERS, Can.GENERATE} <= bench.can:
         requests = bench.requests(adapted=True)
         check_generations(requests, bench.engine.generate(requests))
@@ -317,6 +323,7 @@ _ASKING: dict[str, Callable[[Any], object]] = {
     "generate": lambda engine: engine.generate([Request(_PROMPTS[0], Sampling.greedy(4), 0)]),
     "grammar": _ask_grammar,
     "loglikelihood": lambda engine: engine.loglikelihoods(_PROMPTS[:1], [_NAMES]),
+    "recipes": lambda engine: engine.train(jobs(optimizer="sgd")[:1]),
     "train": lambda engine: engine.train(jobs()[:1]),
 }
 

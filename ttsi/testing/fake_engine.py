@@ -89,8 +89,8 @@ class FakeEngine:
 
     def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
         self._begin("train", "train", jobs)
-        if any(job.recipe.active_from == "user_turn" for job in jobs):
-            self._need("activated")
+        for need in sorted({need for job in jobs for need in job.needs}):
+            self._need(need)
         return [_adapter(job) for job in jobs]
 
     def digest(self) -> str:
@@ -205,16 +205,20 @@ def _tools_in(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _adapter(job: TrainJob) -> Adapter:
-    pairs = [[_seen(prompt), target] for prompt, target in job.pairs]
+    pairs, held_out = (
+        [[_seen(prompt), target] for prompt, target in some] for some in (job.pairs, job.held_out)
+    )
     recipe = job.recipe
-    digest = json_digest([pairs, repr(recipe), job.seed])
+    said = [repr(recipe), job.seed, list(job.weights), job.prompt_loss, job.keep]
+    digest = json_digest([pairs, held_out, *said])
     steps = len(job.pairs) * recipe.epochs
     start = 1 + _draw(digest).random()
     training = Training(
         losses=tuple(start / (step + 1) for step in range(steps)),
         learning_rates=tuple(recipe.learning_rate * (1 - step / steps) for step in range(steps)),
         seconds=0.0,
-        tokens=recipe.epochs * sum(_tokens(prompt) + _tokens(target) for prompt, target in pairs),
+        tokens=recipe.epochs * _read(pairs) + (recipe.epochs + 1) * _read(held_out),
+        held_out=tuple(start / (epoch + 1) for epoch in range(recipe.epochs + 1) if held_out),
     )
     config: dict[str, JSON] = {
         "peft_type": "LORA",
@@ -224,6 +228,10 @@ def _adapter(job: TrainJob) -> Adapter:
     if recipe.active_from == "user_turn":
         config[_INVOCATION] = [0]
     return Adapter(_safetensors(digest.encode()), config, training)
+
+
+def _read(pairs: Sequence[Sequence[str]]) -> int:
+    return sum(_tokens(text) for pair in pairs for text in pair)
 
 
 def _safetensors(data: bytes) -> bytes:

@@ -39,6 +39,10 @@ class Sft(FromRows, Recipe):
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    def __post_init__(self) -> None:
+        FromRows.__post_init__(self)
+        Recipe.__post_init__(self)
+
     @property
     def needs_base(self) -> bool:
         return False
@@ -57,8 +61,8 @@ class Sft(FromRows, Recipe):
         return [self._trained[seed]] * len(tasks)
 
     def _job(self, engine: Engine, seed: int) -> TrainJob:
-        pairs = tuple(
+        pairs = [
             (row.task.prompt(), write_target(self.target, row.task, row.answer, None, engine))
             for row in self.rows
-        )
-        return TrainJob("train", pairs, self.recipe(), draw_seed(seed, "train", "learn"))
+        ]
+        return self.job("train", pairs, draw_seed(seed, "train", "learn"))

@@ -39,7 +39,7 @@ class Bank:
         self.layers = tuple(Layer(name, *lora.widths(module)) for name, module in linear.items())
         self._where = f"model {model_id}"
         self._model_id = model_id
-        self._targets = lora.shortest(list(linear), [name for name, _ in model.named_modules()])
+        self._names = [name for name, _ in model.named_modules()]
         # At least float32, whatever the precision of the base model.
         dtype = torch.promote_types(model.dtype, torch.float32)
         self._like = torch.empty(0, dtype=dtype, device=model.device)
@@ -173,19 +173,19 @@ class Bank:
         """Return new adapters, one row for each (recipe, seed): A as PEFT draws it, B zero.
 
         A is drawn on the CPU from the seed alone, so a seed gives the same weights on every device.
-        Raises EngineError for a model without linear layers.
+        Raises EngineError for a model without such linear layers as the recipe names.
         """
-        if not self.layers:
-            what = "The model has no linear layers that an adapter could act on."
-            raise EngineError(what, where=self._where, cure="Use another model.")
         rank = max(recipe.rank for recipe, _ in recipes)
         stack = Stack(self.layers, len(recipes), rank, self._like)
         for row, (recipe, seed) in enumerate(recipes):
             drawn = Stack(self.layers, 1, recipe.rank, self._like.cpu())
             drawn.scales[0] = recipe.alpha / recipe.rank
             generator = torch.Generator().manual_seed(seed)
-            for a, _ in drawn.split(drawn.flat):
-                nn.init.kaiming_uniform_(a[0], a=math.sqrt(5), generator=generator)
+            acted = self._acted(recipe)
+            for layer, (a, _) in zip(self.layers, drawn.split(drawn.flat), strict=True):
+                # Elsewhere A and B are zero, have gradients of zero and so stay zero.
+                if layer.name in acted:
+                    nn.init.kaiming_uniform_(a[0], a=math.sqrt(5), generator=generator)
             stack.put(row, drawn, 0)
         return stack
 
@@ -199,14 +199,29 @@ class Bank:
     ) -> Adapter:
         """Return a row of `stack` in PEFT's format; with `invocation` it acts from these ids on."""
         pairs = stack.split(stack.flat[row : row + 1].detach().cpu())
+        acted = self._acted(recipe)
         parts = {
             layer.name: (a[0, : recipe.rank], b[0, :, : recipe.rank])
             for layer, (a, b) in zip(self.layers, pairs, strict=True)
+            if layer.name in acted
         }
-        config = lora.write_config(recipe, self._targets, self._model_id, invocation)
+        targets = lora.shortest(acted, self._names)
+        config = lora.write_config(recipe, targets, self._model_id, invocation)
         return Adapter(lora.pack(parts), config, training)
 
     # ------------------------------------------------------------ inside
+
+    def _acted(self, recipe: LoraRecipe) -> list[str]:
+        """Return the names of the layers that the recipe's adapters act on, at least one."""
+        found = lora.of_kind(recipe.modules, [layer.name for layer in self.layers])
+        if not found:
+            kind = "" if recipe.modules == "all" else f" of kind {recipe.modules}"
+            raise EngineError(
+                f"The model has no linear layers{kind} that an adapter could act on.",
+                where=self._where,
+                cure='Set "modules": "all" for the learner.' if kind else "Use another model.",
+            )
+        return found
 
     def _hook(self, index: int) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor | None]:
         def add(module: nn.Module, given: tuple[Tensor], out: Tensor) -> Tensor | None:

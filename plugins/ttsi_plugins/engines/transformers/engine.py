@@ -28,13 +28,13 @@ from ttsi import (
 from ttsi.errors import release
 
 from . import lora, modes, proven, support, training, weights
-from .caches import NO_PAST
 from .carrying import CarryingReader, reader
 from .decode import Decoder
 from .drafts import Answers, Drafter
 from .failures import failure
 from .grammar import Grammars
 from .identity import identity
+from .jobs import Draft
 from .memory import Budget, Room, Sizes, adapter_bytes
 from .native import NativeDecoder, NativeNetwork, NativeReader
 from .prefixes import common
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 Progress = Callable[[int, int], None]
-Draft = tuple[list[int], list[int], int]
 
 
 class Runtime:
@@ -168,7 +167,10 @@ class Runtime:
         return [self._generation(row) for row in rows]
 
     def train(self, jobs: Sequence[TrainJob], progress: Progress) -> list[Adapter]:
-        drafts = [self._drafted(job) for job in jobs]
+        drafts = [Draft(job, self.tokens) for job in jobs]
+        for draft in drafts:
+            for text in draft.texts:
+                self._check_length(len(text.prompt), len(text.target))
         made: dict[int, Adapter] = {}
         steps = sum(len(job.pairs) * job.recipe.epochs for job in jobs)
         done = 0
@@ -180,11 +182,11 @@ class Runtime:
 
         def learn() -> None:
             self.bank.reserve_for([job.recipe.rank for job in jobs])
-            token, widths = self._widths(jobs, drafts)
+            token, widths = self._widths(drafts)
             for group in training.groups(widths, self.room.limit // token):
                 with self.room.taking(token * len(group) * widths[group[0]]):
                     # Prefixes are read group by group: a whole wave's KV caches might not fit.
-                    ready = [self._token_job(jobs[index], drafts[index]) for index in group]
+                    ready = [drafts[index].read(self.reader.past) for index in group]
                     adapters = training.fit(self.network, self.bank, ready, stepped)
                 made.update(zip(group, adapters, strict=True))
 
@@ -192,22 +194,23 @@ class Runtime:
             self._guarded("training", learn)
         return [made[index] for index in range(len(jobs))]
 
-    def _widths(self, jobs: Sequence[TrainJob], drafts: list[list[Draft]]) -> tuple[int, list[int]]:
+    def _widths(self, drafts: Sequence[Draft]) -> tuple[int, list[int]]:
         """Return the bytes of a token in training, and each job's width in tokens.
 
         The adapter, the target's logits and a KV cache count as the tokens that take as many bytes.
         """
         sizes = self.sizes
-        rank = max(job.recipe.rank for job in jobs)
+        rank = max(draft.job.recipe.rank for draft in drafts)
         # Each layer counts two float32 vectors of width rank: x A^T, unscaled and scaled.
         token = sizes.trained + 8 * rank * len(self.bank.layers)
         widths = []
         for draft in drafts:
-            read = max((len(ids) - start + len(target) for ids, target, start in draft), default=0)
-            beside = adapter_bytes(self.bank.parameters(rank))
-            beside += max((len(target) for _, target, _ in draft), default=0) * sizes.target
+            texts = draft.texts
+            read = max((len(t.prompt) - t.start + len(t.target) for t in texts), default=0)
+            beside = adapter_bytes(self.bank.parameters(rank), draft.job.keep == "best")
+            beside += max((t.taught + len(t.target) for t in texts), default=0) * sizes.target
             # A pass copies the KV cache and the states before an activated adapter.
-            pasts = max((start for _, _, start in draft), default=0)
+            pasts = max((t.start for t in texts), default=0)
             beside += pasts * self.network.token_bytes()
             beside += 2 * self.network.state_bytes if pasts else 0
             widths.append(read + -(-beside // token))
@@ -310,24 +313,6 @@ class Runtime:
                 cure="Use an adapter that was trained on this model and its chat template.",
             )
         return start
-
-    def _drafted(self, job: TrainJob) -> list[Draft]:
-        """Return each pair's prompt ids, target ids, and the index from which the adapter acts."""
-        draft = []
-        for prompt, text in job.pairs:
-            ids, target = self.tokens.prompt(prompt), self.tokens.target(text)
-            self._check_length(len(ids), len(target))
-            activated = job.recipe.active_from == "user_turn"
-            draft.append((ids, target, self.tokens.user_turn(ids) if activated else 0))
-        return draft
-
-    def _token_job(self, job: TrainJob, draft: list[Draft]) -> training.TokenJob:
-        pairs = [
-            training.Pair(ids, target, self.reader.past(ids[:start]) if start else NO_PAST, start)
-            for ids, target, start in draft
-        ]
-        invocation = self.tokens.invocation if job.recipe.active_from == "user_turn" else []
-        return training.TokenJob(job.id, pairs, job.recipe, job.seed, invocation)
 
     def _generation(self, row: Row) -> Generation:
         ended = row.finish == "stop"

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,14 @@ _HONOURED = {
 _MAMBA = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
 # The others change the base model's weights too.
 _INITS = (True, False, "gaussian", "orthogonal")
+
+
+# By `LoraRecipe.modules`, how the names of its layers are known, whatever the model's type.
+_MODULES = {
+    "all": re.compile(""),
+    "attention": re.compile(r"attn|attention"),
+    "feed_forward": re.compile(r"mlp|ffn|feed_?forward|expert|moe|\bfc\d"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,11 @@ def shortest(targets: Sequence[str], modules: Sequence[str]) -> tuple[str, ...]:
     last = {name.rpartition(".")[2] for name in targets}
     meant = [name for name in modules if name.rpartition(".")[2] in last]
     return tuple(sorted(last if sorted(meant) == sorted(targets) else targets))
+
+
+def of_kind(modules: str, names: Iterable[str]) -> list[str]:
+    """Return those of the layers' `names` that are of the kind `LoraRecipe.modules`."""
+    return [name for name in names if _MODULES[modules].search(name.lower())]
 
 
 def adaptable(model: Any) -> dict[str, nn.Linear | Conv1D]:

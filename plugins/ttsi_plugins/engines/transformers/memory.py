@@ -157,10 +157,11 @@ def _widths(model: Any, config: Any) -> tuple[int, int, int]:
     return sum(into for into, _ in shapes), sum(outside), max(outside, default=0)
 
 
-def adapter_bytes(parameters: int) -> int:
+def adapter_bytes(parameters: int, keeps_best: bool = False) -> int:
     """Return the bytes of an adapter in training, in float32.
 
     They hold its weights, its gradient and autograd's copy of it, AdamW's two moments, and the
-    gradient in float64 while its norm is taken.
+    gradient in float64 while its norm is taken; with `keeps_best` the best weights, and their
+    successors beside them.
     """
-    return 7 * 4 * parameters
+    return (9 if keeps_best else 7) * 4 * parameters

@@ -50,6 +50,11 @@ class Stack:
             at = end
         return pairs
 
+    def factors(self, rows: Sequence[int]) -> Factors:
+        """Return the updates of some rows as they are now, for a pass."""
+        which = selected(rows)
+        return Factors(self.split(self.flat[which]), self.scales[which][:, None, None])
+
     def put(self, row: int, other: Stack, source: int) -> None:
         """Copy row `source` of `other`, whose rank is not larger, to row `row`."""
         self.scales[row] = other.scales[source]
@@ -62,6 +67,11 @@ class Stack:
         for (a, b), (small_a, small_b) in zip(own, given, strict=True):
             a[:, : other.rank] = small_a
             b[:, :, : other.rank] = small_b
+
+
+def selected(rows: Sequence[int]) -> slice | list[int]:
+    """Return an index for `rows`: for the first ones a slice, which gives views and not copies."""
+    return slice(len(rows)) if list(rows) == list(range(len(rows))) else list(rows)
 
 
 @dataclass(frozen=True)

@@ -218,7 +218,7 @@ class Tokens:
                 else "The model's chat template does not separate the user's turn from "
                 "the system's.",
                 where=f"tokenizer {self.tokenizer.name_or_path}",
-                cure='Use "active_from": "start" for the learner, or another model.',
+                cure='Use "active_from": "start" and "prompt_loss": 0 for the learner.',
             )
         return between[start:]
 
@@ -229,7 +229,7 @@ class Tokens:
             raise EngineError(
                 "The prompt has no user turn from which an adapter could act.",
                 where=f"tokenizer {self.tokenizer.name_or_path}",
-                cure='Use "active_from": "start" for the learner.',
+                cure='Use "active_from": "start" and "prompt_loss": 0 for the learner.',
             )
         return start
 

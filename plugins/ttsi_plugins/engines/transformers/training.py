@@ -1,16 +1,18 @@
 """Training of adapters as transformers' Trainer does it with the paper's arguments (F.3).
 
-AdamW (0.9, 0.999, 1e-8), one pair a step in the order given, cosine schedule with warm-up, gradient
-norm clipped; no other process, no disk, no data loader. Jobs of similar length are trained in the
-same passes, a row each: no row's loss, gradient, clipping or optimiser state depends on another's.
+AdamW (0.9, 0.999, 1e-8) or SGD, one pair a step in the order given, cosine schedule with warm-up,
+gradients clipped or normalised; no other process, no disk, no data loader. Jobs of similar length
+are trained in the same passes, a row each: no row's loss, gradient, clipping or optimiser state
+depends on another's.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,55 +20,20 @@ from torch import Tensor, nn
 from ttsi import Adapter, LoraRecipe, Training
 
 from .bank import Bank
-from .caches import NO_PAST, Past
+from .checkpoints import Checkpoints
 from .native import NativeNetwork
-from .passes import Network, Row, Rows
-from .stack import Factors
+from .pairs import Pair as Pair
+from .pairs import TokenJob as TokenJob
+from .pairs import losses
+from .passes import Network
+from .stack import Factors, selected
 
 # A job joins a group if padding then makes up no more than this share of the group's tokens.
 _PADDING = 0.2
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A `target` to learn after `prompt`, both token ids; the adapter acts from `start` on.
-
-    `past` is what the base model's reading of prompt[:start] left behind. The adapter always acts
-    on the prompt's last token, which predicts the target's first. Raises ValueError for an empty
-    target, or a `start` that does not fit the prompt and `past`.
-    """
-
-    prompt: Sequence[int]
-    target: Sequence[int]
-    past: Past = field(default=NO_PAST, compare=False)
-    start: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.target or not 0 <= self.start < len(self.prompt):
-            raise ValueError(f"nothing to learn from {len(self.prompt)} tokens at {self.start}")
-        if self.past.length != self.start:
-            raise ValueError(f"a past of {self.past.length} tokens before token {self.start}")
-
-    @property
-    def line(self) -> list[int]:
-        """The tokens that a pass reads: the target's last token is only predicted."""
-        return [*self.prompt[self.start :], *self.target[:-1]]
-
-
-@dataclass(frozen=True)
-class TokenJob:
-    """One adapter to be trained; `invocation` are the ids from which an activated adapter acts."""
-
-    id: str
-    pairs: Sequence[Pair]
-    recipe: LoraRecipe
-    seed: int
-    invocation: Sequence[int] = ()
-
-    @property
-    def order(self) -> list[Pair]:
-        """The pair of each step."""
-        return list(self.pairs) * self.recipe.epochs
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": lambda rows: torch.optim.AdamW(rows, lr=0.0, fused=True),
+    "sgd": lambda rows: torch.optim.SGD(rows, lr=0.0),
+}
 
 
 def learning_rates(steps: int, recipe: LoraRecipe) -> list[float]:
@@ -106,28 +73,6 @@ def groups(widths: Sequence[int], token_budget: int) -> list[list[int]]:
     return parts
 
 
-def losses(network: Network | NativeNetwork, pairs: Sequence[Pair]) -> list[Tensor]:
-    """Each pair's mean cross entropy over its target's tokens; the head is applied there only."""
-    lines = [pair.line for pair in pairs]
-    width, device = max(map(len, lines)), network.device
-    ids = torch.tensor([line + [0] * (width - len(line)) for line in lines], device=device)
-    # Padding repeats the last position, since positions must stay in the model's range.
-    ends = torch.tensor([[len(line) - 1] for line in lines], device=device)
-    starts = torch.tensor([[pair.start] for pair in pairs], device=device)
-    positions = starts + torch.arange(width, device=device).minimum(ends)
-    counts = [len(pair.target) for pair in pairs]
-    read = _ranges(
-        (row * width + len(line) - count, count)
-        for row, (line, count) in enumerate(zip(lines, counts, strict=True))
-    )
-    plan = Rows([Row(len(line), pair.past) for line, pair in zip(lines, pairs, strict=True)])
-    logits = network.run(ids, positions, plan, read.to(device))
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    labels = torch.tensor([token for pair in pairs for token in pair.target], device=device)
-    each = nn.functional.cross_entropy(logits, labels, reduction="none")
-    return [part.mean() for part in torch.split(each, counts)]
-
-
 def fit(
     network: Network | NativeNetwork,
     bank: Bank,
@@ -144,8 +89,7 @@ def fit(
     places = sorted(range(len(jobs)), key=lambda each: -len(jobs[each].order))
     group = _GroupTraining(network, bank, [jobs[place] for place in places])
     group.run(stepped)
-    found = [torch.stack(each).tolist() if each else [] for each in group.losses]
-    reports = _reports(group, found, time.perf_counter() - started)
+    reports = _reports(group, time.perf_counter() - started)
     adapters = [
         bank.adapter(group.stack, row, job.recipe, job.invocation, report)
         for row, (job, report) in enumerate(zip(group.jobs, reports, strict=True))
@@ -175,17 +119,41 @@ class _GroupTraining:
             {"params": [weights], "weight_decay": job.recipe.weight_decay}
             for weights, job in zip(self._weights, jobs, strict=True)
         ]
-        self._optimizer = torch.optim.AdamW(settings, lr=0.0, fused=True)
+        self._optimizers: list[torch.optim.Optimizer] = []
+        # By row, what its optimizer goes by.
+        self._groups: dict[int, dict[str, Any]] = {}
+        for name, make in _OPTIMIZERS.items():
+            rows = [at for at, job in enumerate(jobs) if job.recipe.optimizer == name]
+            if rows:
+                self._optimizers.append(make([settings[row] for row in rows]))
+                self._groups |= zip(rows, self._optimizers[-1].param_groups, strict=True)
         # As in Trainer, a limit of 0 is none.
         limits = [job.recipe.max_grad_norm or math.inf for job in jobs]
         self._limits = flat.new_tensor(limits)
+        self._normalised = torch.tensor([job.recipe.normalised for job in jobs], device=flat.device)
         self._generators = [torch.Generator(flat.device).manual_seed(job.seed) for job in jobs]
+        self.checkpoints = Checkpoints(network, bank, jobs, self.stack)
 
     def run(self, stepped: Callable[[int], None]) -> None:
+        self.checkpoints.take(range(len(self.jobs)))
         for step in range(max(map(len, self.orders))):
             live = [row for row, order in enumerate(self.orders) if step < len(order)]
             self._step(step, live)
+            self._end_epochs(step, live)
             stepped(len(live))
+        self.checkpoints.restore()
+
+    def _end_epochs(self, step: int, live: list[int]) -> None:
+        """Take a checkpoint of the rows whose epoch ends with this step."""
+        moved = []
+        for row in live:
+            epoch = len(self.jobs[row].pairs)
+            if (step + 1) % epoch == 0:
+                if any(self.rates[row][step + 1 - epoch : step + 1]):
+                    moved.append(row)
+                else:
+                    self.checkpoints.repeat(row)
+        self.checkpoints.take(moved)
 
     def _step(self, step: int, live: list[int]) -> None:
         fresh = [row for row in live if not self._repeats(row, step)]
@@ -196,10 +164,11 @@ class _GroupTraining:
             # None, not zero, for a finished row: Adam's moments would still move its weights.
             weights.grad = self.gradients[row] if row in live else None
         for row in live:
-            self._optimizer.param_groups[row]["lr"] = self.rates[row][step]
+            self._groups[row]["lr"] = self.rates[row][step]
             if row not in fresh:
                 self.losses[row].append(self.losses[row][-1])
-        self._optimizer.step()
+        for optimizer in self._optimizers:
+            optimizer.step()
 
     def _repeats(self, row: int, step: int) -> bool:
         """Return whether the last step had the same gradient: the same pair, and a rate of 0.
@@ -215,24 +184,25 @@ class _GroupTraining:
 
     def _backward(self, rows: list[int], pairs: list[Pair], untrained: bool) -> None:
         """Write the clipped gradients of `rows`, for a pair each, to their rows of `gradients`."""
-        first = rows == list(range(len(rows)))
-        which = slice(len(rows)) if first else rows
-        # A slice gives views; a list of rows gives copies.
-        flat, gradients = self.stack.flat[which], self.gradients[which]
+        which = selected(rows)
+        gradients = self.gradients[which]
+        factors = self.stack.factors(rows)
         leaves = [
-            (a.detach().requires_grad_(), b.detach().requires_grad_())
-            for a, b in self.stack.split(flat)
+            (a.detach().requires_grad_(), b.detach().requires_grad_()) for a, b in factors.pairs
         ]
-        scales = self.stack.scales[which][:, None, None]
-        factors = Factors(leaves, scales, self._drop(rows, pairs), untrained)
+        drop = self._drop(rows, pairs)
+        factors = replace(factors, pairs=leaves, drop=drop, untrained=untrained)
         found, parts = self._gradients(factors, pairs)
         places = [place for pair in self.stack.split(gradients) for place in pair]
         for place, part in zip(places, parts, strict=True):
             place.copy_(part)
         # Summed in float32, a norm over millions of numbers would be off by a thousandth.
         norms = torch.linalg.vector_norm(gradients, dim=1, dtype=torch.float64).to(gradients.dtype)
-        gradients *= (self._limits[which] / (norms + 1e-6)).clamp(max=1.0)[:, None]
-        if not first:
+        clipped = (self._limits[which] / (norms + 1e-6)).clamp(max=1.0)
+        # A gradient of zero stays zero.
+        whole = norms.clamp(min=torch.finfo(norms.dtype).tiny).reciprocal()
+        gradients *= torch.where(self._normalised[which], whole, clipped)[:, None]
+        if not isinstance(which, slice):
             self.gradients[which] = gradients
         for row, loss in zip(rows, found, strict=True):
             self.losses[row].append(loss)
@@ -264,18 +234,23 @@ class _GroupTraining:
         return drop
 
 
-def _reports(group: _GroupTraining, found: list[list[float]], seconds: float) -> list[Training]:
+def _reports(group: _GroupTraining, seconds: float) -> list[Training]:
     """Return each job's report; its seconds are its share, by tokens, of the group's."""
-    tokens = [
-        sum(len(pair.prompt) - pair.start + len(pair.target) for pair in order)
-        for order in group.orders
-    ]
+    tokens = [job.tokens for job in group.jobs]
     return [
-        Training(tuple(loss), tuple(rates), seconds * own / max(1, sum(tokens)), own)
-        for loss, rates, own in zip(found, group.rates, tokens, strict=True)
+        Training(
+            tuple(_read(loss)),
+            tuple(rates),
+            seconds * own / max(1, sum(tokens)),
+            own,
+            tuple(_read(held_out)),
+        )
+        for loss, rates, own, held_out in zip(
+            group.losses, group.rates, tokens, group.checkpoints.losses, strict=True
+        )
     ]
 
 
-def _ranges(spans: Iterable[tuple[int, int]]) -> Tensor:
-    """Return the numbers of all spans (first, count), concatenated."""
-    return torch.cat([torch.arange(first, first + count) for first, count in spans])
+def _read(numbers: Sequence[Tensor]) -> list[float]:
+    found: list[float] = torch.stack(list(numbers)).tolist() if numbers else []
+    return found
