@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi.answers.calls.values import ToolCall, answer_with
-from ttsi.errors import UsageError
+from ttsi.errors import MissingAsset, UsageError
 from ttsi.types import Completion, Example, Sample, Task, TrainJob
 from ttsi_fakes import TOOLS, ScriptedEngine, make_sample
 from ttsi_plugins.learners._bm25 import Bm25
@@ -138,6 +139,13 @@ def test_only_pairs_need_an_engine_that_trains_and_no_mode_needs_examples() -> N
     assert Nearest().needs_train
     assert Nearest().needs_base
     assert not Nearest(target="tool_call").needs_base
+
+
+def test_faulty_options_are_refused_when_it_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="set aside"):
+        Nearest(mode="pairs", keep="best")
+    with pytest.raises(MissingAsset):
+        Nearest(file=str(tmp_path / "none.jsonl"))
 
 
 def test_rows_of_another_form_are_refused() -> None:

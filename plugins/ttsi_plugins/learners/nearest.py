@@ -29,9 +29,9 @@ from ttsi_plugins.learners.lora_sft import LoraSft
 class Nearest(FromRows, LoraSft):
     """A learner that takes the rows whose questions share the most telling words (BM25).
 
-    The nearest row comes last: next to the question, or as the last pair of an epoch. Rows that ask
-    exactly what the task asks are left out, since they hold its answer. The options of training
-    count in mode `pairs` alone.
+    The nearest row comes last: next to the question, or as the last pair of an epoch, which is also
+    the first to be set aside under `held_out`. Rows that ask exactly what the task asks are left
+    out, since they hold its answer. The options of training count in mode `pairs` alone.
     """
 
     mode: Literal["context", "pairs"] = option(
@@ -40,6 +40,10 @@ class Nearest(FromRows, LoraSft):
     )
     shots: int = option(3, "How many rows are taken for a task.", minimum=1)
     target: Literal["tool_call", "as_answered"] = option("as_answered", TARGET_HELP)
+
+    def __post_init__(self) -> None:
+        FromRows.__post_init__(self)
+        LoraSft.__post_init__(self)
 
     @property
     def needs(self) -> frozenset[Can]:
