@@ -100,6 +100,15 @@ def test_honest_from_another_machine_passes(mine: Path) -> None:
     assert faults(sealed(mine)) == []
 
 
+NO_CALLS = {
+    "name": "evidence",
+    "prompt": "seed_first",
+    "no_call": 1.0,
+    "support": "likelihood",
+    "least_support": 1.0,
+}
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -112,6 +121,9 @@ def test_honest_from_another_machine_passes(mine: Path) -> None:
         {"inference": {"name": "gated", "samples": 2}, "estimator": "always"},
         {"estimator": {"name": "self_consistency", "samples": 3}},
         {"estimator": {"name": "call_agreement", "samples": 3}},
+        {"estimator": {"name": "call_support", "threshold": 0.8}, "inference": "pruned"},
+        {"generator": {"name": "evidence", "samples": 2}, "estimator": "always", "learner": "icl"},
+        {"generator": NO_CALLS, "estimator": "always", "learner": "icl"},
     ],
     ids=json.dumps,
 )

@@ -36,6 +36,7 @@ _OF_NAMES = ("rss_margin", "entropy", "mutual_information")
 _KINDS = {"lora_sft": "lora", "sft": "lora", "icl": "demonstrations", "icl_train": "demonstrations"}
 _WITHOUT_EXAMPLES = ("sft", "icl_train", "nearest")
 NO_CALLS = Answer.of([])
+"""The answer to a request that no tool serves, which `evidence` may make examples of."""
 _GENERATORS = ("self", "teacher", "evidence")
 
 
@@ -198,7 +199,7 @@ def _is_read_from_text(case: Case, example: Example) -> bool:
     if made is None or not isinstance(made["input"], str):
         return False
     task = whole_task(example, case.sample.task)
-    again = form_of(task).read(task, made["output"])
+    again = NO_CALLS if made["output"] == [] else form_of(task).read(task, made["output"])
     stored = example.answer
     same = json_digest([again.value, again.work]) == json_digest([stored.value, stored.work])
     return same and made["input"].strip() == example.task.input

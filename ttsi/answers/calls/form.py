@@ -54,9 +54,8 @@ class Calls(Form):
         return self._wrapper(task, like).write(calls_in(answer))
 
     def read(self, task: Task, value: JSON) -> Answer:
-        """Read calls; an empty list makes none, as `parse` has it."""
         calls = read_calls(value, task.tool_names)
-        return answer_with(calls or ()) if calls or value == [] else UNPARSABLE
+        return answer_with(calls) if calls else UNPARSABLE
 
     def schema(self, task: Task, *, least: int = 1, most: int | None = None) -> JSON:
         return calls_schema(task.tools, least=least, most=most) if task.tools else None
