@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ttsi.types import Adapter, LoraRecipe
 from ttsi_plugins.engines.transformers.bank import Bank
+from ttsi_plugins.engines.transformers.pairs import Pair, TokenJob
 from ttsi_plugins.engines.transformers.passes import Network, Row, Rows
-from ttsi_plugins.engines.transformers.training import Pair, TokenJob
 
 MODELS = {"llama": tiny_llama, "qwen2": tiny_qwen2}
 LOUD = LoraRecipe(rank=2, learning_rate=1e-2)

@@ -24,8 +24,9 @@ from ttsi.types import Adapter, LoraRecipe
 from ttsi_plugins.engines.transformers import lora
 from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.caches import NO_PAST, Past
+from ttsi_plugins.engines.transformers.pairs import Pair, TokenJob
 from ttsi_plugins.engines.transformers.passes import Network, Row, Rows
-from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit, learning_rates
+from ttsi_plugins.engines.transformers.training import fit, learning_rates
 
 # PEFT warns of its own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -22,10 +22,11 @@ from ttsi_plugins.engines.transformers import carrying, lora, modes, support, to
 from ttsi_plugins.engines.transformers.decode import Decoder
 from ttsi_plugins.engines.transformers.drafts import EARLIER, Answers, Drafter
 from ttsi_plugins.engines.transformers.native import NativeDecoder, NativeNetwork, NativeReader
+from ttsi_plugins.engines.transformers.pairs import Pair, TokenJob
 from ttsi_plugins.engines.transformers.passes import Network
 from ttsi_plugins.engines.transformers.reading import Reader
 from ttsi_plugins.engines.transformers.rows import Row
-from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit, learning_rates
+from ttsi_plugins.engines.transformers.training import fit, learning_rates
 from ttsi_plugins.engines.transformers.trie import Trie
 
 # PEFT and transformers warn of their own affairs.

@@ -19,8 +19,9 @@ from torch import Tensor
 from ttsi.types import Adapter, LoraRecipe
 from ttsi_plugins.engines.transformers import lora, training
 from ttsi_plugins.engines.transformers.bank import Bank
+from ttsi_plugins.engines.transformers.pairs import Pair, TokenJob
 from ttsi_plugins.engines.transformers.passes import Network, Row, Rows
-from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit, groups
+from ttsi_plugins.engines.transformers.training import fit, groups
 
 # ---------------------------------------------------------------- training
 

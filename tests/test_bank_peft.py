@@ -16,7 +16,8 @@ from torch import nn
 
 from ttsi.errors import EngineError
 from ttsi.types import Adapter
-from ttsi_plugins.engines.transformers import lora, training
+from ttsi_plugins.engines.transformers import lora
+from ttsi_plugins.engines.transformers.pairs import losses
 from ttsi_plugins.engines.transformers.stack import Factors
 from ttsi_plugins.engines.transformers.training import fit
 
@@ -43,7 +44,7 @@ def test_gradients_are_pefts(kind: str, tmp_path: Path) -> None:
     weights = bank._store.split(bank._store.flat[rows].clone())
     leaves = [(a.requires_grad_(), b.requires_grad_()) for a, b in weights]
     with bank.through(Factors(leaves, bank._store.scales[rows][:, None, None])):
-        found = training.losses(network, [each.pairs[0] for each in jobs])
+        found = losses(network, [each.pairs[0] for each in jobs])
     sum(found).backward()
     for row, (adapter, each) in enumerate(zip(adapters, jobs, strict=True)):
         reference = in_peft(kind, adapter, tmp_path / str(row), torch.float64)

@@ -18,6 +18,7 @@ from ttsi_plugins.engines.transformers.bank import Bank
 from ttsi_plugins.engines.transformers.carrying import reader
 from ttsi_plugins.engines.transformers.decode import Decoder
 from ttsi_plugins.engines.transformers.drafts import Answers, Drafter
+from ttsi_plugins.engines.transformers.pairs import Pair, TokenJob
 from ttsi_plugins.engines.transformers.passes import Network
 from ttsi_plugins.engines.transformers.rows import Row
 from ttsi_plugins.engines.transformers.trie import Trie
@@ -133,11 +134,11 @@ def test_a_step_of_training_reads_nothing(changed: dict[str, Any]) -> None:
     bank = Bank(network.model, "tiny")
     recipe = LoraRecipe(rank=2, **changed)
     pairs = [
-        training.Pair([5, 6, 7, 8], [9, 10], weight=0.5, prompt_loss=0.1, taught=2),
-        training.Pair([5, 6], [7, 8, 9]),
+        Pair([5, 6, 7, 8], [9, 10], weight=0.5, prompt_loss=0.1, taught=2),
+        Pair([5, 6], [7, 8, 9]),
     ]
     jobs = [
-        training.TokenJob(str(at), [pair], recipe, at, held_out=pairs, keep_best=at == 0)
+        TokenJob(str(at), [pair], recipe, at, held_out=pairs, keep_best=at == 0)
         for at, pair in enumerate(pairs)
     ]
     group = training._GroupTraining(network, bank, jobs)

@@ -16,6 +16,7 @@ from ttsi.solving.solution import Solution
 from ttsi.types import LoraRecipe, Request, Sampling, Task, TrainJob
 from ttsi_plugins.engines.transformers import memory, training
 from ttsi_plugins.engines.transformers.bank import Bank, Factors
+from ttsi_plugins.engines.transformers.pairs import Pair, losses
 from ttsi_plugins.engines.transformers.passes import Network
 from ttsi_plugins.estimators.constant import Always
 from ttsi_plugins.generators.self_generator import SelfGenerator
@@ -27,7 +28,7 @@ def kept_for_backward(model: Any, rows: int, width: int, labels: int) -> int:
     """Return the bytes that autograd keeps of a training pass over rows of `width` tokens."""
     network, bank = Network(model), Bank(model, "m")
     ids = [5 + at % 200 for at in range(width)]
-    pairs = [training.Pair(ids[:-labels], ids[-labels:])] * rows
+    pairs = [Pair(ids[:-labels], ids[-labels:])] * rows
     # At these widths a rank of 8 would matter; in a real model it does not.
     stack = bank.fresh([(LoraRecipe(rank=1), 1)] * rows)
     own = {p.untyped_storage().data_ptr() for p in [*model.parameters(), stack.flat]}
@@ -48,7 +49,7 @@ def kept_for_backward(model: Any, rows: int, width: int, labels: int) -> int:
     factors = Factors(leaves, stack.scales[:, None, None])
     watched = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with watched, bank.through(factors):
-        training.losses(network, pairs)
+        losses(network, pairs)
     bank.close()
     network.close()
     return sum(kept.values())

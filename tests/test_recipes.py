@@ -195,7 +195,7 @@ def test_a_bank_of_other_recipes_is_pefts_one_by_one(mode: str, tmp_path: Path) 
 @pytest.mark.parametrize("mode", ["exact", "native"])
 def test_the_layers_of_a_kind_are_those_that_peft_is_given(mode: str) -> None:
     bench = Bench(mode)
-    jobs = [bench.job(1, [bench.pair(1, 4, 2)], modules=kind) for kind in lora._MODULES]
+    jobs = [bench.job(1, [bench.pair(1, 4, 2)], modules=kind) for kind in lora.MODULES]
     parts = [
         {name.split(".")[-3] for name in safetensors.torch.load(made.safetensors)}
         for made in fit(bench.network, bench.bank, jobs)

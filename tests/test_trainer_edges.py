@@ -22,8 +22,9 @@ from tiny_model import tiny_llama
 from ttsi.types import Adapter, LoraRecipe
 from ttsi_plugins.engines.transformers import lora
 from ttsi_plugins.engines.transformers.bank import Bank
+from ttsi_plugins.engines.transformers.pairs import Pair, TokenJob
 from ttsi_plugins.engines.transformers.passes import Network
-from ttsi_plugins.engines.transformers.training import Pair, TokenJob, fit
+from ttsi_plugins.engines.transformers.training import fit
 
 # PEFT and the Trainer warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")

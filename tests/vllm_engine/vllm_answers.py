@@ -52,6 +52,9 @@ def assert_equal(
         if theirs.text == ours.text and theirs.finish == ours.finish:
             assert theirs.completion_tokens == ours.completion_tokens
             assert abs(theirs.logprob - ours.logprob) < ROUNDING * ours.completion_tokens
+            for mine, other in zip(ours.tokens, theirs.tokens, strict=True):
+                assert mine.text == other.text
+                assert abs(mine.logprob - other.logprob) < 10 * ROUNDING
         else:
             gap = margin(oracle, request, ours, theirs)
             print(f"a tie within {gap:.1e} nats: {ours.text!r}, {theirs.text!r}")

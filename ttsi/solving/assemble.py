@@ -240,5 +240,5 @@ def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:
 
 
 def _remedy(lacking: list[str]) -> str:
-    other = ', or "active_from": "start"' if "activated" in lacking else ""
-    return f"Choose another engine{other}."
+    others = {"activated": 'or "active_from": "start"', "recipes": "or the paper's recipe"}
+    return ", ".join(["Choose another engine", *filter(None, map(others.get, lacking))]) + "."

@@ -39,7 +39,10 @@ class Bank:
         self.layers = tuple(Layer(name, *lora.widths(module)) for name, module in linear.items())
         self._where = f"model {model_id}"
         self._model_id = model_id
-        self._names = [name for name, _ in model.named_modules()]
+        names = [name for name, _ in model.named_modules()]
+        # By `LoraRecipe.modules`, the layers that adapters act on, and PEFT's names for them.
+        self._acted = {kind: lora.of_kind(kind, linear) for kind in lora.MODULES}
+        self._targets = {kind: lora.shortest(some, names) for kind, some in self._acted.items()}
         # At least float32, whatever the precision of the base model.
         dtype = torch.promote_types(model.dtype, torch.float32)
         self._like = torch.empty(0, dtype=dtype, device=model.device)
@@ -181,7 +184,7 @@ class Bank:
             drawn = Stack(self.layers, 1, recipe.rank, self._like.cpu())
             drawn.scales[0] = recipe.alpha / recipe.rank
             generator = torch.Generator().manual_seed(seed)
-            acted = self._acted(recipe)
+            acted = self._layers(recipe)
             for layer, (a, _) in zip(self.layers, drawn.split(drawn.flat), strict=True):
                 # Elsewhere A and B are zero, have gradients of zero and so stay zero.
                 if layer.name in acted:
@@ -199,21 +202,21 @@ class Bank:
     ) -> Adapter:
         """Return a row of `stack` in PEFT's format; with `invocation` it acts from these ids on."""
         pairs = stack.split(stack.flat[row : row + 1].detach().cpu())
-        acted = self._acted(recipe)
+        acted = self._layers(recipe)
         parts = {
             layer.name: (a[0, : recipe.rank], b[0, :, : recipe.rank])
             for layer, (a, b) in zip(self.layers, pairs, strict=True)
             if layer.name in acted
         }
-        targets = lora.shortest(acted, self._names)
+        targets = self._targets[recipe.modules]
         config = lora.write_config(recipe, targets, self._model_id, invocation)
         return Adapter(lora.pack(parts), config, training)
 
     # ------------------------------------------------------------ inside
 
-    def _acted(self, recipe: LoraRecipe) -> list[str]:
+    def _layers(self, recipe: LoraRecipe) -> list[str]:
         """Return the names of the layers that the recipe's adapters act on, at least one."""
-        found = lora.of_kind(recipe.modules, [layer.name for layer in self.layers])
+        found = self._acted[recipe.modules]
         if not found:
             kind = "" if recipe.modules == "all" else f" of kind {recipe.modules}"
             raise EngineError(

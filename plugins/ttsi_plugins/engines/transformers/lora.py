@@ -39,7 +39,7 @@ _INITS = (True, False, "gaussian", "orthogonal")
 
 
 # By `LoraRecipe.modules`, how the names of its layers are known, whatever the model's type.
-_MODULES = {
+MODULES = {
     "all": re.compile(""),
     "attention": re.compile(r"attn|attention"),
     "feed_forward": re.compile(r"mlp|ffn|feed_?forward|expert|moe|\bfc\d"),
@@ -86,7 +86,7 @@ def shortest(targets: Sequence[str], modules: Sequence[str]) -> tuple[str, ...]:
 
 def of_kind(modules: str, names: Iterable[str]) -> list[str]:
     """Return those of the layers' `names` that are of the kind `LoraRecipe.modules`."""
-    return [name for name in names if _MODULES[modules].search(name.lower())]
+    return [name for name in names if MODULES[modules].search(name.lower())]
 
 
 def adaptable(model: Any) -> dict[str, nn.Linear | Conv1D]:

@@ -22,10 +22,10 @@ from . import support
 from .bank import Bank
 from .carrying import reader
 from .native import NativeDecoder, NativeNetwork, NativeReader
+from .pairs import Pair, losses
 from .passes import Network, Row, Rows
 from .rows import Row as Decoded
 from .stack import Factors
-from .training import Pair, losses
 from .trie import Trie
 
 # Tokens that are read, and the longest window or chunk while they are: they must exceed it.

@@ -22,9 +22,7 @@ from ttsi import Adapter, LoraRecipe, Training
 from .bank import Bank
 from .checkpoints import Checkpoints
 from .native import NativeNetwork
-from .pairs import Pair as Pair
-from .pairs import TokenJob as TokenJob
-from .pairs import losses
+from .pairs import Pair, TokenJob, losses
 from .passes import Network
 from .stack import Factors, selected
 
