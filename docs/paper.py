@@ -85,7 +85,7 @@ def method_of(spec: dict[str, Any]) -> str:
         name += " in context"
     if estimator == "always":
         name += " without H"
-    return name + (" by vote" if spec["inference"]["name"] == "majority_vote" else "")
+    return name + (" by vote" if spec["inference"].get("by") == "votes" else "")
 
 
 def settings_of(spec: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from perf.floor import (
 from perf.variants import Variant, generator
 from ttsi.answers.calls.values import calls_in
 from ttsi.answers.calls.writing import TOOL_CALL
-from ttsi.solving.pipeline import Solution
+from ttsi.solving.solution import Solution
 from ttsi.types import LoraRecipe, Prompt, TrainJob
 
 _ADAPTER_ITEM = 4  # adapters are float32 on every device

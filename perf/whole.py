@@ -37,7 +37,8 @@ from perf.result import Result, compare, report
 from perf.timing import Side, take_turns
 from perf.variants import SEED, Variant, generator, pipeline
 from ttsi.digests import draw_seed
-from ttsi.solving.pipeline import Pipeline, Solution
+from ttsi.solving.pipeline import Pipeline
+from ttsi.solving.solution import Solution
 from ttsi.types import LoraRecipe, Sample
 from ttsi_plugins.estimators.rss_margin import RssMargin
 

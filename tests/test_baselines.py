@@ -30,8 +30,8 @@ from ttsi_fakes import TOOLS, ScriptedEngine, make_sample
 from ttsi_plugins.estimators.constant import Always
 from ttsi_plugins.generators.self_generator import SelfGenerator
 from ttsi_plugins.inference.direct import Direct
-from ttsi_plugins.learners._train import read_rows
-from ttsi_plugins.learners.icl_train import OTHER_TOOLS, InContextTrain
+from ttsi_plugins.learners._train import OTHER_TOOLS, read_rows
+from ttsi_plugins.learners.icl_train import InContextTrain
 from ttsi_plugins.learners.lora_sft import LoraSft
 from ttsi_plugins.learners.sft import Sft
 from ttsi_plugins.scorers.exact import Exact

@@ -22,7 +22,8 @@ from ttsi.records.journal import read
 from ttsi.results.metrics import summarise
 from ttsi.running.waves import ScoredWaves
 from ttsi.solving import metering
-from ttsi.solving.pipeline import STAGES, Pipeline, Stages, add_costs
+from ttsi.solving.costs import STAGES, add_costs
+from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.types import Generation, Record, Request, StageCost, TrainJob
 from ttsi_fakes import ScriptedEngine, make_sample
 from ttsi_plugins.estimators.self_consistency import SelfConsistency

@@ -117,8 +117,10 @@ NO_CALLS = {
         {"estimator": "entropy", "budget": 0.25},
         {"estimator": "never"},
         {"generator": {"name": "self", "samples": 2}, "estimator": "always", "learner": "icl"},
-        {"inference": {"name": "majority_vote", "samples": 3}},
+        {"inference": {"name": "best_of", "samples": 3}},
+        {"inference": {"name": "gated", "samples": 2}, "estimator": "always"},
         {"estimator": {"name": "self_consistency", "samples": 3}},
+        {"estimator": {"name": "call_agreement", "samples": 3}},
         {"estimator": {"name": "call_support", "threshold": 0.8}, "inference": "pruned"},
         {"generator": {"name": "evidence", "samples": 2}, "estimator": "always", "learner": "icl"},
         {"generator": NO_CALLS, "estimator": "always", "learner": "icl"},
@@ -134,6 +136,7 @@ def test_forged_budgets_draws_and_demonstrations_are_caught(tmp_path: Path) -> N
         ({"budget": 0.25}, SPEC, put("budget", 0.5), "estimate"),
         ({"estimator": {"name": "random"}}, SAMPLES, _confidence_of_first, "estimate"),
         ({"estimator": "always", "learner": "icl"}, SAMPLES, _demonstration, "receipt"),
+        ({"inference": "gated", "estimator": "always"}, SAMPLES, _verdict, "receipt"),
     ]
     for number, (changed, file, change, kind) in enumerate(cases):
         folder = submitted(tmp_path / str(number), **changed)
@@ -143,6 +146,11 @@ def test_forged_budgets_draws_and_demonstrations_are_caught(tmp_path: Path) -> N
 
 def _confidence_of_first(rows: list[Any]) -> None:
     rows[0]["estimate"]["confidence"] *= 0.999
+
+
+def _verdict(rows: list[Any]) -> None:
+    row = next(row for row in rows if "gate" in (row["receipt"] or {}))
+    row["receipt"]["gate"]["adapted"] += 1
 
 
 def _demonstration(rows: list[Any]) -> None:

@@ -11,7 +11,8 @@ import torch
 from engines import ask, may_run_out, real_tasks, shared_engine
 from tiny_model import tiny_llama, tiny_qwen2
 
-from ttsi.solving.pipeline import Pipeline, Solution, Stages
+from ttsi.solving.pipeline import Pipeline, Stages
+from ttsi.solving.solution import Solution
 from ttsi.types import LoraRecipe, Request, Sampling, Task, TrainJob
 from ttsi_plugins.engines.transformers import memory, training
 from ttsi_plugins.engines.transformers.bank import Bank, Factors

@@ -24,6 +24,7 @@ from ttsi.types import (
     Likelihood,
     Prompt,
     Request,
+    Task,
     TrainJob,
 )
 from ttsi_fakes import TOOLS, ScriptedEngine, make_sample
@@ -31,8 +32,9 @@ from ttsi_plugins.estimators.constant import Always, Never, Random
 from ttsi_plugins.estimators.perplexity import Perplexity
 from ttsi_plugins.estimators.rss_margin import RssMargin, softmax_margin
 from ttsi_plugins.generators.self_generator import SelfGenerator
+from ttsi_plugins.inference._votes import majority
+from ttsi_plugins.inference.best_of import BestOf
 from ttsi_plugins.inference.direct import Direct
-from ttsi_plugins.inference.majority_vote import MajorityVote, vote
 from ttsi_plugins.learners.lora_sft import LoraSft
 
 TASKS = [make_sample(number).task for number in range(5)]
@@ -322,11 +324,14 @@ def answer(text: str, logprob: float, read: Answer | None = None) -> Completion:
     return Completion(text, read or called, completion_tokens=2, logprob=logprob)
 
 
+def vote(task: Task, answers: Sequence[Completion]) -> Completion:
+    return majority(task, answers)[0]
+
+
 def test_the_majority_wins_and_ties_go_to_the_likelier() -> None:
     a, b = answer("get_time", -9), answer("get_weather", -1)
     assert vote(TASKS[0], [b, a, a]).text == "get_time"
     assert vote(TASKS[0], [a, b]).text == "get_weather"
-    assert vote(TASKS[0], [a, b]).completion_tokens == 4
 
 
 def test_what_cannot_be_parsed_votes_only_among_its_like() -> None:
@@ -350,7 +355,7 @@ def test_four_refusals_and_a_call_are_answered_by_a_refusal() -> None:
     call = '[{"name": "get_time", "arguments": {"city": "Rome"}}]'
     texts = iter([call, "I cannot.", "[]", "No tool does that.", "Sorry."])
     engine = ScriptedEngine(script=lambda request: next(texts))
-    (said,) = MajorityVote(samples=5).answer(TASKS[:1], [None], engine, 0)
+    (said,) = BestOf(samples=5).answer(TASKS[:1], [None], engine, 0)
     assert said.answer.status is AnswerStatus.DECLINED
     assert said.answer.value is None
 
@@ -358,7 +363,7 @@ def test_four_refusals_and_a_call_are_answered_by_a_refusal() -> None:
 def test_answers_in_other_notations_are_read_with_the_names_on_offer() -> None:
     engine = ScriptedEngine(script=lambda request: "get_time(city='Rome')")
     wanted = (ToolCall("get_time", {"city": "Rome"}),)
-    for inference in (Direct(), MajorityVote(samples=2)):
+    for inference in (Direct(), BestOf(samples=2)):
         (said,) = inference.answer(TASKS[:1], [None], engine, 0)
         assert calls_in(said.answer) == wanted
 
@@ -374,5 +379,5 @@ def test_votes_are_over_normalised_calls() -> None:
 
 def test_a_vote_draws_every_sample_with_a_seed_of_its_own() -> None:
     engine = ScriptedEngine()
-    MajorityVote(samples=3).answer(TASKS[:2], [None, None], engine, 0)
+    BestOf(samples=3).answer(TASKS[:2], [None, None], engine, 0)
     assert len({request.seed for request in engine.asked}) == 6

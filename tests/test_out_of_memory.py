@@ -17,7 +17,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.errors import EngineError, OutOfMemory, release
-from ttsi.solving.pipeline import Pipeline, Solution, Stages
+from ttsi.solving.pipeline import Pipeline, Stages
+from ttsi.solving.solution import Solution
 from ttsi.types import (
     Estimate,
     Example,

@@ -11,7 +11,8 @@ import pytest
 
 from ttsi.answers.calls.values import calls_in
 from ttsi.errors import EngineError, OutOfMemory, RunError, StorageError
-from ttsi.solving.pipeline import Pipeline, Solution, Stages
+from ttsi.solving.pipeline import Pipeline, Stages
+from ttsi.solving.solution import Solution
 from ttsi.types import Estimate, Message, Prompt, Request, Sampling, Task
 from ttsi_fakes import WRITING, ScriptedEngine, default_script, make_sample
 from ttsi_plugins.estimators.constant import Always, Never

@@ -172,7 +172,9 @@ def test_the_same_prompt_is_printed_once() -> None:
     assert "H is uncertain: confidence 0." in text
     assert text.count("│ What is the weather in City0?") == 1
     assert "prompt 1, shown above" in text
-    vote = said(told(inference={"name": "majority_vote", "samples": 3}, estimator="never"))
+    vote = said(
+        told(inference={"name": "best_of", "samples": 3, "greedy_first": False}, estimator="never")
+    )
     assert "answer 3 of 3" in vote
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from ttsi.answers.calls.parse import parse_calls
 from ttsi.answers.calls.values import ToolCall, answer_with, calls_in
 from ttsi.digests import draw_seed
 from ttsi.errors import EngineError
+from ttsi.optional import Verdict
 from ttsi.protocols import Engine
 from ttsi.testing.fake_benchmark import example_of
 from ttsi.types import (
@@ -269,6 +271,18 @@ class VotesOfCallersOnly(Answerer):
         drawn = engine.generate([Request(Prompt(task.messages), Sampling(), s) for s in seeds])
         answers = [self.read(task, each.text) for each in drawn]
         return max(answers, key=lambda each: each.answer.status is AnswerStatus.OK)
+
+
+@fails("gate", "all together and one at a time it gave different verdicts", "inference")
+class JudgesByTheWave(Answerer):
+    def judge(self, rivals: Any, engine: Engine, seed: int) -> Any:
+        return [Verdict(True, "company", 0.0, float(len(rivals))) for _ in rivals]
+
+
+@fails("gate", "is neither None nor a Verdict of finite numbers", "inference")
+class JudgesByNothing(Answerer):
+    def judge(self, rivals: Any, engine: Engine, seed: int) -> Any:
+        return [Verdict(False, "nothing", -math.inf, -math.inf) for _ in rivals]
 
 
 @fails("needs", "does not list what it asked the engine for: grammar", "inference")

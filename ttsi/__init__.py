@@ -48,9 +48,12 @@ if TYPE_CHECKING:
     from ttsi.errors import UsageError as UsageError
     from ttsi.errors import VerificationError as VerificationError
     from ttsi.hooks import hookimpl as hookimpl
+    from ttsi.optional import Gates as Gates
     from ttsi.optional import HasTrainingRows as HasTrainingRows
     from ttsi.optional import LearnsFromRows as LearnsFromRows
     from ttsi.optional import Renders as Renders
+    from ttsi.optional import Rivals as Rivals
+    from ttsi.optional import Verdict as Verdict
     from ttsi.optional import Versioned as Versioned
     from ttsi.optional import WritesCalls as WritesCalls
     from ttsi.optional import written_calls as written_calls
@@ -81,7 +84,7 @@ if TYPE_CHECKING:
     from ttsi.settings import Sampling as Sampling
     from ttsi.solving.metering import asked_outside as asked_outside
     from ttsi.solving.metering import charge as charge
-    from ttsi.solving.pipeline import Solution as Solution
+    from ttsi.solving.solution import Solution as Solution
     from ttsi.solving.solver import Solver as Solver
     from ttsi.spec import Spec as Spec
     from ttsi.spec import load_spec as load_spec
@@ -130,7 +133,10 @@ _NAMES = {
         "RunError SpecError StorageError TtsiError UsageError VerificationError"
     ),
     "ttsi.hooks": "hookimpl",
-    "ttsi.optional": "HasTrainingRows LearnsFromRows Renders Versioned WritesCalls written_calls",
+    "ttsi.optional": (
+        "Gates HasTrainingRows LearnsFromRows Renders Rivals Verdict Versioned WritesCalls "
+        "written_calls"
+    ),
     "ttsi.options": "option",
     "ttsi.protocols": (
         "AnswerForm Asking Benchmark Candidates Claim Context Engine Episode Estimator "
@@ -140,7 +146,7 @@ _NAMES = {
     "ttsi.running.evaluate": "CellResult evaluate",
     "ttsi.settings": "EngineCapability LoraRecipe Sampling",
     "ttsi.solving.metering": "asked_outside charge",
-    "ttsi.solving.pipeline": "Solution",
+    "ttsi.solving.solution": "Solution",
     "ttsi.solving.solver": "Solver",
     "ttsi.spec": "Spec load_spec",
     "ttsi.types": (

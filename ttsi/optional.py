@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ttsi.errors import UsageError
-from ttsi.types import JSON, Prompt, Rendered, Sample
+from ttsi.types import JSON, Adaptation, Completion, Prompt, Rendered, Sample, Task
+
+if TYPE_CHECKING:
+    from ttsi.protocols import Engine
 
 
 @runtime_checkable
@@ -57,6 +61,40 @@ class LearnsFromRows(Protocol):
     def teach(self, train: Callable[[], Sequence[Sample]]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Two answers to a task: that of the base model, and that under the adaptation."""
+
+    task: Task
+    base: Completion
+    adapted: Completion
+    adaptation: Adaptation
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the adapted answer is kept, and what each of the two is worth by the measure `by`."""
+
+    kept: bool
+    by: str
+    base: float
+    adapted: float
+
+
+@runtime_checkable
+class Gates(Protocol):
+    """Optional for an inference: keep the base answer where the adapted one is no better.
+
+    What is adapted to is then always answered by the base model, too. `judge` returns a list
+    parallel to `rivals`; None, where there is nothing to choose, keeps the adapted answer. The
+    receipt holds the verdict, and the text of an answer that was not kept.
+    """
+
+    def judge(
+        self, rivals: Sequence[Rivals], engine: Engine, seed: int
+    ) -> Sequence[Verdict | None]: ...
+
+
 class Versioned(Protocol):
     """Optional for a scorer: a version, which changes when any answer could score differently."""
 
@@ -66,6 +104,7 @@ class Versioned(Protocol):
 OPTIONAL: Mapping[str, tuple[type, ...]] = {
     "benchmarks": (HasTrainingRows,),
     "engines": (Renders, WritesCalls),
+    "inference": (Gates,),
     "learners": (LearnsFromRows,),
     "scorers": (Versioned,),
 }

@@ -159,6 +159,8 @@ class AnswerForm(Protocol):
 
     def key(self, task: Task, answer: Answer, options: Mapping[str, JSON] | None = None) -> str: ...
 
+    def parts(self, task: Task, answer: Answer) -> Mapping[tuple[str, ...], str]: ...
+
     def score(
         self,
         task: Task,

@@ -277,6 +277,12 @@ class Record:
     steps: tuple[Step, ...] = ()
 
     @property
+    def refused(self) -> bool:
+        """Whether a gate kept the base answer instead of the adapted one."""
+        gate = (self.receipt or {}).get("gate")
+        return isinstance(gate, dict) and gate.get("kept") is False
+
+    @property
     def uncertain(self) -> bool:
         """Whether the sample was estimated and found uncertain."""
         return self.estimate is not None and self.estimate.uncertain

@@ -237,7 +237,7 @@ def test_methods_are_named_as_the_paper_names_them() -> None:
     assert method(estimator="never") == ""
     assert method(estimator="always") == "TT-SI without H"
     assert method(generator="teacher") == "TT-D"
-    assert method(generator="teacher", inference="majority_vote") == "TT-D by vote"
+    assert method(generator="teacher", inference="best_of") == "TT-D by vote"
     assert method(learner="icl") == "TT-SI in context"
     assert method(estimator="always", learner="icl_train") == "ICL"
     assert method(estimator="always", learner="sft") == "SFT"

@@ -37,7 +37,7 @@ SHORT: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("generator", "teacher"): {"attempts": 2},
     ("learner", "sft"): {"limit": 1},
     ("inference", "direct"): SHORT_ANSWER,
-    ("inference", "majority_vote"): SHORT_ANSWER | {"samples": 2},
+    ("inference", "best_of"): SHORT_ANSWER | {"samples": 2},
 }
 ROLES = ("estimator", "generator", "learner", "inference")
 HEAD = {

@@ -72,6 +72,13 @@ class Form(ABC):
             return answer.status.value
         return json.dumps(answer.value, ensure_ascii=False, sort_keys=True)
 
+    def parts(self, task: Task, answer: Answer) -> Mapping[tuple[str, ...], str]:
+        """Return the parts of an answer by their place, the same for answers that score alike.
+
+        Several answers are compared by them, part by part. Most forms have a single part.
+        """
+        return {(): self.key(task, answer)}
+
     def score(
         self,
         task: Task,

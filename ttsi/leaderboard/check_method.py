@@ -28,11 +28,13 @@ _WITH_THRESHOLD = (
     "mutual_information",
     "perplexity",
     "self_consistency",
+    "call_agreement",
+    "call_likelihood",
     "call_support",
 )
 _OF_NAMES = ("rss_margin", "entropy", "mutual_information")
 _KINDS = {"lora_sft": "lora", "sft": "lora", "icl": "demonstrations", "icl_train": "demonstrations"}
-_WITHOUT_EXAMPLES = ("sft", "icl_train")
+_WITHOUT_EXAMPLES = ("sft", "icl_train", "nearest")
 NO_CALLS = Answer.of([])
 """The answer to a request that no tool serves, which `evidence` may make examples of."""
 _GENERATORS = ("self", "teacher", "evidence")
@@ -162,7 +164,7 @@ def _examples(case: Case) -> Iterator[Fault]:
     if name in _GENERATORS and not (_is_number(most) and len(digests) <= most):
         yield case.fault("example", f"has {len(digests)} examples; the spec asks for {most}.")
     learner = case.spec["learner"]["name"]
-    if learner in _KINDS and record.adapted and bool(digests) == (learner in _WITHOUT_EXAMPLES):
+    if _kind(case) and record.receipt and bool(digests) == (learner in _WITHOUT_EXAMPLES):
         word = "with" if digests else "without"
         yield case.fault("example", f"{learner} was adapted {word} examples.")
 
@@ -207,14 +209,16 @@ def _is_read_from_text(case: Case, example: Example) -> bool:
 
 
 def _receipt(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
-    name = case.spec["learner"]["name"]
-    if receipt["kind"] != _KINDS.get(name, receipt["kind"]):
+    name, kind = case.spec["learner"]["name"], _kind(case)
+    if receipt["kind"] != (kind or receipt["kind"]):
         yield case.fault("receipt", f"{name} does not make {receipt['kind']}.")
     steps = receipt.get("steps")
     for key in ("losses", "learning_rates"):
         if key in receipt and len(receipt[key]) != steps:
             what = f"has {len(receipt[key])} {key.replace('_', ' ')} for {steps} steps."
             yield case.fault("receipt", what)
+    if "gate" in receipt and case.spec["inference"]["name"] == "gated":
+        yield from _gate(case, receipt["gate"])
     if name == "lora_sft":
         yield from _training(case, receipt)
     if name == "icl" and not any(map(is_withheld, case.row["examples"])):
@@ -226,9 +230,25 @@ def _receipt(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
         ("lora_dropout", case.option("learner", "dropout")),
         ("base_model_name_or_path", case.spec["model"]["id"]),
     ):
-        if name in _KINDS and key in config and config[key] != said:
+        if kind and key in config and config[key] != said:
             what = f"the adapter's {key} is {shown(config[key])}; the spec says {shown(said)}."
             yield case.fault("receipt", what)
+
+
+def _kind(case: Case) -> str | None:
+    """Return the kind of adaptation that the spec's learner makes; None of a third party's."""
+    name = case.spec["learner"]["name"]
+    if name == "nearest":
+        return "lora" if case.option("learner", "mode") == "pairs" else "demonstrations"
+    return _KINDS.get(name)
+
+
+def _gate(case: Case, gate: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield a fault where the verdict is not what its own values and the spec's margin say."""
+    better, margin = gate["adapted"] - gate["base"], case.option("inference", "margin")
+    if gate["by"] != case.option("inference", "by") or gate["kept"] != (better > margin):
+        what = f"the gate's verdict {shown(dict(gate))} is not what its values say."
+        yield case.fault("receipt", what)
 
 
 def _training(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:

@@ -15,7 +15,7 @@ from ttsi.leaderboard.sources import Sources
 from ttsi.leaderboard.submission import Seed
 from ttsi.protocols import Scorer
 from ttsi.records.journal import SAMPLES
-from ttsi.solving.pipeline import STAGES
+from ttsi.solving.costs import STAGES
 from ttsi.types import Answer, Completion, Record, Sample, Score
 
 _RESTORE = "Restore the line from the run, or submit the run again."
@@ -135,10 +135,13 @@ def _story(case: Case) -> Iterator[Fault]:
             "has a base answer without a score, or a base score without an answer.",
             _one_of(row, "base"),
         ),
-        ("is certain, and was adapted or has examples.", not record.uncertain and _worked(record)),
+        (
+            "is certain, and was adapted or has examples.",
+            not record.uncertain and (record.adapted or _worked(record)),
+        ),
         (
             "was adapted without a receipt, or has a receipt unadapted.",
-            record.adapted != (record.receipt is not None),
+            record.adapted != (record.receipt is not None and not record.refused),
         ),
         (
             "was not adapted, and its final answer is not the base model's.",
@@ -160,13 +163,13 @@ def _one_of(row: Mapping[str, Any], name: str) -> bool:
 
 
 def _worked(record: Record) -> bool:
-    return record.adapted or bool(record.examples)
+    return record.receipt is not None or bool(record.examples)
 
 
 def _stages(record: Record) -> set[str]:
     """Return the stages that the record must have passed, whatever the method."""
     passed = {"estimate": True, "answer": record.base is not None}
-    passed |= dict.fromkeys(("learn", "adapted"), record.adapted)
+    passed |= dict.fromkeys(("learn", "adapted"), record.receipt is not None)
     return {stage for stage, did in passed.items() if did}
 
 

@@ -11,7 +11,7 @@ from ttsi.pages.plots import stepped
 from ttsi.report.charts import Bar, Curve, Group, Mark, Spot, bars, curves, histogram, intervals
 from ttsi.report.facts import Facts, Measure
 from ttsi.results import calibration
-from ttsi.solving.pipeline import STAGES
+from ttsi.solving.costs import STAGES
 
 STAGE_NAMES = {
     "estimate": "H: estimate",

@@ -54,7 +54,7 @@ def cases_of(records: Sequence[Record]) -> list[Case]:
 
 def _adapted_correct(record: Record) -> bool | None:
     # Costs alone do not show it: the budget's choice may have changed since.
-    tried = record.adapted or (record.uncertain and "generate" in record.costs)
+    tried = record.adapted or record.refused or (record.uncertain and "generate" in record.costs)
     return record.final_score.correct if tried and record.final_score else None
 
 

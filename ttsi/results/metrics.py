@@ -28,7 +28,7 @@ def summarise(records: Sequence[Record]) -> dict[str, JSON]:
         "change": paired_change(records),
         "uncertain": len(uncertain),
         "adapted": sum(record.adapted for record in records),
-        "not_generated": sum(not record.adapted for record in uncertain),
+        "not_generated": sum(not (record.adapted or record.refused) for record in uncertain),
         "estimator": estimator_quality(records),
         "stages": stage_costs(records),
     }

@@ -13,7 +13,9 @@ from typing import Literal
 
 from ttsi.errors import ends_the_run
 from ttsi.protocols import Episode
-from ttsi.solving.pipeline import Known, Pipeline, Solution, add_costs
+from ttsi.solving.costs import add_costs
+from ttsi.solving.pipeline import Pipeline
+from ttsi.solving.solution import Known, Solution
 from ttsi.spec import EstimateAt
 from ttsi.types import Completion, Estimate, Record, Sample, Score, Step, Task
 

@@ -34,7 +34,7 @@ from ttsi.running.assembly import Assembly
 from ttsi.running.seed_run import SeedWork, check_whole, forget_estimates, forget_seed
 from ttsi.solving import assemble
 from ttsi.solving.budget import unadapted
-from ttsi.solving.pipeline import add_costs
+from ttsi.solving.costs import add_costs
 from ttsi.spec import Spec, load_document, load_spec, resolved
 from ttsi.types import JSON, Record, Sample
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttsi._common.console import note
-from ttsi.solving.pipeline import STAGES
+from ttsi.solving.costs import STAGES
 from ttsi.spec import Spec
 from ttsi.types import JSON, Record
 

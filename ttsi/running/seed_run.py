@@ -18,7 +18,7 @@ from ttsi.records.sessions import OF_ESTIMATES, SESSIONS, Session
 from ttsi.results import metrics
 from ttsi.running.assembly import Assembly
 from ttsi.solving.budget import UNADAPTED, share_out
-from ttsi.solving.pipeline import add_costs
+from ttsi.solving.costs import add_costs
 from ttsi.spec import Spec
 from ttsi.types import Record, Sample, StageCost
 

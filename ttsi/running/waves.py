@@ -8,7 +8,8 @@ from dataclasses import replace
 from ttsi.errors import ends_the_run
 from ttsi.protocols import Scorer
 from ttsi.running.episodes import play
-from ttsi.solving.pipeline import Known, Pipeline, Solution
+from ttsi.solving.pipeline import Pipeline
+from ttsi.solving.solution import Known, Solution
 from ttsi.spec import EstimateAt
 from ttsi.types import JSON, Completion, Record, Sample, Score
 

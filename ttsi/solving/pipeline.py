@@ -16,21 +16,21 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as TypingGenerator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from ttsi.errors import EngineError, OutOfMemory, RunError, ends_the_run, release
-from ttsi.optional import LearnsFromRows, chosen
+from ttsi.optional import Gates, LearnsFromRows, Rivals, chosen
 from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Watcher
+from ttsi.solving.costs import STAGES, add_costs
 from ttsi.solving.metering import MeteredEngine, charging
 from ttsi.solving.receipts import receipt_of
-from ttsi.types import JSON, Adaptation, Completion, Estimate, Example, StageCost, Task
+from ttsi.solving.solution import Known, Solution, State
+from ttsi.types import JSON, StageCost, Task
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
-
-STAGES = ("estimate", "answer", "generate", "learn", "adapted")
 
 
 @dataclass(frozen=True)
@@ -41,62 +41,6 @@ class Stages:
     generator: Generator
     learner: Learner
     inference: Inference
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Results of a task that are not computed again: its estimate, its base answer, their costs."""
-
-    estimate: Estimate | None
-    base: Completion | None
-    costs: Mapping[str, StageCost]
-
-
-@dataclass(frozen=True, slots=True)
-class Solution:
-    """The result of Algorithm 1 for one task; with an `error` it has nothing but its costs.
-
-    `base` is the answer of the base model, if it was asked. `adapted` is the answer under the
-    adaptation, or None if nothing was adapted. Only the `receipt` of the adaptation is kept.
-    """
-
-    task: Task
-    estimate: Estimate | None = None
-    base: Completion | None = None
-    examples: tuple[Example, ...] = ()
-    receipt: Mapping[str, JSON] | None = None
-    adapted: Completion | None = None
-    note: str = ""
-    error: str = ""
-    costs: Mapping[str, StageCost] = field(default_factory=dict)
-
-    @property
-    def answer(self) -> Completion | None:
-        """The adapted answer, or else the base model's; None after an error."""
-        return self.adapted or self.base
-
-
-@dataclass(eq=False)
-class State:
-    """The results so far of one task in a wave."""
-
-    task: Task
-    estimate: Estimate | None = None
-    base: Completion | None = None
-    examples: Sequence[Example] = ()
-    adaptation: Adaptation | None = None
-    adapted: Completion | None = None
-
-    @classmethod
-    def of(cls, task: Task, known: Known | None) -> State:
-        """Return the initial state of a task, with the `known` results."""
-        if known is None:
-            return cls(task)
-        return cls(task, known.estimate, known.base)
-
-    @property
-    def uncertain(self) -> bool:
-        return self.estimate is not None and self.estimate.uncertain
 
 
 class Pipeline:
@@ -228,7 +172,8 @@ class Pipeline:
     def _wave(self, states: list[State]) -> Iterator[Solution]:
         self._estimate([state for state in states if state.estimate is None])
         learner = self._stages.learner
-        wants_base = self._baseline or learner.needs_base or not self._adapt
+        gates = isinstance(self._stages.inference, Gates)
+        wants_base = self._baseline or learner.needs_base or gates or not self._adapt
         wanting = [state for state in states if wants_base or not state.uncertain]
         self._answer([state for state in wanting if state.base is None])
         uncertain = [state for state in states if state.uncertain and self._adapt]
@@ -307,6 +252,22 @@ class Pipeline:
             )
             for state, answer in _parallel(states, answers, "inference"):
                 state.adapted = answer
+            self._gate(states)
+
+    def _gate(self, states: list[State]) -> None:
+        inference = self._stages.inference
+        if not isinstance(inference, Gates):
+            return
+        rivals = [
+            Rivals(state.task, state.base, state.adapted, state.adaptation)
+            for state in states
+            if state.base and state.adapted and state.adaptation
+        ]
+        verdicts = inference.judge(rivals, self._engine, self._seed)
+        for state, verdict in _parallel(states, verdicts, "gate"):
+            if verdict is not None and not math.isfinite(verdict.base + verdict.adapted):
+                raise EngineError(f"The gate gave no sound verdict: {verdict}")
+            state.verdict = verdict
 
     @contextmanager
     def _stage_of(self, stage: str, states: list[State]) -> Iterator[None]:
@@ -348,13 +309,15 @@ class Pipeline:
         note = ""
         if state.uncertain and self._adapt and state.adapted is None:
             note = "uncertain, but no valid example was generated: answered by the base model"
+        if state.refused:
+            note = "the base model's answer was kept instead of the adapted one"
         return Solution(
             state.task,
             estimate=state.estimate,
             base=state.base,
             examples=tuple(state.examples),
-            receipt=receipt_of(state.adaptation, state.examples),
-            adapted=state.adapted,
+            receipt=receipt_of(state.adaptation, state.examples, state.adapted, state.verdict),
+            adapted=None if state.refused else state.adapted,
             note=note,
             costs=self._settled(state.task),
         )
@@ -372,16 +335,6 @@ class Pipeline:
 
 def _close(engine: Engine, sound: bool) -> None:
     engine.close()
-
-
-def add_costs(*costs: Mapping[str, StageCost]) -> dict[str, StageCost]:
-    """Return the sums by stage, in the order of the stages."""
-    stages = [*STAGES, *(stage for each in costs for stage in each if stage not in STAGES)]
-    return {
-        stage: sum((each[stage] for each in costs if stage in each), StageCost())
-        for stage in dict.fromkeys(stages)
-        if any(stage in each for each in costs)
-    }
 
 
 def _parallel(

@@ -18,7 +18,8 @@ from ttsi.optional import Renders
 from ttsi.protocols import Engine
 from ttsi.solving import assemble
 from ttsi.solving.metering import MeteredEngine, hearing
-from ttsi.solving.pipeline import Known, Pipeline, Solution
+from ttsi.solving.pipeline import Pipeline
+from ttsi.solving.solution import Known, Solution
 from ttsi.spec import Spec
 from ttsi.types import (
     JSON,

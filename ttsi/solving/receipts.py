@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
-from ttsi.types import JSON, Adaptation, Adapter, Example
+from ttsi.optional import Verdict
+from ttsi.types import JSON, Adaptation, Adapter, Completion, Example
 
 
 def receipt_of(
-    adaptation: Adaptation | None, examples: Sequence[Example]
+    adaptation: Adaptation | None,
+    examples: Sequence[Example],
+    adapted: Completion | None = None,
+    verdict: Verdict | None = None,
 ) -> Mapping[str, JSON] | None:
-    """Return what verifiers need to know about an adaptation: digests, training, configuration."""
+    """Return what verifiers need to know about an adaptation: digests, training, configuration.
+
+    With a gate's verdict it has that, and the text of an `adapted` answer that was not kept.
+    """
     if adaptation is None:
         return None
     seen = [example.digest for example in examples]
     receipt: dict[str, JSON] = {"digest": adaptation.digest, "examples": seen}
     if adaptation.source:
         receipt["source"] = adaptation.source
+    if verdict is not None:
+        refused = {} if verdict.kept or adapted is None else {"refused": adapted.text}
+        receipt["gate"] = {**asdict(verdict), **refused}
     if not isinstance(adaptation, Adapter):
         return {"kind": "demonstrations", **receipt}
     training = adaptation.training

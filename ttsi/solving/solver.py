@@ -15,7 +15,8 @@ from typing import Any, Self
 
 from ttsi.errors import UsageError
 from ttsi.solving import assemble
-from ttsi.solving.pipeline import Pipeline, Solution
+from ttsi.solving.pipeline import Pipeline
+from ttsi.solving.solution import Solution
 from ttsi.spec import Spec, load_spec
 from ttsi.types import JSON, Task
 

@@ -80,6 +80,9 @@ def keys_agree_with_scores(subject: Subject) -> None:
         right = bool(made.score(task, one, other).correct)
         told = f"right is {right} for {_said(other)}, where {_said(one)} is, and equal keys {alike}"
         require(alike == right, told)
+        same = made.parts(task, one) == made.parts(task, other)
+        told = f"the parts of {_said(one)} and {_said(other)} differ, and their keys are equal"
+        require(same or not alike, told)
 
 
 def scores_give_reasons(subject: Subject) -> None:

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from ttsi.errors import EngineError
-from ttsi.testing import answers
+from ttsi.testing import answers, gates
 from ttsi.testing.checks import Check, NotApplicable, Violation, require
 from ttsi.testing.child import elsewhere
 from ttsi.testing.exercise import Wave, default_wave, exercise, run_stage, wave_of
@@ -186,4 +186,5 @@ CHECKS = (
         reset,
     ),
     *answers.CHECKS,
+    *gates.CHECKS,
 )

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ttsi import Completion, Engine, Estimate, Task, draw_seed, option
-from ttsi_plugins.inference._requests import Decoding, read_completion
-from ttsi_plugins.inference.majority_vote import groups_of, same_answers
+from ttsi_plugins.inference._requests import Decoding
+from ttsi_plugins.inference._votes import answers_to, same_answers
 
 
 def agreement(task: Task, answers: Sequence[Completion]) -> float:
@@ -36,13 +36,14 @@ class SelfConsistency(Decoding):
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
         requests = [
-            self.request(task, None, draw_seed(seed, task.id, "estimate", draw))
+            [
+                self.request(task, None, draw_seed(seed, task.id, "estimate", draw))
+                for draw in range(self.samples)
+            ]
             for task in tasks
-            for draw in range(self.samples)
         ]
-        drawn = engine.generate(requests)
         estimates = []
-        for task, own in zip(tasks, groups_of(self.samples, drawn), strict=True):
-            confidence = agreement(task, [read_completion(task, each) for each in own])
+        for task, answers in zip(tasks, answers_to(tasks, requests, engine), strict=True):
+            confidence = agreement(task, answers)
             estimates.append(Estimate(confidence, confidence < self.threshold))
         return estimates

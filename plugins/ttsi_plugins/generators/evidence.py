@@ -41,8 +41,8 @@ from ttsi_plugins.generators._contract import (
     overlap,
     request_in,
 )
-from ttsi_plugins.inference._requests import Decoding, read_completion
-from ttsi_plugins.inference.majority_vote import groups_of, same_answers
+from ttsi_plugins.inference._requests import Decoding
+from ttsi_plugins.inference._votes import answers_to, same_answers
 
 _REQUEST_SCHEMA: dict[str, JSON] = {
     "type": "object",
@@ -151,9 +151,10 @@ class Evidence(Decoding):
         trials = list(map(self._trial, slots, outputs))
         fit = [trial for trial in trials if not trial.fault]
         places = range(attempt * self.labels, (attempt + 1) * self.labels)
-        drawn = engine.generate([self._label(t, at, seed) for t in fit for at in places])
-        for trial, own in zip(fit, groups_of(self.labels, drawn), strict=True):
-            self._take(trial, [read_completion(trial.task, each) for each in own])
+        tasks = [trial.task for trial in fit]
+        requests = [[self._label(trial, at, seed) for at in places] for trial in fit]
+        for trial, labels in zip(fit, answers_to(tasks, requests, engine), strict=True):
+            self._take(trial, labels)
         self._weigh([trial for trial in fit if not trial.fault], engine)
         for trial in trials:
             _settle(trial, attempt)

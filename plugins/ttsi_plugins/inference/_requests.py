@@ -1,8 +1,8 @@
-"""What direct answering and voting share: options of decoding, requests and their completions."""
+"""What all inference shares: options of decoding, requests and their completions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttsi import (
@@ -25,20 +25,14 @@ from ttsi import (
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """Options of decoding; the defaults of sampling are the paper's."""
+class Asking:
+    """Options of asking for an answer, whose tokens are the likeliest."""
 
     format: Literal["free", "tool_calls"] = option(
         "free",
         "Free text, or decoding constrained to the JSON of a right-shaped answer, such as a list "
         "of calls valid for the tools.",
     )
-    temperature: float = option(0.7, "Sampling temperature.", minimum=0)
-    top_p: float = option(
-        0.8, "Probability that nucleus sampling keeps (top-p).", exclusiveMinimum=0, maximum=1
-    )
-    top_k: int = option(20, "Likeliest tokens kept; 0 keeps all.", minimum=0)
-    repetition_penalty: float = option(1.1, "Penalty on tokens seen.", exclusiveMinimum=0)
     max_tokens: int = option(256, "Length at which an answer is cut.", minimum=1)
     thought_tokens: int = option(
         512,
@@ -56,15 +50,11 @@ class Decoding:
             {Can.GENERATE, Can.GRAMMAR} if self.format == "tool_calls" else {Can.GENERATE}
         )
 
+    def greedy(self) -> Sampling:
+        return replace(Sampling.greedy(self.max_tokens), thought_tokens=self.thought_tokens)
+
     def sampling(self) -> Sampling:
-        return Sampling(
-            self.temperature,
-            self.top_p,
-            self.top_k,
-            self.repetition_penalty,
-            self.max_tokens,
-            self.thought_tokens,
-        )
+        return self.greedy()
 
     def request(self, task: Task, adaptation: Adaptation | None, seed: int) -> Request:
         grammar = None
@@ -76,6 +66,28 @@ class Decoding:
             seed,
             adapter=adaptation if isinstance(adaptation, Adapter) else None,
             grammar=grammar,
+        )
+
+
+@dataclass(frozen=True)
+class Decoding(Asking):
+    """Options of sampled answers; the defaults of sampling are the paper's."""
+
+    temperature: float = option(0.7, "Sampling temperature.", minimum=0)
+    top_p: float = option(
+        0.8, "Probability that nucleus sampling keeps (top-p).", exclusiveMinimum=0, maximum=1
+    )
+    top_k: int = option(20, "Likeliest tokens kept; 0 keeps all.", minimum=0)
+    repetition_penalty: float = option(1.1, "Penalty on tokens seen.", exclusiveMinimum=0)
+
+    def sampling(self) -> Sampling:
+        return Sampling(
+            self.temperature,
+            self.top_p,
+            self.top_k,
+            self.repetition_penalty,
+            self.max_tokens,
+            self.thought_tokens,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from ttsi import Adaptation, Completion, Engine, Sampling, Task, draw_seed, option
@@ -19,9 +19,7 @@ class Direct(Decoding):
     )
 
     def sampling(self) -> Sampling:
-        if self.decoding == "greedy":
-            return replace(Sampling.greedy(self.max_tokens), thought_tokens=self.thought_tokens)
-        return super().sampling()
+        return self.greedy() if self.decoding == "greedy" else super().sampling()
 
     def answer(
         self,

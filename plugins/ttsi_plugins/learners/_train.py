@@ -20,7 +20,10 @@ from ttsi import (
     JSON,
     Answer,
     AnswerStatus,
+    Completion,
     CorruptAsset,
+    Demonstrations,
+    Engine,
     MissingAsset,
     Sample,
     Task,
@@ -29,7 +32,9 @@ from ttsi import (
     json_digest,
     option,
 )
+from ttsi_plugins.learners._targets import Target, write_target
 
+OTHER_TOOLS = "An earlier request, which came with instructions and tools of its own:"
 SHAPE = 'one JSON object a line: {"instruction": "...", "input": "...", "output": [calls]}'
 
 
@@ -97,6 +102,17 @@ class FromRows:
             origin = f"file {Path(self.file).name}"
         return f"{origin}, {len(rows)} row{'s' if len(rows) != 1 else ''}, {json_digest(rows)}"
 
+    def check_forms(self, tasks: Sequence[Task]) -> None:
+        """Raise UsageError if a row's answer could not be written as a task's."""
+        shown = ", ".join(sorted({row.task.form for row in self.rows}))
+        for form in sorted({task.form for task in tasks}):
+            if form != shown:
+                raise UsageError(
+                    f"The labelled rows have answers of form {shown}, and the tasks want {form}.",
+                    where=f"learner, {self.source}",
+                    cure=f'Give a "file" of rows of form {form}, and "form": "{form}".',
+                )
+
     def _split(self) -> list[Row]:
         samples = list(self._taught[-1]()) if self._taught else []
         if not samples:
@@ -106,6 +122,29 @@ class FromRows:
                 cure='Give the learner a "file" of rows, or choose a benchmark with a train split.',
             )
         return [Row(each.task, each.reference) for each in samples]
+
+
+def demonstrations(
+    task: Task, rows: Sequence[Row], target: Target, base: Completion | None, engine: Engine
+) -> Demonstrations:
+    """Return the rows as turns that precede the task's question; `base` is its unadapted answer."""
+    return Demonstrations(
+        tuple(
+            (_shown(row, task), write_target(target, task, row.answer, base, engine))
+            for row in rows
+        )
+    )
+
+
+def _shown(row: Row, task: Task) -> str:
+    """Return the row's question, with its own instruction and tools unless they are the task's.
+
+    Under the task's tools the row's calls would be to tools that were not offered. The whole
+    instruction is copied, so that nothing depends on how a benchmark words it.
+    """
+    if row.task.instruction == task.instruction:
+        return row.task.input
+    return f"{OTHER_TOOLS}\n\n{row.task.instruction}\n\n{row.task.input}"
 
 
 def _told(row: Row) -> list[JSON]:

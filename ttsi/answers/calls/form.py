@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.claims import claims_of, without
-from ttsi.answers.calls.match import canonical_calls, score_calls
+from ttsi.answers.calls.match import call_parts, canonical_calls, score_calls
 from ttsi.answers.calls.parse import read_calls
 from ttsi.answers.calls.predicted import of_calls, of_message, of_text
 from ttsi.answers.calls.validation import argument_faults
@@ -70,6 +70,10 @@ class Calls(Form):
         if answer.status is AnswerStatus.UNPARSABLE:
             return answer.status.value
         return canonical_calls(task.tools, calls_in(answer), Switches(**(options or {})))
+
+    def parts(self, task: Task, answer: Answer) -> Mapping[tuple[str, ...], str]:
+        """Return each call, and each of its arguments."""
+        return call_parts(task.tools, calls_in(answer)) or super().parts(task, answer)
 
     def score(
         self,

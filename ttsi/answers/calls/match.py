@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.alternatives import settle
@@ -59,6 +60,23 @@ def canonical_calls(
     """Return a text that is equal for calls that score alike; votes are counted by it."""
     keys = [form.key for form in Former(tools, switches).forms(calls)]
     return " ".join(keys if switches.ordered else sorted(keys))
+
+
+def call_parts(tools: Sequence[Tool], calls: Sequence[ToolCall]) -> dict[tuple[str, ...], str]:
+    """Return each call and each of its arguments, by the tool's name and a number.
+
+    Calls of one tool are numbered in an order of their arguments, so that the order in which they
+    were written does not matter.
+    """
+    parts: dict[tuple[str, ...], str] = {}
+    seen: Counter[str] = Counter()
+    forms = Former(tools, FORGIVING).forms(calls)
+    for form in sorted(forms, key=lambda form: repr(sorted(form.keys.items(), key=itemgetter(0)))):
+        place = (form.name, str(seen[form.name]))
+        seen[form.name] += 1
+        parts[place] = ""
+        parts |= {(*place, argument): repr(key) for argument, key in form.keys.items()}
+    return parts
 
 
 def _unmatched_pairs(expected: Sequence[Form], got: Sequence[Form]) -> list[tuple[Form, Form]]:

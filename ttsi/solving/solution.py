@@ -1,0 +1,72 @@
+"""What Algorithm 1 makes of one task: its results so far in a wave, and its solution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ttsi.optional import Verdict
+from ttsi.types import JSON, Adaptation, Completion, Estimate, Example, StageCost, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Results of a task that are not computed again: its estimate, its base answer, their costs."""
+
+    estimate: Estimate | None
+    base: Completion | None
+    costs: Mapping[str, StageCost]
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The result of Algorithm 1 for one task; with an `error` it has nothing but its costs.
+
+    `base` is the answer of the base model, if it was asked. `adapted` is the answer under the
+    adaptation, or None if nothing was adapted or the base answer was kept instead. Of the
+    adaptation only the `receipt` is kept.
+    """
+
+    task: Task
+    estimate: Estimate | None = None
+    base: Completion | None = None
+    examples: tuple[Example, ...] = ()
+    receipt: Mapping[str, JSON] | None = None
+    adapted: Completion | None = None
+    note: str = ""
+    error: str = ""
+    costs: Mapping[str, StageCost] = field(default_factory=dict)
+
+    @property
+    def answer(self) -> Completion | None:
+        """The adapted answer, or else the base model's; None after an error."""
+        return self.adapted or self.base
+
+
+@dataclass(eq=False)
+class State:
+    """The results so far of one task in a wave."""
+
+    task: Task
+    estimate: Estimate | None = None
+    base: Completion | None = None
+    examples: Sequence[Example] = ()
+    adaptation: Adaptation | None = None
+    adapted: Completion | None = None
+    verdict: Verdict | None = None
+
+    @classmethod
+    def of(cls, task: Task, known: Known | None) -> State:
+        """Return the initial state of a task, with the `known` results."""
+        if known is None:
+            return cls(task)
+        return cls(task, known.estimate, known.base)
+
+    @property
+    def uncertain(self) -> bool:
+        return self.estimate is not None and self.estimate.uncertain
+
+    @property
+    def refused(self) -> bool:
+        """Whether there is an adapted answer, and the base model's was kept instead."""
+        return self.verdict is not None and not self.verdict.kept
