@@ -23,7 +23,7 @@ VERBS = {
     "validate": "check specs and tell all their problems at once",
     "prompts": "what the model is shown of one sample, at every stage",
     "report": "runs as one HTML page that needs no network",
-    "compare": "two runs over the same samples, paired",
+    "compare": "runs over the same samples, paired, and accuracy against cost",
     "calibrate": "what other thresholds would have done, from one set of estimates",
     "score": "score predictions that you already have, without a model",
     "export-adapter": "the adapter of one sample, as a folder that PEFT loads",
