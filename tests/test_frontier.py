@@ -1,10 +1,11 @@
-"""The frontier: its line by brute force, its verdicts by `compare`, and its plot without overlaps."""
+"""The frontier: its line by brute force, its verdicts by `compare`, its plot without overlaps."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,7 @@ def test_the_line_is_the_best_search_at_a_cost_or_less(some: list[Point], method
     else:
         assert found.points == pytest.approx(100 * (method.accuracy - max(as_cheap)))
     levels = line(some, "seconds")
-    assert all(
-        a.seconds <= b.seconds and a.accuracy < b.accuracy
-        for a, b in zip(levels, levels[1:], strict=False)
-    )
+    assert all(a.seconds <= b.seconds and a.accuracy < b.accuracy for a, b in pairwise(levels))
 
 
 spots = st.tuples(st.floats(40, 344), st.floats(40, 230))

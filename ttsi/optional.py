@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from ttsi.errors import UsageError
-from ttsi.types import JSON, Prompt, Rendered, Sample
+from ttsi.errors import EngineError, UsageError
+from ttsi.types import JSON, Completion, Prompt, Rendered, Sample, Task
 
 
 @runtime_checkable
@@ -57,6 +57,17 @@ class LearnsFromRows(Protocol):
     def teach(self, train: Callable[[], Sequence[Sample]]) -> None: ...
 
 
+@runtime_checkable
+class AnswersTasks(Protocol):
+    """Optional for a generator that asks another model: that model's own answers.
+
+    `answers` returns one for each task, or the error that only this task had. `ttsi judge` holds
+    synthetic labels against them.
+    """
+
+    def answers(self, tasks: Sequence[Task], seed: int) -> list[Completion | EngineError]: ...
+
+
 class Versioned(Protocol):
     """Optional for a scorer: a version, which changes when any answer could score differently."""
 
@@ -66,6 +77,7 @@ class Versioned(Protocol):
 OPTIONAL: Mapping[str, tuple[type, ...]] = {
     "benchmarks": (HasTrainingRows,),
     "engines": (Renders, WritesCalls),
+    "generators": (AnswersTasks,),
     "learners": (LearnsFromRows,),
     "scorers": (Versioned,),
 }

@@ -112,7 +112,7 @@ def _runs(args: argparse.Namespace) -> list[Run]:
             what = "--fresh makes estimates anew, and from a run's folder none are made."
             raise UsageError(what, where=str(path), cure="Name its spec, not its folder.")
         return [open_run(path, _journal_in(path))]
-    reporter = _reporter(args)
+    reporter = reporter_of(args)
     try:
         cells = estimates(
             path, out=args.out, overrides=changed, reporter=reporter, fresh=args.fresh
@@ -148,7 +148,8 @@ def _journal_in(folder: Path) -> str:
     return ESTIMATES if estimated and (unfinished or not begun) else SAMPLES
 
 
-def _reporter(args: argparse.Namespace) -> Silent:
+def reporter_of(args: argparse.Namespace) -> Silent:
+    """Return the reporter of a command that prints its own results."""
     from ttsi._common import console
     from ttsi.running.progress import Bars, Lines, Silent
 

@@ -117,16 +117,17 @@ def show_all(pairs: Sequence[dict[str, Any]], names: Sequence[str], console: Con
     console.print(_title(first), soft_wrap=True)
     rows = [(first["a"], None), *((pair["b"], pair) for pair in pairs)]
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     paid = any(side["cost"]["usd"] for side, _ in rows)
-    columns = ["accuracy, %", "less A", "p", "fixed", "broken", "s / answer", "tokens"]
+    columns = ["accuracy, %", "less A", "p", "fixed/broken", "s", "tokens"]
     for column in [*columns, "USD"] if paid else columns:
         table.add_column(column, justify="right", no_wrap=True)
     for letter, name, (side, pair) in zip(_letters(), names, rows, strict=False):
         console.print(f"{letter}  {printable(name)}", soft_wrap=True)
-        usd = [f"{side['cost']['usd']:.4f}"] if paid else []
+        usd = [f"{side['cost']['usd'] / _answers(side):.4f}"] if paid else []
         table.add_row(letter, *_cells(side, pair), *usd)
     console.print(table)
+    console.print("Seconds, tokens and dollars are those of an answer, all stages together.")
     unfinished = [side["name"] for side, _ in rows if not side["complete"]]
     if unfinished:
         console.print(f"not finished: {', '.join(unfinished)}", soft_wrap=True)
@@ -139,21 +140,25 @@ def _letters() -> Iterator[str]:
 
 
 def _cells(side: dict[str, Any], pair: dict[str, Any] | None) -> list[str]:
-    answers = sum(outcome["samples"] for outcome in side["by_seed"].values())
+    answers = _answers(side)
     cost, ends = side["cost"], side["accuracy_interval"]
     tokens = cost["prompt_tokens"] + cost["completion_tokens"]
     interval = f" {_interval([100 * end for end in ends])}" if ends else ""
-    change = ["", "", "", ""]
+    change = ["", "", ""]
     if pair is not None:
         of_change = f" {_interval(pair['points_interval'])}" if pair["points_interval"] else ""
-        change = [f"{pair['points']:+.1f}{of_change}", f"{pair['p']:.2g}"]
-        change += [str(pair["fixed"]), str(pair["broken"])]
+        flips = f"{pair['fixed']}/{pair['broken']}"
+        change = [f"{pair['points']:+.1f}{of_change}", f"{pair['p']:.2g}", flips]
     return [
         f"{100 * side['accuracy']:.1f}{interval}",
         *change,
         f"{cost['seconds'] / answers:.2f}",
         f"{tokens / answers:.0f}",
     ]
+
+
+def _answers(side: dict[str, Any]) -> int:
+    return sum(outcome["samples"] for outcome in side["by_seed"].values())
 
 
 def _title(found: dict[str, Any]) -> str:

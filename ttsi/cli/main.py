@@ -25,6 +25,7 @@ VERBS = {
     "report": "runs as one HTML page that needs no network",
     "compare": "runs over the same samples, paired, and accuracy against cost",
     "calibrate": "what other thresholds would have done, from one set of estimates",
+    "judge": "label accuracy of synthetic examples, by a stronger model",
     "score": "score predictions that you already have, without a model",
     "export-adapter": "the adapter of one sample, as a folder that PEFT loads",
     "leaderboard": "submit runs, verify submissions, render boards",

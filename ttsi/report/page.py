@@ -8,7 +8,7 @@ from typing import Any
 
 from ttsi.errors import UsageError
 from ttsi.pages import text
-from ttsi.report import about, figures, headline, samples
+from ttsi.report import about, examples, figures, headline, samples
 from ttsi.report import frontier as shown_frontier
 from ttsi.report.facts import Facts, Measure
 from ttsi.report.labels import labels
@@ -55,6 +55,7 @@ def run_view(facts: Facts, label: str, key: str, limit: int) -> dict[str, Any]:
         "by_seed": _by_seed(facts) if len(facts.seeds) > 1 else [],
         "crossed": _crossed(facts) if facts.paired else None,
         "estimator": _estimator(facts),
+        "examples": examples.view(facts),
         "costs": _costs(facts),
         "flips": _flips(facts, anchors),
         "samples": [samples.view(record, facts, prefix) for record in shown],
