@@ -232,10 +232,12 @@ def curves(
     threshold: float | None = None,
     spots: Sequence[Spot] = (),
     diagonal: str = "",
+    description: str = "",
 ) -> str:
     """Return lines over x in [0, 1], with y from `low` to 1, as SVG.
 
     `labels`: of the axes x and y. `diagonal`: the legend's text for the line x = y; "": no line.
+    `description`: what screen readers read.
     """
     entries = [("curve", line.kind, line.label) for line in lines if len(lines) > 1]
     entries += [("dot", spot.kind, spot.label) for spot in spots]
@@ -243,8 +245,10 @@ def curves(
         entries.append(("line", "chance", diagonal))
     if threshold is not None:
         entries.append(("line", "threshold", f"threshold {threshold:g}"))
-    canvas = Canvas(title, 290)
-    top, bottom, left, right = legend(canvas, entries) + 28, 250, 40, WIDTH - 10
+    canvas = Canvas(title, 290, description)
+    top, left, right = legend(canvas, entries) + 28, 40, WIDTH - 10
+    bottom = max(250, top + 170)
+    canvas.resize(bottom + 40)
     x, y = Scale(0, 1, left, right), Scale(low, 1, bottom, top)
     axis_left(canvas, y, left=left, right=right, label=labels[1], form=_plain)
     axis_below(canvas, x, top=top, bottom=bottom, label=labels[0], form=_plain)
