@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import pairwise, permutations
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -34,7 +34,7 @@ def orders(cases: Sequence[Case]) -> list[tuple[Case, ...]]:
     return [
         order
         for order in permutations(cases)
-        if all(a.confidence >= b.confidence for a, b in zip(order, order[1:], strict=False))
+        if all(a.confidence >= b.confidence for a, b in pairwise(order))
     ]
 
 
@@ -139,10 +139,11 @@ def test_without_a_run_that_adapts_all_selection_is_unknown(
 def test_runs_that_differ_in_more_than_the_estimator_are_refused(
     runs: list[Run], tmp_path: Path
 ) -> None:
+    in_context = made(tmp_path, learner="icl")
     with pytest.raises(UsageError, match="differ in their learner"):
-        side_by_side([runs[0], made(tmp_path, learner="icl")], ["a", "b"])
+        side_by_side([runs[0], in_context], ["a", "b"])
+    other = made(tmp_path, benchmark={"name": "ttsi-fakes/rows", "rows": 3})
     with pytest.raises(UsageError, match="different samples"):
-        other = made(tmp_path, benchmark={"name": "ttsi-fakes/rows", "rows": 3})
         side_by_side([runs[0], other], ["a", "b"])
 
 
