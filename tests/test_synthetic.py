@@ -88,6 +88,14 @@ def test_losses_that_are_no_numbers_do_not_count(losses: list[Any]) -> None:
     assert synthetic.loss([Made(None, [example("x")], {"kind": "lora", "losses": "abc"})]) is None
 
 
+def test_a_withheld_text_is_not_measured() -> None:
+    found = synthetic.quality([record("a", example(""), losses=[1.0])], {"a": "x y"})
+    assert found is not None
+    assert (found["examples"], found["distance"], found["distinctness"]) == (1, None, None)
+    assert found["length"] == {"request": None, "target": None, "seed": 3}
+    assert found["loss"] == {"tasks": 1, "first": 1.0, "last": 1.0}
+
+
 def test_steps_of_an_episode_have_their_own_seeds() -> None:
     steps = tuple(
         Step(said, None, (example("go left"),), None, None, True)  # type: ignore[arg-type]

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ttsi.errors import UsageError as UsageError
     from ttsi.errors import VerificationError as VerificationError
     from ttsi.hooks import hookimpl as hookimpl
+    from ttsi.optional import AnswersTasks as AnswersTasks
     from ttsi.optional import HasTrainingRows as HasTrainingRows
     from ttsi.optional import LearnsFromRows as LearnsFromRows
     from ttsi.optional import Renders as Renders
@@ -128,7 +129,9 @@ _NAMES = {
         "RunError SpecError StorageError TtsiError UsageError VerificationError"
     ),
     "ttsi.hooks": "hookimpl",
-    "ttsi.optional": "HasTrainingRows LearnsFromRows Renders Versioned WritesCalls written_calls",
+    "ttsi.optional": (
+        "AnswersTasks HasTrainingRows LearnsFromRows Renders Versioned WritesCalls written_calls"
+    ),
     "ttsi.options": "option",
     "ttsi.protocols": (
         "AnswerForm Asking Benchmark Candidates Context Engine Episode Estimator Executor "

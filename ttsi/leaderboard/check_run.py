@@ -59,14 +59,22 @@ def results_faults(seed: Seed, found: Sources | None) -> Iterator[Fault]:
         "seed": seed.number,
     }
     expected = {**head, **metrics.summarise(seed.records)}
-    # Results of older versions have no such figures.
-    if found is not None and results["revision"] == found.revision and "synthetic" in results:
+    if found is not None and results["revision"] == found.revision and _measurable(seed):
         inputs = {name: sample.task.input for name, sample in found.samples.items()}
         expected["synthetic"] = synthetic.quality(seed.records, inputs)
     told = list(_differences(expected, {key: results[key] for key in expected}, ""))
     for pointer, anew, stored in told[:_TOLD]:
         what = f"{pointer} is {shown(stored)}; made again it is {shown(anew)}."
         yield Fault("metric", where, what, _RESTORE)
+
+
+def _measurable(seed: Seed) -> bool:
+    """Whether the quality of the examples can be measured again: none of them is withheld.
+
+    Results of older versions do not have it.
+    """
+    examples = (example for record in seed.records for example in record.examples)
+    return "synthetic" in seed.results and all(example.task.input for example in examples)
 
 
 def date_faults(submission: Submission) -> Iterator[Fault]:

@@ -52,9 +52,11 @@ def _rates(every: list[synthetic.Made]) -> list[tuple[str, str, str]]:
         course = f"{text.figures(loss['first'])} → {text.figures(loss['last'])}"
         rates.append(("training loss", course, "first and last pass through the examples"))
     length = synthetic.length(every)
-    seed = "" if length["seed"] is None else f"; the tasks’ own {text.figures(length['seed'])}"
-    rates.append(("request, characters", text.figures(length["request"]), f"median{seed}"))
-    rates.append(("answer, characters", text.figures(length["target"]), "median"))
+    for name, key in (("request", "request"), ("answer", "target")):
+        if length[key] is not None:
+            rates.append((f"{name}, characters", f"{length[key]:g}", "median"))
+    if length["seed"] is not None:
+        rates.append(("task, characters", f"{length['seed']:g}", "median of its own request"))
     return rates
 
 

@@ -33,6 +33,11 @@ class Made:
     examples: Sequence[Example]
     receipt: Mapping[str, JSON] | None
 
+    @property
+    def readable(self) -> list[Example]:
+        """The examples with their text; a submission withholds some, which repeat the benchmark."""
+        return [example for example in self.examples if example.task.input]
+
 
 def made(records: Iterable[Record], inputs: Mapping[str, str]) -> list[Made]:
     """Return what was made for each task that has examples, those of an episode's steps apart.
@@ -76,7 +81,7 @@ def distance(every: Sequence[Made]) -> dict[str, JSON] | None:
 
     Examples whose seed is not known are left out; None where none is.
     """
-    pairs = [(each.seed, example) for each in every if each.seed for example in each.examples]
+    pairs = [(each.seed, example) for each in every if each.seed for example in each.readable]
     if not pairs:
         return None
     shares = overlaps_with_seed(every)
@@ -96,7 +101,7 @@ def overlaps_with_seed(every: Sequence[Made]) -> list[float]:
         overlap(words(each.seed), words(example.task.input))
         for each in every
         if each.seed
-        for example in each.examples
+        for example in each.readable
     ]
 
 
@@ -105,7 +110,7 @@ def distinctness(every: Sequence[Made]) -> dict[str, JSON] | None:
 
     `near_copies` are pairs. None where no task has two examples.
     """
-    several = [[words(ex.task.input) for ex in each.examples] for each in every]
+    several = [[words(example.task.input) for example in each.readable] for each in every]
     pairs = [list(combinations(some, 2)) for some in several if len(some) > 1]
     if not pairs:
         return None
@@ -158,14 +163,14 @@ def _losses(receipt: Mapping[str, Any] | None) -> list[float]:
 
 
 def length(every: Sequence[Made]) -> dict[str, JSON]:
-    """Return the median length in characters of requests, of targets, and of seeds where known."""
-    examples = [example for each in every for example in each.examples]
-    seeds = [len(each.seed) for each in every if each.seed]
-    return {
-        "request": median(len(example.task.input) for example in examples),
-        "target": median(_target(example) for example in examples),
-        "seed": median(seeds) if seeds else None,
+    """Return the median length in characters of requests, targets and seeds; None if not known."""
+    examples = [example for each in every for example in each.readable]
+    lengths = {
+        "request": [len(example.task.input) for example in examples],
+        "target": [_target(example) for example in examples],
+        "seed": [len(each.seed) for each in every if each.seed],
     }
+    return {name: median(some) if some else None for name, some in lengths.items()}
 
 
 def _target(example: Example) -> int:
