@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ttsi.errors import UsageError as UsageError
     from ttsi.errors import VerificationError as VerificationError
     from ttsi.hooks import hookimpl as hookimpl
+    from ttsi.optional import AnswersTasks as AnswersTasks
     from ttsi.optional import Gates as Gates
     from ttsi.optional import HasTrainingRows as HasTrainingRows
     from ttsi.optional import LearnsFromRows as LearnsFromRows
@@ -134,8 +135,8 @@ _NAMES = {
     ),
     "ttsi.hooks": "hookimpl",
     "ttsi.optional": (
-        "Gates HasTrainingRows LearnsFromRows Renders Rivals Verdict Versioned WritesCalls "
-        "written_calls"
+        "AnswersTasks Gates HasTrainingRows LearnsFromRows Renders Rivals Verdict Versioned "
+        "WritesCalls written_calls"
     ),
     "ttsi.options": "option",
     "ttsi.protocols": (

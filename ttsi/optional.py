@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ttsi.errors import UsageError
+from ttsi.errors import EngineError, UsageError
 from ttsi.types import JSON, Adaptation, Completion, Prompt, Rendered, Sample, Task
 
 if TYPE_CHECKING:
@@ -95,6 +95,17 @@ class Gates(Protocol):
     ) -> Sequence[Verdict | None]: ...
 
 
+@runtime_checkable
+class AnswersTasks(Protocol):
+    """Optional for a generator that asks another model: that model's own answers.
+
+    `answers` returns one for each task, or the error that only this task had. `ttsi judge` holds
+    synthetic labels against them.
+    """
+
+    def answers(self, tasks: Sequence[Task], seed: int) -> list[Completion | EngineError]: ...
+
+
 class Versioned(Protocol):
     """Optional for a scorer: a version, which changes when any answer could score differently."""
 
@@ -104,6 +115,7 @@ class Versioned(Protocol):
 OPTIONAL: Mapping[str, tuple[type, ...]] = {
     "benchmarks": (HasTrainingRows,),
     "engines": (Renders, WritesCalls),
+    "generators": (AnswersTasks,),
     "inference": (Gates,),
     "learners": (LearnsFromRows,),
     "scorers": (Versioned,),

@@ -3,8 +3,7 @@
     Sample -> Task -> Estimate -> Example -> Adaptation -> Completion -> Score -> Record
 
 Stages see Tasks, never Samples: the reference stays with the scorer (gold isolation). An answer
-form (`ttsi.answers`) defines what an answer is; here it is a status and a JSON value. All types are
-frozen, and none of them uses tensors.
+form (`ttsi.answers`) defines what an answer is; here it is a status and a JSON value.
 """
 
 from __future__ import annotations
@@ -44,8 +43,7 @@ class AnswerStatus(StrEnum):
 class Answer:
     """The answer that a text gives. `value` is JSON as its form defines; None unless status is ok.
 
-    `work`: the steps that led to the value, in forms whose answers are worked out in the text.
-    Scorers and votes compare values only, not the work.
+    `work`: the steps to the value, where answers are worked out; scorers and votes do not read it.
     """
 
     status: AnswerStatus
@@ -112,9 +110,9 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A Task plus its reference. Only scoring opens the reference.
+    """A Task plus its reference, which only scoring opens.
 
-    For a sample that is played in steps, `episode` is a picklable function that makes a new
+    A sample that is played in steps has an `episode`: a picklable function that makes a new
     `ttsi.protocols.Episode`. The task is then its first one, and the episode scores itself.
     """
 
@@ -154,12 +152,16 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A synthetic (task, answer) pair: the model's raw `text`, and how many `attempts` it took."""
+    """A synthetic (task, answer) pair: the model's raw `text`, and how many `attempts` it took.
+
+    `evidence`: shares, by name, of how far the answer is borne out, such as agreement and support.
+    """
 
     task: Task
     answer: Answer
     text: str
     attempts: int
+    evidence: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -201,8 +203,7 @@ class Completion:
         return self.answer.status is AnswerStatus.OK
 
 
-ENGINE_ERROR = "engine_error"
-"""The reason of a sample without an answer."""
+ENGINE_ERROR = "engine_error"  # the reason of a sample without an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,5 +285,4 @@ class Record:
 
     @property
     def uncertain(self) -> bool:
-        """Whether the sample was estimated and found uncertain."""
         return self.estimate is not None and self.estimate.uncertain

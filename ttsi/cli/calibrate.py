@@ -1,4 +1,4 @@
-"""`ttsi calibrate`: the results that each threshold would give, from one set of estimates."""
+"""`ttsi calibrate`: what each threshold would give, and how several estimators compare."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ examples:
   ttsi calibrate runs/quickstart-HASH --budget 0.25
   ttsi calibrate runs/quickstart-HASH/seed-0 --json > calibration.json
 
+Several runs that differ in the estimator alone are put side by side, a row each, and so are the
+--estimators of a spec, which share their base answers. `selection` is the accuracy if each chose
+the same share of the samples to adapt to (--budget, 0.25 unless said); it takes adapted answers of
+these samples, which a run with the estimator `always` has. --plot draws their ROC.
+  ttsi calibrate runs/margin-HASH runs/entropy-HASH runs/always-HASH --plot roc.svg
+  ttsi calibrate specs/quickstart.json --estimators rss_margin,entropy,perplexity
+
 A budget needs no labels. `ttsi eval SPEC --set estimator.threshold=T` then runs at the threshold
 chosen; choose it on other samples than those that you report.
 """
@@ -47,26 +54,40 @@ def add_parser(subparsers: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("path", metavar="SPEC|RUN", help="a JSON spec, or the folder of a run")
+    parser.add_argument(
+        "paths", nargs="+", metavar="SPEC|RUN", help="a JSON spec, or the folders of runs"
+    )
     parser.add_argument("--thresholds", metavar="T,T,...", help="these, comma-separated")
     parser.add_argument(
         "--budget", type=float, metavar="F", help="the threshold that adapts this share, 0 to 1"
     )
+    parser.add_argument("--plot", metavar="FILE", help="of several estimators: their ROC, as SVG")
     parser.add_argument("--json", action="store_true", help="print it all as one JSON object")
     of_spec = parser.add_argument_group("for a spec", "as for `ttsi eval`")
     add_changes(of_spec, example="estimator.context=bare")
+    of_spec.add_argument(
+        "--estimators", metavar="A,B,...", help="these instead of its own, side by side"
+    )
     of_spec.add_argument("--fresh", action="store_true", help="forget the estimates made before")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from ttsi._common import console
+    from ttsi.errors import UsageError
     from ttsi.results.calibration import calibrate, check_budget
 
     chosen = _thresholds(args.thresholds)
     if args.budget is not None:
         check_budget(args.budget)
     runs = _runs(args)
+    if args.estimators or len(args.paths) > 1:
+        _side_by_side(args, runs)
+        return 0
+    if args.plot:
+        raise UsageError(
+            "--plot draws several estimators.", cure="Name more runs, or --estimators."
+        )
     found = [calibrate(each, chosen, args.budget) for each in runs]
     if args.json:
         console.print_json({"runs": found})
@@ -77,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
             show(each, Console(highlight=False, markup=False))
     # The errors of a stored run are shown, but this command did not cause them.
     failed = any(each["all"]["errors"] for each in found)
-    return 3 if failed and not Path(args.path).is_dir() else 0
+    return 3 if failed and not Path(args.paths[0]).is_dir() else 0
 
 
 def _thresholds(text: str | None) -> list[float] | None:
@@ -96,26 +117,49 @@ def _thresholds(text: str | None) -> list[float] | None:
 
 
 def _runs(args: argparse.Namespace) -> list[Run]:
-    """Return the named run, or the runs of the named spec's cells, estimated where necessary."""
+    """Return the named runs, or the runs of the named spec's cells, estimated where necessary."""
     from ttsi.cli.eval import overrides
     from ttsi.errors import UsageError
     from ttsi.results.runs import open_run
-    from ttsi.running.evaluate import estimates
 
     changed = overrides(args)
-    path = Path(args.path)
-    if path.is_dir():
-        if changed:
-            what = f"A finished run cannot be changed in {', '.join(sorted(changed))}."
-            raise UsageError(what, where=str(path), cure="Name its spec, not its folder.")
+    paths = [Path(path) for path in args.paths]
+    if all(path.is_dir() for path in paths):
+        if changed or args.estimators:
+            keys = ", ".join(sorted(changed) or ["estimator"])
+            what = f"A finished run cannot be changed in {keys}."
+            raise UsageError(what, where=str(paths[0]), cure="Name its spec, not its folder.")
         if args.fresh:
             what = "--fresh makes estimates anew, and from a run's folder none are made."
-            raise UsageError(what, where=str(path), cure="Name its spec, not its folder.")
-        return [open_run(path, _journal_in(path))]
-    reporter = _reporter(args)
+            raise UsageError(what, where=str(paths[0]), cure="Name its spec, not its folder.")
+        return [open_run(path, _journal_in(path)) for path in paths]
+    if len(paths) > 1:
+        what = "Several paths have to be folders of runs."
+        cure = "Name one spec, with --estimators A,B,... for several estimators."
+        raise UsageError(what, where=str(next(p for p in paths if not p.is_dir())), cure=cure)
+    names = args.estimators.split(",") if args.estimators else [None]
+    runs: list[Run] = []
+    for name in names:
+        own = changed if name is None else {**changed, "estimator": name}
+        runs += _estimates(args, own, runs[0] if runs else None)
+    return runs
+
+
+def _estimates(
+    args: argparse.Namespace, changed: dict[str, Any], answered: Run | None
+) -> list[Run]:
+    """Return the runs of the spec's cells with estimates; `answered` lends its base answers."""
+    from ttsi.running.evaluate import estimates
+
+    reporter = reporter_of(args)
     try:
         cells = estimates(
-            path, out=args.out, overrides=changed, reporter=reporter, fresh=args.fresh
+            Path(args.paths[0]),
+            out=args.out,
+            overrides=changed,
+            reporter=reporter,
+            fresh=args.fresh,
+            answered=answered,
         )
     finally:
         reporter.stop()
@@ -148,13 +192,90 @@ def _journal_in(folder: Path) -> str:
     return ESTIMATES if estimated and (unfinished or not begun) else SAMPLES
 
 
-def _reporter(args: argparse.Namespace) -> Silent:
+def reporter_of(args: argparse.Namespace) -> Silent:
+    """Return the reporter of a command that prints its own results."""
     from ttsi._common import console
     from ttsi.running.progress import Bars, Lines, Silent
 
     if args.quiet or args.json:
         return Silent()
     return Lines() if console.is_plain(sys.stderr) else Bars()
+
+
+# ---------------------------------------------------------------- several estimators
+
+
+def _side_by_side(args: argparse.Namespace, runs: list[Run]) -> None:
+    from ttsi._common import console
+    from ttsi.errors import UsageError
+    from ttsi.report.labels import labels
+    from ttsi.results.estimators import SHARE, side_by_side
+
+    if args.thresholds is not None:
+        what = "--thresholds sweeps one estimator, and here are several."
+        raise UsageError(what, cure="Leave it out, or name one run.")
+    names = labels(runs)
+    found = side_by_side(runs, names, SHARE if args.budget is None else args.budget)
+    if args.plot:
+        _plot(runs, names, args.plot)
+    if args.json:
+        console.print_json(found)
+    else:
+        from rich.console import Console
+
+        show_estimators(found, Console(highlight=False, markup=False))
+
+
+def _plot(runs: list[Run], names: list[str], path: str) -> None:
+    from ttsi._common.files import write_atomically
+    from ttsi.errors import UsageError
+    from ttsi.pages.plots import standalone
+    from ttsi.report.figures import estimators
+    from ttsi.results.estimators import rated
+
+    drawn = estimators(rated(runs, names))
+    if drawn is None:
+        what = "There is no curve: the base model is right on all, or wrong on all."
+        raise UsageError(what, cure="Leave --plot out, or choose other samples.")
+    write_atomically(Path(path), standalone(drawn.svg))
+
+
+def show_estimators(found: dict[str, Any], console: Console) -> None:
+    """Print the estimators as a table, and below what selection lacks."""
+    from rich.table import Table
+
+    seeds = ", ".join(map(str, found["seeds"]))
+    title = f"{found['model']} on {found['benchmark']}, {found['samples']} samples, seed {seeds}"
+    console.print(title, soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("estimator", overflow="fold")
+    for column in ("AUROC", "PRR", "ECE", "J", "threshold", "s", "selection"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in found["rows"]:
+        table.add_row(
+            row["label"],
+            *(_rate(row[key]) for key in ("auroc", "prr", "ece", "j")),
+            "–" if row["threshold"] is None else str(row["threshold"]),
+            "–" if row["seconds"] is None else f"{row['seconds']:.3f}",
+            _percent(row["selection"]),
+        )
+    console.print(table)
+    share = f"{100 * found['share']:g} %"
+    console.print(
+        f"J at the threshold with the largest; s: of H for a sample; selection: accuracy if the "
+        f"least confident {share} were adapted to",
+        soft_wrap=True,
+    )
+    lacking = max(row["lacking"] for row in found["rows"])
+    if lacking:
+        console.print(
+            f"selection lacks adapted answers (of up to {lacking} samples): add a run with the "
+            "estimator always",
+            soft_wrap=True,
+        )
+    errors = max(row["errors"] for row in found["rows"])
+    if errors:
+        console.print(f"up to {errors} samples have no estimate or base answer: not correct")
 
 
 # ---------------------------------------------------------------- for people

@@ -89,12 +89,7 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
     """Return the command line's changes to the spec, by dotted key. Raises UsageError."""
     from ttsi.errors import UsageError
 
-    changed: dict[str, Any] = {}
-    for setting in args.settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set {setting!r} is not KEY=VALUE.", cure="--set seeds=[1,2]")
-        changed[key] = json_or_text(value)
+    changed = settings(args)
     if args.limit is not None:
         changed["benchmark.limit"] = args.limit
     if args.model is not None:
@@ -108,6 +103,19 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
             raise UsageError(
                 f"--seeds {args.seeds!r} is not a list of whole numbers.", cure="--seeds 0,1,2"
             ) from None
+    return changed
+
+
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what --set changes, by dotted key. Raises UsageError."""
+    from ttsi.errors import UsageError
+
+    changed: dict[str, Any] = {}
+    for setting in args.settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {setting!r} is not KEY=VALUE.", cure="--set seeds=[1,2]")
+        changed[key] = json_or_text(value)
     return changed
 
 

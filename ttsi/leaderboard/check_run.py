@@ -8,11 +8,11 @@ from typing import Any
 
 from ttsi.leaderboard.faults import Fault, shown
 from ttsi.leaderboard.publishing import private
-from ttsi.leaderboard.sources import method_faults
+from ttsi.leaderboard.sources import Sources, method_faults
 from ttsi.leaderboard.submission import HEAD, RESULTS, SPEC, Seed, Submission
 from ttsi.records.identity import IDENTITY
 from ttsi.records.sessions import SESSIONS
-from ttsi.results import metrics
+from ttsi.results import metrics, synthetic
 from ttsi.spec import digest_of
 from ttsi.types import JSON
 
@@ -41,14 +41,15 @@ def spec_faults(submission: Submission) -> Iterator[Fault]:
     yield from method_faults(first.spec, first.identity["ttsi"], f"{first.name}/{SPEC}")
 
 
-def results_faults(seed: Seed, revision: str | None) -> Iterator[Fault]:
+def results_faults(seed: Seed, found: Sources | None) -> Iterator[Fault]:
     """Yield faults of results.json, compared with the metrics computed from the records again.
 
-    `revision`: that of the data installed here; None where it is not known.
+    `found`: the data installed here; None where it is not known.
     """
     where, results = f"{seed.name}/{RESULTS}", seed.results
-    if revision is not None and results["revision"] != revision:
-        what = f"ran on data of revision {shown(results['revision'])}; here it is {revision!r}."
+    if found is not None and results["revision"] != found.revision:
+        what = f"ran on data of revision {shown(results['revision'])}; here it is "
+        what += f"{found.revision!r}."
         cure = "Run again on the data that this version of ttsi knows."
         yield Fault("revision", where, what, cure)
     head = {
@@ -58,10 +59,22 @@ def results_faults(seed: Seed, revision: str | None) -> Iterator[Fault]:
         "seed": seed.number,
     }
     expected = {**head, **metrics.summarise(seed.records)}
+    if found is not None and results["revision"] == found.revision and _measurable(seed):
+        inputs = {name: sample.task.input for name, sample in found.samples.items()}
+        expected["synthetic"] = synthetic.quality(seed.records, inputs)
     told = list(_differences(expected, {key: results[key] for key in expected}, ""))
     for pointer, anew, stored in told[:_TOLD]:
         what = f"{pointer} is {shown(stored)}; made again it is {shown(anew)}."
         yield Fault("metric", where, what, _RESTORE)
+
+
+def _measurable(seed: Seed) -> bool:
+    """Whether the quality of the examples can be measured again: none of them is withheld.
+
+    Results of older versions do not have it.
+    """
+    examples = (example for record in seed.records for example in record.examples)
+    return "synthetic" in seed.results and all(example.task.input for example in examples)
 
 
 def date_faults(submission: Submission) -> Iterator[Fault]:

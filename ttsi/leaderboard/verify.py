@@ -95,7 +95,7 @@ def _content_faults(submission: Submission, *, third_party: bool) -> list[Fault]
     faults += check_identity.identity_faults(submission)
     for seed in submission.seeds:
         faults += check_sessions.session_faults(seed)
-        faults += check_run.results_faults(seed, found.revision if found else None)
+        faults += check_run.results_faults(seed, found)
         if found is not None:
             faults += _seed_faults(seed, found)
     return faults

@@ -69,6 +69,9 @@ class Canvas:
         )
         ET.SubElement(self.root, "title").text = text.visible(title)
 
+    def resize(self, height: float) -> None:
+        self.root.set("viewBox", f"0 0 {WIDTH} {_number(height)}")
+
     def line(self, x1: float, y1: float, x2: float, y2: float, kind: str) -> None:
         self._add("line", kind, x1=x1, y1=y1, x2=x2, y2=y2)
 

@@ -124,6 +124,7 @@ def _example_json(example: Example) -> dict[str, JSON]:
         "answer": dataclasses.asdict(example.answer),
         "text": example.text,
         "attempts": example.attempts,
+        **({"evidence": dict(example.evidence)} if example.evidence else {}),
         "digest": example.digest,
     }
 
@@ -166,8 +167,17 @@ def _answer(data: dict[str, Any]) -> Answer:
 
 def _example(data: dict[str, Any]) -> Example:
     task = _made(Task, id=data["id"], tools=(), instruction="", input=data["input"])
-    answer = _answer(_of(dict, data["answer"]))
-    return _made(Example, task=task, answer=answer, text=data["text"], attempts=data["attempts"])
+    evidence = _of(dict, data.get("evidence", {}))
+    for share in evidence.values():
+        _of(_NUMBER, share)
+    return _made(
+        Example,
+        task=task,
+        answer=_answer(_of(dict, data["answer"])),
+        text=data["text"],
+        attempts=data["attempts"],
+        evidence=evidence,
+    )
 
 
 def _completion(data: dict[str, Any] | None) -> Completion | None:

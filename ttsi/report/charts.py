@@ -172,10 +172,12 @@ def histogram(
     above: tuple[str, str, Sequence[float]],
     below: tuple[str, str, Sequence[float]] | None,
     threshold: float | None,
+    *,
+    labels: tuple[str, str] = ("confidence u", "samples"),
 ) -> str:
     """Return a histogram of values in [0, 1] with BINS bins as SVG.
 
-    `above` and `below` the axis: (kind, label, values).
+    `above` and `below` the axis: (kind, label, values). `labels`: of the axes x and y.
     """
     sides = [above] if below is None else [above, below]
     counts = [_binned(values) for _, _, values in sides]
@@ -190,10 +192,10 @@ def histogram(
     y = Scale(deepest, most[0], bottom, top)
     whole = [tick for tick in ticks(deepest, most[0], 6) if tick == int(tick)]
     axis_left(
-        canvas, y, left=left, right=right, label="samples", form=lambda v: f"{abs(v):g}", at=whole
+        canvas, y, left=left, right=right, label=labels[1], form=lambda v: f"{abs(v):g}", at=whole
     )
     x = Scale(0, 1, left, right)
-    axis_below(canvas, x, top=bottom, bottom=bottom, label="confidence u", form=lambda v: f"{v:g}")
+    axis_below(canvas, x, top=bottom, bottom=bottom, label=labels[0], form=lambda v: f"{v:g}")
     for (kind, label, _), side, sign in zip(sides, counts, (1, -1), strict=False):
         for number, some in enumerate(side):
             _stack(canvas, x, y, number, sign * some, kind, label)
@@ -209,7 +211,7 @@ def _stack(
     if not some:
         return
     low, high = number / BINS, (number + 1) / BINS
-    tip = f"u {low:.2f} to {high:.2f}: {abs(some)} {label}"
+    tip = f"{low:.2f} to {high:.2f}: {abs(some)} {label}"
     top, bottom = sorted((y(0), y(some)))
     canvas.bar(x(low) + 0.7, top, x(high) - x(low) - 1.4, bottom - top, kind, tip)
 
@@ -230,10 +232,12 @@ def curves(
     threshold: float | None = None,
     spots: Sequence[Spot] = (),
     diagonal: str = "",
+    description: str = "",
 ) -> str:
     """Return lines over x in [0, 1], with y from `low` to 1, as SVG.
 
     `labels`: of the axes x and y. `diagonal`: the legend's text for the line x = y; "": no line.
+    `description`: what screen readers read.
     """
     entries = [("curve", line.kind, line.label) for line in lines if len(lines) > 1]
     entries += [("dot", spot.kind, spot.label) for spot in spots]
@@ -241,8 +245,10 @@ def curves(
         entries.append(("line", "chance", diagonal))
     if threshold is not None:
         entries.append(("line", "threshold", f"threshold {threshold:g}"))
-    canvas = Canvas(title, 290)
-    top, bottom, left, right = legend(canvas, entries) + 28, 250, 40, WIDTH - 10
+    canvas = Canvas(title, 290, description)
+    top, left, right = legend(canvas, entries) + 28, 40, WIDTH - 10
+    bottom = max(250, top + 170)
+    canvas.resize(bottom + 40)
     x, y = Scale(0, 1, left, right), Scale(low, 1, bottom, top)
     axis_left(canvas, y, left=left, right=right, label=labels[1], form=_plain)
     axis_below(canvas, x, top=top, bottom=bottom, label=labels[0], form=_plain)

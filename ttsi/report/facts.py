@@ -10,10 +10,10 @@ from statistics import fmean
 from typing import Any
 
 from ttsi.errors import TtsiError
-from ttsi.results import calibration, comparison, metrics
+from ttsi.results import calibration, comparison, metrics, synthetic
 from ttsi.results.calibration import Case
 from ttsi.results.runs import Run, SeedRun
-from ttsi.types import Record, Sample, Score
+from ttsi.types import Record, Sample, Score, StageCost
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,18 @@ class Facts:
     def seconds_per_uncertain(self) -> float | None:
         found = self.pooled["stages"]["seconds_per_uncertain_sample"]
         return None if found is None else float(found)
+
+    @cached_property
+    def made(self) -> list[synthetic.Made]:
+        """The synthetic examples, by task."""
+        seen = {record.id: self.sample(record) for record in self.records}
+        return synthetic.made(self.records, {k: s.task.input for k, s in seen.items() if s})
+
+    @cached_property
+    def cost(self) -> StageCost:
+        """All that the run spent."""
+        spent = (cost for record in self.records for cost in record.costs.values())
+        return sum(spent, StageCost())
 
     @cached_property
     def missing(self) -> int:

@@ -11,6 +11,7 @@ from ttsi.pages.plots import stepped
 from ttsi.report.charts import Bar, Curve, Group, Mark, Spot, bars, curves, histogram, intervals
 from ttsi.report.facts import Facts, Measure
 from ttsi.results import calibration
+from ttsi.results.estimators import Rated
 from ttsi.solving.costs import STAGES
 
 STAGE_NAMES = {
@@ -154,6 +155,33 @@ def roc(facts: Facts) -> Figure | None:
         labels=("FPR: right answers called uncertain", "TPR: wrong answers called uncertain"),
         spots=spots,
         diagonal="chance",
+    )
+    return Figure(title, caption, svg)
+
+
+SERIES = 8
+"""The styles of lines that plots.css has, told apart by dashes, too."""
+
+
+def estimators(every: Sequence[Rated]) -> Figure | None:
+    """Plot the ROC of several estimators."""
+    found = [(each, calibration.roc(each.cases)) for each in every]
+    lines = [
+        Curve(text.fitted(each.label, 300), f"series-{number % SERIES}", points)
+        for number, (each, points) in enumerate(found)
+        if points
+    ]
+    if not lines:
+        return None
+    title = "ROC of the estimators"
+    caption = "How well each finds wrong answers: the area below its line is its AUROC."
+    areas = [(each.label, text.rate(calibration.auroc(each.cases))) for each in every]
+    svg = curves(
+        title,
+        lines,
+        labels=("FPR: right answers called uncertain", "TPR: wrong answers called uncertain"),
+        diagonal="chance",
+        description="; ".join(f"{label}: AUROC {area}" for label, area in areas),
     )
     return Figure(title, caption, svg)
 

@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ttsi.errors import UsageError
 from ttsi.pages import text
-from ttsi.report import about, figures, headline, samples
+from ttsi.report import about, examples, figures, headline, samples
+from ttsi.report import frontier as shown_frontier
 from ttsi.report.facts import Facts, Measure
 from ttsi.report.labels import labels
+from ttsi.results.frontier import frontier
 from ttsi.results.runs import Run
 from ttsi.types import Record
 
@@ -27,6 +30,7 @@ def page(runs: Sequence[Run], *, sections: Sequence[tuple[str, str]], limit: int
     return {
         "title": title,
         "comparison": _comparison(facts, names) if several else None,
+        "frontier": _frontier(runs, names),
         "runs": views,
         "sections": [(str(name), text.visible(str(body))) for name, body in sections],
     }
@@ -51,6 +55,7 @@ def run_view(facts: Facts, label: str, key: str, limit: int) -> dict[str, Any]:
         "by_seed": _by_seed(facts) if len(facts.seeds) > 1 else [],
         "crossed": _crossed(facts) if facts.paired else None,
         "estimator": _estimator(facts),
+        "examples": examples.view(facts),
         "costs": _costs(facts),
         "flips": _flips(facts, anchors),
         "samples": [samples.view(record, facts, prefix) for record in shown],
@@ -247,6 +252,7 @@ def _comparison(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Any]:
             "p": text.p_value(each.p),
             "uncertain": f"{each.pooled['uncertain']:,}",
             "seconds": text.seconds(each.seconds_per_uncertain),
+            "each": text.seconds(each.cost.seconds / max(len(each.records), 1)),
             "errors": str(each.errors),
         }
         for number, (name, each) in enumerate(labelled, start=1)
@@ -257,3 +263,16 @@ def _comparison(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Any]:
 
 def _shown(measure: Measure | None) -> str:
     return text.percent(measure.value if measure else None)
+
+
+def _frontier(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
+    """Return the frontier's plots and sentences, or why there is none."""
+    try:
+        found = frontier(runs, names)
+    except UsageError as error:
+        return {"figures": [], "sentences": [], "trouble": error.what}
+    return {
+        "figures": list(shown_frontier.plots(found).values()),
+        "sentences": shown_frontier.sentences(found),
+        "trouble": "",
+    }

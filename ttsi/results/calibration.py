@@ -45,14 +45,15 @@ def cases_of(records: Sequence[Record]) -> list[Case]:
             record.id,
             record.estimate.confidence,
             not record.base_score.correct,
-            _adapted_correct(record),
+            adapted_correct(record),
         )
         for record in records
         if record.estimate and record.base_score
     ]
 
 
-def _adapted_correct(record: Record) -> bool | None:
+def adapted_correct(record: Record) -> bool | None:
+    """Return whether the final answer is right after an attempt to adapt; None without one."""
     # Costs alone do not show it: the budget's choice may have changed since.
     tried = record.adapted or record.refused or (record.uncertain and "generate" in record.costs)
     return record.final_score.correct if tried and record.final_score else None
@@ -133,7 +134,7 @@ def roc(cases: Sequence[Case]) -> list[tuple[float, float]]:
     if not wrong or not right:
         return []
     points, hits, false_alarms = [(0.0, 0.0)], 0, 0
-    for size, wrong_ones in _least_confident_first(cases):
+    for size, wrong_ones in least_confident_first(cases):
         hits += wrong_ones
         false_alarms += size - wrong_ones
         points.append((false_alarms / right, hits / wrong))
@@ -154,7 +155,7 @@ def risk_coverage(cases: Sequence[Case]) -> list[tuple[float, float]]:
     There is one point for each distinct confidence, so ties are answered together.
     """
     points, answered, errors = [], 0, 0
-    for size, wrong in reversed(_least_confident_first(cases)):
+    for size, wrong in reversed(least_confident_first(cases)):
         answered += size
         errors += wrong
         points.append((answered / len(cases), errors / answered))
@@ -168,7 +169,7 @@ def risk_at(cases: Sequence[Case], coverage: float) -> float | None:
     """
     wanted = max(1, math.ceil(coverage * len(cases) - 1e-9))
     answered, errors = 0, 0.0
-    for size, wrong in reversed(_least_confident_first(cases)):
+    for size, wrong in reversed(least_confident_first(cases)):
         taken = min(size, wanted - answered)
         answered += taken
         errors += wrong * taken / size
@@ -197,7 +198,7 @@ def brier(cases: Sequence[Case]) -> float | None:
     return fmean((case.confidence - (not case.wrong)) ** 2 for case in cases)
 
 
-def _least_confident_first(cases: Sequence[Case]) -> list[tuple[int, int]]:
+def least_confident_first(cases: Sequence[Case]) -> list[tuple[int, int]]:
     """Return (cases, wrong cases) of each distinct confidence, in ascending order."""
     ordered = sorted(cases, key=lambda case: case.confidence)
     groups = (list(some) for _, some in groupby(ordered, key=lambda case: case.confidence))

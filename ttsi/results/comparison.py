@@ -7,7 +7,7 @@ several seeds are not independent evidence. An errored sample is not correct.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from ttsi.errors import UsageError
 from ttsi.results import metrics
 from ttsi.results.runs import Run, SeedRun
-from ttsi.types import ENGINE_ERROR, JSON, Record, StageCost
+from ttsi.types import ENGINE_ERROR, JSON, Record, Score, StageCost
 
 RESAMPLES = 9999
 BOOTSTRAP_SEED = 0
@@ -242,22 +242,28 @@ def _side(run: Run) -> dict[str, JSON]:
         "complete": all(seed.complete for seed in run.seeds),
         "errors": sum(outcome["errors"] for outcome in outcomes.values()),
         "accuracy": fmean(accuracies),
-        "accuracy_interval": _interval(outcomes, records),
+        "accuracy_interval": accuracy_interval(rights(run, lambda record: record.final_score)),
         "over_seeds": metrics.spread(accuracies),
         "by_seed": outcomes,
         "cost": asdict(sum(costs, StageCost())),
     }
 
 
-def _interval(
-    outcomes: Mapping[str, Mapping[str, Any]], records: Sequence[Record]
-) -> list[float] | None:
-    """Return Wilson's interval for one seed; for several, the bootstrap of the samples' means."""
-    if len(outcomes) == 1:
-        (outcome,) = outcomes.values()
-        interval: list[float] | None = outcome["accuracy_interval"]
-        return interval
-    rights: dict[str, int] = {}
-    for record in records:
-        rights[record.id] = rights.get(record.id, 0) + _correct(record)
-    return bootstrap([right / len(outcomes) for right in rights.values()])
+def rights(run: Run, of: Callable[[Record], Score | None]) -> dict[str, list[bool]]:
+    """Return, by sample, whether its score is right in each seed; `of` gives a record's score."""
+    found: dict[str, list[bool]] = {}
+    for seed in run.seeds:
+        for record in seed.records:
+            score = of(record)
+            found.setdefault(record.id, []).append(score is not None and score.correct)
+    return found
+
+
+def accuracy_interval(right: Mapping[str, Sequence[bool]]) -> list[float] | None:
+    """Return Wilson's interval for one seed; for several, the bootstrap of the samples' means.
+
+    `right`: by sample, of each seed.
+    """
+    if all(len(some) == 1 for some in right.values()):
+        return metrics.wilson(sum(some[0] for some in right.values()), len(right))
+    return bootstrap([fmean(some) for some in right.values()])

@@ -29,7 +29,7 @@ from ttsi.records.identity import IDENTITY, Identity
 from ttsi.records.journal import ESTIMATES, SAMPLES, Journal, only_writer, read
 from ttsi.records.sessions import OF_ESTIMATES, Session
 from ttsi.results import metrics
-from ttsi.results.runs import results_of
+from ttsi.results.runs import Run, results_of
 from ttsi.running.assembly import Assembly
 from ttsi.running.seed_run import SeedWork, check_whole, forget_estimates, forget_seed
 from ttsi.solving import assemble
@@ -108,14 +108,18 @@ def estimates(
     overrides: Mapping[str, Any] | None = None,
     reporter: Reporter | None = None,
     fresh: bool = False,
+    answered: Run | None = None,
 ) -> list[CellResult]:
     """Estimate and answer all samples of a spec without adapting, as `ttsi calibrate` does.
 
     Writes seed-S/estimates.jsonl in each cell's folder. Existing estimates are kept, and estimates
-    of a run of the same spec are reused. The results are those of the base model.
+    of a run of the same spec are reused. The results are those of the base model. `answered` is a
+    run that differs in the estimator alone, and lends its base answers.
     """
     with assemble.Engines() as engines:
-        every = _Every(Path(out), reporter, Hooks(), fresh, engines, estimating=True)
+        every = _Every(
+            Path(out), reporter, Hooks(), fresh, engines, estimating=True, answered=answered
+        )
         return [cell.estimate() for cell in _cells(spec, overrides, every)]
 
 
@@ -142,6 +146,7 @@ class _Every:
     fresh: bool
     engines: assemble.Engines
     estimating: bool = False
+    answered: Run | None = None
     today: str = field(default_factory=lambda: provenance.today())
 
 
@@ -270,7 +275,7 @@ class _Cell:
                     deliver(record)
             pending = [sample for sample in samples if sample.id not in done]
             if pending:
-                assembly = self.assembly(seed, adapt=False)
+                assembly = self.assembly(seed, adapt=False, known=self._lent(seed))
                 self.work(session, assembly, pending, deliver)
         check_whole(samples, done)
         return done
@@ -293,6 +298,24 @@ class _Cell:
             return {}
         found = (unadapted(record) for record in read(folder / SAMPLES))
         return {record.id: record for record in found if record is not None}
+
+    def _lent(self, seed: int) -> dict[str, Record]:
+        """Return the base answers of the run that lends them, without estimates, by id.
+
+        A chat template may tell the date, so answers of another one are not taken.
+        """
+        seeds = self.every.answered.seeds if self.every.answered else ()
+        return {
+            record.id: replace(
+                record,
+                estimate=None,
+                costs={k: v for k, v in record.costs.items() if k == "answer"},
+            )
+            for each in seeds
+            if each.seed == seed and each.identity.get("date") == self.settled.model["date"]
+            for record in each.records
+            if record.base is not None
+        }
 
     def _samples(self) -> list[Sample]:
         samples = with_sound_tools(assemble.benchmark(self.spec).samples())

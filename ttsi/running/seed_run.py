@@ -15,7 +15,7 @@ from ttsi.records import provenance, sessions
 from ttsi.records.identity import IDENTITY, Identity
 from ttsi.records.journal import ESTIMATES, SAMPLES, Journal, forget, read
 from ttsi.records.sessions import OF_ESTIMATES, SESSIONS, Session
-from ttsi.results import metrics
+from ttsi.results import metrics, synthetic
 from ttsi.running.assembly import Assembly
 from ttsi.solving.budget import UNADAPTED, share_out
 from ttsi.solving.costs import add_costs
@@ -131,6 +131,7 @@ class SeedWork:
         """Write the files that cover all records; the manifest is last and marks a complete run."""
         folder, spec = self.journal.folder, self.cell.spec
         records = [self.done[sample.id] for sample in self.samples]
+        inputs = {sample.id: sample.task.input for sample in self.samples}
         forget(folder, "manifest.json")
         self.cell.write_head(folder)
         self.journal.compact(records)
@@ -145,6 +146,7 @@ class SeedWork:
             "revision": self.cell.revision,
             "engines": sessions.evidence(folder / SESSIONS),
             **metrics.summarise(records),
+            "synthetic": synthetic.quality(records, inputs),
             "finished": provenance.now(),
         }
         answered = [_prediction(record) for record in records if record.final is not None]

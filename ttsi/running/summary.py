@@ -122,6 +122,8 @@ def _rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     if results["not_generated"]:
         uncertain += f", {results['not_generated']} without a valid example"
     rows.append(("uncertain", uncertain))
+    if results.get("synthetic"):  # results of older versions have none
+        rows.append(("examples", _examples(results["synthetic"])))
     quality = results["estimator"]
     if quality is not None:
         figures = [("TPR", "tpr"), ("FPR", "fpr"), ("J", "j"), ("AUROC", "auroc")]
@@ -132,6 +134,19 @@ def _rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("why wrong", ", ".join(f"{name} {count}" for name, count in reasons)))
     rows += _seconds(results["stages"])
     return rows
+
+
+def _examples(found: Mapping[str, Any]) -> str:
+    """Return the quality of the synthetic examples in short."""
+    first = found["attempts"].get("1", 0) / found["examples"]
+    said = [f"{found['examples']} for {found['tasks']}, {100 * first:.0f} % at the first attempt"]
+    distance, loss = found["distance"], found["loss"]
+    if distance is not None:
+        said.append(f"{distance['copies'] + distance['near_copies']} near-copies of the request")
+    said += [f"{name} {each['mean']:.2f}" for name, each in found["evidence"].items()]
+    if loss is not None:
+        said.append(f"loss {loss['first']:.2f} to {loss['last']:.2f}")
+    return ", ".join(said)
 
 
 def _accuracy(outcome: Mapping[str, Any]) -> str:

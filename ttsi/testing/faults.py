@@ -52,6 +52,8 @@ def _example(task: Task, example: Any) -> str:
         return f"attempts is {example.attempts!r}, not a count from 1"
     if not isinstance(example.text, str):
         return f"text is {type(example.text).__name__}, not str"
+    if not all(0 <= share <= 1 for share in example.evidence.values()):
+        return f"evidence is no shares from 0 to 1: {example.evidence!r}"
     if faults := answer_faults(example.answer):
         return faults
     wrong = form_of(example.task).faults(example.task, example.answer)

@@ -14,7 +14,18 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
-from ttsi import JSON, AnswerStatus, Example, Message, Prompt, Task, find_object, form_of
+from ttsi import (
+    JSON,
+    UNPARSABLE,
+    Answer,
+    AnswerStatus,
+    Example,
+    Message,
+    Prompt,
+    Task,
+    find_object,
+    form_of,
+)
 
 PromptForm: TypeAlias = Literal["quoted", "seed_first"]
 
@@ -86,15 +97,34 @@ def asking(task: Task, form: PromptForm, wish: Wish = EXAMPLE) -> Prompt:
 
 def example_schema(task: Task, max_calls: int) -> dict[str, Any]:
     """Return the JSON Schema of a valid output; it cannot demand that the input is new."""
+    return _schema(task, max_calls, input={"type": "string", "minLength": 4})
+
+
+def answer_schema(task: Task, max_calls: int) -> dict[str, Any]:
+    """Return the JSON Schema of an object that has the answer to `task` as its `output`."""
+    return _schema(task, max_calls)
+
+
+def _schema(task: Task, max_calls: int, **others: Any) -> dict[str, Any]:
     output = dict(form_of(task).schema(task, most=max_calls) or {})
     definitions = output.pop("$defs", None)
+    properties = {**others, "output": output}
     schema: dict[str, Any] = {
         "type": "object",
-        "properties": {"input": {"type": "string", "minLength": 4}, "output": output},
-        "required": ["input", "output"],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
     return {**schema, "$defs": definitions} if definitions else schema
+
+
+def answer_of(task: Task, text: str, *, as_json: bool) -> Answer:
+    """Return the answer to `task` in a text: `as_json` in an object of `answer_schema`."""
+    form = form_of(task)
+    if not as_json:
+        return form.parse(task, text)
+    made = find_object(text, ("output",))
+    return UNPARSABLE if made is None else form.read(task, made["output"])
 
 
 def accept(task: Task, k: int, attempt: int, text: str) -> Example | None:

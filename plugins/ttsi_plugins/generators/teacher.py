@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from ttsi import (
+    Completion,
     Engine,
     EngineCapability,
     EngineError,
@@ -32,6 +33,8 @@ from ttsi_plugins.generators._answers import Answer, Answers
 from ttsi_plugins.generators._contract import (
     PromptForm,
     accept,
+    answer_of,
+    answer_schema,
     asking,
     distinct,
     example_schema,
@@ -142,6 +145,39 @@ class TeacherGenerator:
             raise (ending or failures)[0]
         return [distinct(e.made for e in some if isinstance(e.made, Example)) for some in drawn]
 
+    def answers(self, tasks: Sequence[Task], seed: int) -> list[Completion | EngineError]:
+        """Return the teacher's own answer to each task, for `ttsi judge`.
+
+        A request that failed for good costs its task only. Raises TtsiError where every further one
+        would fail, too.
+        """
+        outcomes = run(self._asked(tasks, seed))
+        found: list[Completion | EngineError] = []
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            if isinstance(outcome, Answer):
+                self._charge(task, [outcome])
+                found.append(self._completion(task, outcome))
+            elif isinstance(outcome, EngineError):
+                found.append(outcome)
+            else:
+                raise outcome
+        return found
+
+    async def _asked(self, tasks: Sequence[Task], seed: int) -> list[Answer | TtsiError]:
+        async with Endpoint(self._server(), self._answers) as endpoint:
+            draws = [draw_seed(seed, task.id, "judge", 0) % 2**31 for task in tasks]
+            asked = (
+                endpoint.ask(self._request(_shown(task), answer_schema(task, self.max_calls), d), d)
+                for task, d in zip(tasks, draws, strict=True)
+            )
+            return await asyncio.gather(*asked)
+
+    def _completion(self, task: Task, answer: Answer) -> Completion | EngineError:
+        if not answer.sound:
+            return not_a_chat(self._server(), 1)
+        read = answer_of(task, answer.text, as_json=self.format == "json")
+        return Completion(answer.text, read, answer.prompt_tokens, answer.completion_tokens)
+
     async def _wave(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Drawn]]:
         done = 0
 
@@ -178,11 +214,15 @@ class TeacherGenerator:
         return asking(replace(task, bare=None), self.prompt).messages
 
     def _body(self, task: Task, draw: int) -> dict[str, Any]:
+        return self._request(self._messages(task), example_schema(task, self.max_calls), draw)
+
+    def _request(
+        self, messages: Sequence[Message], schema: Mapping[str, Any], draw: int
+    ) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [
-                {"role": message.role, "content": message.content}
-                for message in self._messages(task)
+                {"role": message.role, "content": message.content} for message in messages
             ],
         }
         if self.max_tokens is not None:
@@ -192,8 +232,8 @@ class TeacherGenerator:
         if self.send_seed:
             body["seed"] = draw
         if self.format == "json":
-            schema = {"name": "example", "schema": example_schema(task, self.max_calls)}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+            named = {"name": "example", "schema": schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": named}
         return body | self.extra_body
 
     def _charge(self, task: Task, answers: Sequence[Answer]) -> None:
@@ -215,6 +255,11 @@ class TeacherGenerator:
                 cure=f"{how_to_set(address)} Or set base_url to an endpoint without keys.",
             )
         return Server(address, key, self.concurrency, self.timeout, self.retries)
+
+
+def _shown(task: Task) -> tuple[Message, ...]:
+    """Return the task as another model is asked it: the tools stand in the text."""
+    return replace(task, bare=None).messages
 
 
 def _judged(
