@@ -64,7 +64,7 @@ def _log(run: Run, samples: Mapping[str, Sample]) -> Any:
     ids = list(dict.fromkeys(sample.id for sample in made))
     started, finished = _times(run)
     return EvalLog(
-        status="success" if all(seed.complete for seed in run.seeds) else "started",
+        status="success" if all(seed.complete for seed in run.seeds) else "cancelled",
         eval=EvalSpec(
             created=started,
             task=spec["name"],

@@ -127,7 +127,7 @@ def _trained(key: str) -> Callable[[Source], int | None]:
 
     def total(source: Source) -> int | None:
         found = [each.get(key) for each in receipts(source.record)]
-        numbers = [each for each in found if _is(int, each)]
+        numbers: list[int] = [each for each in found if _is(int, each)]
         return sum(numbers) if numbers else None
 
     return total
@@ -174,9 +174,7 @@ def _answer(of: str) -> list[Column]:
         Column(f"{of}_answer", "text", text(shown), "the answer as it was read, in JSON"),
         Column(f"{of}_tokens", "count", text(lambda c: c.completion_tokens), "the text's tokens"),
         Column(f"{of}_cut", "flag", text(lambda c: c.cut), "the text was cut off at max_tokens"),
-        Column(
-            f"{of}_logprob", "number", text(lambda c: c.logprob), "its log-probability", "nats"
-        ),
+        Column(f"{of}_logprob", "number", text(lambda c: c.logprob), "its log-probability", "nats"),
     ]
 
 

@@ -69,7 +69,9 @@ def write_parquet(run: Path, path: Path) -> None:
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
-    fields = [pa.field(column.name, pa.type_for_alias(_TYPES[column.kind][0])) for column in COLUMNS]
+    fields = [
+        pa.field(column.name, pa.type_for_alias(_TYPES[column.kind][0])) for column in COLUMNS
+    ]
     schema = pa.schema(fields, metadata={"pandas": json.dumps(_for_pandas())})
     with writing(path) as file, ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in _batches(rows(run)):
