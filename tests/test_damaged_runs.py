@@ -18,6 +18,7 @@ OF_A_RUN = {
     "compare B": ["compare", "RUN", "GIVEN"],
     "calibrate": ["calibrate", "GIVEN", "--out", "out"],
     "export": ["export", "GIVEN"],
+    "export to inspect": ["export", "GIVEN", "--to", "inspect"],
     "export-adapter": ["export-adapter", "GIVEN", "rows/1", "adapter"],
     "submit": ["leaderboard", "submit", "GIVEN", "--as", "a/b", "--dry-run"],
 }
@@ -119,7 +120,7 @@ def test_a_run_that_was_killed_before_its_first_sample_is_told_of(
         (seed / name).unlink()
     (seed / "samples.jsonl").write_bytes(b"")
     code, _ = look(command, here, finished, capsys)
-    assert (code == 0) == (command in ("report", "export"))
+    assert (code == 0) == (command in ("report", "export", "export to inspect"))
 
 
 @pytest.mark.parametrize("name", ["seed-x", "seed-\u00b2", "seed-", "seed--"])

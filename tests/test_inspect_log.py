@@ -26,7 +26,18 @@ def exported(found: Run, capsys: pytest.CaptureFixture[str]) -> tuple[Any, str]:
     return read_eval_log(path), said
 
 
-@pytest.mark.parametrize("case", [name for name in CASES if name not in ("hostile", "other_data")])
+READ = (
+    "plain",
+    "no_baseline",
+    "some_errors",
+    "all_errors",
+    "unfinished",
+    "nothing_yet",
+    "no_benchmark",
+)
+
+
+@pytest.mark.parametrize("case", READ)
 def test_inspect_reads_each_kind_of_run(
     case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

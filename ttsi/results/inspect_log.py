@@ -7,6 +7,7 @@ A seed is an epoch, and a sample has two scores: `base`, where the unadapted mod
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ttsi._common.files import storage, writing
-from ttsi._common.version import __version__
 from ttsi.errors import MissingAsset
 from ttsi.results.runs import Run, SeedRun, known_samples, open_run, run_name
 from ttsi.results.table import COLUMNS, Source, examples, receipts, row, shown, writable
@@ -54,7 +54,8 @@ def _log(run: Run, samples: Mapping[str, Sample]) -> Any:
 
     spec = _clean(run.spec)
     model, benchmark = spec["model"]["id"], spec["benchmark"]["name"]
-    source = partial(Source, run=run_name(run.folder), benchmark=benchmark, model=model)
+    name = writable(run_name(run.folder))
+    source = partial(Source, run=name, benchmark=benchmark, model=model)
     epochs = enumerate(run.seeds, start=1)
     made = [
         _sample(source(record), epoch, samples.get(record.id))
@@ -68,20 +69,20 @@ def _log(run: Run, samples: Mapping[str, Sample]) -> Any:
         eval=EvalSpec(
             created=started,
             task=spec["name"],
-            task_id=run_name(run.folder),
-            run_id=run_name(run.folder),
-            eval_id=run_name(run.folder),
+            task_id=name,
+            run_id=name,
+            eval_id=name,
             task_args=spec,
             dataset=EvalDataset(name=benchmark, samples=len(ids), sample_ids=ids),
             model=model,
             config=EvalConfig(epochs=len(run.seeds)),
-            packages={"ttsi": run.environment.get("ttsi") or __version__},
-            metadata={"seeds": [seed.seed for seed in run.seeds], "folder": str(run.folder)},
+            packages={"ttsi": writable(str(run.environment.get("ttsi")))},
+            metadata={"seeds": [seed.seed for seed in run.seeds]},
         ),
         results=EvalResults(
             total_samples=len(made),
             completed_samples=sum(sample.error is None for sample in made),
-            scores=[each for name in _SCORES if (each := _summary(run, name)) is not None],
+            scores=[each for of in _SCORES if (each := _summary(run, of)) is not None],
         ),
         stats=EvalStats(
             started_at=started, completed_at=finished, model_usage={model: _sum_of_usage(made)}
@@ -92,8 +93,16 @@ def _log(run: Run, samples: Mapping[str, Sample]) -> Any:
 
 def _times(run: Run) -> tuple[str, str]:
     """Return when the run began and ended, as far as its sessions say."""
-    begun = str((run.sessions[0] if run.sessions else {}).get("started") or _EPOCH)
-    return begun, str(run.environment.get("finished") or begun)
+    begun = _time((run.sessions[0] if run.sessions else {}).get("started"), _EPOCH)
+    return begun, _time(run.environment.get("finished"), begun)
+
+
+def _time(said: Any, otherwise: str) -> str:
+    """Return a time that a file says, or `otherwise` if it says anything else."""
+    try:
+        return datetime.fromisoformat(said).astimezone(UTC).isoformat()
+    except (TypeError, ValueError, OverflowError):
+        return otherwise
 
 
 def _summary(run: Run, name: str) -> Any:

@@ -126,8 +126,8 @@ def _trained(key: str) -> Callable[[Source], int | None]:
     """Return a function that adds up a number of the receipts, where one has it."""
 
     def total(source: Source) -> int | None:
-        found = [each.get(key) for each in receipts(source.record)]
-        numbers: list[int] = [each for each in found if _is(int, each)]
+        found: list[Any] = [each.get(key) for each in receipts(source.record)]
+        numbers = [each for each in found if _is(int, each)]
         return sum(numbers) if numbers else None
 
     return total
