@@ -1,6 +1,7 @@
 """Writes the generated parts of the documentation.
 
 docs/cli.md       what the commands' own help prints
+docs/export.md    the columns of `ttsi export`
 docs/results.md   tables between its markers, from docs/results/*/ (files that runs left)
 README.md         the short table between its markers, from the same files
 docs/performance.md   what stands between its markers, from perf/results/*.json
@@ -58,6 +59,7 @@ def pages() -> dict[Path, str]:
         results_text = between(results_text, name, text)
     return {
         DOCS / "cli.md": command_reference(),
+        DOCS / "export.md": between((DOCS / "export.md").read_text(), "columns", columns_table()),
         DOCS / "paper.md": claims,
         DOCS / "performance.md": speed,
         readme: between(
@@ -67,6 +69,14 @@ def pages() -> dict[Path, str]:
         ),
         results: results_text,
     }
+
+
+def columns_table() -> str:
+    """The columns of `ttsi export`, in their order."""
+    from ttsi.results.table import COLUMNS
+
+    rows = [[f"`{each.name}`", each.kind, each.unit, each.help] for each in COLUMNS]
+    return table(["column", "kind", "unit", "is"], rows)
 
 
 def command_reference() -> str:

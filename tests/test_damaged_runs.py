@@ -17,6 +17,8 @@ OF_A_RUN = {
     "compare A": ["compare", "GIVEN", "RUN"],
     "compare B": ["compare", "RUN", "GIVEN"],
     "calibrate": ["calibrate", "GIVEN", "--out", "out"],
+    "export": ["export", "GIVEN"],
+    "export to inspect": ["export", "GIVEN", "--to", "inspect"],
     "export-adapter": ["export-adapter", "GIVEN", "rows/1", "adapter"],
     "submit": ["leaderboard", "submit", "GIVEN", "--as", "a/b", "--dry-run"],
 }
@@ -73,7 +75,7 @@ def test_a_damaged_run_is_told_of(
 
 
 @pytest.mark.parametrize("value", [None, 1, "x", [1], {"a": 1}, True])
-@pytest.mark.parametrize("command", ["report", "compare B", "calibrate"])
+@pytest.mark.parametrize("command", ["report", "compare B", "calibrate", "export"])
 def test_a_record_of_other_types_is_told_of(
     command: str, value: Any, here: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,7 +120,7 @@ def test_a_run_that_was_killed_before_its_first_sample_is_told_of(
         (seed / name).unlink()
     (seed / "samples.jsonl").write_bytes(b"")
     code, _ = look(command, here, finished, capsys)
-    assert (code == 0) == (command == "report")
+    assert (code == 0) == (command in ("report", "export", "export to inspect"))
 
 
 @pytest.mark.parametrize("name", ["seed-x", "seed-\u00b2", "seed-", "seed--"])

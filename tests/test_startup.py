@@ -21,6 +21,8 @@ HEAVY = (
     "scipy",
     "numpy",
     "jinja2",
+    "pyarrow",
+    "inspect_ai",
 )
 PROBE = """
 import sys
@@ -58,6 +60,7 @@ def imported_by(argv: list[str]) -> set[str]:
         ["report", "--help"],
         ["compare", "--help"],
         ["calibrate", "--help"],
+        ["export", "--help"],
         ["export-adapter", "--help"],
         ["leaderboard", "--help"],
         ["new-plugin", "--help"],

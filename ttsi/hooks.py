@@ -29,7 +29,7 @@ class Hookspecs:
 
     @hookspec
     def ttsi_run_started(self, run: Mapping[str, JSON]) -> None:
-        """Called before the first wave, with the run's folder, resolved spec and sample count."""
+        """Called before the first wave; `run`: name, seed, samples, folder and (resolved) spec."""
 
     @hookspec
     def ttsi_sample_finished(self, record: Record) -> None:

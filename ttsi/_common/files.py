@@ -9,24 +9,29 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ttsi.errors import StorageError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write all of `text` or nothing: to a file beside `path`, fsynced, then renamed."""
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file whose content becomes that of `path` at the end, all of it or nothing.
+
+    It is a file beside `path`, which is fsynced and then renamed, and removed after an error.
+    """
     if path.exists() and not path.is_file():
-        _write_into(path, text)
+        with _opened(path) as file:
+            yield file
         return
     partial = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.part")
     with storage(path):
         _sweep(path)
         try:
-            with partial.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with partial.open("wb") as file:
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -34,14 +39,21 @@ def write_atomically(path: Path, text: str) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _write_into(path: Path, text: str) -> None:
-    """Write into a device or a pipe, which renaming a file over it would destroy."""
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a device or a pipe, which renaming a file over it would destroy."""
     with storage(path):
         # Without O_NONBLOCK, opening a pipe that nobody reads would block forever.
         handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+        with open(handle, "wb") as file:
             os.set_blocking(handle, True)
-            file.write(text)
+            yield file
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write all of `text` or nothing."""
+    with writing(path) as file:
+        file.write(text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

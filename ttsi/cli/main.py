@@ -27,6 +27,7 @@ VERBS = {
     "calibrate": "what other thresholds would have done, from one set of estimates",
     "judge": "label accuracy of synthetic examples, by a stronger model",
     "score": "score predictions that you already have, without a model",
+    "export": "a run's records as CSV, Parquet, or a log that `inspect view` opens",
     "export-adapter": "the adapter of one sample, as a folder that PEFT loads",
     "leaderboard": "submit runs, verify submissions, render boards",
     "plugins": "list what is installed, or check that a plugin keeps its contract",

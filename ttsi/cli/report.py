@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ttsi.cli import beside_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ttsi.results.runs import Run
 
@@ -73,25 +75,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _path(out: str | None, runs: Sequence[str]) -> Path:
-    """Return where to write the report, by default beside the seeds' folders.
-
-    It is not written into them, since their manifests list all their files. Raises UsageError.
-    """
-    from ttsi._common.inputs import quoted
+    """Return where to write the report. Raises UsageError."""
     from ttsi.errors import UsageError
 
-    if out is not None:
-        if Path(out).is_dir():
-            what = "The report is a file, and this is a folder."
-            raise UsageError(what, where=out, cure=f"-o {quoted(Path(out) / 'report.html')}")
-        return Path(out)
-    if len(runs) > 1:
+    if out is None and len(runs) > 1:
         what = "A report on several runs needs a place of its own."
         raise UsageError(what, cure="Add -o FILE, such as -o report.html.")
-    folder = Path(runs[0])
-    if (folder / "samples.jsonl").is_file():
-        folder = folder.resolve().parent
-    return folder / "report.html"
+    return beside_seeds(out, runs[0], "report.html", "-o")
 
 
 def _sections(runs: Sequence[Run]) -> list[tuple[str, str]]:

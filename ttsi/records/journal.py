@@ -132,17 +132,36 @@ def read(path: Path) -> Iterator[Record]:
     if not path.exists():
         return
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield from_json(json.loads(line))
-            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                raise CorruptAsset(
-                    f"Line {number} of the journal is damaged ({type(error).__name__}).",
-                    where=str(path),
-                    cure="Delete that line to run its sample again, or start anew with --fresh.",
-                ) from error
+        yield from _records(file, path)
+
+
+def read_last(path: Path) -> Iterator[Record]:
+    """Yield the last record of each sample, since a failed sample may have been tried again.
+
+    One record at a time is in memory, and all ids. What a run appends meanwhile is left out.
+    Raises CorruptAsset for a damaged line, before the first record.
+    """
+    with path.open("rb") as file:
+        last = {record.id: at for at, record in enumerate(_records(file, path))}
+        wanted = sorted(last.values())
+        file.seek(0)
+        records = enumerate(_records(file, path))
+        for at in wanted:
+            yield next(record for number, record in records if number == at)
+
+
+def _records(file: IO[bytes], path: Path) -> Iterator[Record]:
+    for number, line in enumerate(file, start=1):
+        if not line.endswith(b"\n"):
+            return
+        try:
+            yield from_json(json.loads(line))
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise CorruptAsset(
+                f"Line {number} of the journal is damaged ({type(error).__name__}).",
+                where=str(path),
+                cure="Delete that line to run its sample again, or start anew with --fresh.",
+            ) from error
 
 
 def forget(folder: Path, *names: str) -> None:

@@ -9,10 +9,9 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from ttsi.errors import TtsiError
 from ttsi.results import calibration, comparison, metrics, synthetic
 from ttsi.results.calibration import Case
-from ttsi.results.runs import Run, SeedRun
+from ttsi.results.runs import Run, SeedRun, known_samples
 from ttsi.types import Record, Sample, Score, StageCost
 
 
@@ -41,7 +40,7 @@ class Facts:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.seeds: list[SeedRun] = [seed for seed in run.seeds if seed.records]
-        self.samples, self.trouble = _samples(run)
+        self.samples, self.trouble = known_samples(run)
 
     @cached_property
     def records(self) -> list[Record]:
@@ -192,13 +191,3 @@ class Facts:
 
 def _right(score: Score | None) -> int:
     return int(score is not None and score.correct)
-
-
-def _samples(run: Run) -> tuple[dict[str, Sample] | None, str]:
-    """Return the benchmark's samples by id and "", or None and the reason why there are none."""
-    try:
-        return run.samples, ""
-    except TtsiError as error:
-        return None, str(error)
-    except Exception as error:  # a plugin may raise anything, and the rest can still be shown
-        return None, f"{type(error).__name__}: {error}"

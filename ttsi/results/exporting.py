@@ -16,7 +16,7 @@ from ttsi.errors import CorruptAsset, StorageError, UsageError, VerificationErro
 from ttsi.records import provenance
 from ttsi.records.identity import model_of
 from ttsi.results.remaking import Remade, has_adapter, remake
-from ttsi.results.runs import Run, SeedRun
+from ttsi.results.runs import Run, SeedRun, run_name
 from ttsi.types import JSON, Adapter, Record
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -45,7 +45,7 @@ def export(
         raise _mismatch(run, remade)
     receipt = {
         "schema": "ttsi.adapter/1",
-        "run": _name(run),
+        "run": run_name(run.folder),
         "sample": record.id,
         "seed": found.seed,
         "digest": remade.adapter.digest,
@@ -190,9 +190,3 @@ def _card(adapter: Adapter, receipt: Mapping[str, JSON]) -> str:
 
 def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _name(run: Run) -> str:
-    """Return NAME-HASH, also for a run that was opened by one of its seeds."""
-    folder = run.folder.resolve()
-    return folder.parent.name if folder.name.startswith("seed-") else folder.name

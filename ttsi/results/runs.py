@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi._common.inputs import reason
-from ttsi.errors import CorruptAsset, UsageError
+from ttsi.errors import CorruptAsset, TtsiError, UsageError
 from ttsi.records import journal, provenance
 from ttsi.records.identity import IDENTITY
 from ttsi.records.identity import read as read_identity
@@ -78,26 +78,56 @@ def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
     Raises UsageError if there is no run, CorruptAsset if its files are damaged.
     """
     folder = Path(path)
+    folders = seed_folders(folder, name)
+    first = folders[0]
+    sessions = read_sessions(first / SESSIONS)
+    if name == journal.ESTIMATES:
+        sessions = read_sessions(first / OF_ESTIMATES) or sessions
+    spec = read_spec(first)
+    seeds = tuple(_open_seed(each, name, spec.get("budget") is not None) for each in folders)
+    return Run(folder, spec, sessions, seeds)
+
+
+def seed_folders(folder: Path, name: str = journal.SAMPLES) -> list[Path]:
+    """Return the folders of a run's seeds in order; `folder` may also be one of them.
+
+    Raises UsageError if there is no run.
+    """
     if (folder / name).is_file():
-        folders = [folder]
-    else:
-        found = (each.parent for each in folder.glob(f"seed-*/{name}") if each.is_file())
-        every = sorted(found, key=_seed_of)
-        # A refused seed has no identity and does not belong to this run.
-        folders = [each for each in every if (each / IDENTITY).exists()] or every
+        return [folder]
+    found = (each.parent for each in folder.glob(f"seed-*/{name}") if each.is_file())
+    every = sorted(found, key=_seed_of)
+    # A refused seed has no identity and does not belong to this run.
+    folders = [each for each in every if (each / IDENTITY).exists()] or every
     if not folders:
         raise UsageError(
             f"There is no run here: neither {name} nor seed-*/{name}.",
             where=str(folder),
             cure="Name a folder that `ttsi eval` wrote, such as runs/NAME-HASH.",
         )
-    first = folders[0]
-    sessions = read_sessions(first / SESSIONS)
-    if name == journal.ESTIMATES:
-        sessions = read_sessions(first / OF_ESTIMATES) or sessions
-    spec = _json(first / "spec.resolved.json", _is_resolved)
-    seeds = tuple(_open_seed(each, name, spec.get("budget") is not None) for each in folders)
-    return Run(folder, spec, sessions, seeds)
+    return folders
+
+
+def run_name(folder: Path) -> str:
+    """Return NAME-HASH, also for a run that is opened by one of its seeds."""
+    whole = folder.resolve()
+    return whole.parent.name if whole.name.startswith("seed-") else whole.name
+
+
+def read_spec(seed: Path) -> Mapping[str, Any]:
+    """Return the resolved spec in a seed's folder. Raises CorruptAsset."""
+    spec: Mapping[str, Any] = _json(seed / "spec.resolved.json", _is_resolved)
+    return spec
+
+
+def known_samples(run: Run) -> tuple[dict[str, Sample] | None, str]:
+    """Return the benchmark's samples by id and "", or None and the reason why there are none."""
+    try:
+        return run.samples, ""
+    except TtsiError as error:
+        return None, str(error)
+    except Exception as error:  # a plugin may raise anything, and the rest can still be shown
+        return None, f"{type(error).__name__}: {error}"
 
 
 def results_of(folder: Path) -> dict[str, JSON] | None:

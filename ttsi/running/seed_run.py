@@ -19,7 +19,7 @@ from ttsi.results import metrics, synthetic
 from ttsi.running.assembly import Assembly
 from ttsi.solving.budget import UNADAPTED, share_out
 from ttsi.solving.costs import add_costs
-from ttsi.spec import Spec
+from ttsi.spec import Spec, resolved
 from ttsi.types import Record, Sample, StageCost
 
 
@@ -91,10 +91,15 @@ class SeedWork:
         }
 
     def begin(self) -> None:
-        folder, spec = self.journal.folder, self.cell.spec
-        samples = len(self.samples)
+        spec = self.cell.spec
         self.cell.hooks.run_started(
-            {"name": spec.name, "seed": self.seed, "samples": samples, "folder": str(folder)}
+            {
+                "name": spec.name,
+                "seed": self.seed,
+                "samples": len(self.samples),
+                "folder": str(self.journal.folder),
+                "spec": resolved(spec),
+            }
         )
 
     def _begun(self) -> None:

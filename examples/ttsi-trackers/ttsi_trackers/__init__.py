@@ -1,0 +1,1 @@
+"""Hooks for ttsi that log runs to MLflow and trackio."""
