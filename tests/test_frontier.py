@@ -71,7 +71,7 @@ def test_twelve_equal_points_have_twelve_numbers_apart() -> None:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     out = tmp_path_factory.mktemp("runs")
-    votes = {"name": "majority_vote", "samples": 3}
+    votes = {"name": "best_of", "samples": 3}
     return [
         costing(made(out, name="base", estimator="never"), 1),
         costing(made(out, name="votes", estimator="never", inference=votes), 3),

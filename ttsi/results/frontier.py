@@ -19,7 +19,7 @@ from ttsi.results import comparison
 from ttsi.results.runs import Run
 from ttsi.types import JSON, Record, StageCost
 
-SEARCH = frozenset({"direct", "majority_vote", "best_of"})
+SEARCH = frozenset({"direct", "best_of"})
 """The inference plugins that search, by the last part of their name: `acme/best_of` is one."""
 
 BASE = "base model"
