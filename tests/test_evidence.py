@@ -65,10 +65,9 @@ def test_own_answers_that_agree_and_have_support_label_a_request() -> None:
     assert provenance(example) == {
         "input": "Is it raining in Rome",
         "output": call("Rome"),
-        "agreement": 1.0,
-        "support": 1.0,
         "rejected": [],
     }
+    assert example.evidence == {"agreement": 1.0, "support": 1.0}
     writing, greedy, *sampled = engine.asked
     assert writing.prompt == asking(TASK, "quoted", REQUEST)
     assert [each.sampling.temperature for each in (greedy, *sampled)] == [0.0, 0.7, 0.7]
@@ -101,7 +100,7 @@ def test_every_part_can_be_taken_away() -> None:
     assert made(*split)[0] == []
     (example,), _ = made(*split, agreement=0.6, support="off")
     assert calls_in(example.answer)[0].arguments == {"city": "Rome"}
-    assert provenance(example)["support"] is None
+    assert "support" not in example.evidence
     (example,), engine = made(*split, labels=1)
     assert calls_in(example.answer)[0].arguments == {"city": "Oslo"}
     assert len(engine.asked) == 2
@@ -118,7 +117,7 @@ def test_ties_go_to_the_greedy_answer() -> None:
         ["From Oslo to Rome"], lambda asked, n: call(cities[n]), labels=4, agreement=0.5
     )
     assert calls_in(example.answer)[0].arguments == {"city": "Oslo"}
-    assert provenance(example)["agreement"] == 0.5
+    assert example.evidence["agreement"] == 0.5
 
 
 class Blind(ScriptedEngine):
@@ -159,6 +158,7 @@ def test_requests_that_no_tool_serves_are_examples_of_no_call() -> None:
     assert calls_in(example.answer) == ()
     told = provenance(example)
     assert (told["output"], told["rejected"]) == ([], ["served"])
+    assert example.evidence == {}
     form = form_of(TASK)
     for like in (None, call("Rome"), "No."):
         assert form.write(example.task, example.answer, like) == "[]"
@@ -187,7 +187,7 @@ def test_other_forms_go_by_agreement_alone(form: str, right: str, wrong: str) ->
     task = Task("o/0", (), "Answer.", "What now?", form, ("yes", "no"))
     (example,), _ = made(["What then, my friend?"], lambda asked, n: right, task)
     assert example.answer == form_of(task).parse(task, right)
-    assert provenance(example)["support"] is None
+    assert "support" not in example.evidence
     assert made(["What then?"], lambda asked, n: wrong if n else right, task)[0] == []
 
 

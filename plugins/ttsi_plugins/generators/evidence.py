@@ -238,17 +238,14 @@ def _settle(trial: Trial, attempt: int) -> None:
     """
     slot, answer, fault = trial.slot, trial.answer, trial.fault
     output: JSON = trial.text
+    shares = {"agreement": trial.agreement, "support": trial.support}
+    evidence = {name: share for name, share in shares.items() if share is not None}
     if slot.unserved and fault not in _NO_REQUEST:
         fault, output, answer = ("" if fault else "served"), [], answer_with([])
+        evidence = {}
     if fault:
         slot.rejected.append(fault)
         return
-    told = {
-        "input": trial.task.input,
-        "output": output,
-        "agreement": trial.agreement,
-        "support": trial.support,
-        "rejected": slot.rejected,
-    }
+    told = {"input": trial.task.input, "output": output, "rejected": slot.rejected}
     text = json.dumps(told, ensure_ascii=False)
-    slot.example = Example(trial.task, answer, text, attempts=attempt + 1)
+    slot.example = Example(trial.task, answer, text, attempt + 1, evidence)
