@@ -25,6 +25,7 @@ KNOWS_OF_CALLS = {
     "answers/objects.py": "the mark of a thought inside a call is text",
     "cli/score.py": "examples of the predictions that people have",
     "protocols.py": "where H scores candidates: the option's value, as specs have it",
+    "running/judging.py": "a judge decodes under a grammar: the option's value",
     "scaffold/kinds.py": "a spec that decodes calls under a grammar: the option's value",
     "testing/benchmarks.py": "contract kit: references replayed as models write calls",
     "testing/call_texts.py": "contract kit: texts that call",

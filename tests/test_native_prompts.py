@@ -290,8 +290,8 @@ def test_an_engine_that_cannot_say_is_an_error_with_its_cure() -> None:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_what_declines_is_no_target(name: str) -> None:
-    assert write_target("tool_call", task(), DECLINED, None, Speaking(made(SHAPES[name]))) == ""
+def test_what_declines_is_an_empty_list(name: str) -> None:
+    assert write_target("tool_call", task(), DECLINED, None, Speaking(made(SHAPES[name]))) == "[]"
 
 
 def test_g_shows_tools_once_in_either_form() -> None:

@@ -26,7 +26,8 @@ from ttsi_benchmarks import _seal, quickstart
 from ttsi_benchmarks._hammer import declared_required, to_tool
 from ttsi_benchmarks.quickstart import Quickstart
 from ttsi_benchmarks.sealtool import INSTRUCTION, SealTool
-from ttsi_plugins.learners.icl_train import OTHER_TOOLS, InContextTrain
+from ttsi_plugins.learners._train import OTHER_TOOLS
+from ttsi_plugins.learners.icl_train import InContextTrain
 from ttsi_plugins.scorers.exact import Exact
 
 BENCHMARKS: dict[str, Any] = {"quickstart": Quickstart, "sealtool": SealTool}

@@ -191,4 +191,6 @@ def _score(data: dict[str, Any] | None) -> Score | None:
         return None
     if data["reason"] is not None:
         _of(str, data["reason"])
+    if data.get("credit") is not None:
+        _of(_NUMBER, data["credit"])
     return _made(Score, **data)

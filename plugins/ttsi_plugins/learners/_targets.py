@@ -26,6 +26,6 @@ def write_target(
         return form.write(task, answer, LIST)
     if target == "as_answered" and base is not None:
         return form.write(task, answer, base.text)
-    if task.bare is not None and answer.status is AnswerStatus.OK:
+    if task.bare is not None and answer.status is AnswerStatus.OK and answer.value:
         return written_calls(engine, task.prompt(), answer.value)
     return form.write(task, answer)
