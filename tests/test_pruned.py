@@ -101,7 +101,7 @@ def test_what_counts_as_support_is_chosen(support: Any, keep: float, kept: set[s
 @pytest.mark.parametrize("text", [call({"city": "Oslo"}), "No.", "[]", '[{"name": "fore', ""])
 def test_nothing_is_weighed_where_nothing_is_optional(text: str) -> None:
     engine = Weighing(text)
-    made = pruned(text, engine)
+    made = pruned(text, engine, support="both")
     assert engine.weighed == []
     assert made == Direct().answer([TASK], [None], Weighing(text), 0)[0]
 

@@ -107,7 +107,7 @@ class Evidence(Decoding):
     agreement: float = option(
         1.0, "Least share of the answers that has to agree with the label.", minimum=0, maximum=1
     )
-    support: Basis | Literal["off"] = option("both", f"{BASIS} Off: values need none.")
+    support: Basis | Literal["off"] = option("lexical", f"{BASIS} Off: values need none.")
     least_support: float = option(
         0.5, "Least support that every value has to have, in [0, 1].", minimum=0, maximum=1
     )

@@ -15,11 +15,11 @@ from ttsi_plugins.inference.direct import Direct
 class Pruned(Direct):
     """`direct`, and then optional arguments without support are left out of the answer.
 
-    Likelihoods are the base model's, also for an adapted answer. An answer without optional parts
-    costs nothing more.
+    By default words decide, which are free and tell invented arguments best. Likelihoods are the
+    base model's, also for an adapted answer; an answer without optional parts costs none.
     """
 
-    support: Basis = option("both", BASIS)
+    support: Basis = option("lexical", BASIS)
     keep: float = option(
         0.5, "Leave out what has less support than this, in [0, 1].", minimum=0, maximum=1
     )
