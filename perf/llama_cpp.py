@@ -56,7 +56,7 @@ class Peer:
         self._asked = [
             {
                 "prompt": prompt,
-                "n_predict": most,
+                "max_tokens": most,
                 "temperature": 0,
                 "id_slot": slot,
                 "cache_prompt": True,
@@ -71,9 +71,15 @@ class Peer:
 
     def _one(self, asked: dict[str, Any]) -> dict[str, Any]:
         found = self._server.handle_completions(asked)
-        if "content" not in found:
+        if "choices" not in found:
             raise Unequal(f"llama.cpp answered {found}")
-        return dict(found)
+        (choice,) = found["choices"]
+        return {
+            "text": choice["text"],
+            "finish": choice["finish_reason"],
+            "tokens": found["usage"]["completion_tokens"],
+            "read": found["timings"]["prompt_n"],
+        }
 
 
 def main() -> None:
@@ -108,7 +114,9 @@ def main() -> None:
         itemsize=bench.dtype.itemsize,
     )
     for name, side in sides.items():
-        side.work = sum(answer["tokens_predicted"] for answer in side.result)
+        side.work = sum(answer["tokens"] for answer in side.result)
+        if max(answer["read"] for answer in side.result) > 1:
+            raise Unequal("llama.cpp reads prompts again")
         report(
             compare(
                 f"decode-llama.cpp-{given.samples}{'-' if name else ''}{name}",
@@ -133,15 +141,14 @@ def agreement(
     pairs = list(zip(requests, made, answers, strict=True))
     whole = 0
     for request, generation, answer in pairs:
-        stopped = answer["stop_type"] == "eos"
-        for text, ended in (
-            (generation.text, generation.finish == "stop"),
-            (answer["content"], stopped),
+        for text, finish in (
+            (generation.text, generation.finish),
+            (answer["text"], answer["finish"]),
         ):
-            whole += ended
-            if ended:
+            if finish == "stop":
+                whole += 1
                 jsonschema.validate(json.loads(text), request.grammar)
-    same = sum(generation.text == answer["content"] for _, generation, answer in pairs)
+    same = sum(generation.text == answer["text"] for _, generation, answer in pairs)
     return f"{whole} whole texts of {2 * len(pairs)} are valid; {same} of {len(pairs)} are the same"
 
 
