@@ -35,7 +35,7 @@ main() {
   "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$work/site" "$work"/*.whl
   mkdir "$work/data"
   tar -xzf "$work/data.tar.gz" -C "$work/data"
-  export PYTHONPATH=$PWD:$work/site TTSI_DATA_DIR=$work/data TTSI_CACHE_DIR=$work/cache
+  export PYTHONPATH=$PWD:$PWD/plugins:$PWD/benchmarks:$work/site TTSI_DATA_DIR=$work/data TTSI_CACHE_DIR=$work/cache
   "$python" -c 'import torch; print("torch", torch.__version__, "sees a GPU:", torch.cuda.is_available())'
 
   echo; echo "== Correctness, float32"

