@@ -74,8 +74,9 @@ class Bench:
         pair = self.pair
         two = [pair(1, 5, 3), pair(2, 9, 2)]
         far = [pair(7, 6, 5), pair(8, 3, 1)]
-        # The more likely the one answer, the less likely the other.
-        other = dataclasses.replace(two[0], target=ids(77, 1))
+        # The more likely another answer, the less likely that of the model itself.
+        said = self.model()(input_ids=torch.tensor([two[0].prompt])).logits[0, -1].argmax()
+        other = dataclasses.replace(two[0], target=[int(said)])
         told = [pair(3, 4, 3, prompt_loss=0.3), pair(4, 2, 6, prompt_loss=0.3, weight=0.5)]
         return [
             self.job(1, [pair(1, 5, 3, weight=0.25), pair(2, 9, 2, weight=2.0)], max_grad_norm=0.0),
