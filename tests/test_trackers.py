@@ -18,7 +18,8 @@ import ttsi
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "ttsi-trackers"))
 
-from ttsi_trackers.tracker import Progress, Tracker, flat
+from ttsi_trackers.progress import Progress, flat
+from ttsi_trackers.tracker import Tracker
 
 
 class Keeps(Tracker):

@@ -15,7 +15,7 @@ SPEC = {
     "model": {"id": "smollm2-135m"},
     "benchmark": {"name": "quickstart", "limit": 4},
     "estimator": "never",
-    "inference": {"name": "direct", "decoding": "greedy", "max_tokens": 24},
+    "inference": {"name": "direct", "format": "tool_calls", "decoding": "greedy", "max_tokens": 40},
     "executor": {"name": "local", "wave": 2},
 }
 STOP = """\
@@ -42,7 +42,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in which a run was interrupted after a sample, and then resumed."""
     made = tmp_path_factory.mktemp("place")
     (made / "spec.json").write_text(json.dumps(SPEC))
-    assert "KeyboardInterrupt" in python("-c", STOP, cwd=made).stderr
+    stopped = python("-c", STOP, cwd=made)
+    assert ("KeyboardInterrupt" in stopped.stderr, stopped.stdout) == (True, "")
     done = python("-m", "ttsi", "eval", "spec.json", "--json", cwd=made)
     assert done.returncode == 0, done.stderr
     assert "hook plugin" not in done.stderr

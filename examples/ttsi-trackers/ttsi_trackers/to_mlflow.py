@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ttsi import json_digest
 
-from ttsi_trackers.tracker import Progress, Tracker
+from ttsi_trackers.progress import Progress
+from ttsi_trackers.tracker import Tracker
 
 FOLDER = "ttsi.folder"
 
