@@ -180,9 +180,9 @@ def test_a_routing_is_written_freely_and_the_call_after_it() -> None:
     made, engine = routed(" get_time, since the user asks for the time.\nThen more.")
     first, then = engine.asked
     assert first.grammar is None
-    assert first.prompt.opening == "Which tool, and why:"
+    assert first.prompt.opening == "The tool to call is"
     assert first.sampling.max_tokens == 24
-    said = "Which tool, and why: get_time, since the user asks for the time."
+    said = "The tool to call is get_time, since the user asks for the time."
     assert then.prompt.opening == f"{said}\n\n"
     assert then.prompt.messages == first.prompt.messages == TASK.messages
     assert then.grammar == form_of(TASK).schema(TASK)
@@ -196,9 +196,9 @@ def test_a_routing_is_written_freely_and_the_call_after_it() -> None:
 @pytest.mark.parametrize(
     ("route", "said"),
     [
-        (" get_time\n[...]", "Tool: get_time"),
-        (" get_time(city='Rome')", "Tool: get_time"),
-        ("get_time and so on", "Tool:get_time"),
+        (" get_time\n[...]", "The tool to call is get_time"),
+        (" get_time(city='Rome')", "The tool to call is get_time"),
+        ("get_time and so on", "The tool to call isget_time"),
         ("  \n ", ""),
         ("", ""),
         (' {"name": "get_weather"}', ""),

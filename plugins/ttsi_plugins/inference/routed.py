@@ -11,7 +11,7 @@ from ttsi import Adaptation, Completion, Engine, Generation, Request, Task, draw
 from ttsi_plugins.inference._requests import read_completion
 from ttsi_plugins.inference.direct import Direct
 
-OPENINGS = {"why": "Which tool, and why:", "name": "Tool:"}
+OPENING = "The tool to call is"
 _TAG = r"</?\w"
 _ENDS = {
     "why": re.compile(rf"\n|[{{\[]|{_TAG}"),
@@ -25,8 +25,8 @@ _ENDS = {
 class Routed(Direct):
     """An answer that begins with a routing, which the model writes freely.
 
-    Where tools are on offer, the assistant's turn begins with a question of a few words, which the
-    model answers; otherwise with a short draft. Then the answer is written after it. The routing is
+    Where tools are on offer, the assistant's turn begins with "The tool to call is", and the model
+    ends the sentence; otherwise with a short draft. Then the answer is written after it. The routing is
     kept in the text as a thought is, between <think> and </think>, so that it is not scored. It
     takes the place of the thought of `model.thinking`.
     """
@@ -52,7 +52,7 @@ class Routed(Direct):
             self.request(task, adaptation, draw_seed(seed, task.id, "answer"))
             for task, adaptation in zip(tasks, adaptations, strict=True)
         ]
-        openings = [OPENINGS[self.routing] if task.tools else "" for task in tasks]
+        openings = [OPENING if task.tools else "" for task in tasks]
         first = [
             self._first(request, opening, draw_seed(seed, task.id, "route"))
             for task, request, opening in zip(tasks, asked, openings, strict=True)
