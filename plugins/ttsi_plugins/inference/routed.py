@@ -26,9 +26,9 @@ class Routed(Direct):
     """An answer that begins with a routing, which the model writes freely.
 
     Where tools are on offer, the assistant's turn begins with "The tool to call is", and the model
-    ends the sentence; otherwise with a short draft. Then the answer is written after it. The routing is
-    kept in the text as a thought is, between <think> and </think>, so that it is not scored. It
-    takes the place of the thought of `model.thinking`.
+    ends the sentence; otherwise with a short draft. Then the answer is written after it. The
+    routing is kept in the text as a thought is, between <think> and </think>, so that it is not
+    scored. It takes the place of the thought of `model.thinking`.
     """
 
     format: Literal["free", "tool_calls"] = option(
