@@ -291,12 +291,12 @@ def test_a_pipe_gets_the_table_and_nothing_else(
 def test_memory_does_not_grow_with_the_run(tmp_path: Path) -> None:
     """Only the ids of all samples are kept, beside one record of 10 kB at a time."""
     long = replace(EMPTY, final=replace(SAID, text="x" * 10_000))
-    folder = written(long, tmp_path, *(replace(long, id=f"rows/{n}") for n in range(1, 1500)))
+    folder = written(long, tmp_path, *(replace(long, id=f"rows/{n}") for n in range(1, 600)))
     tracemalloc.start()
     tabular.write_csv(folder, tmp_path / "t.csv")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (tmp_path / "t.csv").stat().st_size > 15_000_000
+    assert (tmp_path / "t.csv").stat().st_size > 6_000_000
     assert peak < 1_500_000
 
 
