@@ -57,7 +57,8 @@ def main() -> None:
     parser.add_argument("commit", help="what to compare with, as git names it")
     parser.add_argument("--stages", default=";".join(STAGES), help="which, by semicolons")
     given = parser.parse_args()
-    if unknown := set(given.stages.split(";")) - {*STAGES}:
+    stages = given.stages.split(";")
+    if unknown := set(stages) - {*STAGES}:
         sys.exit(f"no such stages: {', '.join(sorted(unknown))}; there are {'; '.join(STAGES)}")
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder).resolve() / "other"
@@ -67,7 +68,7 @@ def main() -> None:
             workers += [
                 Checkout(place, given.model, given.device, given.samples) for place in (ROOT, other)
             ]
-            table = [_compared(stage, workers, given.pairs) for stage in given.stages.split(";")]
+            table = [_compared(stage, workers, given.pairs) for stage in stages]
         finally:
             for worker in workers:
                 worker.close()

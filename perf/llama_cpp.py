@@ -13,38 +13,31 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import torch
 
-from perf.common import Bench, Unequal, arguments, samples
-from perf.floor import decoding_seconds
-from perf.result import compare, report
+from perf.common import Bench, Unequal
+from perf.served import Rows, arguments
 from perf.timing import Side, take_turns
-from ttsi.types import Generation, Request
 from ttsi_plugins.engines.transformers import weights
 from ttsi_plugins.engines.transformers.grammar import grammar_schema
-from ttsi_plugins.inference.direct import Direct
 
 
 class Peer:
-    """A llama.cpp server in this process, with a slot for each of `prompts`."""
+    """A llama.cpp server in this process, with a slot for each of `rows`."""
 
-    def __init__(
-        self, file: Path, requests: Sequence[Request], prompts: list[list[int]], ngrams: bool
-    ) -> None:
+    def __init__(self, file: Path, rows: Rows, ngrams: bool) -> None:
         import xllamacpp
 
-        most = requests[0].sampling.max_tokens
+        prompts = rows.prompts
         params = xllamacpp.CommonParams()
         params.model.path = str(file)
         params.n_parallel = len(prompts)
-        params.n_ctx = len(prompts) * (max(map(len, prompts)) + most + 64)
+        params.n_ctx = len(prompts) * (max(map(len, prompts)) + rows.most + 64)
         params.cpuparams.n_threads = torch.get_num_threads()
         params.cpuparams_batch.n_threads = torch.get_num_threads()
         params.fit_params = False
@@ -56,13 +49,13 @@ class Peer:
         self._asked = [
             {
                 "prompt": prompt,
-                "max_tokens": most,
+                "max_tokens": rows.most,
                 "temperature": 0,
                 "id_slot": slot,
                 "cache_prompt": True,
                 "json_schema": json.loads(grammar_schema(json.dumps(request.grammar))),
             }
-            for slot, (prompt, request) in enumerate(zip(prompts, requests, strict=True))
+            for slot, (prompt, request) in enumerate(zip(prompts, rows.requests, strict=True))
         ]
 
     def answer(self) -> list[dict[str, Any]]:
@@ -83,73 +76,24 @@ class Peer:
 
 
 def main() -> None:
-    parser = arguments(__doc__ or "", samples=8, units="requests decoded together")
-    parser.add_argument("--tokens", type=int, default=48, help="most tokens of an answer")
-    given = parser.parse_args()
+    given = arguments(__doc__ or "").parse_args()
     bench = Bench(given.model, "cpu", given.dtype, max_batch=given.samples)
-    decoder = Direct(format="tool_calls", decoding="greedy", max_tokens=given.tokens)
-    tasks = [row.task for row in samples("sealtool", given.samples)]
-    requests = [decoder.request(task, None, 0) for task in tasks]
-    prompts = [bench.prompt_ids(request.prompt) for request in requests]
+    rows = Rows(bench, given)
     found = weights.gguf_file({"id": given.model})
     if found is None:
         sys.exit(f"{given.model} is no GGUF file, which llama.cpp needs")
     file, _ = found
-    peers = {name: Peer(file, requests, prompts, name != "") for name in ("", "ngrams")}
-    asked = [request.prompt for request in requests]
-    ours = Side(
-        "ours",
-        lambda: bench.engine.generate(requests),
-        prepare=lambda: bench.keep_prefixes(asked),
-    )
+    peers = {name: Peer(file, rows, name != "") for name in ("", "ngrams")}
     # The first answer leaves its prompt in the slot: only the prompt's last token is read again.
     sides = {name: Side(f"llama.cpp {name}", peer.answer) for name, peer in peers.items()}
+    ours = rows.ours()
     take_turns([ours, *sides.values()], given.pairs, bench.device)
-    ours.work = sum(made.completion_tokens for made in ours.result)
-    floor = decoding_seconds(
-        bench.shape,
-        bench.rates,
-        [len(prompt) for prompt in prompts],
-        [made.completion_tokens - 1 for made in ours.result],
-        itemsize=bench.dtype.itemsize,
-    )
     for name, side in sides.items():
-        side.work = sum(answer["tokens"] for answer in side.result)
         if max(answer["read"] for answer in side.result) > 1:
             raise Unequal("llama.cpp reads prompts again")
-        report(
-            compare(
-                f"decode-llama.cpp-{given.samples}{'-' if name else ''}{name}",
-                bench.machine,
-                ours,
-                side,
-                referee=(f"llama.cpp, {file.name}, {name or 'as it comes'}", version("xllamacpp")),
-                samples=len(requests),
-                unit="token",
-                equal=agreement(requests, ours.result, side.result),
-                floor=floor,
-                notes=f"{given.samples} rows; prompts' caches in memory",
-            ),
-            given.out,
-        )
-
-
-def agreement(
-    requests: Sequence[Request], made: Sequence[Generation], answers: Sequence[dict[str, Any]]
-) -> str:
-    """Return the assertion in words. Raises Unequal if a whole text is not valid."""
-    pairs = list(zip(requests, made, answers, strict=True))
-    whole = 0
-    for request, generation, answer in pairs:
-        for text, finish in (
-            (generation.text, generation.finish),
-            (answer["text"], answer["finish"]),
-        ):
-            if finish == "stop":
-                whole += 1
-                jsonschema.validate(json.loads(text), request.grammar)
-    same = sum(generation.text == answer["text"] for _, generation, answer in pairs)
-    return f"{whole} whole texts of {2 * len(pairs)} are valid; {same} of {len(pairs)} are the same"
+        referee = (f"llama.cpp, {file.name}, {name or 'as it comes'}", version("xllamacpp"))
+        stage = f"decode-llama.cpp-{given.samples}{'-' if name else ''}{name}"
+        rows.report(stage, ours, side, referee)
 
 
 if __name__ == "__main__":

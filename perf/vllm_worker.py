@@ -47,13 +47,7 @@ def main() -> None:
 
 def _told(made: Any) -> dict[str, Any]:
     (text,) = made.outputs
-    return {
-        "text": text.text,
-        "tokens": len(text.token_ids),
-        "finish": text.finish_reason,
-        # The prompt's tokens that were not read again.
-        "cached": made.num_cached_tokens,
-    }
+    return {"text": text.text, "tokens": len(text.token_ids), "finish": text.finish_reason}
 
 
 def _answer(value: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,6 +29,8 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # Of its own, so that what it starts ends with it.
+            process_group=0,
         )
         self.told = self._answer()
 
@@ -45,4 +49,4 @@ class Worker:
     def close(self) -> None:
         # Leaving the context closes the pipes and waits.
         with self._process:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
