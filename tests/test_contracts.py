@@ -350,7 +350,7 @@ def test_the_verb_says_what_is_missing(
     [
         (["check"], 2, "Name the plugin to check."),
         (["check", "rss_margn"], 2, 'Did you mean "rss_margin"?'),
-        (["check", "rss_margin", "--set", "threshold"], 2, "--set takes KEY=VALUE"),
+        (["check", "rss_margin", "--set", "threshold"], 2, "is not KEY=VALUE"),
         (["check", "rss_margin", "--set", "threshold=9"], 2, "greater than the maximum"),
         (["check", "rss_margin", "--kind", "learner"], 2, "among the learners"),
         (["estimators", "rss_margin"], 2, "belong to `ttsi plugins check`"),

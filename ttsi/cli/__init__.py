@@ -5,12 +5,35 @@ At its top a module imports only light modules, to keep `ttsi --help` fast; `run
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 
-def json_or_text(value: str) -> Any:
-    """Return the value of a KEY=VALUE argument: parsed if it is JSON, else the text itself."""
+def add_settings(to: Any, help: str) -> None:
+    """Add --set KEY=VALUE, which `settings` reads, to a parser or an argument group."""
+    to.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=help
+    )
+
+
+def settings(texts: Iterable[str], *, example: str, what: str = "--set") -> dict[str, Any]:
+    """Return the values of KEY=VALUE arguments by key: parsed if JSON, else the text itself.
+
+    Raises UsageError, in which `what` names the argument and `example` is one.
+    """
+    from ttsi.errors import UsageError
+
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise UsageError(f"{what} {text!r} is not KEY=VALUE.", cure=example)
+        found[key] = _json_or_text(value)
+    return found
+
+
+def _json_or_text(value: str) -> Any:
     import json
 
     try:
@@ -29,10 +52,9 @@ def beside_seeds(out: str | None, run: str, name: str, flag: str) -> Path:
     from ttsi.errors import UsageError
 
     if out is None:
-        folder = Path(run)
-        if (folder / "samples.jsonl").is_file():
-            folder = folder.resolve().parent
-        return folder / name
+        from ttsi.results.runs import whole_run
+
+        return whole_run(Path(run)) / name
     if Path(out).is_dir():
         what = f"{name} is a file, and this is a folder."
         raise UsageError(what, where=out, cure=f"{flag} {quoted(Path(out) / name)}")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttsi.cli import json_or_text
+from ttsi.cli import add_settings, settings
 
 if TYPE_CHECKING:
     from ttsi.running.evaluate import CellResult
@@ -50,14 +50,7 @@ def add_changes(to: Any, *, example: str) -> None:
     to.add_argument("--model", metavar="ID", help="another model: Hub id, folder, .gguf")
     to.add_argument("--seeds", metavar="N,N,...", help="run seeds, comma-separated")
     to.add_argument("--wave", type=int, help="samples that pass the stages together")
-    to.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help=f"change any key of the spec, such as {example}",
-    )
+    add_settings(to, f"change any key of the spec, such as {example}")
     to.add_argument("--out", default="runs", help="where run folders go (default: runs)")
 
 
@@ -89,7 +82,7 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
     """Return the command line's changes to the spec, by dotted key. Raises UsageError."""
     from ttsi.errors import UsageError
 
-    changed = settings(args)
+    changed = settings(args.settings, example="--set seeds=[1,2]")
     if args.limit is not None:
         changed["benchmark.limit"] = args.limit
     if args.model is not None:
@@ -103,19 +96,6 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
             raise UsageError(
                 f"--seeds {args.seeds!r} is not a list of whole numbers.", cure="--seeds 0,1,2"
             ) from None
-    return changed
-
-
-def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what --set changes, by dotted key. Raises UsageError."""
-    from ttsi.errors import UsageError
-
-    changed: dict[str, Any] = {}
-    for setting in args.settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set {setting!r} is not KEY=VALUE.", cure="--set seeds=[1,2]")
-        changed[key] = json_or_text(value)
     return changed
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ttsi.cli import add_settings, settings
+
 if TYPE_CHECKING:
     from ttsi.results.judged import Judgement
 
@@ -39,13 +41,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--sample", type=int, default=50, metavar="N", help="this many examples (default: 50)"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="change the judge's spec, such as model.thinking=on or generator.timeout=20",
+    add_settings(
+        parser, "change the judge's spec, such as model.thinking=on or generator.timeout=20"
     )
     parser.add_argument("--json", action="store_true", help="print it as one JSON object")
     parser.set_defaults(run=run)
@@ -54,7 +51,6 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from ttsi._common import console
     from ttsi.cli.calibrate import reporter_of
-    from ttsi.cli.eval import settings
     from ttsi.errors import UsageError
     from ttsi.results.runs import open_run
     from ttsi.running.judging import judge
@@ -68,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             model=args.model,
             endpoint=args.endpoint,
             most=args.sample,
-            overrides=settings(args),
+            overrides=settings(args.settings, example="--set model.thinking=on"),
             reporter=reporter,
         )
     finally:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ttsi._common import console
-from ttsi.cli import json_or_text
+from ttsi.cli import add_settings, settings
 
 if TYPE_CHECKING:
     from ttsi.testing import Outcome
@@ -52,14 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="check: a plugin, as specs name it")
     parser.add_argument("--kind", metavar="KIND", help="check: the plugin's kind, if need be")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="check: an option of the plugin, or the model of an engine",
-    )
+    add_settings(parser, "check: an option of the plugin, or the model of an engine")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.set_defaults(run=run)
 
@@ -141,7 +134,7 @@ def _check(args: argparse.Namespace) -> int:
     from ttsi.testing import check_plugin
     from ttsi.testing.running import kind_of
 
-    options = dict(_setting(text) for text in args.settings)
+    options = settings(args.settings, example="--set threshold=0.5")
     kind = kind_of(args.name, _plural(args.kind))
     outcomes = check_plugin(args.name, options, kind)
     if args.json:
@@ -152,15 +145,6 @@ def _check(args: argparse.Namespace) -> int:
     if not all(outcome.passed for outcome in outcomes):
         return 1
     return 5 if any(outcome.missing for outcome in outcomes) else 0
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    from ttsi.errors import UsageError
-
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise UsageError(f'--set takes KEY=VALUE, not "{text}".', cure="--set threshold=0.5")
-    return key, json_or_text(value)
 
 
 def _print_outcomes(outcomes: Sequence[Outcome]) -> None:

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
+from ttsi.cli import add_settings
+
 EPILOG = """\
 H, G and T and the answers run as in a run, on one sample, and nothing is kept. What is printed is
 what the engine tokenised: after the chat template, and with the tokens counted.
@@ -46,14 +48,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("spec", metavar="SPEC", help="a JSON spec (see `ttsi schema spec`)")
     parser.add_argument("--sample", metavar="ID", help="a sample's id (default: the first sample)")
     parser.add_argument("--model", metavar="ID", help="another model: Hub id, folder, .gguf")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="change any key of the spec, such as generator.prompt=seed_first",
-    )
+    add_settings(parser, "change any key of the spec, such as generator.prompt=seed_first")
     parser.add_argument(
         "--all-stages", action="store_true", help="adapt to the sample even if it is certain"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ttsi.cli import json_or_text
+from ttsi.cli import settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,8 +122,8 @@ def tally(scores: Mapping[str, Score | None]) -> dict[str, JSON]:
     }
 
 
-def _options(settings: list[str], kind: str, name: str) -> dict[str, JSON]:
-    """Return KEY=VALUE settings as options, checked against the plugin's schema.
+def _options(texts: list[str], kind: str, name: str) -> dict[str, JSON]:
+    """Return KEY=VALUE texts as options, checked against the plugin's schema.
 
     Raises UsageError for a setting that the schema forbids, or a required option that is missing.
     """
@@ -135,18 +135,13 @@ def _options(settings: list[str], kind: str, name: str) -> dict[str, JSON]:
 
     schema = registry.options_schema(kind, name)
     properties = schema.get("properties", {})
-    options: dict[str, JSON] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            what = f"The option {setting!r} is not KEY=VALUE."
-            raise UsageError(what, cure=f"{setting.strip('=') or 'ordered'}=true")
+    options: dict[str, JSON] = settings(texts, example="ordered=true", what="The option")
+    for key, value in options.items():
         if key not in properties:
             what = f'{name} has no option "{key}".'
             raise UsageError(what, cure=did_you_mean(key, properties, noun="options"))
-        options[key] = json_or_text(value)
-        for error in Draft202012Validator(properties[key]).iter_errors(options[key]):
-            what = f"The option {setting!r} of {name} is not allowed: {error.message}."
+        for error in Draft202012Validator(properties[key]).iter_errors(value):
+            what = f'The option "{key}" of {name} is not allowed: {error.message}.'
             raise UsageError(what, cure=str(properties[key].get("description", "")))
     for key in schema.get("required", ()):
         if key not in options:

@@ -20,7 +20,7 @@ from ttsi.digests import draw_seed
 from ttsi.records import journal
 from ttsi.records.lines import whole_task
 from ttsi.results import metrics
-from ttsi.results.runs import Run
+from ttsi.results.runs import Run, whole_run
 from ttsi.types import JSON, Record, Sample
 
 FOLDER, JUDGED, SPEC = "judged", "judged.jsonl", "spec.resolved.json"
@@ -60,8 +60,7 @@ def examples_of(run: Run) -> list[Sample]:
 
 def place(run: Run) -> Path:
     """Return the folder of a run's judgements, beside its seeds: a manifest covers a seed's own."""
-    of_seed = (run.folder / journal.SAMPLES).is_file()
-    return (run.folder.resolve().parent if of_seed else run.folder) / FOLDER
+    return whole_run(run.folder) / FOLDER
 
 
 def judgements(run: Run) -> list[Judgement]:

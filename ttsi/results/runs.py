@@ -108,6 +108,12 @@ def seed_folders(folder: Path, name: str = journal.SAMPLES) -> list[Path]:
     return folders
 
 
+def whole_run(folder: Path) -> Path:
+    """Return the folder that holds the folders of all seeds; `folder` may be that of a seed."""
+    of_seed = (folder / journal.SAMPLES).is_file()
+    return folder.resolve().parent if of_seed else folder
+
+
 def run_name(folder: Path) -> str:
     """Return NAME-HASH, also for a run that is opened by one of its seeds."""
     whole = folder.resolve()

@@ -10,6 +10,7 @@ from typing import Any
 from ttsi._common.files import write_json
 from ttsi.errors import EngineError, UsageError
 from ttsi.optional import AnswersTasks
+from ttsi.protocols import Scorer
 from ttsi.records import identity, provenance
 from ttsi.records.identity import Identity
 from ttsi.records.journal import Journal, only_writer
@@ -124,18 +125,18 @@ def _ask(
     if not isinstance(asked, AnswersTasks):
         what = f"The generator {spec.generator.name!r} does not answer tasks."
         raise UsageError(what, cure=f'Leave "generator.name" as it is: "{judged.JUDGE}".')
+    scorer = assemble.scorer(spec)
     if reporter is not None:
         reporter.plan("answer", len(samples))
     for first in range(0, len(samples), _WAVE):
         wave = samples[first : first + _WAVE]
-        for record in _answered(spec, asked, wave):
+        for record in _answered(scorer, asked, wave):
             deliver(record)
         if reporter is not None:
             reporter.advance("answer", len(wave))
 
 
-def _answered(spec: Spec, asked: AnswersTasks, wave: Sequence[Sample]) -> Iterator[Record]:
-    scorer = assemble.scorer(spec)
+def _answered(scorer: Scorer, asked: AnswersTasks, wave: Sequence[Sample]) -> Iterator[Record]:
     spent: dict[str, StageCost] = {}
     with charging(spent):
         answers = asked.answers([sample.task for sample in wave], 0)
