@@ -48,7 +48,7 @@ class Conversation:
         # Of each turn that has ended: why it is wrong and how, or ("", "").
         self._ended: list[tuple[str, str]] = []
         self._stopped: tuple[str, str] = ("", "")
-        self._steps = self._called = 0
+        self._calls = 0
 
     @cached_property
     def _worlds(self) -> Worlds:
@@ -64,7 +64,6 @@ class Conversation:
 
     def step(self, completion: Completion) -> Task | None:
         self._said.append(Message("assistant", completion.text))
-        self._steps += 1
         try:
             if completion.answer.status is AnswerStatus.OK and calls_in(completion.answer):
                 return self._call(completion)
@@ -84,10 +83,11 @@ class Conversation:
     def _call(self, completion: Completion) -> Task | None:
         calls = calls_in(completion.answer)
         results = self._worlds.call(calls)
-        self._called += 1
+        # An answer without calls ends the turn, so that these are its steps.
+        self._calls += 1
         self._results += results
         self._said += [Message("tool", result) for result in results]
-        if self._steps > self._max_steps:
+        if self._calls > self._max_steps:
             where = f"turn {len(self._ended) + 1}"
             self._stopped = ("too_many_steps", f"{where} took more than {self._max_steps}")
             return None
@@ -103,7 +103,7 @@ class Conversation:
         if not self._turn.right:
             return "", ""
         where = f"turn {len(self._ended) + 1}"
-        if not self._called:
+        if not self._calls:
             return "no_call", f"{where}: no call was made"
         if differences:
             return "wrong_state", f"{where}: {'; '.join(differences)}"
@@ -112,7 +112,7 @@ class Conversation:
         return "", ""
 
     def _next_turn(self) -> Task:
-        self._steps = self._called = 0
+        self._calls = 0
         self._said.append(Message("user", self._turn.says))
         self._first = task_of(self._row, self._turn, self._prompt)
         return self._task()

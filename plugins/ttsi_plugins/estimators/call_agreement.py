@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ttsi import Engine, Estimate, Generation, Task, draw_seed, option
+from ttsi import Engine, Estimate, Generation, Task, option
 from ttsi_plugins.estimators._likelihood import Reduce, likelihood
 from ttsi_plugins.inference._agreement import shares
 from ttsi_plugins.inference._requests import Decoding, read_completion
@@ -31,13 +31,7 @@ class CallAgreement(Decoding):
     threshold: float = option(0.95, "Adapt where u is below this.", minimum=0, maximum=1)
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
-        requests = [
-            [
-                self.request(task, None, draw_seed(seed, task.id, "estimate", draw))
-                for draw in range(self.samples)
-            ]
-            for task in tasks
-        ]
+        requests = [self.draws(task, None, seed, "estimate", self.samples) for task in tasks]
         estimates = []
         for task, drawn in zip(tasks, generated(requests, engine), strict=True):
             confidence = self._confidence(task, drawn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttsi import Completion, Engine, Estimate, Task, draw_seed, option
+from ttsi import Completion, Engine, Estimate, Task, option
 from ttsi_plugins.inference._requests import Decoding
 from ttsi_plugins.inference._votes import answers_to, same_answers
 
@@ -35,13 +35,7 @@ class SelfConsistency(Decoding):
     )
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
-        requests = [
-            [
-                self.request(task, None, draw_seed(seed, task.id, "estimate", draw))
-                for draw in range(self.samples)
-            ]
-            for task in tasks
-        ]
+        requests = [self.draws(task, None, seed, "estimate", self.samples) for task in tasks]
         estimates = []
         for task, answers in zip(tasks, answers_to(tasks, requests, engine), strict=True):
             confidence = agreement(task, answers)

@@ -16,6 +16,7 @@ from ttsi import (
     Request,
     Sampling,
     Task,
+    draw_seed,
     form_of,
     option,
 )
@@ -89,6 +90,15 @@ class Decoding(Asking):
             self.max_tokens,
             self.thought_tokens,
         )
+
+    def draws(
+        self, task: Task, adaptation: Adaptation | None, seed: int, stage: str, count: int
+    ) -> list[Request]:
+        """Return `count` requests for the same answer, each with a seed of its own."""
+        return [
+            self.request(task, adaptation, draw_seed(seed, task.id, stage, draw))
+            for draw in range(count)
+        ]
 
 
 def _messages(task: Task, adaptation: Adaptation | None) -> tuple[Message, ...]:

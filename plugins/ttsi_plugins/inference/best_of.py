@@ -12,7 +12,6 @@ from ttsi import (
     Engine,
     Request,
     Task,
-    draw_seed,
     form_of,
     option,
 )
@@ -93,10 +92,7 @@ class BestOf(Decoding):
         return [max(own, key=lambda group: (next(values), len(group)))[0] for own in groups]
 
     def _requests(self, task: Task, adaptation: Adaptation | None, seed: int) -> list[Request]:
-        drawn = [
-            self.request(task, adaptation, draw_seed(seed, task.id, "answer", draw))
-            for draw in range(self.samples)
-        ]
+        drawn = self.draws(task, adaptation, seed, "answer", self.samples)
         if self.greedy_first:
             drawn[0] = replace(drawn[0], sampling=self.greedy())
         return drawn

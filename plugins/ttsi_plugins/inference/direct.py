@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ttsi import Adaptation, Completion, Engine, Sampling, Task, draw_seed, option
+from ttsi import Adaptation, Completion, Engine, Request, Sampling, Task, draw_seed, option
 from ttsi_plugins.inference._requests import Decoding, read_completion
 
 
@@ -28,11 +28,17 @@ class Direct(Decoding):
         engine: Engine,
         seed: int,
     ) -> list[Completion]:
-        requests = [
-            self.request(task, adaptation, draw_seed(seed, task.id, "answer"))
-            for task, adaptation in zip(tasks, adaptations, strict=True)
-        ]
+        requests = self.asked(tasks, adaptations, seed)
         return [
             read_completion(task, generation)
             for task, generation in zip(tasks, engine.generate(requests), strict=True)
+        ]
+
+    def asked(
+        self, tasks: Sequence[Task], adaptations: Sequence[Adaptation | None], seed: int
+    ) -> list[Request]:
+        """Return the request for the answer to each task."""
+        return [
+            self.request(task, adaptation, draw_seed(seed, task.id, "answer"))
+            for task, adaptation in zip(tasks, adaptations, strict=True)
         ]

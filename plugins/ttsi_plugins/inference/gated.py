@@ -16,7 +16,6 @@ from ttsi import (
     Rivals,
     UsageError,
     Verdict,
-    draw_seed,
     form_of,
     option,
 )
@@ -106,14 +105,10 @@ class Gated(Direct):
 
     def _draws(self, rivals: Rivals, seed: int) -> list[Request]:
         """Return the sampled answers to ask for; those of the two models share their seeds."""
-        task = rivals.task
         return [
-            replace(
-                self.request(task, adaptation, draw_seed(seed, task.id, "judge", draw)),
-                sampling=Decoding.sampling(self),
-            )
+            replace(request, sampling=Decoding.sampling(self))
             for adaptation in (None, rivals.adaptation)
-            for draw in range(self.samples)
+            for request in self.draws(rivals.task, adaptation, seed, "judge", self.samples)
         ]
 
 

@@ -48,10 +48,7 @@ class Routed(Direct):
         engine: Engine,
         seed: int,
     ) -> list[Completion]:
-        asked = [
-            self.request(task, adaptation, draw_seed(seed, task.id, "answer"))
-            for task, adaptation in zip(tasks, adaptations, strict=True)
-        ]
+        asked = self.asked(tasks, adaptations, seed)
         openings = [OPENING if task.tools else "" for task in tasks]
         first = [
             self._first(request, opening, draw_seed(seed, task.id, "route"))
