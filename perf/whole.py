@@ -8,8 +8,8 @@ pipeline in waves, in two variants:
     whole-activated   adapter active from the user turn on, G under the task's own instruction;
                       margins must be the reference's, and every sample adapted
 
-The samples are uncertain ones whose greedy example is valid in both variants; the others among
-those looked at are left out before anything is timed, and counted.
+The samples are uncertain ones, as they come, whose greedy example is valid in both variants; the
+uncertain ones whose example is not are left out before anything is timed, and counted.
 
     python -m perf.whole
     python -m perf.whole --samples 32 --wave 32 --device cuda
@@ -66,7 +66,7 @@ def main() -> None:
         for variant in get_args(Variant)
     }
     take_turns([reference, *ours.values()], given.pairs, bench.device)
-    notes = f"waves of {min(given.wave, len(rows))}; {left_out} samples left out beforehand"
+    notes = f"waves of {min(given.wave, len(rows))}; {left_out or "no"} samples left out"
     for variant, side in ours.items():
         report(measured(bench, variant, rows, side, reference, notes), given.out)
 
@@ -86,25 +86,27 @@ def in_waves(made: Pipeline, rows: Sequence[Sample], wave: int) -> list[Solution
 def chosen(bench: Bench, count: int) -> tuple[list[Sample], int]:
     """Return `count` uncertain samples with valid greedy examples in both variants.
 
-    The second value counts the samples that were looked at and left out.
+    The second value counts the uncertain samples that were left out.
     """
     # Sorted by digest, which does not depend on length.
     pool = sorted(samples("sealtool", min(8 * count, 294)), key=lambda row: row.digest)
     kept: list[Sample] = []
-    looked_at = 0
+    looked_at = left_out = 0
     while len(kept) < count and looked_at < len(pool):
         some = pool[looked_at : looked_at + count - len(kept)]
         looked_at += len(some)
         estimates = RssMargin().estimate([row.task for row in some], bench.engine, SEED)
         some = [row for row, found in zip(some, estimates, strict=True) if found.uncertain]
+        left_out += len(some)
         for variant in get_args(Variant):
             tasks = [row.task for row in some]
             made = generator(variant).generate(tasks, bench.engine, SEED)
             some = [row for row, examples in zip(some, made, strict=True) if examples]
         kept += some
+        left_out -= len(some)
     if len(kept) < count:
         sys.exit(f"only {len(kept)} of {looked_at} samples are uncertain with valid examples")
-    return kept, looked_at - count
+    return kept, left_out
 
 
 def reference_pipeline(bench: Bench, rows: Sequence[Sample]) -> Pipeline:
