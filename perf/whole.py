@@ -66,7 +66,7 @@ def main() -> None:
         for variant in get_args(Variant)
     }
     take_turns([reference, *ours.values()], given.pairs, bench.device)
-    notes = f"waves of {min(given.wave, len(rows))}; {left_out or "no"} samples left out"
+    notes = f"waves of {min(given.wave, len(rows))}; {left_out or 'no'} samples left out"
     for variant, side in ours.items():
         report(measured(bench, variant, rows, side, reference, notes), given.out)
 
