@@ -34,6 +34,7 @@ EXPECTED = (
     "decode-llama.cpp-16",
     "decode-vllm-8",
     "decode-vllm-16",
+    "decode-vllm-16-adapters",
 )
 _HEADLINES = (
     "estimate-sealtool",
@@ -46,6 +47,7 @@ _HEADLINES = (
 _LABELS = (
     (r"estimate-sealtool", "H, Seal-Tools"),
     (r"estimate-nexusraven", "H, NexusRaven"),
+    (r"decode-vllm-(\d+)-adapters", r"answers, constrained, under \1 adapters"),
     (r"decode-(?:llama\.cpp|vllm)-(\d+)(?:-\w+)?", r"decoding, constrained, \1 rows"),
     (r"decode-(\w+?)(-cold)?(-batched)?", r"decoding, \1\2"),
     (r"train-(\w+?)(-cold)?", r"T, \1\2"),

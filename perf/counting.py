@@ -20,7 +20,7 @@ from ttsi.answers.calls.writing import TOOL_CALL
 from ttsi.solving.solution import Solution
 from ttsi.types import LoraRecipe, Prompt, TrainJob
 
-_ADAPTER_ITEM = 4  # adapters are float32 on every device
+ADAPTER_ITEM = 4  # adapters are float32 on every device
 
 
 def given_tokens(bench: Bench, prompt: Prompt, recipe: LoraRecipe) -> int:
@@ -72,6 +72,6 @@ def whole_seconds(bench: Bench, variant: Variant, solutions: Sequence[Solution])
         lengths,
         [each.answer.completion_tokens - 1 for each in solutions if each.answer],
         itemsize=bench.dtype.itemsize,
-        adapter_bytes=_ADAPTER_ITEM * bench.shape.lora(recipe.rank),
+        adapter_bytes=ADAPTER_ITEM * bench.shape.lora(recipe.rank),
     )
     return seconds + flops / bench.rates.flops_per_second

@@ -11,11 +11,14 @@ import jsonschema
 
 from perf.common import Bench, Unequal, samples
 from perf.common import arguments as common_arguments
-from perf.floor import decoding_seconds
+from perf.counting import ADAPTER_ITEM
+from perf.floor import causal_pairs, decoding_seconds, forward
 from perf.result import compare, report
 from perf.timing import Side
-from ttsi.types import Generation, Request
+from ttsi.types import Adapter, Generation, LoraRecipe, Request
 from ttsi_plugins.inference.direct import Direct
+
+IN_MEMORY = "prompts' caches in memory"
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
@@ -25,24 +28,37 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 class Rows:
-    """Constrained greedy requests that are decoded together, and the ids of their prompts."""
+    """Constrained greedy requests that are decoded together, and the ids of their prompts.
 
-    def __init__(self, bench: Bench, given: argparse.Namespace) -> None:
+    With `adapters`, one for each request, the prompts are read in the measured time.
+    """
+
+    def __init__(
+        self, bench: Bench, given: argparse.Namespace, adapters: Sequence[Adapter] = ()
+    ) -> None:
         decoder = Direct(format="tool_calls", decoding="greedy", max_tokens=given.tokens)
         tasks = [row.task for row in samples("sealtool", given.samples)]
         self._bench, self._out = bench, given.out
         self.most = int(given.tokens)
-        self.requests = [decoder.request(task, None, 0) for task in tasks]
+        self.adapters = adapters
+        self.requests = [
+            decoder.request(task, adapter, 0)
+            for task, adapter in zip(tasks, adapters or [None] * len(tasks), strict=True)
+        ]
         self.prompts = [bench.prompt_ids(request.prompt) for request in self.requests]
 
     def ours(self) -> Side:
-        """Return our engine's side, which begins with the prompts' caches in memory."""
+        """Return our engine's side; it begins with the prompts' caches in memory, if no adapter
+        acts on them."""
         asked = [request.prompt for request in self.requests]
-        return Side(
-            "ours",
-            lambda: self._bench.engine.generate(self.requests),
-            prepare=lambda: self._bench.keep_prefixes(asked),
-        )
+
+        def prepare() -> None:
+            if self.adapters:
+                self._bench.forget()
+            else:
+                self._bench.keep_prefixes(asked)
+
+        return Side("ours", lambda: self._bench.engine.generate(self.requests), prepare=prepare)
 
     def report(
         self, stage: str, ours: Side, theirs: Side, referee: tuple[str, str], least: int = 0
@@ -54,13 +70,6 @@ class Rows:
         bench, made = self._bench, ours.result
         ours.work = sum(generation.completion_tokens for generation in made)
         theirs.work = sum(answer["tokens"] for answer in theirs.result)
-        floor = decoding_seconds(
-            bench.shape,
-            bench.rates,
-            [len(prompt) for prompt in self.prompts],
-            [generation.completion_tokens - 1 for generation in made],
-            itemsize=bench.dtype.itemsize,
-        )
         result = compare(
             stage,
             bench.machine,
@@ -70,10 +79,30 @@ class Rows:
             samples=len(made),
             unit="token",
             equal=agreement(self.requests, made, theirs.result, least),
-            floor=floor,
-            notes=f"{len(made)} rows; prompts' caches in memory",
+            floor=self._floor(made),
+            notes=f"{len(made)} rows; {'prompts read' if self.adapters else IN_MEMORY}",
         )
         report(result, self._out)
+
+    def _floor(self, made: Sequence[Generation]) -> float:
+        """Return the least seconds: the first token comes from the prompt, the last is not fed."""
+        bench, adapted = self._bench, bool(self.adapters)
+        decoding = decoding_seconds(
+            bench.shape,
+            bench.rates,
+            [len(prompt) for prompt in self.prompts],
+            [generation.completion_tokens - 1 for generation in made],
+            itemsize=bench.dtype.itemsize,
+            adapter_bytes=ADAPTER_ITEM * bench.shape.lora(LoraRecipe().rank) if adapted else 0,
+        )
+        if not adapted:
+            return decoding
+        # Under different adapters no part of a prompt is shared.
+        tokens = sum(map(len, self.prompts))
+        pairs = sum(causal_pairs(len(prompt)) for prompt in self.prompts)
+        flops = forward(bench.shape, tokens, pairs, logits=len(self.prompts))
+        flops += 2 * bench.shape.lora(LoraRecipe().rank) * tokens
+        return decoding + flops / bench.rates.flops_per_second
 
 
 def agreement(

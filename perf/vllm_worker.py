@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -15,10 +16,17 @@ os.dup2(2, 1)
 def main() -> None:
     import torch
     import vllm
+    from vllm.lora.request import LoRARequest
     from vllm.sampling_params import StructuredOutputsParams
 
     job = json.loads(sys.argv[1])
     torch.set_num_threads(job["threads"])
+    adapters = job["adapters"]
+    lora = {
+        "enable_lora": True,
+        "max_loras": len(adapters),
+        "max_lora_rank": job["rank"],
+    }
     model = vllm.LLM(
         model=job["folder"],
         dtype=job["dtype"],
@@ -28,6 +36,7 @@ def main() -> None:
         enable_prefix_caching=True,
         generation_config="vllm",
         structured_outputs_config={"backend": "xgrammar"},
+        **(lora if adapters else {}),
     )
     prompts = [vllm.TokensPrompt(prompt_token_ids=ids) for ids in job["prompts"]]
     params = [
@@ -41,8 +50,12 @@ def main() -> None:
         for grammar in job["grammars"]
     ]
     _answer({"version": vllm.__version__})
+    numbers = itertools.count(1)
     for _ in sys.stdin:
-        _answer([_told(made) for made in model.generate(prompts, params, use_tqdm=False)])
+        # Under a new number an adapter is read anew, and so is its prompt.
+        under = [LoRARequest(place, next(numbers), place) for place in adapters]
+        found = model.generate(prompts, params, use_tqdm=False, lora_request=under or None)
+        _answer([_told(made) for made in found])
 
 
 def _told(made: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,5 +49,5 @@ class Worker:
 
     def close(self) -> None:
         # Leaving the context closes the pipes and waits.
-        with self._process:
+        with self._process, suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
 import pytest
 from packaging.requirements import Requirement
 
@@ -26,6 +27,12 @@ for line in sys.stdin:
         sys.exit(3)
     print(json.dumps(asked), flush=True)
 """
+_PARENT = """
+import json, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(json.dumps(child.pid), flush=True)
+sys.stdin.read()
+"""
 
 
 def test_a_worker_answers_until_it_ends(tmp_path: Path) -> None:
@@ -37,6 +44,17 @@ def test_a_worker_answers_until_it_ends(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="ended with code 3"):
         worker.ask("end")
     worker.close()
+
+
+def test_what_a_worker_starts_ends_with_it(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(_PARENT)
+    worker = Worker(script, [], os.environ)
+    child = psutil.Process(worker.told)
+    worker.close()
+    psutil.wait_procs([child], timeout=30)
+    # It is nobody's child that would wait for it, and may stay as a name alone.
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
 def test_stages_end_when_the_minutes_are_over(

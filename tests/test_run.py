@@ -188,6 +188,34 @@ def test_a_matrix_makes_a_folder_a_cell(tmp_path: Path) -> None:
     assert len({cell.folder for cell in cells}) == 2
 
 
+GRID = {"/estimator": ["always", "never"], "how": {"plain": {}, "greedy": {"/baseline": False}}}
+
+
+def test_cells_of_a_matrix_are_run_alone(tmp_path: Path) -> None:
+    some = {"how": ["plain"], "/estimator": ["never"]}
+    (cell,) = ttsi.evaluate(spec(matrix=GRID), out=tmp_path, cells=some)
+    assert dict(cell.spec.cell) == {"how": "plain", "/estimator": "never"}
+    assert [path.name for path in tmp_path.iterdir()] == [cell.folder.name]
+    both = ttsi.evaluate(spec(matrix=GRID), out=tmp_path, cells={"how": ["plain"]})
+    assert [each.spec.cell["/estimator"] for each in both] == ["always", "never"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("hwo=plain", 'Did you mean "how"?'),
+        ("how=palin", 'Did you mean "plain"?'),
+        ("plain", "is not AXIS=VALUE"),
+    ],
+)
+def test_cells_that_the_matrix_does_not_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cell: str, says: str
+) -> None:
+    assert main(command(tmp_path, "--cell", cell, matrix=GRID)) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 # ---------------------------------------------------------------- the command
 
 

@@ -17,10 +17,12 @@ def add_settings(to: Any, help: str) -> None:
     )
 
 
-def settings(texts: Iterable[str], *, example: str, what: str = "--set") -> dict[str, Any]:
-    """Return the values of KEY=VALUE arguments by key: parsed if JSON, else the text itself.
+def settings(
+    texts: Iterable[str], *, example: str, what: str = "--set", form: str = "KEY=VALUE"
+) -> dict[str, Any]:
+    """Return the values of arguments by key: parsed if JSON, else the text itself.
 
-    Raises UsageError, in which `what` names the argument and `example` is one.
+    Raises UsageError, in which `what` names the argument, `form` is its form and `example` is one.
     """
     from ttsi.errors import UsageError
 
@@ -28,7 +30,7 @@ def settings(texts: Iterable[str], *, example: str, what: str = "--set") -> dict
     for text in texts:
         key, equals, value = text.partition("=")
         if not (key and equals):
-            raise UsageError(f"{what} {text!r} is not KEY=VALUE.", cure=example)
+            raise UsageError(f"{what} {text!r} is not {form}.", cure=example)
         found[key] = _json_or_text(value)
     return found
 

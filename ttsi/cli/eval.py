@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ examples:
   ttsi eval specs/quickstart.json
   ttsi eval specs/sealtool-smollm2.json --limit 40
   ttsi eval specs/sealtool-smollm2.json --set inference.format=free --set seeds=[1,2,3]
+  ttsi eval specs/paper/figure2-left.json --cell method=base --cell method=tt-si
   ttsi eval specs/sealtool-smollm2.json --model ./my-model --wave 4 --json > events.jsonl
 
 Every finished sample is on disk at once. Stop it as you like: the same command resumes, and only
@@ -38,6 +40,14 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("spec", metavar="SPEC", help="a JSON spec (see `ttsi schema spec`)")
     add_changes(parser, example="estimator.threshold=0.5")
+    parser.add_argument(
+        "--cell",
+        action="append",
+        default=[],
+        metavar="AXIS=VALUE",
+        dest="cells",
+        help="only these cells of the spec's matrix, such as method=tt-si; may be repeated",
+    )
     parser.add_argument("--fresh", action="store_true", help="forget what was finished before")
     parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
     parser.add_argument("--progress", choices=["auto", "bars", "lines", "none"], default="auto")
@@ -66,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
             overrides=overrides(args),
             reporter=reporter,
             fresh=args.fresh,
+            cells=_wanted(args.cells),
         )
     except KeyboardInterrupt:
         reporter.stop()
@@ -97,6 +108,16 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
                 f"--seeds {args.seeds!r} is not a list of whole numbers.", cure="--seeds 0,1,2"
             ) from None
     return changed
+
+
+def _wanted(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Return what each --cell asks for, by axis. Raises UsageError."""
+    wanted: dict[str, list[Any]] = {}
+    for text in texts:
+        found = settings([text], example="--cell method=tt-si", what="--cell", form="AXIS=VALUE")
+        for axis, value in found.items():
+            wanted.setdefault(axis, []).append(value)
+    return wanted
 
 
 def exit_code(cells: list[CellResult]) -> int:

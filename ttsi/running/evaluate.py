@@ -36,6 +36,7 @@ from ttsi.solving import assemble
 from ttsi.solving.budget import unadapted
 from ttsi.solving.costs import add_costs
 from ttsi.spec import Spec, load_document, load_spec, resolved
+from ttsi.spec.choosing import chosen
 from ttsi.types import JSON, Record, Sample
 
 _SEED = re.compile(r"seed-(0|[1-9][0-9]*)", re.ASCII)
@@ -82,19 +83,21 @@ def evaluate(
     reporter: Reporter | None = None,
     hooks: Sequence[object] = (),
     fresh: bool = False,
+    cells: Mapping[str, Sequence[JSON]] | None = None,
 ) -> list[CellResult]:
     """Run a spec (a path, or the document itself) and return one result per cell of its matrix.
 
     Like `ttsi eval`, it resumes what is unfinished in `out`, and raises a TtsiError where the
     command would exit with an error. `hooks` are objects with methods marked `ttsi.hooks.hookimpl`;
-    `fresh` discards earlier results.
+    `fresh` discards earlier results. Of a matrix only the cells with the values that `cells` gives
+    for its axes are run, such as {"method": ["base", "tt-si"]}.
     """
     watching = Hooks()
     for number, hook in enumerate(hooks):
         watching.register(hook, f"evaluate-{number}")
     with assemble.Engines() as engines:
         every = _Every(Path(out), reporter, watching, fresh, engines)
-        results = [cell.run() for cell in _cells(spec, overrides, every)]
+        results = [cell.run() for cell in _cells(spec, overrides, every, cells)]
     if len(results) > 1:
         path = Path(out) / grid_name([cell.spec for cell in results])
         write_json(path, metrics.grid([cell.summary for cell in results]))
@@ -151,10 +154,13 @@ class _Every:
 
 
 def _cells(
-    source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None, every: _Every
+    source: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | None,
+    every: _Every,
+    wanted: Mapping[str, Sequence[JSON]] | None = None,
 ) -> list[_Cell]:
-    """Return the cells, after checking all of them."""
-    specs = load_spec(source, overrides)
+    """Return the cells that are wanted, all of them by default, after checking them."""
+    specs = chosen(load_spec(source, overrides), wanted or {})
     document = load_document(source)
     for spec in specs:
         assemble.check(spec)
