@@ -124,7 +124,7 @@ def _setups(results: Sequence[Result]) -> str:
 
 
 def _comparisons(results: Sequence[Result]) -> str:
-    head = ["stage", "ours", "reference", "faster by", "floor", "ours / floor", "against"]
+    head = ["stage", "ours", "reference", "faster by", "at most", "floor", "ours / floor", "against"]
     rows = []
     for result in results:
         ours = median(result["ours_seconds"]) / result["ours_work"]
@@ -136,6 +136,7 @@ def _comparisons(results: Sequence[Result]) -> str:
                 f"{_time(ours)} {_article(result['unit'])} {result['unit']}",
                 _time(reference),
                 f"**{ratio['median']:.2f}** [{ratio['min']:.2f}, {ratio['max']:.2f}]",
+                f"{reference * result['ours_work'] / result['floor_seconds']:.1f}",
                 _time(result["floor_seconds"] / result["ours_work"]),
                 f"{_above_floor(result):.1f}",
                 f"{referee['name']} ({referee['version']})",

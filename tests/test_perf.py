@@ -221,6 +221,7 @@ def test_the_page_shows_what_is_there_and_names_what_is_not(tmp_path: Path) -> N
         "500 ms a task",
         "3.00 s",
         "**6.00** [6.00, 6.00]",
+        "24.0",
         "125 ms",
         "4.0",
         "peer (1.2)",
