@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ttsi.optional import LearnsFromRows as LearnsFromRows
     from ttsi.optional import Renders as Renders
     from ttsi.optional import Rivals as Rivals
+    from ttsi.optional import TellsTurns as TellsTurns
     from ttsi.optional import Verdict as Verdict
     from ttsi.optional import Versioned as Versioned
     from ttsi.optional import WritesCalls as WritesCalls
@@ -135,8 +136,8 @@ _NAMES = {
     ),
     "ttsi.hooks": "hookimpl",
     "ttsi.optional": (
-        "AnswersTasks Gates HasTrainingRows LearnsFromRows Renders Rivals Verdict Versioned "
-        "WritesCalls written_calls"
+        "AnswersTasks Gates HasTrainingRows LearnsFromRows Renders Rivals TellsTurns Verdict "
+        "Versioned WritesCalls written_calls"
     ),
     "ttsi.options": "option",
     "ttsi.protocols": (

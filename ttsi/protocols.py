@@ -58,7 +58,8 @@ class Episode(Protocol):
 
     `start` gives the first task. `step` takes the answer to the last task and gives the next one,
     or None at the end. `score` is asked once, after the end, and says whether all went right. The
-    tasks' ids do not matter: the run names each step.
+    tasks' ids do not matter: the run names each step. The same answers give the same tasks and the
+    same score: who verifies a run plays its episodes again. `ttsi.optional.TellsTurns` is optional.
     """
 
     def start(self) -> Task: ...

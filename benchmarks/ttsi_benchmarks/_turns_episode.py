@@ -80,6 +80,11 @@ class Conversation:
         credit = right / len(self._row.turns)
         return Score(not reason, reason or None, detail[:_DETAIL], credit=credit)
 
+    def turns(self) -> list[Score]:
+        """Return how each turn went, the one in which the conversation was stopped included."""
+        told = [*self._ended, self._stopped] if self._stopped[0] else self._ended
+        return [Score(not reason, reason or None, detail[:_DETAIL]) for reason, detail in told]
+
     def _call(self, completion: Completion) -> Task | None:
         calls = calls_in(completion.answer)
         results = self._worlds.call(calls)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from ttsi.answers import form_of
 from ttsi.types import (
@@ -15,7 +15,9 @@ from ttsi.types import (
     Completion,
     Estimate,
     Example,
+    Message,
     Record,
+    Role,
     Score,
     StageCost,
     Step,
@@ -51,6 +53,8 @@ def to_json(record: Record) -> dict[str, JSON]:
         "costs": {stage: dataclasses.asdict(cost) for stage, cost in record.costs.items()},
         "steps": [_step_json(step) for step in record.steps],
     }
+    if record.base_steps:
+        fields["base_steps"] = [_step_json(step) for step in record.base_steps]
     return fields
 
 
@@ -78,6 +82,7 @@ def from_json(data: dict[str, Any]) -> Record:
         error=data["error"],
         costs={stage: _made(StageCost, **cost) for stage, cost in costs.items()},
         steps=tuple(_step(step) for step in _of(list, data["steps"])),
+        base_steps=tuple(_step(step) for step in _of(list, data.get("base_steps", []))),
     )
 
 
@@ -136,12 +141,14 @@ def _completion_json(completion: Completion) -> dict[str, JSON]:
 
 def _step_json(step: Step) -> dict[str, JSON]:
     return {
-        "input": step.input,
+        "said": [dataclasses.asdict(message) for message in step.said],
+        "digest": step.digest,
         "estimate": step.estimate and dataclasses.asdict(step.estimate),
         "examples": [_example_json(example) for example in step.examples],
         "receipt": step.receipt and dict(step.receipt),
         "answer": _completion_json(step.answer),
         "adapted": step.adapted,
+        "turn": step.turn and dataclasses.asdict(step.turn),
     }
 
 
@@ -149,13 +156,21 @@ def _step(data: dict[str, Any]) -> Step:
     answer = _completion(_of(dict, data["answer"]))
     return _made(
         Step,
-        input=data["input"],
+        said=tuple(_message(_of(dict, said)) for said in _of(list, data["said"])),
         estimate=_estimate(data["estimate"]),
         examples=tuple(_example(example) for example in _of(list, data["examples"])),
         receipt=_receipt(data["receipt"]),
         answer=answer,
         adapted=data["adapted"],
+        digest=data["digest"],
+        turn=_score(data["turn"]),
     )
+
+
+def _message(data: dict[str, Any]) -> Message:
+    if data["role"] not in get_args(Role):
+        raise ValueError("a message of nobody that speaks in a conversation")
+    return _made(Message, **data)
 
 
 def _answer(data: dict[str, Any]) -> Answer:

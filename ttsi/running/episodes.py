@@ -13,6 +13,7 @@ from typing import Literal
 
 from ttsi.errors import ends_the_run
 from ttsi.protocols import Episode
+from ttsi.running.steps import step_of, turns_of, with_turns
 from ttsi.solving.costs import add_costs
 from ttsi.solving.pipeline import Pipeline
 from ttsi.solving.solution import Known, Solution
@@ -35,6 +36,7 @@ class _Play:
     steps: list[Solution] = field(default_factory=list)
     task: Task | None = None
     score: Score | None = None
+    turns: Sequence[Score] = ()
     error: str = ""
     _episode: Episode | None = None
 
@@ -65,6 +67,7 @@ class _Play:
             self.error = "episode: it ended before its first step"
         elif self._episode is not None:
             self.score = self._episode.score()
+            self.turns = turns_of(self._episode)
 
     @contextmanager
     def _costs_its_sample(self) -> Iterator[None]:
@@ -143,7 +146,8 @@ def _record(ended: _Play, base: _Play | None, seed: int) -> Record:
         final=_last(ended),
         final_score=ended.score,
         adapted=not untouched,
-        steps=tuple(map(_step, ended.steps)),
+        steps=_steps(ended),
+        base_steps=_steps(base) if base is not None else (),
     )
 
 
@@ -151,13 +155,6 @@ def _last(play: _Play | None) -> Completion | None:
     return play.steps[-1].answer if play is not None else None
 
 
-def _step(solution: Solution) -> Step:
-    assert solution.answer is not None  # a step without an answer ends the episode
-    return Step(
-        input=solution.task.messages[-1].content,
-        estimate=solution.estimate,
-        examples=solution.examples,
-        receipt=solution.receipt,
-        answer=solution.answer,
-        adapted=solution.adapted is not None,
-    )
+def _steps(play: _Play) -> tuple[Step, ...]:
+    steps = [step_of(each, first=place == 0) for place, each in enumerate(play.steps)]
+    return with_turns(steps, play.turns)
