@@ -244,7 +244,11 @@ class StageCost:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of an episode: the task's input, and what the solver made of it."""
+    """One step of an episode: what was said last, and what the solver made of it.
+
+    `estimate` is None where H was not asked. A step that is `adapted` without a receipt was
+    answered under the adaptation of the last step before it that has one.
+    """
 
     input: str
     estimate: Estimate | None

@@ -41,7 +41,7 @@ class Assembly:
             scorer,
             self.seed,
             known=known_of(self.known),
-            estimate_at=self.spec.estimate_at,
+            rules=self.spec.episodes,
             baseline=self.spec.baseline and self.adapt,
         )
 

@@ -10,15 +10,15 @@ from ttsi.protocols import Scorer
 from ttsi.running.episodes import play
 from ttsi.solving.pipeline import Pipeline
 from ttsi.solving.solution import Known, Solution
-from ttsi.spec import EstimateAt
+from ttsi.spec import Episodes
 from ttsi.types import JSON, Completion, Record, Sample, Score
 
 
 class ScoredWaves:
     """A pipeline and a scorer, as `ttsi.protocols.WaveRunner`; only this class opens references.
 
-    `known`: results that the pipeline does not compute again, by sample id. `estimate_at` and
-    `baseline` apply to episodes (`ttsi.running.episodes`).
+    `known`: results that the pipeline does not compute again, by sample id. `rules` and `baseline`
+    apply to episodes (`ttsi.running.episodes`).
     """
 
     def __init__(
@@ -28,14 +28,14 @@ class ScoredWaves:
         seed: int,
         *,
         known: Mapping[str, Known] | None = None,
-        estimate_at: EstimateAt = "every_step",
+        rules: Episodes | None = None,
         baseline: bool = True,
     ) -> None:
         self._pipeline = pipeline
         self._scorer = scorer
         self._seed = seed
         self._known = known or {}
-        self._estimate_at = estimate_at
+        self._rules = rules or Episodes()
         self._baseline = baseline
 
     def identity(self) -> dict[str, JSON]:
@@ -52,7 +52,7 @@ class ScoredWaves:
             self._pipeline,
             episodes,
             self._seed,
-            estimate_at=self._estimate_at,
+            rules=self._rules,
             baseline=self._baseline,
         )
 
