@@ -226,6 +226,44 @@ def test_a_step_that_fails_under_a_kept_adaptation_costs_its_episode() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("limits", "steps", "note"),
+    [
+        # Each answer of the scripted engine has 15 tokens, its prompt included.
+        ({"most_steps": 2}, 2, "ended by most_steps (2)"),
+        ({"most_steps": 4}, 4, ""),
+        ({"most_tokens": 30}, 2, "ended by most_tokens (30)"),
+        ({"most_tokens": 31}, 3, "ended by most_tokens (31)"),
+        ({"most_tokens": 60}, 4, ""),
+        ({"most_seconds": 1e-9}, 1, "ended by most_seconds (1e-09)"),
+        ({"most_seconds": 1e9}, 4, ""),
+        ({"most_steps": 3, "most_tokens": 20}, 2, "ended by most_tokens (20)"),
+        ({"most_steps": 3, "keep": "turn"}, 3, "ended by most_steps (3)"),
+    ],
+)
+def test_an_episode_ends_at_a_limit(limits: dict[str, Any], steps: int, note: str) -> None:
+    journey = make_journey("a", "City2", "City4", "!City6", "City8")
+    others = [make_journey("b", "City2"), make_journey("c", "City2", "City4", "City6")]
+    records = {each.id: each for each in played(journey, *others, rules=Episodes(**limits))}
+    record = records["journeys/a"]
+    assert len(record.steps) == steps
+    assert record.final_score is not None
+    assert record.final_score == record.base_score
+    assert record.final_score.correct == (not note)
+    assert record.note == (note and f"{note}; the base model alone: {note}")
+    assert records["journeys/b"].note == ""
+    (sure,) = played(journey, estimator=Never(), rules=Episodes(**limits))
+    assert (len(sure.steps), sure.note) == (steps, note)
+
+
+def test_the_base_models_play_may_reach_a_limit_alone() -> None:
+    insists = make_journey("a", "City3", "City2", insists=True)
+    (record,) = played(insists, rules=Episodes(most_steps=5))
+    assert (record.final_score, len(record.steps)) == (Score(True), 2)
+    assert record.base_score == Score(False, "wrong_name", "")
+    assert record.note == "the base model alone: ended by most_steps (5)"
+
+
 def test_no_adaptation_outlives_its_solution_in_a_solver() -> None:
     document = {
         "model": {"id": "scripted"},
@@ -261,6 +299,9 @@ def test_the_spec_says_how_episodes_are_played() -> None:
         ({"estimate_at": "every_step"}, "/estimate_at"),
         ({"episodes": None}, "/episodes"),
         ({"episodes": {"keep": "episode"}}, "/episodes/keep"),
+        ({"episodes": {"most_steps": 0}}, "/episodes/most_steps"),
+        ({"episodes": {"most_tokens": 1.5}}, "/episodes/most_tokens"),
+        ({"episodes": {"most_seconds": 0}}, "/episodes/most_seconds"),
         ({"episodes": {"estimate": "every_step"}}, "/episodes/estimate"),
     ],
 )

@@ -57,8 +57,10 @@ class Episode(Protocol):
     """A benchmark's environment for one sample; its reference stays inside it.
 
     `start` gives the first task. `step` takes the answer to the last task and gives the next one,
-    or None at the end. `score` is asked once, after the end, and says whether all went right. The
-    tasks' ids do not matter: the run names each step.
+    or None at the end. `score` is asked once, after the end, and says whether all went right. Where
+    a limit of the spec ended the episode, it is asked after a step that gave a task: an episode
+    that is not through is not right, unless nothing was missing. The tasks' ids do not matter: the
+    run names each step.
     """
 
     def start(self) -> Task: ...

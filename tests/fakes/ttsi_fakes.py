@@ -81,11 +81,13 @@ class Journey:
     """An episode that asks for the weather in one city after another; it ends after the last.
 
     A user names the first city and those that begin with "!", results of tools name the others.
-    Each task shows what was called last. The episode is right if every call was.
+    Each task shows what was called last. The episode is right if every call was. One that `insists`
+    asks again until the call is right. `broken`: the method that raises.
     """
 
     cities: tuple[str, ...]
     broken: str = ""
+    insists: bool = False
     said: list[str] = field(default_factory=list)
 
     def start(self) -> Task:
@@ -94,7 +96,10 @@ class Journey:
 
     def step(self, completion: Completion) -> Task | None:
         self._breaks("step")
-        self.said.append(calls_in(completion.answer)[0].name)
+        name = calls_in(completion.answer)[0].name
+        if self.insists and name != "get_weather":
+            return self._task()
+        self.said.append(name)
         return self._task() if len(self.said) < len(self.cities) else None
 
     def score(self) -> Score:

@@ -67,6 +67,7 @@ def _record(ended: Play, base: Play | None, seed: int) -> Record:
     if error:
         return replace(told, error=error)
     before = base if ended.adapted else ended
+    notes = [ended.note, f"the base model alone: {base.note}" if base and base.note else ""]
     return replace(
         told,
         estimate=ended.steps[0].estimate,
@@ -75,6 +76,7 @@ def _record(ended: Play, base: Play | None, seed: int) -> Record:
         final=_last(ended),
         final_score=ended.score,
         adapted=ended.adapted,
+        note="; ".join(filter(None, notes)),
         steps=tuple(ended.steps),
     )
 

@@ -21,8 +21,9 @@ _SURE = Known(Estimate(confidence=1.0, uncertain=False), None, {})
 class Play:
     """One episode being played; with `alone` by the base model alone.
 
-    It has ended once there is no `task`: with a score or with an error. What goes wrong inside an
-    environment is its own sample's error; what ttsi itself says cannot go on is raised.
+    It has ended once there is no `task`: with a score or with an error; `note` says which limit of
+    the rules ended it. What goes wrong inside an environment is its own sample's error; what ttsi
+    itself says cannot go on is raised.
     """
 
     sample: Sample
@@ -33,6 +34,7 @@ class Play:
     task: Task | None = None
     score: Score | None = None
     error: str = ""
+    note: str = ""
     _kept: Adaptation | None = None
     _episode: Episode | None = None
 
@@ -90,11 +92,31 @@ class Play:
     def _goes_on(self, task: Task | None) -> None:
         """Name the task by its step, since what is drawn depends on the name; or score the end."""
         if task is not None:
+            self.note = self._limit()
+        if task is not None and not self.note:
             self.task = replace(task, id=f"{self.sample.id}@{len(self.steps)}")
         elif not self.steps:
             self.error = "episode: it ended before its first step"
         elif self._episode is not None:
             self.score = self._episode.score()
+
+    def _limit(self) -> str:
+        """Say which limit the episode has reached; "" if none.
+
+        Tokens are those of the answers: what other stages read and wrote is known for a wave as a
+        whole, and an end must not depend on who shares it.
+        """
+        answers = [step.answer for step in self.steps]
+        spent = {
+            "most_steps": len(self.steps),
+            "most_tokens": sum(each.prompt_tokens + each.completion_tokens for each in answers),
+            "most_seconds": sum(cost.seconds for cost in self.costs.values()),
+        }
+        for name, much in spent.items():
+            most = getattr(self.rules, name)
+            if most is not None and much >= most:
+                return f"ended by {name} ({most})"
+        return ""
 
     @contextmanager
     def _costs_its_sample(self) -> Iterator[None]:

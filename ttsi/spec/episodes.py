@@ -22,3 +22,18 @@ class Episodes:
         "How long an adaptation stays in force: for the step at which it was made, or to the end "
         "of the turn; the later steps of the turn are then not estimated.",
     )
+    most_steps: int | None = option(
+        None, "An episode ends after this many steps, and is scored as it stands.", minimum=1
+    )
+    most_tokens: int | None = option(
+        None,
+        "An episode ends after the step with which its answers, and the prompts that they answer, "
+        "have this many tokens.",
+        minimum=1,
+    )
+    most_seconds: float | None = option(
+        None,
+        "An episode ends after the step with which its share of all stages' time comes to this "
+        "many seconds. Results then depend on the machine.",
+        exclusiveMinimum=0,
+    )
