@@ -259,6 +259,26 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Played:
+    """A step of an episode that may go on, so that a stopped run need not play it again.
+
+    `id` and `digest` are the sample's, `number` counts the steps from 0. `alone`: of the second
+    play, by the base model alone. `shown` is a digest of all that the solver was shown, and `costs`
+    are what the step spent. `kept`: an adaptation, which is in no file, is in force for the next
+    step.
+    """
+
+    id: str
+    digest: str
+    alone: bool
+    number: int
+    shown: str
+    step: Step
+    costs: Mapping[str, StageCost]
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Everything about one sample, as journaled. A record with an `error` is tried again.
 

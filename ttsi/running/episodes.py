@@ -6,14 +6,14 @@ task, and says in the end whether all went right; its reference stays inside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ttsi.running.plays import Play
 from ttsi.solving.costs import add_costs
 from ttsi.solving.pipeline import Pipeline
 from ttsi.spec import Episodes
-from ttsi.types import Completion, Record, Sample
+from ttsi.types import Completion, Played, Record, Sample
 
 
 def play(
@@ -22,26 +22,36 @@ def play(
     seed: int,
     *,
     rules: Episodes,
+    played: Mapping[str, Sequence[Played]],
     baseline: bool,
-) -> Iterator[Record]:
-    """Yield a record for each episode once it has ended.
+) -> Iterator[Record | Played]:
+    """Yield each step once it is played, and a record for each episode once it has ended.
 
-    With `baseline` an episode in which something was adapted is played again by the base model
+    The steps in `played`, by sample id, are taken from there and not yielded again. With `baseline` an episode in which something was adapted is played again by the base model
     alone, for the score that it has without adaptation.
     """
+    def begun(sample: Sample, alone: bool) -> Play:
+        steps = [each for each in played.get(sample.id, ()) if each.alone == alone]
+        return Play.begin(sample, rules, steps, alone=alone)
+
     adapted = {}
-    for ended in _lockstep(pipeline, [Play.begin(sample, rules) for sample in samples]):
-        if baseline and ended.adapted and not ended.error:
-            adapted[ended.sample.id] = ended
+    for made in _lockstep(pipeline, [begun(sample, alone=False) for sample in samples]):
+        if isinstance(made, Played):
+            yield made
+        elif baseline and made.adapted and not made.error:
+            adapted[made.sample.id] = made
         else:
-            yield _record(ended, None, seed)
-    again = [Play.begin(each.sample, rules, alone=True) for each in adapted.values()]
-    for base in _lockstep(pipeline, again):
-        yield _record(adapted[base.sample.id], base, seed)
+            yield _record(made, None, seed)
+    again = [begun(each.sample, alone=True) for each in adapted.values()]
+    for made in _lockstep(pipeline, again):
+        if isinstance(made, Played):
+            yield made
+        else:
+            yield _record(adapted[made.sample.id], made, seed)
 
 
-def _lockstep(pipeline: Pipeline, active: list[Play]) -> Iterator[Play]:
-    """Advance the episodes together, and yield each once it has ended."""
+def _lockstep(pipeline: Pipeline, active: list[Play]) -> Iterator[Play | Played]:
+    """Advance the episodes together; yield each step, and each episode once it has ended."""
     while True:
         yield from (play for play in active if play.task is None)
         active = [play for play in active if play.task is not None]
@@ -51,7 +61,9 @@ def _lockstep(pipeline: Pipeline, active: list[Play]) -> Iterator[Play]:
         tasks = [play.task for play in active if play.task is not None]
         known = {name: told for name, play in by_task.items() if (told := play.known) is not None}
         for solution in pipeline.solve(tasks, known):
-            by_task[solution.task.id].take(solution)
+            step = by_task[solution.task.id].take(solution)
+            if step is not None:
+                yield step
 
 
 def _record(ended: Play, base: Play | None, seed: int) -> Record:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +11,17 @@ from ttsi.protocols import Episode
 from ttsi.solving.costs import add_costs
 from ttsi.solving.solution import Known, Solution
 from ttsi.spec import Episodes
-from ttsi.types import Adaptation, Estimate, Sample, Score, StageCost, Step, Task
+from ttsi.types import (
+    DECLINED,
+    Adaptation,
+    Estimate,
+    Played,
+    Sample,
+    Score,
+    StageCost,
+    Step,
+    Task,
+)
 
 _SURE = Known(Estimate(confidence=1.0, uncertain=False), None, {})
 """What the solver is told at a step at which H is not asked: the base model answers it."""
@@ -39,13 +49,23 @@ class Play:
     _episode: Episode | None = None
 
     @classmethod
-    def begin(cls, sample: Sample, rules: Episodes, *, alone: bool = False) -> Play:
+    def begin(
+        cls, sample: Sample, rules: Episodes, played: Sequence[Played] = (), *, alone: bool = False
+    ) -> Play:
+        """Start the environment, and give it the answers of the steps that were `played` before.
+
+        They are used as long as the environment shows what it showed then.
+        """
         if sample.episode is None:
             raise ValueError(f"sample {sample.id} is no episode")
         play = cls(sample, rules, alone)
         with play._costs_its_sample():
             play._episode = sample.episode()
             play._goes_on(play._episode.start())
+        for each in _without_kept(played):
+            if play.task is None or _shown(play.task) != each.shown:
+                break
+            play._take(each.step, each.costs)
         return play
 
     @property
@@ -60,13 +80,16 @@ class Play:
         in_turn = self.rules.estimate_at == "first_of_turn" and not self._begins_turn
         return _SURE if self.alone or in_turn else None
 
-    def take(self, solution: Solution) -> None:
-        """Go on with the answer to the task at hand; an error ends the episode."""
+    def take(self, solution: Solution) -> Played | None:
+        """Go on with the answer to the task at hand, and return the step; an error ends the play.
+
+        Then the result is None.
+        """
         asked = self.known is None
-        self.costs = add_costs(self.costs, solution.costs)
-        if solution.answer is None or self._episode is None:
+        if solution.answer is None:
+            self.costs = add_costs(self.costs, solution.costs)
             self.task, self.error = None, solution.error
-            return
+            return None
         step = Step(
             input=solution.task.messages[-1].content,
             estimate=solution.estimate if asked else None,
@@ -75,12 +98,27 @@ class Play:
             answer=solution.answer,
             adapted=solution.adapted is not None,
         )
-        self.steps.append(step)
-        self.task = None
-        with self._costs_its_sample():
-            self._goes_on(self._episode.step(step.answer))
+        self._take(step, solution.costs)
         stays = self.rules.keep == "turn" and self.task is not None and not self._begins_turn
         self._kept = solution.adaptation if stays else None
+        return Played(
+            self.sample.id,
+            self.sample.digest,
+            self.alone,
+            len(self.steps) - 1,
+            _shown(solution.task),
+            step,
+            solution.costs,
+            self._kept is not None,
+        )
+
+    def _take(self, step: Step, costs: Mapping[str, StageCost]) -> None:
+        self.steps.append(step)
+        self.costs = add_costs(self.costs, costs)
+        self.task = None
+        assert self._episode is not None  # a play without one has no task
+        with self._costs_its_sample():
+            self._goes_on(self._episode.step(step.answer))
 
     @property
     def _begins_turn(self) -> bool:
@@ -126,3 +164,20 @@ class Play:
             if ends_the_run(error):
                 raise
             self.error = f"episode: {type(error).__name__}: {error}"
+
+
+def _without_kept(played: Sequence[Played]) -> Sequence[Played]:
+    """Return the steps before the one whose adaptation would now be in force.
+
+    No file holds the adaptation, so that the episode goes on from where it was made: H, G and T are
+    asked what they were asked then, and make the same.
+    """
+    count = len(played)
+    while count and played[count - 1].kept:
+        count -= 1
+    return played[:count]
+
+
+def _shown(task: Task) -> str:
+    """Return a digest of all that the solver is shown."""
+    return Sample(task, DECLINED).digest

@@ -11,14 +11,14 @@ from ttsi.running.episodes import play
 from ttsi.solving.pipeline import Pipeline
 from ttsi.solving.solution import Known, Solution
 from ttsi.spec import Episodes
-from ttsi.types import JSON, Completion, Record, Sample, Score
+from ttsi.types import JSON, Completion, Played, Record, Sample, Score
 
 
 class ScoredWaves:
     """A pipeline and a scorer, as `ttsi.protocols.WaveRunner`; only this class opens references.
 
-    `known`: results that the pipeline does not compute again, by sample id. `rules` and `baseline`
-    apply to episodes (`ttsi.running.episodes`).
+    `known`: results that the pipeline does not compute again, by sample id. `rules`, `played` and
+    `baseline` apply to episodes (`ttsi.running.episodes`).
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class ScoredWaves:
         *,
         known: Mapping[str, Known] | None = None,
         rules: Episodes | None = None,
+        played: Mapping[str, Sequence[Played]] | None = None,
         baseline: bool = True,
     ) -> None:
         self._pipeline = pipeline
@@ -36,13 +37,14 @@ class ScoredWaves:
         self._seed = seed
         self._known = known or {}
         self._rules = rules or Episodes()
+        self._played = played or {}
         self._baseline = baseline
 
     def identity(self) -> dict[str, JSON]:
         return self._pipeline.identity()
 
-    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
-        """Yield each sample's record as soon as it is finished."""
+    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record | Played]:
+        """Yield each sample's record as soon as it is finished, and an episode's steps before."""
         plain = {sample.id: sample for sample in samples if sample.episode is None}
         tasks = [sample.task for sample in plain.values()]
         for solution in self._pipeline.solve(tasks, self._known) if tasks else ():
@@ -53,6 +55,7 @@ class ScoredWaves:
             episodes,
             self._seed,
             rules=self._rules,
+            played=self._played,
             baseline=self._baseline,
         )
 
