@@ -27,9 +27,11 @@ def play(
 ) -> Iterator[Record | Played]:
     """Yield each step once it is played, and a record for each episode once it has ended.
 
-    The steps in `played`, by sample id, are taken from there and not yielded again. With `baseline` an episode in which something was adapted is played again by the base model
-    alone, for the score that it has without adaptation.
+    The steps in `played`, by sample id, are taken from there and not yielded again. With `baseline`
+    an episode in which something was adapted is played again by the base model alone, for the score
+    that it has without adaptation.
     """
+
     def begun(sample: Sample, alone: bool) -> Play:
         steps = [each for each in played.get(sample.id, ()) if each.alone == alone]
         return Play.begin(sample, rules, steps, alone=alone)

@@ -29,8 +29,8 @@ class Solution:
 
     `base` is the answer of the base model, if it was asked. `adapted` is the answer under the
     adaptation, or None if nothing was adapted or the base answer was kept instead. `adaptation` is
-    the one under which it was answered, which no record keeps; `receipt` is that of an adaptation
-    that was made for this task.
+    the one under which it was answered, which no record keeps and `ttsi.Solver` does not hand out;
+    `receipt` is that of an adaptation that was made for this task.
     """
 
     task: Task
