@@ -84,7 +84,7 @@ def test_what_is_installed_keeps_its_contract(kind: str, name: str) -> None:
 
 
 def test_environments_keep_their_contract() -> None:
-    names: dict[str, dict[str, Any]] = {"bfcl_multi_turn": {"limit": 5}, "ttsi-fakes/journeys": {}}
+    names: dict[str, dict[str, Any]] = {"bfcl_multi_turn": {"limit": 5}, "ttsi-fakes/tours": {}}
     for name, options in names.items():
         subject = subject_of(name, options)
         at_rest(subject)

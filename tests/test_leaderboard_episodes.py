@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 import reports
 import ttsi_fakes_episodes
-from edits import OTHER, SAMPLES
+from edits import OTHER, SAMPLES, SPEC, put
 from submissions import Change, copied, edit, faults, read, sealed, submit_run, submitted, write
 
 from ttsi.errors import MissingAsset, VerificationError
 from ttsi.leaderboard.verify import verify_one
 from ttsi.records import provenance
 
-JOURNEYS = {"name": "ttsi-fakes/journeys"}
+TOURS = {"name": "ttsi-fakes/tours"}
 
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("honest")
-    return submitted(root, benchmark=JOURNEYS, estimator="always")
+    return submitted(root, benchmark=TOURS, estimator="always")
 
 
 @pytest.fixture
@@ -46,13 +46,18 @@ def test_honest_passes_and_has_both_plays(honest: Path) -> None:
         {"estimator": "rss_margin"},
         {"estimator": "always", "learner": "icl"},
         {"estimator": "always", "learner": {"name": "icl", "target": "as_answered"}},
-        {"estimator": "always", "estimate_at": "first_of_turn"},
+        {"estimator": "always", "episodes": {"estimate_at": "first_of_turn"}},
+        {"estimator": "always", "episodes": {"keep": "turn"}},
+        {"estimator": "random", "episodes": {"keep": "turn", "estimate_at": "first_of_turn"}},
+        {"estimator": "always", "episodes": {"most_steps": 2}},
+        {"estimator": "always", "episodes": {"most_tokens": 20}},
+        {"estimator": "always", "episodes": {"most_seconds": 1e-9}},
         {"estimator": "always", "inference": {"name": "gated", "samples": 2}},
     ],
     ids=json.dumps,
 )
 def test_honest_runs_of_other_methods_pass(changed: dict[str, Any], tmp_path: Path) -> None:
-    assert faults(submitted(tmp_path, benchmark=JOURNEYS, **changed)) == []
+    assert faults(submitted(tmp_path, benchmark=TOURS, **changed)) == []
 
 
 def test_nothing_that_the_environment_said_is_published(honest: Path) -> None:
@@ -166,6 +171,7 @@ def _costs(rows: list[Any]) -> None:
     del rows[0]["costs"]["learn"]
 
 
+SURE = {"confidence": 1.0, "uncertain": False, "scores": {}}
 SAID = [{"role": "user", "content": "What is the weather in City2?"}]
 
 EDITS: dict[str, tuple[Change, str, str]] = {
@@ -210,6 +216,34 @@ def test_a_forgery_is_caught_also_where_all_digests_are_made_anew(name: str, min
     assert any(words in what for what in told), found
 
 
+def _cut(rows: list[Any]) -> None:
+    rows[0]["steps"] = rows[0]["steps"][:1]
+    rows[0]["final"] = rows[0]["steps"][0]["answer"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "file", "change", "words"),
+    [
+        ({"most_steps": 2}, SAMPLES, _cut, "has 1 steps, and its environment goes on"),
+        ({}, SPEC, put("episodes", {"most_steps": 2}), "has 3 steps, beyond a limit"),
+        ({}, SPEC, put("episodes", {"most_tokens": 20}), "has 3 steps, beyond a limit"),
+        ({"keep": "turn"}, SAMPLES, step(1, adapted=False), "was not adapted, at a step at which"),
+        ({"keep": "turn"}, SAMPLES, step(1, estimate=SURE), "at which H is not asked"),
+        ({"estimate_at": "first_of_turn"}, SAMPLES, step(1, adapted=True), "was adapted, at a step"),
+        ({"estimate_at": "first_of_turn"}, SAMPLES, step(2, estimate=None), "has no estimate"),
+    ],
+)
+def test_the_spec_s_rules_of_episodes_are_held_to(
+    changed: dict[str, Any], file: str, change: Change, words: str, tmp_path: Path
+) -> None:
+    rules = {"episodes": changed} if changed else {}
+    folder = submitted(tmp_path, benchmark=TOURS, estimator="always", **rules)
+    assert faults(folder) == []
+    edit(folder, file, change)
+    found = faults(sealed(folder))
+    assert any(words in fault.what for fault in found), found
+
+
 def test_other_samples_have_no_steps(honest: Path, tmp_path: Path) -> None:
     plain = submitted(tmp_path, benchmark={"name": "ttsi-fakes/rows", "rows": 2})
     steps = read(honest / SAMPLES)[0]["steps"]
@@ -229,7 +263,7 @@ def broken(error: Exception) -> Any:
 
 def test_an_environment_that_fails_is_told(honest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = broken(ValueError("secret words"))
-    monkeypatch.setattr(ttsi_fakes_episodes.Journey, "step", failing)
+    monkeypatch.setattr(ttsi_fakes_episodes.Tour, "step", failing)
     found = [fault for fault in faults(honest) if fault.kind == "episode"]
     assert len(found) == 8
     assert all("raised ValueError" in fault.what for fault in found)
@@ -240,14 +274,14 @@ def test_an_environment_that_cannot_be_made_here_is_no_pass(
     honest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = broken(MissingAsset("There are no APIs.", where="x", cure="Install them."))
-    monkeypatch.setattr(ttsi_fakes_episodes.Journey, "step", missing)
+    monkeypatch.setattr(ttsi_fakes_episodes.Tour, "step", missing)
     verdict = verify_one(honest, third_party=True)
     assert {fault.kind for fault in verdict.faults} == {"unavailable"}
     assert verdict.exit_code == 5
 
 
 def test_a_run_that_was_changed_is_not_submitted(tmp_path: Path) -> None:
-    run = reports.made(tmp_path / "runs", benchmark=JOURNEYS, estimator="always").folder
+    run = reports.made(tmp_path / "runs", benchmark=TOURS, estimator="always").folder
     seed = run / "seed-0"
     rows = read(seed / "samples.jsonl")
     _credit(rows)

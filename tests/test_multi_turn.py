@@ -79,6 +79,17 @@ def test_a_turn_has_a_bound() -> None:
     assert (score.reason, score.credit) == ("too_many_steps", 0)
 
 
+def test_a_conversation_that_the_run_ends_is_not_right() -> None:
+    row = rows("base")[0]
+    episode = Conversation(row, "paper", 20)
+    episode.start()
+    for answer in (calling(right(row)[0][0]), DONE, calling(right(row)[1][0])):
+        assert episode.step(answer) is not None
+    score = episode.score()
+    assert (score.correct, score.reason, score.credit) == (False, "unfinished", 0.25)
+    assert score.detail == "the run ended it in turn 2 of 4"
+
+
 def test_an_answer_that_cannot_be_read_ends_the_turn() -> None:
     row = rows("base")[0]
     episode = Conversation(row, "paper", 20)

@@ -17,13 +17,13 @@ from ttsi.results.runs import Run, open_run
 from ttsi.running.steps import by_turn, step_of, with_turns
 from ttsi.solving.solution import Solution
 
-JOURNEYS = {"name": "ttsi-fakes/journeys"}
+TOURS = {"name": "ttsi-fakes/tours"}
 SURE = Estimate(1.0, False)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return made(tmp_path_factory.mktemp("run"), benchmark=JOURNEYS, estimator="always")
+    return made(tmp_path_factory.mktemp("run"), benchmark=TOURS, estimator="always")
 
 
 def seen(run: Run, place: int) -> Conversation:

@@ -152,9 +152,7 @@ class Notes(Rooms):
 class TellingRoom(Room):
     def asked(self) -> Task:
         t = super().asked()
-        return Labelled(
-            t.id, t.tools, t.instruction, t.input, turns=t.turns, gold=self.reference
-        )
+        return Labelled(t.id, t.tools, t.instruction, t.input, turns=t.turns, gold=self.reference)
 
 
 @fails("episode-gold", "can be reached from the task of step 1", "benchmarks")
@@ -190,6 +188,16 @@ class SilentRoom(Room):
 @fails("episode-ends", "no sound Score", "benchmarks")
 class Silent(Rooms):
     room = SilentRoom
+
+
+class HurriedRoom(Room):
+    def score(self) -> Score:
+        return super().score() if self.over() else None  # type: ignore[return-value]
+
+
+@fails("episode-ends", "ended by a run's limit after a step, it has None", "benchmarks")
+class Hurried(Rooms):
+    room = HurriedRoom
 
 
 class ChattyRoom(Room):

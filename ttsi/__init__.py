@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from ttsi.types import Generation as Generation
     from ttsi.types import Likelihood as Likelihood
     from ttsi.types import Message as Message
+    from ttsi.types import Played as Played
     from ttsi.types import Prompt as Prompt
     from ttsi.types import Record as Record
     from ttsi.types import Rendered as Rendered
@@ -154,7 +155,7 @@ _NAMES = {
     "ttsi.types": (
         "Adaptation Adapter Answer AnswerStatus Completion DECLINED "
         "Demonstrations ENGINE_ERROR Estimate Example Generation JSON Likelihood Message "
-        "Prompt Record Rendered Request Sample Score StageCost Step Task Token Tool "
+        "Played Prompt Record Rendered Request Sample Score StageCost Step Task Token Tool "
         "TrainJob Training UNPARSABLE"
     ),
 }

@@ -257,6 +257,8 @@ class Step:
 
     `said`: the turns since the last answer, long ones cut; `digest`: that of the whole task. `turn`
     is what the environment says of the turn that ends with this step, if it does and if it tells.
+    `estimate` is None where H was not asked. A step that is `adapted` without a receipt was
+    answered under the adaptation of the last step before it that has one.
     """
 
     said: tuple[Message, ...]
@@ -272,6 +274,24 @@ class Step:
     def input(self) -> str:
         """What was said last."""
         return self.said[-1].content if self.said else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A step of an episode that may go on, so that a stopped run need not play it again.
+
+    `id` and `digest` are the sample's, `number` counts the steps from 0. `alone`: of the second
+    play, by the base model alone. `costs` are what the step spent. `kept`: an adaptation, which is
+    in no file, is in force for the next step.
+    """
+
+    id: str
+    digest: str
+    alone: bool
+    number: int
+    step: Step
+    costs: Mapping[str, StageCost]
+    kept: bool
 
 
 @dataclass(frozen=True, slots=True)

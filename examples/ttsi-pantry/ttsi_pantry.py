@@ -100,7 +100,10 @@ class Visit:
 
     def score(self) -> Score:
         wrong = [turn for turn in self.went if not turn.correct]
-        return replace([*wrong, Score(True)][0], credit=1 - len(wrong) / len(self.went))
+        if len(self.went) < len(self.todo):
+            wrong.append(Score(False, "unfinished"))
+        right = sum(turn.correct for turn in self.went)
+        return replace([*wrong, Score(True)][0], credit=right / len(self.todo))
 
     def turns(self) -> Sequence[Score]:
         return self.went

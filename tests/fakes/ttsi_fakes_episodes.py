@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from ttsi import Completion, Message, Sample, Score, Task, calls_in, json_digest, option
 from ttsi_fakes import make_sample
 
-JOURNEYS: tuple[tuple[tuple[int, ...], ...], ...] = (
+TOURS: tuple[tuple[tuple[int, ...], ...], ...] = (
     ((2, 3), (4,)),
     ((1,), (6, 8)),
     ((2,), (4, 6)),
@@ -22,7 +22,7 @@ NO_CALL, WRONG = Score(False, "no_call", "nothing was asked"), "wrong_name"
 
 
 @dataclass
-class Journey:
+class Tour:
     """Each turn is right if all its calls are; an answer without a call ends the episode."""
 
     turns_of_cities: tuple[tuple[int, ...], ...]
@@ -48,9 +48,10 @@ class Journey:
         return self._asked("user", "Thanks. ")
 
     def score(self) -> Score:
-        wrong = next((turn for turn in self.ended if not turn.correct), Score(True))
-        right = sum(turn.correct for turn in self.ended)
-        return replace(wrong, credit=right / len(self.turns_of_cities))
+        turns = len(self.turns_of_cities)
+        through = Score(True) if len(self.ended) == turns else Score(False, "unfinished")
+        worst = next((turn for turn in self.ended if not turn.correct), through)
+        return replace(worst, credit=sum(turn.correct for turn in self.ended) / turns)
 
     def turns(self) -> list[Score]:
         return self.ended
@@ -75,26 +76,26 @@ class Journey:
 
 
 def first_task(turns: tuple[tuple[int, ...], ...], city: int) -> Task:
-    return replace(make_sample(city).task, id=f"journeys/{JOURNEYS.index(turns)}")
+    return replace(make_sample(city).task, id=f"tours/{TOURS.index(turns)}")
 
 
 @dataclass(frozen=True)
-class Journeys:
+class Tours:
     """Episodes of two turns."""
 
     scoring: ClassVar[Mapping[str, Any]] = {}
 
-    rows: int = option(4, "How many.", minimum=1, maximum=len(JOURNEYS))
+    rows: int = option(4, "How many.", minimum=1, maximum=len(TOURS))
 
     def samples(self) -> Iterable[Sample]:
         return [
             Sample(
                 first_task(turns, turns[0][0]),
                 make_sample(turns[0][0]).reference,
-                partial(Journey, turns),
+                partial(Tour, turns),
             )
-            for turns in JOURNEYS[: self.rows]
+            for turns in TOURS[: self.rows]
         ]
 
     def revision(self) -> str:
-        return json_digest(["journeys", JOURNEYS])
+        return json_digest(["tours", TOURS])

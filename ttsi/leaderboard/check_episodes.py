@@ -17,6 +17,7 @@ from ttsi.leaderboard.faults import UNAVAILABLE, Fault
 from ttsi.leaderboard.replay import Replay, replay
 from ttsi.running.steps import last_of_turns
 from ttsi.solving.costs import STAGES
+from ttsi.spec import Episodes
 from ttsi.types import Record, Score, Step, Task
 
 _WITHHOLD = "Submit with `ttsi leaderboard submit`, which takes it out."
@@ -103,8 +104,14 @@ def _play(case: Case, name: str, steps: Sequence[Step], score: Score | None) -> 
     yield from _course(case, name, steps, again)
     yield from _scores(case, name, steps, score, again)
     rows = case.row.get("steps" if name == "final" else "base_steps", ())
+    kept = False
     for task, step, row in zip(again.tasks, steps, rows, strict=False):
-        yield from _step(_case_of(case, task, step, row), name, step)
+        at = _case_of(case, task, step, row)
+        yield from _step(at, name, step)
+        if name == "final":
+            kept = kept and not _begins_turn(at)
+            yield from _adaptation(at, step, kept=kept)
+            kept = kept or (_rules(case).keep == "turn" and step.adapted)
 
 
 def _course(case: Case, name: str, steps: Sequence[Step], again: Replay) -> Iterator[Fault]:
@@ -124,9 +131,31 @@ def _course(case: Case, name: str, steps: Sequence[Step], again: Replay) -> Iter
     elif asked < len(steps):
         what = f"the {name} play has {len(steps)} steps; its environment ends after {asked}."
         yield case.fault("steps", what)
-    elif asked > len(steps):
+    elif asked > len(steps) and not _may_end(case, steps):
         what = f"the {name} play has {len(steps)} steps, and its environment goes on after them."
         yield case.fault("steps", what)
+    if _limited(case, steps[:-1]):
+        what = f"the {name} play has {len(steps)} steps, beyond a limit of the spec."
+        yield case.fault("steps", what)
+
+
+def _rules(case: Case) -> Episodes:
+    return Episodes(**case.spec.get("episodes", {}))
+
+
+def _limited(case: Case, steps: Sequence[Step]) -> bool:
+    """Return whether the play has reached a limit of the spec that its steps tell of."""
+    rules, answers = _rules(case), [step.answer for step in steps]
+    tokens = sum(answer.prompt_tokens + answer.completion_tokens for answer in answers)
+    limits = ((rules.most_steps, len(steps)), (rules.most_tokens, tokens))
+    return any(most is not None and much >= most for most, much in limits)
+
+
+def _may_end(case: Case, steps: Sequence[Step]) -> bool:
+    """Return whether a limit can have ended the play; seconds are known of both plays together."""
+    most = _rules(case).most_seconds
+    spent = sum(cost.seconds for cost in case.record.costs.values())
+    return _limited(case, steps) or (most is not None and spent >= most)
 
 
 def _scores(
@@ -141,7 +170,7 @@ def _scores(
     if score.credit != anew.credit:
         what = f"the {name} play has a credit of {score.credit}; played again it is {anew.credit}."
         yield case.fault("score", what)
-    speakers = [task.messages[-1].role for task in again.tasks]
+    speakers = [task.messages[-1].role for task in again.tasks[: len(steps)]]
     turns = dict(zip(last_of_turns(speakers), again.turns, strict=False))
     for at, step in enumerate(steps):
         said, true = _told(step.turn), _told(turns.get(at))
@@ -152,6 +181,9 @@ def _scores(
 
 def _told(turn: Score | None) -> str:
     return verdict(turn) if turn is not None else "nothing"
+
+
+# ---------------------------------------------------------------- one step
 
 
 def _case_of(case: Case, task: Task, step: Step, row: Mapping[str, Any]) -> Case:
@@ -174,16 +206,23 @@ def _step(case: Case, name: str, step: Step) -> Iterator[Fault]:
     if step.turn is not None and step.turn.detail:
         yield case.fault("quote", "a turn's detail may quote the reference.", _WITHHOLD)
     yield from reading_faults(case, name, step.answer)
-    if name == "base":
-        return
-    yield from adapted_faults(case)
-    if _estimates(case):
+
+
+def _adaptation(case: Case, step: Step, *, kept: bool) -> Iterator[Fault]:
+    """Yield faults of what H, G and T made of a step; `kept`: an adaptation is in force already."""
+    if not kept and (_begins_turn(case) or _rules(case).estimate_at == "every_step"):
+        yield from adapted_faults(case)
         yield from method_faults(case)
-    elif case.record.uncertain:
-        yield case.fault("estimate", "is uncertain, at a step at which H is not asked.")
+        return
+    if step.estimate is not None or _worked(step):
+        what = "has an estimate, examples or a receipt, at a step at which H is not asked."
+        yield case.fault("estimate", what)
+    if step.adapted != kept:
+        what = "was adapted" if step.adapted else "was not adapted"
+        yield case.fault("story", f"{what}, at a step at which H is not asked.")
 
 
-def _estimates(case: Case) -> bool:
-    """Return whether the spec has H asked at this step."""
-    said = case.sample.task.messages[-1].role
-    return case.spec.get("estimate_at", "every_step") == "every_step" or said == "user"
+def _begins_turn(case: Case) -> bool:
+    """Return whether a step, as a case of its own, is the first one of a turn."""
+    task = case.sample.task
+    return task.id.endswith("@0") or task.messages[-1].role == "user"

@@ -17,7 +17,7 @@ class Replay:
     """What an environment gave for a play's answers.
 
     `tasks`: those that it asked, named as a run names them; if it goes on after the last answer,
-    one more. `score`: None if it has not ended. `error`: the type of what it raised.
+    one more. `score`: what it says then; None where it raised. `error`: the type of that.
     """
 
     tasks: tuple[Task, ...]
@@ -43,7 +43,7 @@ def replay(sample: Sample, steps: Sequence[Step]) -> Replay:
             tasks.append(replace(task, id=f"{sample.id}@{len(tasks)}"))
             task = episode.step(read_again(task, step.answer))
         if task is not None:
-            return Replay((*tasks, replace(task, id=f"{sample.id}@{len(tasks)}")))
+            tasks.append(replace(task, id=f"{sample.id}@{len(tasks)}"))
         return Replay(tuple(tasks), *_ended(episode))
     except Exception as error:  # a stranger's answers may bring an environment to raise anything
         if ends_the_run(error):

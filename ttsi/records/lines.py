@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 
 from ttsi.answers import form_of
@@ -16,6 +16,7 @@ from ttsi.types import (
     Estimate,
     Example,
     Message,
+    Played,
     Record,
     Role,
     Score,
@@ -50,7 +51,7 @@ def to_json(record: Record) -> dict[str, JSON]:
         "adapted": record.adapted,
         "note": record.note,
         "error": record.error,
-        "costs": {stage: dataclasses.asdict(cost) for stage, cost in record.costs.items()},
+        "costs": _costs_json(record.costs),
         "steps": [_step_json(step) for step in record.steps],
     }
     if record.base_steps:
@@ -64,7 +65,6 @@ def from_json(data: dict[str, Any]) -> Record:
     Prompts are not stored twice, so synthetic tasks have only their input; `whole_task` restores
     the rest.
     """
-    costs = _of(dict, data["costs"])
     return _made(
         Record,
         id=data["id"],
@@ -80,10 +80,28 @@ def from_json(data: dict[str, Any]) -> Record:
         adapted=data["adapted"],
         note=data["note"],
         error=data["error"],
-        costs={stage: _made(StageCost, **cost) for stage, cost in costs.items()},
+        costs=_costs(data["costs"]),
         steps=tuple(_step(step) for step in _of(list, data["steps"])),
         base_steps=tuple(_step(step) for step in _of(list, data.get("base_steps", []))),
     )
+
+
+def played_to_json(played: Played) -> dict[str, JSON]:
+    return {
+        "id": played.id,
+        "digest": played.digest,
+        "alone": played.alone,
+        "number": played.number,
+        "step": _step_json(played.step),
+        "costs": _costs_json(played.costs),
+        "kept": played.kept,
+    }
+
+
+def played_from_json(data: dict[str, Any]) -> Played:
+    """Return the inverse of `played_to_json`. Raises as `from_json`."""
+    step, costs = _step(_of(dict, data["step"])), _costs(data["costs"])
+    return _made(Played, **{**data, "step": step, "costs": costs})
 
 
 def whole_task(example: Example, task: Task) -> Task:
@@ -104,6 +122,14 @@ def _of(kind: Any, value: Any) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind in (int, _NUMBER)):
         raise TypeError(f"{type(value).__name__} where something else belongs")
     return value
+
+
+def _costs_json(costs: Mapping[str, StageCost]) -> dict[str, JSON]:
+    return {stage: dataclasses.asdict(cost) for stage, cost in costs.items()}
+
+
+def _costs(data: Any) -> dict[str, StageCost]:
+    return {stage: _made(StageCost, **cost) for stage, cost in _of(dict, data).items()}
 
 
 def _estimate(data: dict[str, Any] | None) -> Estimate | None:

@@ -18,12 +18,15 @@ _LONGEST, _END = 2000, 500
 """Characters of a message that are kept, and how many of them are its last ones."""
 
 
-def step_of(solution: Solution, *, first: bool) -> Step:
-    """Return the step of a solution that has an answer; `first`: it is its episode's first one."""
+def step_of(solution: Solution, *, first: bool, asked: bool = True) -> Step:
+    """Return the step of a solution that has an answer.
+
+    `first`: it is its episode's first one. `asked`: H was asked.
+    """
     assert solution.answer is not None  # a step without an answer ends the episode
     return Step(
         said=tuple(map(_cut, _said(solution.task, first=first))),
-        estimate=solution.estimate,
+        estimate=solution.estimate if asked else None,
         examples=solution.examples,
         receipt=solution.receipt,
         answer=solution.answer,

@@ -179,6 +179,11 @@ def episodes_end(subject: Subject) -> None:
             require(playing.score is not None, what)
             for score in (playing.score, *playing.turns):
                 require(_sound(score), f"{sample.id}: it ended with {score!r}, no sound Score")
+        cut = Playing.begin(sample, declining)
+        if cut.step():
+            score = cut.episode.score()
+            told = f"{sample.id}: ended by a run's limit after a step, it has {score!r}"
+            require(_sound(score), told)
 
 
 def _sound(score: Any) -> bool:
