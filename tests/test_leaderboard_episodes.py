@@ -229,7 +229,7 @@ def _cut(rows: list[Any]) -> None:
         ({}, SPEC, put("episodes", {"most_tokens": 20}), "has 3 steps, beyond a limit"),
         ({"keep": "turn"}, SAMPLES, step(1, adapted=False), "was not adapted, at a step at which"),
         ({"keep": "turn"}, SAMPLES, step(1, estimate=SURE), "at which H is not asked"),
-        ({"estimate_at": "first_of_turn"}, SAMPLES, step(1, adapted=True), "was adapted, at a step"),
+        ({"estimate_at": "first_of_turn"}, SAMPLES, step(1, adapted=True), "was adapted, at"),
         ({"estimate_at": "first_of_turn"}, SAMPLES, step(2, estimate=None), "has no estimate"),
     ],
 )

@@ -1,4 +1,7 @@
-"""What the new plugin of each kind, and an environment, does, what its author changes, and a spec that uses it."""
+"""What each new plugin does, what its author changes, and a spec that uses it.
+
+There is one for each kind, and one that begins a benchmark with an environment.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ STARTS = {
     ),
     "environments": Start(
         "Conversations about the lamps of a house, played in steps, from `rows.json`.",
-        "Put a world of your own in the place of `House`: what its tools do is what `call` does. In "
+        "Put a world of your own in the place of `House`: its tools do what `call` does. In "
         "`rows.json` say what users ask, turn by turn, and which calls are right. `score` and "
         "`turns` tell what counts as right.",
         {"limit": 2},
