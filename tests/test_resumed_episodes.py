@@ -66,7 +66,7 @@ def untimed(made: Sequence[Any]) -> dict[str, Record]:
 
 
 def resumed(folder: Path, rules: Episodes, *cuts: int) -> dict[str, Record]:
-    """Return the records of runs that were stopped after as many steps and records as `cuts` say."""
+    """Return the records of runs that were stopped after `cuts` steps and records."""
     done: dict[str, Record] = {}
     for cut in (*cuts, None):
         pending = [sample for sample in JOURNEYS if sample.id not in done]
@@ -208,7 +208,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 
 def killed(out: Path) -> Path:
-    """Return the seed's folder of a run that was killed in the fourth step of the second episode."""
+    """Return the folder of a run that was killed in the fourth step of the second episode."""
     document = spec(fatal="City14", marks=str(out / "marks"))
     (out / "marks").mkdir(parents=True)
     (out / "spec.json").write_text(json.dumps(document))
@@ -282,6 +282,9 @@ def test_estimates_of_episodes_go_on_too(tmp_path: Path, monkeypatch: pytest.Mon
         estimates(spec(), out=tmp_path)
     (kept,) = tmp_path.rglob("estimates.steps.jsonl")
     (cell,) = estimates(spec(), out=tmp_path)
-    assert [(step.id, step.number) for step in written[6:]] == [("journeys/1", 2), ("journeys/1", 3)]
+    assert [(step.id, step.number) for step in written[6:]] == [
+        ("journeys/1", 2),
+        ("journeys/1", 3),
+    ]
     assert cell.samples == 2
     assert not kept.exists()

@@ -176,9 +176,7 @@ def read_last(path: Path) -> Iterator[Record]:
             yield next(record for number, record in records if number == at)
 
 
-def _parsed(
-    file: IO[bytes], path: Path, parse: Callable[[Any], Parsed]
-) -> Iterator[Parsed]:
+def _parsed(file: IO[bytes], path: Path, parse: Callable[[Any], Parsed]) -> Iterator[Parsed]:
     for number, line in enumerate(file, start=1):
         if not line.endswith(b"\n"):
             return

@@ -107,9 +107,7 @@ class Play:
     @property
     def _begins_turn(self) -> bool:
         """Whether the task at hand is the first one of a turn."""
-        return not self.steps or (
-            self.task is not None and self.task.messages[-1].role == "user"
-        )
+        return not self.steps or (self.task is not None and self.task.messages[-1].role == "user")
 
     def _goes_on(self, task: Task | None) -> None:
         """Name the task by its step, since what is drawn depends on the name; or score the end."""

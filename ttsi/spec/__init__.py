@@ -55,7 +55,7 @@ class Spec:
     seeds: tuple[int, ...] = (0,)
     baseline: bool = True
     budget: float | None = None
-    episodes: Episodes = Episodes()
+    episodes: Episodes = field(default_factory=Episodes)
     cell: Mapping[str, JSON] = field(default_factory=dict)
 
     @property

@@ -196,8 +196,7 @@ class _Driver:
                 self._give_up(worker, error)
 
     def _take(self, worker: _Worker) -> None:
-        """Take a worker's result: its identity, a record or step of its chunk, or the chunk's end.
-        """
+        """Take a worker's result: its identity, something of its chunk, or the chunk's end."""
         if worker.chunk is None:
             self.session.admit(worker.name, _get(worker.awaited))
             worker.loaded, worker.awaited = True, None
