@@ -2,7 +2,8 @@
 
 This is a separate program, `python tests/killing.py TRIALS SEED`, because it forks: a fork needs no
 imports, so that hundreds of runs take a minute. It prints, as JSON, the progress of the killed
-runs. It raises if a record was lost or doubled, a proof is missing, or a file was left behind.
+runs. It raises if a record was lost, doubled or changed, a proof is missing, or a file was left
+behind.
 """
 
 from __future__ import annotations
@@ -25,7 +26,17 @@ import ttsi
 from ttsi.records import provenance
 
 ROWS = 6
-VARIANTS: tuple[dict[str, Any], ...] = ({}, {"budget": 0.5}, {"seeds": [0, 1]})
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"budget": 0.5},
+    {"seeds": [0, 1]},
+    {"benchmark": "ttsi-fakes/journeys", "estimator": "always"},
+    {
+        "benchmark": "ttsi-fakes/journeys",
+        "episodes": {"keep": "turn", "most_steps": 3},
+        "executor": {"name": "local", "wave": 1},
+    },
+)
 
 
 def spec(**changed: Any) -> dict[str, Any]:
@@ -100,6 +111,7 @@ def trial(document: Mapping[str, Any], whole: Path, draw: random.Random, lasts: 
     before = {seed.name: records(seed) for seed in seeds_in(out)}
     proofs = [len(_proofs(seed)) for seed in seeds_in(out)]
     halves = list(out.rglob("*.part"))
+    steps = list(out.rglob("steps.jsonl"))
     finish(document, out)
     for seed, like in zip(seeds_in(out), seeds_in(whole), strict=True):
         assert records(seed) == records(like), seed
@@ -107,7 +119,7 @@ def trial(document: Mapping[str, Any], whole: Path, draw: random.Random, lasts: 
         assert results(seed) == results(like), seed
         assert _proofs(seed), seed
         assert json.loads((seed / "results.json").read_text())["engines"] == _proofs(seed)
-    assert not list(out.rglob("*.part"))
+    assert not [*out.rglob("*.part"), *out.rglob("steps.jsonl")]
     after = state(out)
     finish(document, out)
     assert state(out) == after, "a complete run was changed"
@@ -118,6 +130,7 @@ def trial(document: Mapping[str, Any], whole: Path, draw: random.Random, lasts: 
     told = ["nothing" if not count else "some records"]
     if count == ROWS * len(document.get("seeds", [0])):
         told = ["all records", "no proof" if not all(proofs) else "proof"]
+    told += ["steps"] if steps else []
     return ", ".join([*told, *(["half a file"] if halves else [])])
 
 

@@ -147,11 +147,11 @@ def test_two_workers_give_what_local_gives(cluster: str, tmp_path: Path) -> None
     assert watch.planned["estimate"] > 0
 
 
-def test_a_budget_is_shared_out_as_in_one_process(cluster: str, tmp_path: Path) -> None:
-    document = spec(budget=0.25)
+@pytest.mark.parametrize("more", [{"budget": 0.25}, {"benchmark": "ttsi-fakes/journeys"}])
+def test_these_are_as_in_one_process(cluster: str, tmp_path: Path, more: Any) -> None:
+    document = spec(**more)
     there = run(tmp_path / "ray", document | {"executor": on(cluster)})
     assert same(there, run(tmp_path / "local", document))
-    assert there.seeds[0]["uncertain"] == 3
 
 
 @pytest.mark.model

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import wrong_anywhere
 import wrong_data
+import wrong_episodes
 import wrong_forms
 import wrong_stages
 import wrong_workers
@@ -39,8 +40,14 @@ LIGHT = {
 }
 """What runs on the fakes. Scorers are all that are installed, whoever wrote them."""
 
+EPISODES = {check.name for check in checks_for("benchmarks") if check.name.startswith("episode")}
 # FakeEngine's answers neither agree nor repeat the request, so none of them is evidence.
-SKIPPED = {"local": {"portable"}, "toolalpaca": {"train"}, "evidence": {"results"}}
+SKIPPED = {
+    "local": {"portable"},
+    "toolalpaca": {"train", *EPISODES},
+    "quickstart": EPISODES,
+    "evidence": {"results"},
+}
 OUT_OF_REACH = [("generators", "teacher"), ("executors", "ray")] + [
     ("engines", name) for name in sorted(registry.discover("engines"))
 ]
@@ -74,6 +81,16 @@ def test_what_is_installed_keeps_its_contract(kind: str, name: str) -> None:
     assert [(o.check.name, o.message) for o in outcomes if not o.passed] == []
     assert states(outcomes)["skipped"] == SKIPPED.get(name, set())
     assert len(outcomes) == len(checks_for(kind))
+
+
+def test_environments_keep_their_contract() -> None:
+    names: dict[str, dict[str, Any]] = {"bfcl_multi_turn": {"limit": 5}, "ttsi-fakes/tours": {}}
+    for name, options in names.items():
+        subject = subject_of(name, options)
+        at_rest(subject)
+        outcomes = [run_check(check, subject) for check in checks_for("benchmarks")]
+        assert [(o.check.name, o.message) for o in outcomes if not o.passed] == [], name
+        assert states(outcomes)["skipped"] == {"train"}, name
 
 
 @pytest.mark.parametrize(
@@ -126,7 +143,7 @@ def test_the_fakes_keep_the_contract_of_what_they_stand_for() -> None:
     engine = states(check_class("engines", FakeEngine, {"model": "fake"}))
     assert (engine["failed"], engine["skipped"]) == (set(), {"refusals"})
     benchmark = states(check_class("benchmarks", FakeBenchmark, name="fake"))
-    assert (benchmark["failed"], benchmark["skipped"]) == (set(), set())
+    assert (benchmark["failed"], benchmark["skipped"]) == (set(), EPISODES)
 
 
 # ---------------------------------------------------------------- each check finds its fault
@@ -162,6 +179,8 @@ def test_what_the_wrong_ones_are_made_of_is_right() -> None:
     }
     for kind, plugin in sound.items():
         assert states(check_class(kind, plugin, name="fake"))["failed"] == set(), kind
+    rooms = states(check_class("benchmarks", wrong_episodes.Rooms, name="fake"))
+    assert (rooms["failed"], rooms["skipped"]) == (set(), set())
 
 
 IN_A_MODULE = {

@@ -31,6 +31,7 @@ from ttsi.types import (
     Completion,
     Estimate,
     Example,
+    Message,
     Record,
     Score,
     StageCost,
@@ -122,7 +123,12 @@ def test_the_steps_of_an_episode_are_added_up(tmp_path: Path) -> None:
     task = Task("rows/0#0", (), "", "like it")
     receipt = {"kind": "lora", "steps": 3, "tokens": 40, "losses": [3.0, 2.0, 1.0]}
     step = Step(
-        "go", Estimate(0.5, True), (Example(task, Answer.of(1), "", 2),), receipt, SAID, True
+        (Message("user", "go"),),
+        Estimate(0.5, True),
+        (Example(task, Answer.of(1), "", 2),),
+        receipt,
+        SAID,
+        True,
     )
     episode = replace(EMPTY, steps=(step, step, replace(step, examples=(), receipt=None)))
     (row,) = cells(written(episode, tmp_path))

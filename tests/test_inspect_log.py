@@ -14,7 +14,7 @@ from told import run
 
 from ttsi.results import inspect_log
 from ttsi.results.runs import Run
-from ttsi.types import Estimate, Score, Step
+from ttsi.types import Estimate, Message, Score, Step
 
 read_eval_log = pytest.importorskip("inspect_ai.log").read_eval_log
 
@@ -107,14 +107,19 @@ def test_data_that_changed_is_not_shown_as_what_was_asked(
 def test_the_steps_of_an_episode_are_turns() -> None:
     estimate = Estimate(0.5, True)
     steps = [
-        Step(asked, estimate, (), None, replace(SAID, text=said), False)
-        for asked, said in (("go", "gone"), ("back", "came"))
+        Step((asked,), estimate, (), None, replace(SAID, text=said), False)
+        for asked, said in ((Message("user", "go"), "gone"), (Message("tool", "north"), "came"))
     ]
     record = replace(EMPTY, steps=tuple(steps), final=steps[-1].answer)
     turns = [(turn.role, turn.text) for turn in inspect_log._answered(record, begun=False)]
-    assert turns == [("user", "go"), ("assistant", "gone"), ("user", "back"), ("assistant", "came")]
+    assert turns == [
+        ("user", "go"),
+        ("assistant", "gone"),
+        ("tool", "north"),
+        ("assistant", "came"),
+    ]
     known = inspect_log._answered(record, begun=True)
-    assert [turn.text for turn in known] == ["gone", "back", "came"]
+    assert [turn.text for turn in known] == ["gone", "north", "came"]
 
 
 def test_any_text_can_be_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

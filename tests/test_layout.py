@@ -31,6 +31,7 @@ KNOWS_OF_CALLS = {
     "testing/call_texts.py": "contract kit: texts that call",
     "testing/drawn_answers.py": "contract kit: calls drawn for scorers",
     "testing/fake_benchmark.py": "contract kit: a benchmark of calls",
+    "testing/gold.py": "contract kit: calls of a reference, looked for in a task",
     "testing/hostile.py": "contract kit: hostile texts, tags among them",
     "testing/scorers.py": "contract kit: scorers of calls",
 }

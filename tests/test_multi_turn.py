@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from turns_changes import CHANGES
-from turns_play import DONE, Upstream, calling, played, right
+from turns_play import DONE, Upstream, calling, conversation, played, right
 
 from ttsi import UNPARSABLE, Answer, Completion, ToolCall, UsageError, registry
 from ttsi_benchmarks import _turns_world
@@ -69,6 +69,20 @@ def test_turns_after_a_wrong_one_count_for_the_credit() -> None:
     assert (score.correct, score.reason, score.credit) == (False, "no_call", 0.75)
 
 
+def test_each_turn_is_told() -> None:
+    row = rows("base")[0]
+    turns = right(row)
+    turns[1], turns[3] = [[ToolCall("pwd", {})]], []
+    told = conversation(row, turns).turns()
+    assert len(told) == 4
+    assert (told[0].correct, told[1].correct) == (True, False)
+    assert told[1].reason in ("wrong_state", "missing_result")
+    assert told[1].detail.startswith("turn 2: ")
+    turns[1] = [[ToolCall("pwd", {})]] * 4
+    stopped = conversation(row, turns, max_steps=3).turns()
+    assert [turn.reason for turn in stopped] == [None, "too_many_steps"]
+
+
 def test_a_turn_has_a_bound() -> None:
     row = rows("base")[0]
     turns = right(row)
@@ -77,6 +91,17 @@ def test_a_turn_has_a_bound() -> None:
     assert played(row, [turns[0][:1] + looking * 4, *turns[1:]], max_steps=5).correct
     score = played(row, [turns[0][:1] + looking * 5, *turns[1:]], max_steps=5)
     assert (score.reason, score.credit) == ("too_many_steps", 0)
+
+
+def test_a_conversation_that_the_run_ends_is_not_right() -> None:
+    row = rows("base")[0]
+    episode = Conversation(row, "paper", 20)
+    episode.start()
+    for answer in (calling(right(row)[0][0]), DONE, calling(right(row)[1][0])):
+        assert episode.step(answer) is not None
+    score = episode.score()
+    assert (score.correct, score.reason, score.credit) == (False, "unfinished", 0.25)
+    assert score.detail == "the run ended it in turn 2 of 4"
 
 
 def test_an_answer_that_cannot_be_read_ends_the_turn() -> None:

@@ -27,7 +27,7 @@ from ttsi.errors import UsageError
 from ttsi.registry import KINDS
 from ttsi.scaffold import package
 from ttsi.scaffold.kinds import STARTS
-from ttsi.scaffold.names import LONGEST_DISTRIBUTION, LONGEST_ENTRY, read_names
+from ttsi.scaffold.names import BESIDE, LONGEST_DISTRIBUTION, LONGEST_ENTRY, read_names
 from ttsi.spec.schema import COMPONENTS
 from ttsi.testing import checks_for
 
@@ -36,7 +36,12 @@ pytestmark = pytest.mark.slow
 AWKWARD = [*keyword.kwlist, *(name for name in vars(types) if name.isalpha())]
 """Names that a class could take from Python, or from what its module imports."""
 
-ROLES = {kind: role for role, kind in COMPONENTS.items()}
+KIND_OF = {start: BESIDE.get(start, start) for start in STARTS}
+"""By what a package begins with: the kind of its plugin."""
+
+ROLES = {
+    start: role for role, kind in COMPONENTS.items() for start in STARTS if KIND_OF[start] == kind
+}
 
 
 def noun(kind: str) -> str:
@@ -93,8 +98,9 @@ def test_a_name_that_is_taken_is_refused(
 
 
 def test_kinds_are_taken_in_both_numbers_and_others_refused() -> None:
-    for kind in KINDS:
-        assert read_names(kind, "acme-x").kind == read_names(noun(kind), "acme-x").kind == kind
+    assert set(KIND_OF.values()) == set(KINDS)
+    for start, kind in KIND_OF.items():
+        assert read_names(start, "acme-x").kind == read_names(noun(start), "acme-x").kind == kind
     with pytest.raises(UsageError, match="no kind") as refused:
         read_names("estimater", "acme-x")
     assert 'Did you mean "estimator"?' in refused.value.cure
@@ -107,7 +113,7 @@ def part(longest: int, marks: str) -> st.SearchStrategy[str]:
 
 @settings(max_examples=40)
 @given(
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(list(STARTS)),
     distribution=part(LONGEST_DISTRIBUTION - 5, "._-").map("acme-{}".format),
     entry=part(LONGEST_ENTRY, "_-") | st.sampled_from(AWKWARD),
 )
@@ -117,7 +123,7 @@ def test_whatever_the_name_the_files_can_be_read(kind: str, distribution: str, e
     files = package.files(names)
     project = tomllib.loads(files["pyproject.toml"])["project"]
     origin = f"{names.module}:{names.class_name}"
-    assert project["entry-points"] == {f"ttsi.{kind}": {entry: origin}}
+    assert project["entry-points"] == {f"ttsi.{names.kind}": {entry: origin}}
     assert ("spec.json" in files) == (kind in ROLES)
     if kind in ROLES:
         assert json.loads(files["spec.json"])[ROLES[kind]]["name"] == names.name
@@ -170,7 +176,7 @@ def test_help_tells_the_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["new-plugin", "--help"])
     said = capsys.readouterr().out
-    assert all(f"\n  {noun(kind)} " in said for kind in KINDS)
+    assert all(f"\n  {noun(start)} " in said for start in STARTS)
 
 
 @pytest.mark.parametrize("there", ["folder", "empty folder", "file", "link"])
@@ -236,16 +242,16 @@ class Installed:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     base = tmp_path_factory.mktemp("acme")
     there = Installed(base / "packages", make_environment(base / "env"))
-    for kind in KINDS:
-        package.write(read_names(kind, f"acme-{noun(kind)}/own"), there.folder)
-    there.call("pip", "install", "-q", *(f"./acme-{noun(kind)}" for kind in KINDS))
+    for start in STARTS:
+        package.write(read_names(start, f"acme-{noun(start)}/own"), there.folder)
+    there.call("pip", "install", "-q", *(f"./acme-{noun(start)}" for start in STARTS))
     return there
 
 
 @pytest.fixture(scope="module")
 def outcomes(installed: Installed) -> dict[str, list[ET.Element]]:
     """Return the test cases of each package, by kind, from one pytest run."""
-    tests = [f"acme-{noun(kind)}/tests" for kind in KINDS]
+    tests = [f"acme-{noun(start)}/tests" for start in STARTS]
     installed.call(
         *("python", "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"),
         *("--junitxml", "outcomes.xml", *tests),
@@ -254,14 +260,14 @@ def outcomes(installed: Installed) -> dict[str, list[ET.Element]]:
     by_module = defaultdict(list)
     for case in cases:
         by_module[case.attrib["classname"].rpartition(".")[2]].append(case)
-    return {kind: by_module[f"test_acme_{noun(kind)}"] for kind in KINDS}
+    return {start: by_module[f"test_acme_{noun(start)}"] for start in STARTS}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_package_passes_its_own_tests(kind: str, outcomes: dict[str, list[ET.Element]]) -> None:
-    cases = outcomes[kind]
+@pytest.mark.parametrize("start", STARTS)
+def test_a_package_passes_its_own_tests(start: str, outcomes: dict[str, list[ET.Element]]) -> None:
+    cases = outcomes[start]
     contract = [case for case in cases if case.attrib["name"].startswith("test_contract[")]
-    assert len(contract) == len(checks_for(kind))
+    assert len(contract) == len(checks_for(KIND_OF[start]))
     assert len(cases) > len(contract)
     assert [case.attrib for case in cases if case.find("failure") is not None] == []
 
@@ -274,19 +280,20 @@ def test_its_settings_for_pytest_are_sound(installed: Installed) -> None:
 def test_they_are_listed_and_their_specs_are_sound(installed: Installed) -> None:
     rows = json.loads(installed.call("ttsi", "plugins", "--json"))["plugins"]
     states = {(row["kind"], row["name"]): row["state"] for row in rows}
-    names = {kind: f"acme-{noun(kind)}/own" for kind in KINDS}
-    assert [states[kind, names[kind]] for kind in KINDS] == ["ready"] * len(KINDS)
+    names = {start: f"acme-{noun(start)}/own" for start in STARTS}
+    found = [states[KIND_OF[start], names[start]] for start in STARTS]
+    assert found == ["ready"] * len(STARTS)
     options = {row["name"]: row["options"]["properties"] for row in rows if not row["builtin"]}
-    for kind in KINDS:
-        assert set(STARTS[kind].options) <= set(options[names[kind]])
-        assert all(option["description"] for option in options[names[kind]].values())
-    specs = [f"acme-{noun(kind)}/spec.json" for kind in ROLES]
+    for start in STARTS:
+        assert set(STARTS[start].options) <= set(options[names[start]])
+        assert all(option["description"] for option in options[names[start]].values())
+    specs = [f"acme-{noun(start)}/spec.json" for start in ROLES]
     installed.call("ttsi", "validate", *specs)
 
 
 def test_all_eight_work_in_one_run(installed: Installed) -> None:
     spec: dict[str, object] = {"name": "all", "model": "rules"}
-    for kind in ROLES:
+    for kind in ROLES.keys() & set(KINDS):
         own = json.loads((installed.folder / f"acme-{noun(kind)}/spec.json").read_text())
         spec[ROLES[kind]] = own[ROLES[kind]]
     (installed.folder / "all.json").write_text(json.dumps(spec))
@@ -297,21 +304,35 @@ def test_all_eight_work_in_one_run(installed: Installed) -> None:
     assert (told["adapted"], told["accuracy"]) == (1, 0.75)
 
 
+def test_the_environment_is_played(installed: Installed) -> None:
+    spec = json.loads((installed.folder / "acme-engine/spec.json").read_text())
+    own = json.loads((installed.folder / "acme-environment/spec.json").read_text())
+    played = spec | {"name": "played", "benchmark": own["benchmark"]}
+    (installed.folder / "played.json").write_text(json.dumps(played))
+    installed.call("ttsi", "-q", "eval", "played.json")
+    (seed,) = installed.folder.glob("runs/played-*/seed-0")
+    told = json.loads((seed / "results.json").read_text())
+    assert (told["samples"], told["errors"]) == (2, 0)
+    rows = [json.loads(line) for line in (seed / "samples.jsonl").read_text().splitlines()]
+    # The engine's rules call a tool in every answer, so that the bound ends each turn.
+    assert [len(row["steps"]) for row in rows] == [10, 10]
+
+
 @pytest.mark.skipif(shutil.which("ruff") is None, reason="ruff is not installed")
 def test_their_code_is_in_order(installed: Installed) -> None:
     """Names of the shortest and of the greatest length are included."""
     folder = installed.folder / "lengths"
-    for kind in KINDS:
-        package.write(read_names(kind, "a/b"), folder / f"short-{kind}")
+    for start in STARTS:
+        package.write(read_names(start, "a/b"), folder / f"short-{start}")
         longest = "x" * LONGEST_DISTRIBUTION + "/" + "y" * LONGEST_ENTRY
-        package.write(read_names(kind, longest), folder / f"long-{kind}")
+        package.write(read_names(start, longest), folder / f"long-{start}")
     installed.call("ruff", "check", "--no-cache", ".")
     installed.call("ruff", "format", "--no-cache", "--check", ".")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed")
 def test_their_types_are_right(installed: Installed) -> None:
-    sources = [f"acme-{noun(kind)}/src" for kind in KINDS]
+    sources = [f"acme-{noun(start)}/src" for start in STARTS]
     installed.call("python", "-m", "mypy", "--strict", "--cache-dir", ".mypy", *sources)
 
 

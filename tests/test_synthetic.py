@@ -16,7 +16,7 @@ from ttsi.report import html
 from ttsi.results import synthetic
 from ttsi.results.runs import open_run
 from ttsi.results.synthetic import Made, overlap, words
-from ttsi.types import Answer, Example, Record, Step, Task
+from ttsi.types import Answer, Example, Message, Record, Step, Task
 
 
 def example(request: str, attempts: int = 1, value: Any = "ab", **evidence: float) -> Example:
@@ -98,7 +98,7 @@ def test_a_withheld_text_is_not_measured() -> None:
 
 def test_steps_of_an_episode_have_their_own_seeds() -> None:
     steps = tuple(
-        Step(said, None, (example("go left"),), None, None, True)  # type: ignore[arg-type]
+        Step((Message("user", said),), None, (example("go left"),), None, None, True)  # type: ignore[arg-type]
         for said in ("go left", "jump")
     )
     found = synthetic.quality([record("e", steps=steps)], {"e": "not this"})

@@ -30,15 +30,20 @@ def right(row: Row) -> list[Steps]:
 
 
 def played(row: Row, turns: Sequence[Steps], max_steps: int = 20) -> Score:
+    return conversation(row, turns, max_steps).score()
+
+
+def conversation(row: Row, turns: Sequence[Steps], max_steps: int = 20) -> Conversation:
+    """Return a conversation that has ended."""
     episode = Conversation(row, "paper", max_steps)
     task = episode.start()
     for steps in turns:
         for answer in [*map(calling, steps), DONE]:
             if task is None:
-                return episode.score()
+                return episode
             task = episode.step(answer)
     assert task is None, "the conversation goes on"
-    return episode.score()
+    return episode
 
 
 class Upstream:

@@ -12,7 +12,17 @@ from wrong import fails
 
 from ttsi.errors import RunError
 from ttsi.testing import FakeEngine
-from ttsi.types import Adapter, Generation, Likelihood, Prompt, Record, Request, Token, TrainJob
+from ttsi.types import (
+    Adapter,
+    Generation,
+    Likelihood,
+    Played,
+    Prompt,
+    Record,
+    Request,
+    Token,
+    TrainJob,
+)
 from ttsi_plugins.executors.local import Local
 
 # ---------------------------------------------------------------- engines
@@ -199,7 +209,7 @@ class Told:
     """A session with other callbacks."""
 
     run: Any
-    deliver: Callable[[Record], None]
+    deliver: Callable[[Any], None]
 
     def admit(self, worker: str, identity: Mapping[str, Any]) -> None:
         self.run.admit(worker, identity)
@@ -212,7 +222,7 @@ class Runs(Local):
     """`local`, except for how the subclasses call it."""
 
     def given(
-        self, factory: Any, samples: Any, session: Any, deliver: Callable[[Record], None]
+        self, factory: Any, samples: Any, session: Any, deliver: Callable[[Any], None]
     ) -> Any:
         return super().run(factory, samples, Told(session, deliver), None)
 
@@ -227,10 +237,39 @@ class Drops(Runs):
         return self.given(factory, samples, session, all_but_the_last)
 
 
-@fails("once", "more than one record of fake/0 was delivered", "executors")
+@fails("once", "more than one record of fake/0 was delivered", "executors", also=("steps",))
 class Repeats(Runs):
     def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
         return self.given(factory, [*samples, *samples[:1]], session, session.deliver)
+
+
+@fails("steps", "not every step of fake/0, fake/1, fake/2 was delivered once", "executors")
+class KeepsRecords(Runs):
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
+        def without_steps(made: Record | Played) -> None:
+            if isinstance(made, Record):
+                session.deliver(made)
+
+        return self.given(factory, samples, session, without_steps)
+
+
+@fails("steps", "before the record", "executors")
+class Postpones(Runs):
+    """Delivers the steps after all records."""
+
+    def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
+        late: list[Played] = []
+
+        def records_first(made: Record | Played) -> None:
+            if isinstance(made, Played):
+                late.append(made)
+            else:
+                session.deliver(made)
+
+        closed = self.given(factory, samples, session, records_first)
+        for step in late:
+            session.deliver(step)
+        return closed
 
 
 @fails("delivery", "in another process or thread", "executors")
@@ -255,11 +294,11 @@ class GivesUp(Runs):
     def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
         given_up: list[Record] = []
 
-        def until_one_fails(record: Record) -> None:
+        def until_one_fails(made: Record | Played) -> None:
             if not given_up:
-                session.deliver(record)
-            if record.error:
-                given_up.append(record)
+                session.deliver(made)
+            if isinstance(made, Record) and made.error:
+                given_up.append(made)
 
         return self.given(factory, samples, session, until_one_fails)
 
@@ -267,8 +306,8 @@ class GivesUp(Runs):
 @fails("failures", "delivered as failed were", "executors")
 class Hides(Runs):
     def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
-        def silent(record: Record) -> None:
-            session.deliver(replace(record, error=""))
+        def silent(made: Record | Played) -> None:
+            session.deliver(replace(made, error="") if isinstance(made, Record) else made)
 
         return self.given(factory, samples, session, silent)
 

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ttsi.optional import LearnsFromRows as LearnsFromRows
     from ttsi.optional import Renders as Renders
     from ttsi.optional import Rivals as Rivals
+    from ttsi.optional import TellsTurns as TellsTurns
     from ttsi.optional import Verdict as Verdict
     from ttsi.optional import Versioned as Versioned
     from ttsi.optional import WritesCalls as WritesCalls
@@ -104,6 +105,7 @@ if TYPE_CHECKING:
     from ttsi.types import Generation as Generation
     from ttsi.types import Likelihood as Likelihood
     from ttsi.types import Message as Message
+    from ttsi.types import Played as Played
     from ttsi.types import Prompt as Prompt
     from ttsi.types import Record as Record
     from ttsi.types import Rendered as Rendered
@@ -135,8 +137,8 @@ _NAMES = {
     ),
     "ttsi.hooks": "hookimpl",
     "ttsi.optional": (
-        "AnswersTasks Gates HasTrainingRows LearnsFromRows Renders Rivals Verdict Versioned "
-        "WritesCalls written_calls"
+        "AnswersTasks Gates HasTrainingRows LearnsFromRows Renders Rivals TellsTurns Verdict "
+        "Versioned WritesCalls written_calls"
     ),
     "ttsi.options": "option",
     "ttsi.protocols": (
@@ -153,7 +155,7 @@ _NAMES = {
     "ttsi.types": (
         "Adaptation Adapter Answer AnswerStatus Completion DECLINED "
         "Demonstrations ENGINE_ERROR Estimate Example Generation JSON Likelihood Message "
-        "Prompt Record Rendered Request Sample Score StageCost Step Task Token Tool "
+        "Played Prompt Record Rendered Request Sample Score StageCost Step Task Token Tool "
         "TrainJob Training UNPARSABLE"
     ),
 }

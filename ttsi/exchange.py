@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from ttsi._common.jsons import JSON
 from ttsi.digests import bytes_digest
@@ -40,11 +40,14 @@ class Tool:
             ) from fault
 
 
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation; a `tool` turn is what a tool returned."""
 
-    role: Literal["system", "user", "assistant", "tool"]
+    role: Role
     content: str
 
 

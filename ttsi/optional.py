@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ttsi.errors import EngineError, UsageError
-from ttsi.types import JSON, Adaptation, Completion, Prompt, Rendered, Sample, Task
+from ttsi.types import JSON, Adaptation, Completion, Prompt, Rendered, Sample, Score, Task
 
 if TYPE_CHECKING:
     from ttsi.protocols import Engine
@@ -104,6 +104,17 @@ class AnswersTasks(Protocol):
     """
 
     def answers(self, tasks: Sequence[Task], seed: int) -> list[Completion | EngineError]: ...
+
+
+@runtime_checkable
+class TellsTurns(Protocol):
+    """Optional for an episode: how its turns went.
+
+    `turns` is asked once, after the score. It returns a score for each turn that has ended, in
+    order, and for one that ended the episode before its time. A turn begins where the user speaks.
+    """
+
+    def turns(self) -> Sequence[Score]: ...
 
 
 class Versioned(Protocol):

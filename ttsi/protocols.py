@@ -27,6 +27,7 @@ from ttsi.types import (
     Example,
     Generation,
     Likelihood,
+    Played,
     Prompt,
     Record,
     Request,
@@ -57,8 +58,11 @@ class Episode(Protocol):
     """A benchmark's environment for one sample; its reference stays inside it.
 
     `start` gives the first task. `step` takes the answer to the last task and gives the next one,
-    or None at the end. `score` is asked once, after the end, and says whether all went right. The
-    tasks' ids do not matter: the run names each step.
+    or None at the end. `score` is asked once, after the end, and says whether all went right. Where
+    a limit of the spec ended the episode, it is asked after a step that gave a task: an episode
+    that is not through is not right, unless nothing was missing. The tasks' ids do not matter: the
+    run names each step. The same answers give the same tasks and the same score: who resumes or
+    verifies a run plays its episodes again. `ttsi.optional.TellsTurns` is optional.
     """
 
     def start(self) -> Task: ...
@@ -307,7 +311,8 @@ class Watcher(Protocol):
 class WaveRunner(Protocol):
     """The assembled pipeline, as an executor runs it.
 
-    `identity` is the engine's. `run_wave` yields a record as soon as its sample is finished.
+    `identity` is the engine's. `run_wave` yields a record as soon as its sample is finished, and
+    before it each step of a sample that is an episode, as soon as it was played.
     `close` returns what the engine reports about itself, with `weights_digest` and
     `weights_digest_after`, and fails if the two differ. `abandon` frees the model when the run
     cannot go on, instead of `close` or after it: it checks nothing and raises nothing.
@@ -315,7 +320,7 @@ class WaveRunner(Protocol):
 
     def identity(self) -> dict[str, JSON]: ...
 
-    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]: ...
+    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record | Played]: ...
 
     def close(self) -> dict[str, JSON]: ...
 
@@ -337,20 +342,21 @@ class Session(Protocol):
     """The run's side of an executor's work, for the process and thread in which `run` was called.
 
     Call `admit` for every worker before its first wave. It raises RunError if the worker's engine
-    is not the run's; such a worker gets no samples. `warn` stores a message for readers of the
+    is not the run's; such a worker gets no samples. Call `deliver` with all that its `run_wave`
+    yields. `warn` stores a message for readers of the
     results, for example that a worker was lost.
     """
 
     def admit(self, worker: str, identity: Mapping[str, JSON]) -> None: ...
 
-    def deliver(self, record: Record) -> None: ...
+    def deliver(self, made: Record | Played) -> None: ...
 
     def warn(self, text: str) -> None: ...
 
 
 @runtime_checkable
 class Executor(Protocol):
-    """Runs waves on workers and delivers records as they finish, in any order.
+    """Runs waves on workers and delivers what they yield as they do, samples in any order.
 
     `session` and `watcher` belong to this process; the watcher also receives the stages of workers.
     `run` returns what each worker's `close` returned, of at least one worker: even without samples

@@ -22,6 +22,7 @@ from ttsi.exchange import Message as Message
 from ttsi.exchange import Prompt as Prompt
 from ttsi.exchange import Rendered as Rendered
 from ttsi.exchange import Request as Request
+from ttsi.exchange import Role as Role
 from ttsi.exchange import Token as Token
 from ttsi.exchange import Tool as Tool
 from ttsi.exchange import Training as Training
@@ -98,6 +99,14 @@ class Task:
     @property
     def tool_names(self) -> tuple[str, ...]:
         return tuple(tool.name for tool in self.tools)
+
+    @property
+    def digest(self) -> str:
+        """A digest that changes with any part but the id."""
+        tools = [[t.name, t.description, t.parameters] for t in self.tools]
+        turns = [[turn.role, turn.content] for turn in self.turns]
+        shown = [self.instruction, self.bare, self.input, self.form, self.choices]
+        return json_digest([*shown, tools, turns])
 
     def variant(self, suffix: str, *, input: str, choices: tuple[str, ...] | None = None) -> Task:
         """Return the task with another input, under a derived id; instruction, form and tools stay.
@@ -244,21 +253,53 @@ class StageCost:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of an episode: the task's input, and what the solver made of it."""
+    """One step of an episode: what was asked, and what the solver made of it.
 
-    input: str
+    `said`: the turns since the last answer, long ones cut; `digest`: that of the whole task. `turn`
+    is what the environment says of the turn that ends with this step, if it does and if it tells.
+    `estimate` is None where H was not asked. A step that is `adapted` without a receipt was
+    answered under the adaptation of the last step before it that has one.
+    """
+
+    said: tuple[Message, ...]
     estimate: Estimate | None
     examples: tuple[Example, ...]
     receipt: Mapping[str, JSON] | None
     answer: Completion
     adapted: bool
+    digest: str = ""
+    turn: Score | None = None
+
+    @property
+    def input(self) -> str:
+        """What was said last."""
+        return self.said[-1].content if self.said else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A step of an episode that may go on, so that a stopped run need not play it again.
+
+    `id` and `digest` are the sample's, `number` counts the steps from 0. `alone`: of the second
+    play, by the base model alone. `costs` are what the step spent. `kept`: an adaptation, which is
+    in no file, is in force for the next step.
+    """
+
+    id: str
+    digest: str
+    alone: bool
+    number: int
+    step: Step
+    costs: Mapping[str, StageCost]
+    kept: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """Everything about one sample, as journaled. A record with an `error` is tried again.
 
-    The record of an episode has its `steps`, and the answers of the last step.
+    The record of an episode has its `steps`, and the answers of the last step. `base_steps` are
+    those of the base model, where it has played the episode again.
     """
 
     id: str
@@ -276,6 +317,7 @@ class Record:
     error: str = ""
     costs: Mapping[str, StageCost] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    base_steps: tuple[Step, ...] = ()
 
     @property
     def refused(self) -> bool:

@@ -76,9 +76,22 @@ class Conversation:
         """Return whether every turn is right, and the share of turns that are."""
         give_back(self._worlds)
         right = sum(not reason for reason, _ in self._ended)
-        reason, detail = next((each for each in self._ended if each[0]), self._stopped)
+        reason, detail = next((each for each in self._ended if each[0]), self._why_short)
         credit = right / len(self._row.turns)
         return Score(not reason, reason or None, detail[:_DETAIL], credit=credit)
+
+    @property
+    def _why_short(self) -> tuple[str, str]:
+        """Why not all turns have ended, and how; two empty texts if they have."""
+        turns = len(self._row.turns)
+        if self._stopped[0] or len(self._ended) == turns:
+            return self._stopped
+        return "unfinished", f"the run ended it in turn {len(self._ended) + 1} of {turns}"
+
+    def turns(self) -> list[Score]:
+        """Return how each turn went, the one in which the conversation was stopped included."""
+        told = [*self._ended, self._why_short] if self._why_short[0] else self._ended
+        return [Score(not reason, reason or None, detail[:_DETAIL]) for reason, detail in told]
 
     def _call(self, completion: Completion) -> Task | None:
         calls = calls_in(completion.answer)

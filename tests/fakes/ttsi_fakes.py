@@ -10,22 +10,25 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from ttsi.answers.calls.values import ToolCall, answer_with
+from ttsi.answers.calls.values import ToolCall, answer_with, calls_in
 from ttsi.digests import bytes_digest, draw_seed, json_digest
 from ttsi.errors import DeviceLost, EngineError, MissingAsset
 from ttsi.options import option
 from ttsi.types import (
     Adapter,
+    Completion,
     Generation,
     Likelihood,
+    Message,
     Prompt,
     Request,
     Sample,
+    Score,
     Task,
     Tool,
     Training,
@@ -71,6 +74,75 @@ class Rows:
 
     def revision(self) -> str:
         return json_digest(["rows", self.rows])
+
+
+@dataclass
+class Journey:
+    """An episode that asks for the weather in one city after another; it ends after the last.
+
+    A user names the first city and those that begin with "!", results of tools name the others.
+    Each task shows what was called last. The episode is right if every call was. One that `insists`
+    asks again until the call is right. `broken`: the method that raises.
+    """
+
+    cities: tuple[str, ...]
+    broken: str = ""
+    insists: bool = False
+    said: list[str] = field(default_factory=list)
+
+    def start(self) -> Task:
+        self._breaks("start")
+        return self._task()
+
+    def step(self, completion: Completion) -> Task | None:
+        self._breaks("step")
+        name = calls_in(completion.answer)[0].name
+        if self.insists and name != "get_weather":
+            return self._task()
+        self.said.append(name)
+        return self._task() if len(self.said) < len(self.cities) else None
+
+    def score(self) -> Score:
+        self._breaks("score")
+        right = self.said == ["get_weather"] * len(self.cities)
+        return Score(True) if right else Score(False, "wrong_name", " ".join(self.said))
+
+    def _breaks(self, method: str) -> None:
+        if self.broken == method:
+            raise ValueError("the environment fell over")
+
+    def _task(self) -> Task:
+        city = self.cities[len(self.said)]
+        task = make_sample(0, city.removeprefix("!")).task
+        if not self.said:
+            return task
+        past = (Message("user", "Where to?"), Message("assistant", f"to {self.said[-1]}"))
+        speaker: Literal["user", "tool"] = "user" if city.startswith("!") else "tool"
+        return replace(task, turns=(*past, Message(speaker, task.input)))
+
+
+def make_journey(name: str, *cities: str, **options: Any) -> Sample:
+    first = make_sample(0, cities[0])
+    task = replace(first.task, id=f"journeys/{name}")
+    return Sample(task, first.reference, partial(Journey, cities, **options))
+
+
+@dataclass(frozen=True)
+class Journeys:
+    """`rows` journeys of two turns with two steps each."""
+
+    scoring: ClassVar[Mapping[str, Any]] = {}
+
+    rows: int = option(6, "How many.", minimum=0)
+
+    def samples(self) -> Iterable[Sample]:
+        return [
+            make_journey(str(n), f"City{n}0", f"City{n}2", f"!City{n}{n}", f"City{n}4")
+            for n in range(self.rows)
+        ]
+
+    def revision(self) -> str:
+        return json_digest(["journeys", self.rows])
 
 
 def default_script(request: Request) -> str:

@@ -8,15 +8,16 @@ from typing import Any
 
 EPILOG = """\
 KIND is what the plugin does in a run:
-  benchmark   asks: rows as samples, with the right answers
-  answer      a form of answers: reads, writes and compares them
-  estimator   H: is the model uncertain about this input?
-  generator   G: makes training examples like the input
-  learner     T: adapts the model to them
-  inference   draws the answer
-  engine      runs the model
-  executor    runs waves of samples on workers
-  scorer      tells whether an answer is right
+  benchmark    asks: rows as samples, with the right answers
+  environment  a benchmark of episodes: conversations with tools, played in steps
+  answer       a form of answers: reads, writes and compares them
+  estimator    H: is the model uncertain about this input?
+  generator    G: makes training examples like the input
+  learner      T: adapts the model to them
+  inference    draws the answer
+  engine       runs the model
+  executor     runs waves of samples on workers
+  scorer       tells whether an answer is right
 
 NAME is the package's name, or package/plugin: acme-doubt gives the package acme-doubt with the
 plugin acme-doubt/doubt, acme-doubt/length the same package with the plugin acme-doubt/length. That
@@ -28,6 +29,7 @@ its kind, a spec that runs it, a README, and a workflow for CI. Nothing is ever 
 examples:
   ttsi new-plugin estimator acme-doubt/length
   ttsi new-plugin benchmark acme-desk --to ~/plugins
+  ttsi new-plugin environment acme-house
 """
 
 

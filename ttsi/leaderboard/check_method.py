@@ -15,7 +15,7 @@ from ttsi.answers.objects import find_object
 from ttsi.digests import draw_seed, json_digest
 from ttsi.leaderboard.check_records import Case
 from ttsi.leaderboard.faults import Fault, shown
-from ttsi.leaderboard.publishing import is_withheld, repeats
+from ttsi.leaderboard.publishing import is_withheld, parts, repeats
 from ttsi.leaderboard.submission import Seed
 from ttsi.records.journal import SAMPLES
 from ttsi.records.lines import whole_task
@@ -62,7 +62,7 @@ def seed_faults(seed: Seed) -> Iterator[Fault]:
         if wrong:
             what = f"not the least confident {budget:.0%} are uncertain; first {wrong[0]}."
             yield Fault("estimate", where, what, "Restore the estimates from the run.")
-    receipts = [record.receipt for record in seed.records if record.receipt is not None]
+    receipts = [each["receipt"] for each in parts(seed.rows) if each["receipt"] is not None]
     shared = seed.spec["learner"]["name"] == "sft"
     if shared and len({(each["digest"], each.get("source")) for each in receipts}) > 1:
         what = "sft trains one adapter for all samples, and the receipts name several."
@@ -285,6 +285,9 @@ def learning_rates(steps: int, peak: float, warmup_ratio: float) -> list[float]:
 
 def _demonstrations(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
     base, target = case.record.base, case.option("learner", "target")
+    if base is None and target == "as_answered":
+        # What the base model answered to a step of an episode is not kept.
+        return
     like = base.text if base is not None and target == "as_answered" else None
     task = case.sample.task
     turns = [

@@ -85,7 +85,7 @@ def sample_faults(seed: Seed, wanted: Sequence[str]) -> Iterator[Fault]:
 
 
 def record_faults(case: Case, seed: int) -> Iterator[Fault]:
-    """Yield the faults of one record that do not depend on the method."""
+    """Yield the faults of one record that depend neither on the method nor on its answers."""
     record = case.record
     if record.digest != case.sample.digest:
         what = "the sample's digest is not the benchmark's: other prompt, tools, form or reference."
@@ -96,6 +96,12 @@ def record_faults(case: Case, seed: int) -> Iterator[Fault]:
     yield from _quotes(case)
     if record.error:
         yield from _errored(case)
+
+
+def answer_faults(case: Case) -> Iterator[Fault]:
+    """Yield the faults of the answers of a sample that is no episode, and of their scores."""
+    record = case.record
+    if record.error:
         return
     yield from _story(case)
     for name, completion, score in (
@@ -119,7 +125,8 @@ def _quotes(case: Case) -> Iterator[Fault]:
 def _errored(case: Case) -> Iterator[Fault]:
     record = case.record
     told = (record.estimate, record.base, record.base_score, record.final, record.final_score)
-    if any(part is not None for part in told) or record.examples or record.receipt is not None:
+    made = record.examples or record.steps or record.base_steps or record.receipt is not None
+    if any(part is not None for part in told) or made:
         yield case.fault("story", "has an error, and results too.")
     elif record.adapted or not record.costs.keys() <= set(STAGES):
         yield case.fault("story", "has an error, and was adapted or spent in no known stage.")
@@ -128,26 +135,15 @@ def _errored(case: Case) -> Iterator[Fault]:
 def _story(case: Case) -> Iterator[Fault]:
     """Yield faults where parts of a record contradict each other, whatever the method (Alg. 1)."""
     record, row = case.record, case.row
+    yield from adapted_faults(case)
     for name, wrong in (
-        ("has no estimate.", record.estimate is None),
         ("has no final answer, or no score of it.", not (record.final and record.final_score)),
         (
             "has a base answer without a score, or a base score without an answer.",
             _one_of(row, "base"),
         ),
-        (
-            "is certain, and was adapted or has examples.",
-            not record.uncertain and (record.adapted or _worked(record)),
-        ),
-        (
-            "was adapted without a receipt, or has a receipt unadapted.",
-            record.adapted != (record.receipt is not None and not record.refused),
-        ),
-        (
-            "was not adapted, and its final answer is not the base model's.",
-            not record.adapted
-            and (row["final"], row["final_score"]) != (row["base"], row["base_score"]),
-        ),
+        ("has steps, and its sample is no episode.", bool(record.steps or record.base_steps)),
+        ("was not adapted, and its final answer is not the base model's.", _differs(case)),
         (
             # Costs of further stages are allowed: a failed attempt may have reached them.
             "lacks costs of a stage that it passed, or has some of no known stage.",
@@ -156,6 +152,31 @@ def _story(case: Case) -> Iterator[Fault]:
     ):
         if wrong:
             yield case.fault("story", name)
+
+
+def adapted_faults(case: Case) -> Iterator[Fault]:
+    """Yield faults where estimate, examples and receipt of a record, or of a step, disagree."""
+    record = case.record
+    for name, wrong in (
+        ("has no estimate.", record.estimate is None),
+        (
+            "is certain, and was adapted or has examples.",
+            not record.uncertain and (record.adapted or _worked(record)),
+        ),
+        (
+            "was adapted without a receipt, or has a receipt unadapted.",
+            record.adapted != (record.receipt is not None and not record.refused),
+        ),
+    ):
+        if wrong:
+            yield case.fault("story", name)
+
+
+def _differs(case: Case) -> bool:
+    """Return whether nothing was adapted, and the two answers or scores differ all the same."""
+    row = case.row
+    same = (row["final"], row["final_score"]) == (row["base"], row["base_score"])
+    return not case.record.adapted and not same
 
 
 def _one_of(row: Mapping[str, Any], name: str) -> bool:
@@ -175,18 +196,23 @@ def _stages(record: Record) -> set[str]:
 
 def _answer(case: Case, name: str, completion: Completion, score: Score | None) -> Iterator[Fault]:
     task = case.sample.task
+    yield from reading_faults(case, name, completion)
+    answer = Completion(completion.text, form_of(task).parse(task, completion.text))
+    anew = case.scorer.score(task, case.sample.reference, answer)
+    if score is not None and (score.correct, score.reason) != (anew.correct, anew.reason):
+        what = (
+            f"the {name} answer is scored as {verdict(score)}; scored again it is {verdict(anew)}."
+        )
+        yield case.fault("score", what)
+
+
+def reading_faults(case: Case, name: str, completion: Completion) -> Iterator[Fault]:
+    """Yield a fault where an answer is not what its text says."""
+    task = case.sample.task
     read = form_of(task).parse(task, completion.text)
     if _as_written(read) != _as_written(completion.answer):
         what = f"the {name} answer is not what is read from its text."
         yield case.fault("prediction", what)
-    answer = Completion(completion.text, read)
-    anew = case.scorer.score(task, case.sample.reference, answer)
-    if score is not None and (score.correct, score.reason) != (anew.correct, anew.reason):
-        what = (
-            f"the {name} answer is scored as {_verdict(score)}; scored again it is "
-            f"{_verdict(anew)}."
-        )
-        yield case.fault("score", what)
 
 
 def _as_written(answer: Answer) -> str:
@@ -194,6 +220,7 @@ def _as_written(answer: Answer) -> str:
     return json.dumps([answer.status, answer.value, answer.work])
 
 
-def _verdict(score: Score) -> str:
+def verdict(score: Score) -> str:
+    """Return a score in words."""
     side = "right" if score.correct else "wrong"
     return f"{side} ({score.reason})" if score.reason else side

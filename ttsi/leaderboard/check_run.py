@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ttsi.leaderboard.faults import Fault, shown
-from ttsi.leaderboard.publishing import private
+from ttsi.leaderboard.publishing import parts, private
 from ttsi.leaderboard.sources import Sources, method_faults
 from ttsi.leaderboard.submission import HEAD, RESULTS, SPEC, Seed, Submission
 from ttsi.records.identity import IDENTITY
@@ -71,8 +71,10 @@ def results_faults(seed: Seed, found: Sources | None) -> Iterator[Fault]:
 def _measurable(seed: Seed) -> bool:
     """Whether the quality of the examples can be measured again: none of them is withheld.
 
-    Results of older versions do not have it.
+    What was asked in the steps of episodes is. Results of older versions do not have it.
     """
+    if any(record.steps for record in seed.records):
+        return False
     examples = (example for record in seed.records for example in record.examples)
     return "synthetic" in seed.results and all(example.task.input for example in examples)
 
@@ -94,7 +96,7 @@ def private_faults(submission: Submission) -> Iterator[Fault]:
             (f"{seed.name}/{IDENTITY}", seed.identity),
             (f"{seed.name}/{SESSIONS}", list(seed.sessions)),
             (f"{seed.name}/{RESULTS}", seed.results),
-            (f"{seed.name}/samples.jsonl", [row["receipt"] for row in seed.rows]),
+            (f"{seed.name}/samples.jsonl", [each["receipt"] for each in parts(seed.rows)]),
         ]
     for where, value in files:
         for pointer, what in list(private(value))[:_TOLD]:

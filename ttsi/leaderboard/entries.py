@@ -9,7 +9,7 @@ from statistics import fmean
 
 from ttsi.errors import VerificationError
 from ttsi.leaderboard.comparable import board_options, scorer_options, selection
-from ttsi.leaderboard.publishing import is_withheld
+from ttsi.leaderboard.publishing import is_withheld, parts
 from ttsi.leaderboard.submission import CONTENT, HEAD, MANIFEST, Seed, Submission, read
 from ttsi.results import metrics
 from ttsi.results.comparison import bootstrap, sign_flip
@@ -76,7 +76,8 @@ def notes(submission: Submission) -> Iterator[str]:
         if "/" in first.spec[role]["name"]:
             plugin = first.identity["plugins"][role]
             yield f"{role} {plugin['name']} {plugin['version']}, by a third party"
-    examples = [e for seed in submission.seeds for row in seed.rows for e in row["examples"]]
+    rows = [row for seed in submission.seeds for row in seed.rows]
+    examples = [example for each in parts(rows) for example in each["examples"]]
     withheld = sum(map(is_withheld, examples))
     if withheld:
         yield f"{withheld} of {len(examples)} examples withheld: they repeat benchmark text"

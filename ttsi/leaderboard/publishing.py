@@ -6,15 +6,18 @@ A record holds no prompt and no reference, but it can hold pieces of them:
 - a note may quote anything: removed;
 - a session's warning may name machines: removed;
 - a synthetic example may repeat the benchmark: then its input, text and answer are withheld, and
-  its digest is kept.
+  its digest is kept;
+- what was said in an episode is the benchmark's: removed, and its digest is kept.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ttsi.leaderboard.replay import replay
+from ttsi.records.lines import from_json
 from ttsi.types import JSON, Sample, Task
 
 RUN = 8
@@ -41,9 +44,13 @@ _PRIVATE = {
 
 
 def published(row: Mapping[str, Any], sample: Sample) -> dict[str, JSON]:
-    """Return a row of samples.jsonl without what must not be published."""
+    """Return a row of samples.jsonl without what must not be published.
+
+    Raises a TtsiError where this machine lacks what an episode's environment needs.
+    """
     return {
         **row,
+        **_plays(row, sample),
         "examples": [_example(each, sample.task) for each in row["examples"]],
         "base_score": _score(row["base_score"]),
         "final_score": _score(row["final_score"]),
@@ -55,6 +62,12 @@ def published(row: Mapping[str, Any], sample: Sample) -> dict[str, JSON]:
 def published_sessions(document: Mapping[str, Any]) -> dict[str, JSON]:
     """Return sessions.json without its warnings, which may name machines."""
     return {"sessions": [{**session, "warnings": []} for session in document["sessions"]]}
+
+
+def parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield what has examples and a receipt: the rows, and the steps of their plays."""
+    for row in rows:
+        yield from (row, *row["steps"], *row.get("base_steps", ()))
 
 
 def is_withheld(example: Mapping[str, Any]) -> bool:
@@ -92,6 +105,24 @@ def private(value: JSON, pointer: str = "") -> Iterator[tuple[str, str]]:
             yield from private(part, f"{pointer}/{number}")
     elif isinstance(value, str):
         yield from ((pointer, what) for what, form in _PRIVATE.items() if form.search(value))
+
+
+def _plays(row: Mapping[str, Any], sample: Sample) -> dict[str, JSON]:
+    """Return the steps of an episode's plays; which examples repeat its tasks, a replay tells."""
+    made: dict[str, JSON] = {}
+    for name in ("steps", "base_steps"):
+        if row.get(name):
+            # Of an episode that cannot be played again nothing is published: it is refused.
+            tasks = replay(sample, getattr(from_json(dict(row)), name)).tasks or (sample.task,)
+            made[name] = [
+                _step(each, tasks[min(at, len(tasks) - 1)]) for at, each in enumerate(row[name])
+            ]
+    return made
+
+
+def _step(step: Mapping[str, Any], task: Task) -> JSON:
+    examples = [_example(each, task) for each in step["examples"]]
+    return {**step, "said": [], "examples": examples, "turn": _score(step["turn"])}
 
 
 def _example(example: Mapping[str, Any], task: Task) -> dict[str, JSON]:

@@ -1,8 +1,8 @@
 """`ttsi leaderboard verify`: every fault of every submission (DESIGN section 10).
 
-Stored texts are parsed and scored again and the metrics computed again, with the benchmark that is
-installed here. Nothing in a submission is executed. leaderboards/CONTRIBUTING.md says what
-verification cannot prove.
+Stored texts are parsed and scored again, episodes are played again with them, and the metrics
+computed again, with the benchmark that is installed here. Nothing in a submission is executed.
+leaderboards/CONTRIBUTING.md says what verification cannot prove.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from ttsi.errors import UsageError
 from ttsi.leaderboard import (
+    check_episodes,
     check_identity,
     check_method,
     check_records,
@@ -108,7 +109,11 @@ def _seed_faults(seed: Seed, found: Sources) -> Iterator[Fault]:
         return
     for case in check_records.cases(seed, found):
         yield from check_records.record_faults(case, seed.number)
-        yield from check_method.method_faults(case)
+        if case.sample.episode is not None:
+            yield from check_episodes.episode_faults(case)
+        else:
+            yield from check_records.answer_faults(case)
+            yield from check_method.method_faults(case)
     yield from check_method.seed_faults(seed)
 
 

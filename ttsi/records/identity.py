@@ -15,7 +15,7 @@ from pathlib import Path
 from ttsi._common.files import write_json
 from ttsi._common.version import __version__
 from ttsi.errors import CorruptAsset, RunError
-from ttsi.records.journal import ESTIMATES, SAMPLES
+from ttsi.records.journal import ESTIMATES, SAMPLES, STEPS, STEPS_OF_ESTIMATES
 from ttsi.solving import assemble
 from ttsi.spec import Spec
 from ttsi.types import JSON
@@ -35,6 +35,7 @@ the Hub (null for a model from elsewhere), the chat template's digest (null if t
 number format of the weights, and the kind of device, such as cpu or cuda.
 """
 
+_MADE = (SAMPLES, ESTIMATES, STEPS, STEPS_OF_ESTIMATES)
 _SHAPES_NO_RESULT = ("plugins.executor.",)
 _TOLD = 12
 
@@ -73,7 +74,7 @@ class Identity:
             self._compare_with_others({**self._known, "engine": other["engine"]}, "this run")
         if self._stored is not None:
             self._compare({**self._known, "engine": self._stored["engine"]}, "this run")
-        elif any(_has_lines(self._folder / name) for name in (SAMPLES, ESTIMATES)):
+        elif any(_has_lines(self._folder / name) for name in _MADE):
             raise RunError(
                 f"There are records here but no {IDENTITY}: nothing says what made them.",
                 where=str(self._folder),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self, TypeVar
 
 from ttsi._common.files import storage, write_atomically
 from ttsi.errors import CorruptAsset, RunError, StorageError
@@ -23,6 +23,11 @@ from ttsi.types import Record, Sample
 SAMPLES = "samples.jsonl"
 ESTIMATES = "estimates.jsonl"
 """Records without adaptation, for budgets and calibration."""
+STEPS = "steps.jsonl"
+STEPS_OF_ESTIMATES = "estimates.steps.jsonl"
+"""Steps of episodes that have no record yet (`ttsi.records.steps`)."""
+
+Parsed = TypeVar("Parsed")
 
 
 @contextmanager
@@ -42,13 +47,10 @@ def only_writer(folder: Path) -> Iterator[None]:
         yield
 
 
-class Journal:
-    """One seed's records, in file `name` of its folder, which this process has locked.
+class Lines:
+    """A file of lines in a folder that this process has locked; a context manager."""
 
-    Use as a context manager.
-    """
-
-    def __init__(self, folder: Path, name: str = SAMPLES) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
         self.path = folder / name
         self._file: FileIO | None = None
@@ -57,7 +59,6 @@ class Journal:
         with storage(self.path):
             self.folder.mkdir(parents=True, exist_ok=True)
             heal(self.path)
-            self._open()
         return self
 
     def _open(self) -> None:
@@ -73,12 +74,12 @@ class Journal:
         if self._file is not None:
             self._file.close()
 
-    def append(self, record: Record) -> None:
-        """Write a record to disk before returning; on failure the file stays as it was."""
+    def _append(self, text: str) -> None:
+        """Write a line to disk before returning; on failure the file stays as it was."""
         if self._file is None:
             raise RunError("The journal is not open.", where=str(self.path))
         size = os.fstat(self._file.fileno()).st_size
-        line = (to_line(record) + "\n").encode()
+        line = (text + "\n").encode()
         try:
             with storage(self.path):
                 written = 0
@@ -88,6 +89,23 @@ class Journal:
         except StorageError:
             os.ftruncate(self._file.fileno(), size)
             raise
+
+
+class Journal(Lines):
+    """One seed's records."""
+
+    def __init__(self, folder: Path, name: str = SAMPLES) -> None:
+        super().__init__(folder, name)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        with storage(self.path):
+            self._open()
+        return self
+
+    def append(self, record: Record) -> None:
+        """Write a record to disk before returning; on failure the file stays as it was."""
+        self._append(to_line(record))
 
     def finished(self, samples: Sequence[Sample]) -> dict[str, Record]:
         """Return the last record of each sample by id, without errors.
@@ -129,10 +147,18 @@ def read(path: Path) -> Iterator[Record]:
 
     Raises CorruptAsset for a damaged line.
     """
+    return parsed(path, from_json)
+
+
+def parsed(path: Path, parse: Callable[[Any], Parsed]) -> Iterator[Parsed]:
+    """Yield the parsed lines of a file, if it exists, without a torn last line.
+
+    Raises CorruptAsset for a damaged line.
+    """
     if not path.exists():
         return
     with path.open("rb") as file:
-        yield from _records(file, path)
+        yield from _parsed(file, path, parse)
 
 
 def read_last(path: Path) -> Iterator[Record]:
@@ -142,20 +168,20 @@ def read_last(path: Path) -> Iterator[Record]:
     Raises CorruptAsset for a damaged line, before the first record.
     """
     with path.open("rb") as file:
-        last = {record.id: at for at, record in enumerate(_records(file, path))}
+        last = {record.id: at for at, record in enumerate(_parsed(file, path, from_json))}
         wanted = sorted(last.values())
         file.seek(0)
-        records = enumerate(_records(file, path))
+        records = enumerate(_parsed(file, path, from_json))
         for at in wanted:
             yield next(record for number, record in records if number == at)
 
 
-def _records(file: IO[bytes], path: Path) -> Iterator[Record]:
+def _parsed(file: IO[bytes], path: Path, parse: Callable[[Any], Parsed]) -> Iterator[Parsed]:
     for number, line in enumerate(file, start=1):
         if not line.endswith(b"\n"):
             return
         try:
-            yield from_json(json.loads(line))
+            yield parse(json.loads(line))
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise CorruptAsset(
                 f"Line {number} of the journal is damaged ({type(error).__name__}).",

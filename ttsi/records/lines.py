@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, get_args
 
 from ttsi.answers import form_of
 from ttsi.types import (
@@ -15,7 +15,10 @@ from ttsi.types import (
     Completion,
     Estimate,
     Example,
+    Message,
+    Played,
     Record,
+    Role,
     Score,
     StageCost,
     Step,
@@ -48,9 +51,11 @@ def to_json(record: Record) -> dict[str, JSON]:
         "adapted": record.adapted,
         "note": record.note,
         "error": record.error,
-        "costs": {stage: dataclasses.asdict(cost) for stage, cost in record.costs.items()},
+        "costs": _costs_json(record.costs),
         "steps": [_step_json(step) for step in record.steps],
     }
+    if record.base_steps:
+        fields["base_steps"] = [_step_json(step) for step in record.base_steps]
     return fields
 
 
@@ -60,7 +65,6 @@ def from_json(data: dict[str, Any]) -> Record:
     Prompts are not stored twice, so synthetic tasks have only their input; `whole_task` restores
     the rest.
     """
-    costs = _of(dict, data["costs"])
     return _made(
         Record,
         id=data["id"],
@@ -76,9 +80,28 @@ def from_json(data: dict[str, Any]) -> Record:
         adapted=data["adapted"],
         note=data["note"],
         error=data["error"],
-        costs={stage: _made(StageCost, **cost) for stage, cost in costs.items()},
+        costs=_costs(data["costs"]),
         steps=tuple(_step(step) for step in _of(list, data["steps"])),
+        base_steps=tuple(_step(step) for step in _of(list, data.get("base_steps", []))),
     )
+
+
+def played_to_json(played: Played) -> dict[str, JSON]:
+    return {
+        "id": played.id,
+        "digest": played.digest,
+        "alone": played.alone,
+        "number": played.number,
+        "step": _step_json(played.step),
+        "costs": _costs_json(played.costs),
+        "kept": played.kept,
+    }
+
+
+def played_from_json(data: dict[str, Any]) -> Played:
+    """Return the inverse of `played_to_json`. Raises as `from_json`."""
+    step, costs = _step(_of(dict, data["step"])), _costs(data["costs"])
+    return _made(Played, **{**data, "step": step, "costs": costs})
 
 
 def whole_task(example: Example, task: Task) -> Task:
@@ -99,6 +122,14 @@ def _of(kind: Any, value: Any) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind in (int, _NUMBER)):
         raise TypeError(f"{type(value).__name__} where something else belongs")
     return value
+
+
+def _costs_json(costs: Mapping[str, StageCost]) -> dict[str, JSON]:
+    return {stage: dataclasses.asdict(cost) for stage, cost in costs.items()}
+
+
+def _costs(data: Any) -> dict[str, StageCost]:
+    return {stage: _made(StageCost, **cost) for stage, cost in _of(dict, data).items()}
 
 
 def _estimate(data: dict[str, Any] | None) -> Estimate | None:
@@ -136,12 +167,14 @@ def _completion_json(completion: Completion) -> dict[str, JSON]:
 
 def _step_json(step: Step) -> dict[str, JSON]:
     return {
-        "input": step.input,
+        "said": [dataclasses.asdict(message) for message in step.said],
+        "digest": step.digest,
         "estimate": step.estimate and dataclasses.asdict(step.estimate),
         "examples": [_example_json(example) for example in step.examples],
         "receipt": step.receipt and dict(step.receipt),
         "answer": _completion_json(step.answer),
         "adapted": step.adapted,
+        "turn": step.turn and dataclasses.asdict(step.turn),
     }
 
 
@@ -149,13 +182,21 @@ def _step(data: dict[str, Any]) -> Step:
     answer = _completion(_of(dict, data["answer"]))
     return _made(
         Step,
-        input=data["input"],
+        said=tuple(_message(_of(dict, said)) for said in _of(list, data["said"])),
         estimate=_estimate(data["estimate"]),
         examples=tuple(_example(example) for example in _of(list, data["examples"])),
         receipt=_receipt(data["receipt"]),
         answer=answer,
         adapted=data["adapted"],
+        digest=data["digest"],
+        turn=_score(data["turn"]),
     )
+
+
+def _message(data: dict[str, Any]) -> Message:
+    if data["role"] not in get_args(Role):
+        raise ValueError("a message of nobody that speaks in a conversation")
+    return _made(Message, **data)
 
 
 def _answer(data: dict[str, Any]) -> Answer:

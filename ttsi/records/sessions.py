@@ -20,7 +20,7 @@ from ttsi.errors import CorruptAsset, RunError
 from ttsi.protocols import Executor, RunnerFactory, Watcher
 from ttsi.records import provenance
 from ttsi.records.identity import Identity
-from ttsi.types import JSON, Record, Sample
+from ttsi.types import JSON, Played, Record, Sample
 
 SESSIONS = "sessions.json"
 OF_ESTIMATES = "estimates.sessions.json"
@@ -75,6 +75,7 @@ class Session:
         self._begun = begun
         self._before: list[dict[str, JSON]] | None = None
         self._deliver: Callable[[Record], None] = lambda record: None
+        self._keep: Callable[[Played], None] = lambda step: None
         self._engines: list[dict[str, JSON]] = []
         self._warnings: list[str] = []
         self._interrupt = Interrupt()
@@ -99,12 +100,14 @@ class Session:
         samples: Sequence[Sample],
         deliver: Callable[[Record], None],
         watcher: Watcher | None = None,
+        keep: Callable[[Played], None] = lambda step: None,
     ) -> None:
         """Run all `samples` on `executor`, and check what its engines report at the end.
 
+        `deliver` receives the records, `keep` the steps of episodes before them.
         Raises RunError unless every engine had the run's weights before and after.
         """
-        self._deliver = deliver
+        self._deliver, self._keep = deliver, keep
         with self._interrupt.watched():
             said = executor.run(factory, samples, self, watcher)
         self._interrupt.check()
@@ -127,14 +130,17 @@ class Session:
             self._before = read(self._path)
             self._write()
 
-    def deliver(self, record: Record) -> None:
+    def deliver(self, made: Record | Played) -> None:
         if self._before is None:
             raise RunError(
                 "The executor delivered the record of a worker that it did not have admitted.",
-                where=record.id,
+                where=made.id,
                 cure="Report it to the executor's author: `ttsi plugins check` finds it.",
             )
-        self._deliver(record)
+        if isinstance(made, Played):
+            self._keep(made)
+        else:
+            self._deliver(made)
         self._interrupt.check()
 
     def warn(self, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,11 @@ from urllib.parse import quote
 
 from ttsi.errors import PluginError
 from ttsi.pages import text
+from ttsi.report import episodes
 from ttsi.report.facts import Facts
 from ttsi.report.figures import STAGE_NAMES, reason, stages_in_order
-from ttsi.types import JSON, Answer, AnswerStatus, Completion, Example, Record, Sample, Score, Tool
+from ttsi.report.parts import example_view, training_view, value_of, why
+from ttsi.types import JSON, Completion, Record, Sample, Score, Tool
 
 MOST_CANDIDATES = 25
 OUTCOMES = ("fixed", "broken", "right", "wrong", "error")
@@ -60,6 +61,7 @@ class SampleView:
     examples: Sequence[Mapping[str, Any]]
     training: Mapping[str, Any] | None
     answers: Sequence[AnswerView]
+    conversation: episodes.Conversation | None
     reference: str
     note: str
     error: str
@@ -137,10 +139,11 @@ def view(record: Record, facts: Facts, prefix: str) -> SampleView:
         tools=[_tool(tool) for tool in sample.task.tools] if sample else [],
         candidates=candidates[:MOST_CANDIDATES],
         more_candidates=max(len(candidates) - MOST_CANDIDATES, 0),
-        examples=[_example(example) for example in record.examples],
-        training=_training(record.receipt),
-        answers=_answers(record),
-        reference=_value(sample.reference) if sample else "",
+        examples=[example_view(example) for example in record.examples],
+        training=training_view(record.receipt),
+        answers=[] if record.steps else _answers(record),
+        conversation=episodes.view(record),
+        reference=value_of(sample.reference) if sample else "",
         note=record.note,
         error=record.error,
         costs=_costs(record),
@@ -209,41 +212,6 @@ def _of(schema: JSON, key: str) -> Any:
     return schema.get(key) if isinstance(schema, Mapping) else None
 
 
-def _value(answer: Answer) -> str:
-    """Return the answer's value as JSON; a list has each item on its own line if all are short."""
-    if answer.status is not AnswerStatus.OK:
-        return ""
-    values = answer.value if isinstance(answer.value, list) and answer.value else [answer.value]
-    lines = [json.dumps(value, ensure_ascii=False) for value in values]
-    if max(map(len, lines)) > 72:
-        lines = [json.dumps(value, ensure_ascii=False, indent=2) for value in values]
-    return "\n".join(lines)
-
-
-def _example(example: Example) -> dict[str, Any]:
-    return {
-        "input": example.task.input,
-        "answer": _value(example.answer),
-        "text": example.text,
-        "attempts": text.count(example.attempts, "attempt"),
-    }
-
-
-def _training(receipt: Mapping[str, JSON] | None) -> dict[str, Any] | None:
-    if receipt is None:
-        return None
-    steps = list(zip(receipt.get("losses", ()), receipt.get("learning_rates", ()), strict=False))
-    return {
-        "kind": receipt["kind"],
-        "source": receipt.get("source", ""),
-        "digest": receipt.get("digest", ""),
-        "seconds": text.seconds(receipt.get("seconds")),
-        "tokens": f"{receipt.get('tokens', 0):,}",
-        "rank": (receipt.get("config") or {}).get("r"),
-        "steps": [(at, f"{loss:.4f}", f"{pace:.2g}") for at, (loss, pace) in enumerate(steps, 1)],
-    }
-
-
 def _answers(record: Record) -> list[AnswerView]:
     if record.final is None:
         return []
@@ -261,16 +229,13 @@ def _answer(title: str, answer: Completion, score: Score | None) -> AnswerView:
         size += f", log-probability {text.decimal(answer.logprob)}"
     if answer.cut:
         size += ", cut off at max_tokens"
-    why = ""
-    if score is not None and score.reason is not None:
-        why = ": ".join(part for part in (reason(score.reason), score.detail) if part)
     return AnswerView(
         title=title,
         text=answer.text,
-        value=_value(answer.answer),
+        value=value_of(answer.answer),
         status=reason(answer.answer.status.value),
         correct=score.correct if score else None,
-        why=why,
+        why=why(score),
         size=size,
     )
 

@@ -6,7 +6,7 @@ A seed is an epoch, and a sample has two scores: `base`, where the unadapted mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ from ttsi._common.files import storage, writing
 from ttsi.errors import MissingAsset
 from ttsi.results.runs import Run, SeedRun, known_samples, open_run, run_name
 from ttsi.results.table import COLUMNS, Source, examples, receipts, row, shown, writable
-from ttsi.types import AnswerStatus, Completion, Record, Sample, Score
+from ttsi.types import AnswerStatus, Completion, Message, Record, Sample, Score
 
 _EPOCH = "1970-01-01T00:00:00+00:00"
 _SCORES = ("final", "base")
@@ -168,6 +168,10 @@ def _sample(source: Source, epoch: int, sample: Sample | None) -> Any:
 
 def _asked(sample: Sample | None) -> list[Any]:
     """Return the turns that the sample begins with, as Inspect's messages."""
+    return _messages(sample.task.messages if sample else ())
+
+
+def _messages(turns: Sequence[Message]) -> list[Any]:
     from inspect_ai.model import (
         ChatMessageAssistant,
         ChatMessageSystem,
@@ -181,21 +185,17 @@ def _asked(sample: Sample | None) -> list[Any]:
         "assistant": ChatMessageAssistant,
         "tool": ChatMessageTool,
     }
-    turns = sample.task.messages if sample else ()
     return [kinds[turn.role](content=writable(turn.content)) for turn in turns]
 
 
 def _answered(record: Record, begun: bool) -> list[Any]:
-    """Return the answer, or those of an episode's steps; `begun`: the first step's input is known.
-
-    A step does not say whether a user or a tool spoke: it is shown as a user's turn.
-    """
-    from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
+    """Return the answer, or an episode's steps; `begun`: what was said first is known already."""
+    from inspect_ai.model import ChatMessageAssistant
 
     turns: list[Any] = []
     for number, step in enumerate(record.steps):
         if number or not begun:
-            turns.append(ChatMessageUser(content=writable(step.input)))
+            turns += _messages(step.said)
         turns.append(ChatMessageAssistant(content=writable(step.answer.text)))
     if record.final and not turns:
         turns.append(ChatMessageAssistant(content=writable(record.final.text)))

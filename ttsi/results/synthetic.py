@@ -47,7 +47,9 @@ def made(records: Iterable[Record], inputs: Mapping[str, str]) -> list[Made]:
     found = []
     for record in records:
         if record.steps:
-            found += [Made(step.input, step.examples, step.receipt) for step in record.steps]
+            found += [
+                Made(step.input or None, step.examples, step.receipt) for step in record.steps
+            ]
         else:
             found.append(Made(inputs.get(record.id), record.examples, record.receipt))
     return [each for each in found if each.examples]

@@ -6,74 +6,15 @@ task, and says in the end whether all went right; its reference stays inside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from ttsi.errors import ends_the_run
-from ttsi.protocols import Episode
+from ttsi.running.plays import Play
+from ttsi.running.steps import with_turns
 from ttsi.solving.costs import add_costs
 from ttsi.solving.pipeline import Pipeline
-from ttsi.solving.solution import Known, Solution
-from ttsi.spec import EstimateAt
-from ttsi.types import Completion, Estimate, Record, Sample, Score, Step, Task
-
-_SURE = Known(Estimate(confidence=1.0, uncertain=False), None, {})
-"""What is said of a step at which H is not asked: the base model answers it."""
-
-
-@dataclass(eq=False)
-class _Play:
-    """One episode being played: the task at hand, and the steps so far.
-
-    It has ended once there is no task: with a score or with an error. What goes wrong inside an
-    environment is its own sample's error; what ttsi itself says cannot go on is raised.
-    """
-
-    sample: Sample
-    steps: list[Solution] = field(default_factory=list)
-    task: Task | None = None
-    score: Score | None = None
-    error: str = ""
-    _episode: Episode | None = None
-
-    @classmethod
-    def begin(cls, sample: Sample) -> _Play:
-        if sample.episode is None:
-            raise ValueError(f"sample {sample.id} is no episode")
-        play = cls(sample)
-        with play._costs_its_sample():
-            play._episode = sample.episode()
-            play._goes_on(play._episode.start())
-        return play
-
-    def take(self, solution: Solution) -> None:
-        """Go on with an answer; an error ends the episode."""
-        self.task, self.error = None, solution.error
-        if solution.answer is None or self._episode is None:
-            return
-        self.steps.append(solution)
-        with self._costs_its_sample():
-            self._goes_on(self._episode.step(solution.answer))
-
-    def _goes_on(self, task: Task | None) -> None:
-        """Name the task by its step, since what is drawn depends on the name; or score the end."""
-        if task is not None:
-            self.task = replace(task, id=f"{self.sample.id}@{len(self.steps)}")
-        elif not self.steps:
-            self.error = "episode: it ended before its first step"
-        elif self._episode is not None:
-            self.score = self._episode.score()
-
-    @contextmanager
-    def _costs_its_sample(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            if ends_the_run(error):
-                raise
-            self.error = f"episode: {type(error).__name__}: {error}"
+from ttsi.spec import Episodes
+from ttsi.types import Completion, Played, Record, Sample
 
 
 def play(
@@ -81,60 +22,67 @@ def play(
     samples: Sequence[Sample],
     seed: int,
     *,
-    estimate_at: EstimateAt,
+    rules: Episodes,
+    played: Mapping[str, Sequence[Played]],
     baseline: bool,
-) -> Iterator[Record]:
-    """Yields a record for each episode once it has ended.
+) -> Iterator[Record | Played]:
+    """Yield each step once it is played, and a record for each episode once it has ended.
 
-    With `baseline` an episode in which something was adapted is played again by the base model
-    alone, for the score that it has without adaptation.
+    The steps in `played`, by sample id, are taken from there and not yielded again. With `baseline`
+    an episode in which something was adapted is played again by the base model alone, for the score
+    that it has without adaptation.
     """
-    adapted = []
-    for ended in _lockstep(pipeline, samples, estimate_at):
-        if baseline and any(step.adapted for step in ended.steps) and not ended.error:
-            adapted.append(ended)
+
+    def begun(sample: Sample, alone: bool) -> Play:
+        steps = [each for each in played.get(sample.id, ()) if each.alone == alone]
+        return Play.begin(sample, rules, steps, alone=alone)
+
+    adapted = {}
+    for made in _lockstep(pipeline, [begun(sample, alone=False) for sample in samples]):
+        if isinstance(made, Played):
+            yield made
+        elif baseline and made.adapted and not made.error:
+            adapted[made.sample.id] = made
         else:
-            yield _record(ended, None, seed)
-    base = {
-        each.sample.id: each for each in _lockstep(pipeline, [a.sample for a in adapted], "never")
-    }
-    for ended in adapted:
-        yield _record(ended, base[ended.sample.id], seed)
+            yield _record(made, None, seed)
+    again = [begun(each.sample, alone=True) for each in adapted.values()]
+    for made in _lockstep(pipeline, again):
+        if isinstance(made, Played):
+            yield made
+        else:
+            yield _record(adapted[made.sample.id], made, seed)
 
 
-def _lockstep(
-    pipeline: Pipeline, samples: Sequence[Sample], estimate_at: EstimateAt | Literal["never"]
-) -> Iterator[_Play]:
-    active = [_Play.begin(sample) for sample in samples]
+def _lockstep(pipeline: Pipeline, active: list[Play]) -> Iterator[Play | Played]:
+    """Advance the episodes together; yield each step, and each episode once it has ended."""
     while True:
         yield from (play for play in active if play.task is None)
         active = [play for play in active if play.task is not None]
         if not active:
             return
-        tasks = {play.task.id: play for play in active if play.task is not None}
-        wave = [play.task for play in tasks.values() if play.task is not None]
-        known = {task.id: _SURE for task in wave if not _estimates(task, estimate_at)}
-        for solution in pipeline.solve(wave, known):
-            tasks[solution.task.id].take(solution)
+        by_task = {play.task.id: play for play in active if play.task is not None}
+        tasks = [play.task for play in active if play.task is not None]
+        known = {name: told for name, play in by_task.items() if (told := play.known) is not None}
+        for solution in pipeline.solve(tasks, known):
+            step = by_task[solution.task.id].take(solution)
+            if step is not None:
+                yield step
 
 
-def _estimates(task: Task, estimate_at: EstimateAt | Literal["never"]) -> bool:
-    """Whether H is asked: a turn begins where a user has spoken last."""
-    if estimate_at == "first_of_turn":
-        return task.messages[-1].role == "user"
-    return estimate_at == "every_step"
-
-
-def _record(ended: _Play, base: _Play | None, seed: int) -> Record:
-    """One record for an episode: its last answers, its scores, and its steps."""
+def _record(ended: Play, base: Play | None, seed: int) -> Record:
+    """Return the record of an episode: its last answers, its scores, and its steps."""
     plays = [ended, base] if base is not None else [ended]
-    costs = add_costs(*(step.costs for each in plays for step in each.steps))
-    told = Record(ended.sample.id, ended.sample.digest, seed, costs=costs)
+    told = Record(
+        ended.sample.id,
+        ended.sample.digest,
+        seed,
+        costs=add_costs(*(each.costs for each in plays)),
+    )
     error = next((each.error for each in plays if each.error), "")
     if error:
         return replace(told, error=error)
-    untouched = not any(step.adapted for step in ended.steps)
-    before = ended if untouched else base
+    before = base if ended.adapted else ended
+    notes = [ended.note, f"the base model alone: {base.note}" if base and base.note else ""]
     return replace(
         told,
         estimate=ended.steps[0].estimate,
@@ -142,22 +90,12 @@ def _record(ended: _Play, base: _Play | None, seed: int) -> Record:
         base_score=before.score if before is not None else None,
         final=_last(ended),
         final_score=ended.score,
-        adapted=not untouched,
-        steps=tuple(map(_step, ended.steps)),
+        adapted=ended.adapted,
+        note="; ".join(filter(None, notes)),
+        steps=with_turns(ended.steps, ended.turns),
+        base_steps=with_turns(base.steps, base.turns) if base is not None else (),
     )
 
 
-def _last(play: _Play | None) -> Completion | None:
+def _last(play: Play | None) -> Completion | None:
     return play.steps[-1].answer if play is not None else None
-
-
-def _step(solution: Solution) -> Step:
-    assert solution.answer is not None  # a step without an answer ends the episode
-    return Step(
-        input=solution.task.messages[-1].content,
-        estimate=solution.estimate,
-        examples=solution.examples,
-        receipt=solution.receipt,
-        answer=solution.answer,
-        adapted=solution.adapted is not None,
-    )

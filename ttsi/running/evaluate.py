@@ -2,6 +2,7 @@
 
 OUT/NAME-HASH/seed-S/  spec.json spec.resolved.json identity.json sessions.json samples.jsonl
                        predictions.jsonl results.json manifest.json
+                       steps.jsonl (while episodes are played)
                        estimates.jsonl (with a budget, or after calibration)
                        estimates.sessions.json (after calibration)
 OUT/NAME-HASH/         results.json over all seeds in the folder
@@ -26,8 +27,16 @@ from ttsi.hooks import Hooks
 from ttsi.protocols import Watcher
 from ttsi.records import identity, provenance
 from ttsi.records.identity import IDENTITY, Identity
-from ttsi.records.journal import ESTIMATES, SAMPLES, Journal, only_writer, read
+from ttsi.records.journal import (
+    ESTIMATES,
+    SAMPLES,
+    STEPS_OF_ESTIMATES,
+    Journal,
+    only_writer,
+    read,
+)
 from ttsi.records.sessions import OF_ESTIMATES, Session
+from ttsi.records.steps import Steps
 from ttsi.results import metrics
 from ttsi.results.runs import Run, results_of
 from ttsi.running.assembly import Assembly
@@ -37,7 +46,7 @@ from ttsi.solving.budget import unadapted
 from ttsi.solving.costs import add_costs
 from ttsi.spec import Spec, load_document, load_spec, resolved
 from ttsi.spec.choosing import chosen
-from ttsi.types import JSON, Record, Sample
+from ttsi.types import JSON, Played, Record, Sample
 
 _SEED = re.compile(r"seed-(0|[1-9][0-9]*)", re.ASCII)
 
@@ -254,20 +263,23 @@ class _Cell:
         assembly: Assembly,
         samples: Sequence[Sample],
         deliver: Callable[[Record], None],
+        keep: Callable[[Played], None],
     ) -> None:
         """Run `samples` on the cell's executor."""
-        session.run(assemble.executor(self.spec), assembly, samples, deliver, self.reporter)
+        session.run(assemble.executor(self.spec), assembly, samples, deliver, self.reporter, keep)
 
     def estimates(
         self, seed: int, samples: list[Sample], folder: Path, session: Session
     ) -> dict[str, Record]:
         """Return a record of every sample without adaptation, errored ones too."""
-        with Journal(folder, ESTIMATES) as kept:
+        with Journal(folder, ESTIMATES) as kept, Steps(folder, STEPS_OF_ESTIMATES) as steps:
             done = kept.finished(samples)
 
             def deliver(record: Record) -> None:
                 record = replace(record, costs=add_costs(spent.get(record.id, {}), record.costs))
                 kept.append(record)
+                if record.error:
+                    steps.drop(record.id)
                 done[record.id] = record
                 session.samples += 1
                 self.told(record, len(done), len(samples))
@@ -281,9 +293,11 @@ class _Cell:
                     deliver(record)
             pending = [sample for sample in samples if sample.id not in done]
             if pending:
-                assembly = self.assembly(seed, adapt=False, known=self._lent(seed))
-                self.work(session, assembly, pending, deliver)
-        check_whole(samples, done)
+                known, played = self._lent(seed), steps.of(pending)
+                assembly = self.assembly(seed, adapt=False, known=known, played=played)
+                self.work(session, assembly, pending, deliver, steps.append)
+            check_whole(samples, done)
+            steps.remove()
         return done
 
     def assembly(self, seed: int, **how: Any) -> Assembly:
@@ -353,12 +367,12 @@ class _Cell:
             if self.every.fresh:
                 forget_seed(folder)
             whose = self.identity(seed, folder)
-            with Journal(folder) as journal:
+            with Journal(folder) as journal, Steps(folder) as steps:
                 done = journal.finished(samples)
                 if self.reporter:
                     self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
                 if len(done) < len(samples) or results_of(folder) is None:
-                    run = SeedWork(self, seed, samples, journal, done, whose)
+                    run = SeedWork(self, seed, samples, journal, steps, done, whose)
                     run.begin()
                     run.advance()
                     run.finish()

@@ -13,14 +13,23 @@ from ttsi.errors import RunError
 from ttsi.hooks import Hooks
 from ttsi.records import provenance, sessions
 from ttsi.records.identity import IDENTITY, Identity
-from ttsi.records.journal import ESTIMATES, SAMPLES, Journal, forget, read
+from ttsi.records.journal import (
+    ESTIMATES,
+    SAMPLES,
+    STEPS,
+    STEPS_OF_ESTIMATES,
+    Journal,
+    forget,
+    read,
+)
 from ttsi.records.sessions import OF_ESTIMATES, SESSIONS, Session
+from ttsi.records.steps import Steps
 from ttsi.results import metrics, synthetic
 from ttsi.running.assembly import Assembly
 from ttsi.solving.budget import UNADAPTED, share_out
 from ttsi.solving.costs import add_costs
 from ttsi.spec import Spec, resolved
-from ttsi.types import Record, Sample, StageCost
+from ttsi.types import Played, Record, Sample, StageCost
 
 
 class Cell(Protocol):
@@ -50,6 +59,7 @@ class Cell(Protocol):
         assembly: Assembly,
         samples: Sequence[Sample],
         deliver: Callable[[Record], None],
+        keep: Callable[[Played], None],
     ) -> None: ...
 
     def estimates(
@@ -61,14 +71,14 @@ class Cell(Protocol):
 
 def forget_seed(folder: Path) -> None:
     """Remove a seed's files, first the manifest, which marks it complete, last the identity."""
-    forget(folder, "manifest.json", "results.json", "predictions.jsonl", SAMPLES, SESSIONS)
+    forget(folder, "manifest.json", "results.json", "predictions.jsonl", SAMPLES, STEPS, SESSIONS)
     forget_estimates(folder)
 
 
 def forget_estimates(folder: Path) -> None:
-    forget(folder, ESTIMATES, OF_ESTIMATES)
+    forget(folder, ESTIMATES, STEPS_OF_ESTIMATES, OF_ESTIMATES)
     if next(read(folder / SAMPLES), None) is None:
-        forget(folder, IDENTITY)
+        forget(folder, STEPS, IDENTITY)
 
 
 @dataclass
@@ -79,6 +89,7 @@ class SeedWork:
     seed: int
     samples: list[Sample]
     journal: Journal
+    steps: Steps
     done: dict[str, Record]
     whose: Identity
     spent: dict[str, Mapping[str, StageCost]] = field(init=False)
@@ -120,8 +131,8 @@ class SeedWork:
                 return
             # If the uncertain samples are known, they come first, in waves of their own.
             pending.sort(key=lambda sample: sample.id in known and not known[sample.id].uncertain)
-            assembly = self.cell.assembly(self.seed, known=known)
-            self.cell.work(self.session, assembly, pending, self._deliver)
+            assembly = self.cell.assembly(self.seed, known=known, played=self.steps.of(pending))
+            self.cell.work(self.session, assembly, pending, self._deliver, self.steps.append)
             check_whole(self.samples, self.done)
 
     def _proven(self) -> bool:
@@ -140,6 +151,7 @@ class SeedWork:
         forget(folder, "manifest.json")
         self.cell.write_head(folder)
         self.journal.compact(records)
+        self.steps.remove()
         results = {
             "schema": "ttsi.results/1",
             "name": spec.name,
@@ -158,7 +170,8 @@ class SeedWork:
         write_atomically(folder / "predictions.jsonl", "".join(answered))
         write_json(folder / "results.json", results)
         # Without a budget the run does not use the estimates, so calibration may rewrite them.
-        beside = (ESTIMATES, OF_ESTIMATES) if spec.budget is None else (OF_ESTIMATES,)
+        own = () if spec.budget is None else (ESTIMATES,)
+        beside = {ESTIMATES, STEPS_OF_ESTIMATES, OF_ESTIMATES}.difference(own)
         write_json(folder / "manifest.json", provenance.manifest(folder, beside))
         self.cell.hooks.run_finished(results)
 
@@ -188,6 +201,8 @@ class SeedWork:
     def _deliver(self, record: Record) -> None:
         record = replace(record, costs=add_costs(self.spent.get(record.id, {}), record.costs))
         self.journal.append(record)
+        if record.error:
+            self.steps.drop(record.id)
         self.done[record.id] = record
         self.session.samples += 1
         self.cell.hooks.sample_finished(record)

@@ -10,14 +10,14 @@ from ttsi.protocols import Scorer
 from ttsi.running.episodes import play
 from ttsi.solving.pipeline import Pipeline
 from ttsi.solving.solution import Known, Solution
-from ttsi.spec import EstimateAt
-from ttsi.types import JSON, Completion, Record, Sample, Score
+from ttsi.spec import Episodes
+from ttsi.types import JSON, Completion, Played, Record, Sample, Score
 
 
 class ScoredWaves:
     """A pipeline and a scorer, as `ttsi.protocols.WaveRunner`; only this class opens references.
 
-    `known`: results that the pipeline does not compute again, by sample id. `estimate_at` and
+    `known`: results that the pipeline does not compute again, by sample id. `rules`, `played` and
     `baseline` apply to episodes (`ttsi.running.episodes`).
     """
 
@@ -28,21 +28,23 @@ class ScoredWaves:
         seed: int,
         *,
         known: Mapping[str, Known] | None = None,
-        estimate_at: EstimateAt = "every_step",
+        rules: Episodes | None = None,
+        played: Mapping[str, Sequence[Played]] | None = None,
         baseline: bool = True,
     ) -> None:
         self._pipeline = pipeline
         self._scorer = scorer
         self._seed = seed
         self._known = known or {}
-        self._estimate_at = estimate_at
+        self._rules = rules or Episodes()
+        self._played = played or {}
         self._baseline = baseline
 
     def identity(self) -> dict[str, JSON]:
         return self._pipeline.identity()
 
-    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
-        """Yield each sample's record as soon as it is finished."""
+    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record | Played]:
+        """Yield each sample's record as soon as it is finished, and an episode's steps before."""
         plain = {sample.id: sample for sample in samples if sample.episode is None}
         tasks = [sample.task for sample in plain.values()]
         for solution in self._pipeline.solve(tasks, self._known) if tasks else ():
@@ -52,7 +54,8 @@ class ScoredWaves:
             self._pipeline,
             episodes,
             self._seed,
-            estimate_at=self._estimate_at,
+            rules=self._rules,
+            played=self._played,
             baseline=self._baseline,
         )
 

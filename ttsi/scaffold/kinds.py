@@ -1,4 +1,7 @@
-"""What the new plugin of each kind does, what its author changes, and a spec that uses it."""
+"""What each new plugin does, what its author changes, and a spec that uses it.
+
+There is one for each kind, and one that begins a benchmark with an environment.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,23 @@ STARTS = {
         "Put rows of your own into `rows.json`. Where the labels need another reading of values, "
         "say so in `scoring`: the options of the scorer `exact`.",
         {"limit": 4},
+    ),
+    "environments": Start(
+        "Conversations about the lamps of a house, played in steps, from `rows.json`.",
+        "Put a world of your own in the place of `House`: its tools do what `call` does. In "
+        "`rows.json` say what users ask, turn by turn, and which calls are right. `score` and "
+        "`turns` tell what counts as right.",
+        {"limit": 2},
+        {
+            "inference": {
+                "name": "direct",
+                "format": "tool_calls",
+                "decoding": "greedy",
+                "min_calls": 0,
+                "max_calls": 2,
+                "max_tokens": 64,
+            }
+        },
     ),
     "answers": Start(
         "Answers that are days, such as 2024-05-03.",
@@ -114,7 +134,7 @@ _COMMON: dict[str, Any] = {
 
 def spec(names: Names) -> dict[str, JSON]:
     """Return the spec of a short run with the plugin; not for answer forms, which no spec names."""
-    start = STARTS[names.kind]
+    start = STARTS[names.start]
     role = next(role for role, kind in COMPONENTS.items() if kind == names.kind)
     own = {role: {"name": names.name, **start.options}}
     return {"ttsi": 1, "name": names.distribution, **_COMMON, **start.beside, **own}

@@ -19,6 +19,9 @@ LONGEST_ENTRY = 30
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _ENTRY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 _OWN = {"ttsi", "ttsi-plugins", "ttsi-benchmarks"}
+BESIDE = {"environments": "benchmarks"}
+"""What a package may also begin with, and of which kind its plugin then is."""
+
 # The standard library is found first: a module of the same name would never be imported.
 _NO_MODULE = {*sys.stdlib_module_names, "test"}
 
@@ -31,15 +34,23 @@ _FORM = (
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of a new package. `kind` is plural, as in the registry; specs use `name`."""
+    """The names of a new package. `start`: what it begins with, a kind or one of BESIDE, in plural.
 
-    kind: str
+    Specs use `name`.
+    """
+
+    start: str
     distribution: str
     entry: str
 
     @property
+    def kind(self) -> str:
+        """The plugin's kind, as in the registry."""
+        return BESIDE.get(self.start, self.start)
+
+    @property
     def noun(self) -> str:
-        return self.kind.removesuffix("s")
+        return self.start.removesuffix("s")
 
     @property
     def name(self) -> str:
@@ -71,15 +82,16 @@ def read_names(kind: str, name: str) -> Names:
         entry, _ENTRY, LONGEST_ENTRY
     ):
         raise UsageError(f"A plugin cannot be called {name[:200]!r}.", cure=_FORM)
-    names = Names(_kind(kind), whole, entry)
+    names = Names(_start(kind), whole, entry)
     _refuse_taken(names)
     return names
 
 
-def _kind(word: str) -> str:
-    kinds = {spelling: kind for kind in KINDS for spelling in (kind, kind.removesuffix("s"))}
+def _start(word: str) -> str:
+    starts = (*KINDS, *BESIDE)
+    kinds = {spelling: each for each in starts for spelling in (each, each.removesuffix("s"))}
     if word.lower() not in kinds:
-        nouns = [kind.removesuffix("s") for kind in KINDS]
+        nouns = [each.removesuffix("s") for each in starts]
         what = f'There is no kind of plugin "{word[:200]}".'
         raise UsageError(what, cure=did_you_mean(word, nouns, noun="kinds"))
     return kinds[word.lower()]

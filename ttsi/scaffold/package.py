@@ -29,14 +29,14 @@ def files(names: Names) -> dict[str, str]:
         "pyproject.toml": "common/pyproject.toml.j2",
         ".gitignore": "common/gitignore",
         ".github/workflows/test.yml": "common/test.yml.j2",
-        f"{source}/__init__.py": f"{names.kind}/plugin.py.j2",
-        tests: f"{names.kind}/test.py.j2",
+        f"{source}/__init__.py": f"{names.start}/plugin.py.j2",
+        tests: f"{names.start}/test.py.j2",
     }
     made = {path: _text(template, names) for path, template in rendered.items()}
     if names.kind in COMPONENTS.values():
         made["spec.json"] = json.dumps(spec(names), indent=2) + "\n"
     made[f"{source}/py.typed"] = ""
-    for data in sorted((TEMPLATES / names.kind).glob("*.json")):
+    for data in sorted((TEMPLATES / names.start).glob("*.json")):
         made[f"{source}/{data.name}"] = data.read_text(encoding="utf-8")
     return made
 
@@ -80,7 +80,7 @@ def _text(template: str, names: Names) -> str:
     return str(
         _environment()
         .get_template(template)
-        .render(names=names, start=STARTS[names.kind], needs_ttsi=__version__, wrapped=_wrapped)
+        .render(names=names, start=STARTS[names.start], needs_ttsi=__version__, wrapped=_wrapped)
     )
 
 

@@ -3,8 +3,9 @@
     estimate -> answer unadapted -> generate for the uncertain -> learn -> answer adapted
 
 It sees no reference and no score. A run with a budget solves all tasks twice: first without
-adapting, then with those results as `known`. Apart from that no state passes from task to task, so
-that waves affect only speed.
+adapting, then with those results as `known`. A step of an episode may come with the adaptation that
+an earlier step made. Apart from that no state passes from task to task, so that waves affect only
+speed.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ class Pipeline:
     ) -> Iterator[Solution]:
         """Yield each task's solution as soon as it is known.
 
-        `known` holds, by task id, results that are not computed again.
+        `known` holds, by task id, results that are not computed again, or the adaptation under
+        which a task is answered.
 
         A failing wave is halved until the failure belongs to one task. An engine that runs out of
         memory gets smaller waves in the same way, and the size that fits also bounds later waves.
@@ -170,6 +172,13 @@ class Pipeline:
     # ------------------------------------------------------------ the stages, in order
 
     def _wave(self, states: list[State]) -> Iterator[Solution]:
+        given = [state for state in states if state.given]
+        self._answer_adapted(given)
+        for state in given:
+            yield self._solution(state)
+        yield from self._adapting([state for state in states if not state.given])
+
+    def _adapting(self, states: list[State]) -> Iterator[Solution]:
         self._estimate([state for state in states if state.estimate is None])
         learner = self._stages.learner
         gates = isinstance(self._stages.inference, Gates)
@@ -256,7 +265,9 @@ class Pipeline:
 
     def _gate(self, states: list[State]) -> None:
         inference = self._stages.inference
-        if not isinstance(inference, Gates):
+        # Under a given adaptation there is no base answer: the gate chose when it was made.
+        states = [state for state in states if not state.given]
+        if not states or not isinstance(inference, Gates):
             return
         rivals = [
             Rivals(state.task, state.base, state.adapted, state.adaptation)
@@ -311,13 +322,15 @@ class Pipeline:
             note = "uncertain, but no valid example was generated: answered by the base model"
         if state.refused:
             note = "the base model's answer was kept instead of the adapted one"
+        made = None if state.given else state.adaptation
         return Solution(
             state.task,
             estimate=state.estimate,
             base=state.base,
             examples=tuple(state.examples),
-            receipt=receipt_of(state.adaptation, state.examples, state.adapted, state.verdict),
+            receipt=receipt_of(made, state.examples, state.adapted, state.verdict),
             adapted=None if state.refused else state.adapted,
+            adaptation=None if state.refused else state.adaptation,
             note=note,
             costs=self._settled(state.task),
         )

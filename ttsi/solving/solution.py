@@ -11,11 +11,16 @@ from ttsi.types import JSON, Adaptation, Completion, Estimate, Example, StageCos
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Results of a task that are not computed again: its estimate, its base answer, their costs."""
+    """Results of a task that are not computed again: its estimate, its base answer, their costs.
+
+    A task for which there is an `adaptation` already is answered under it, and nothing else is done
+    for it.
+    """
 
     estimate: Estimate | None
     base: Completion | None
     costs: Mapping[str, StageCost]
+    adaptation: Adaptation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +28,9 @@ class Solution:
     """The result of Algorithm 1 for one task; with an `error` it has nothing but its costs.
 
     `base` is the answer of the base model, if it was asked. `adapted` is the answer under the
-    adaptation, or None if nothing was adapted or the base answer was kept instead. Of the
-    adaptation only the `receipt` is kept.
+    adaptation, or None if nothing was adapted or the base answer was kept instead. `adaptation` is
+    the one under which it was answered, which no record keeps and `ttsi.Solver` does not hand out;
+    `receipt` is that of an adaptation that was made for this task.
     """
 
     task: Task
@@ -33,6 +39,7 @@ class Solution:
     examples: tuple[Example, ...] = ()
     receipt: Mapping[str, JSON] | None = None
     adapted: Completion | None = None
+    adaptation: Adaptation | None = field(default=None, repr=False)
     note: str = ""
     error: str = ""
     costs: Mapping[str, StageCost] = field(default_factory=dict)
@@ -45,7 +52,7 @@ class Solution:
 
 @dataclass(eq=False)
 class State:
-    """The results so far of one task in a wave."""
+    """The results so far of one task in a wave; `given`: its adaptation was there already."""
 
     task: Task
     estimate: Estimate | None = None
@@ -54,13 +61,15 @@ class State:
     adaptation: Adaptation | None = None
     adapted: Completion | None = None
     verdict: Verdict | None = None
+    given: bool = False
 
     @classmethod
     def of(cls, task: Task, known: Known | None) -> State:
         """Return the initial state of a task, with the `known` results."""
         if known is None:
             return cls(task)
-        return cls(task, known.estimate, known.base)
+        given = known.adaptation is not None
+        return cls(task, known.estimate, known.base, adaptation=known.adaptation, given=given)
 
     @property
     def uncertain(self) -> bool:

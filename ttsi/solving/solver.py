@@ -8,6 +8,7 @@ with ttsi.Solver("spec.json") as solver:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -73,7 +74,8 @@ class Solver:
         left = iter(tasks)
         while wave := list(islice(left, self._wave)):
             _check_ids(wave)
-            yield from self._loaded().solve(wave)
+            for solution in self._loaded().solve(wave):
+                yield replace(solution, adaptation=None)  # nothing of it stays behind
 
     def identity(self) -> dict[str, JSON]:
         """Return what is loaded: digests of weights, tokenizer, chat template; dtype, device."""

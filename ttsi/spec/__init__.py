@@ -3,22 +3,25 @@
     load_spec("spec.json", {"benchmark.limit": 5})  ->  [Spec, ...]     one per cell of the matrix
     resolved(spec)                                  ->  the same, with every default written out
 
-Modules: reading (JSON), layering (precedence), matrix (axes), checking (faults) and schema.
+Modules: reading (JSON), layering (precedence), matrix (axes), checking (faults), episodes and
+schema.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from ttsi import registry
 from ttsi._common.version import __version__
 from ttsi.digests import json_digest
 from ttsi.errors import Problem, SpecError
+from ttsi.options import options_schema
 from ttsi.spec.checking import Check
+from ttsi.spec.episodes import Episodes as Episodes
 from ttsi.spec.layering import Setting, not_an_object, settings
 from ttsi.spec.reading import plain, read
 from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS, model_defaults
@@ -33,10 +36,6 @@ class Component:
 
     name: str
     options: Mapping[str, JSON] = field(default_factory=dict)
-
-
-EstimateAt: TypeAlias = Literal["every_step", "first_of_turn"]
-"""The steps of an episode at which H is asked; the base model answers the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Spec:
     seeds: tuple[int, ...] = (0,)
     baseline: bool = True
     budget: float | None = None
-    estimate_at: EstimateAt = "every_step"
+    episodes: Episodes = field(default_factory=Episodes)
     cell: Mapping[str, JSON] = field(default_factory=dict)
 
     @property
@@ -143,8 +142,8 @@ def resolved(spec: Spec) -> dict[str, JSON]:
     document["seeds"] = list(spec.seeds)
     document["baseline"] = spec.baseline
     document["budget"] = spec.budget
-    if spec.estimate_at != "every_step":  # without episodes it has no effect
-        document["estimate_at"] = spec.estimate_at
+    if spec.episodes != Episodes():  # without episodes it has no effect
+        document["episodes"] = asdict(spec.episodes)
     return document
 
 
@@ -170,7 +169,7 @@ def _build(document: Mapping[str, JSON], cell: Mapping[str, JSON], fallback: str
         seeds=tuple(int(seed) for seed in document.get("seeds", [0])),
         baseline=document.get("baseline", True),
         budget=_canonical(document.get("budget"), {"type": "number"}),
-        estimate_at=document.get("estimate_at", "every_step"),
+        episodes=Episodes(**_canonical(document.get("episodes", {}), options_schema(Episodes))),
         cell=cell,
         **components,
     )

@@ -23,7 +23,10 @@ from ttsi.spec.schema import COMPONENTS, NAME, NAME_IN_WORDS
 from ttsi.spec.wording import pointer, shown, tokens_of, value_in_words
 
 # Seeds and executor do not affect results, so cells that differ only in them are the same run.
-_MAY_VARY = ("model", "baseline", "budget", *(key for key in COMPONENTS if key != "executor"))
+_MAY_VARY = (
+    *("model", "baseline", "budget", "episodes"),
+    *(key for key in COMPONENTS if key != "executor"),
+)
 _A_POINTER = "a JSON pointer into the spec begins with a slash."
 _AN_AXIS = (
     "a matrix key is a JSON pointer and begins with a slash, or names an axis and holds its "

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ttsi import registry
+from ttsi.options import options_schema
+from ttsi.spec.episodes import Episodes
 
 COMPONENTS = {
     "engine": "engines",
@@ -184,11 +186,9 @@ def _plain_keys() -> dict[str, Any]:
             "description": "Adapt to this share of the samples, the least confident ones, instead "
             "of those under a threshold. All are estimated first.",
         },
-        "estimate_at": {
-            "enum": ["every_step", "first_of_turn"],
-            "default": "every_step",
-            "description": "Of a sample that is played in steps: estimate at every step, or at the "
-            "first one after a user has spoken; the base model then answers the others.",
+        "episodes": {
+            **options_schema(Episodes),
+            "description": "How samples that are episodes are played; it has no effect on others.",
         },
         "matrix": {
             "type": "object",

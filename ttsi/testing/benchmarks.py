@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 from collections.abc import Mapping
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from ttsi import registry
@@ -15,15 +13,16 @@ from ttsi.answers.calls.values import ToolCall, calls_in
 from ttsi.answers.calls.writing import TOOL_CALL, call_json
 from ttsi.errors import PluginError, UsageError
 from ttsi.parameters.plain import SchemaFault, plain_parameters
+from ttsi.testing import episodes
 from ttsi.testing.checks import Check, NotApplicable, require
 from ttsi.testing.child import elsewhere
 from ttsi.testing.exercise import exercise
+from ttsi.testing.gold import reaches
 from ttsi.testing.plain import fingerprint
 from ttsi.testing.subject import Subject
 from ttsi.types import Answer, AnswerStatus, Completion, Sample, Task, Tool
 
 _PYTHON_NAME = re.compile(r"[^\W\d][\w.]*")
-_MOST_OBJECTS = 10_000
 
 
 def samples_are_sound(subject: Subject) -> None:
@@ -173,11 +172,8 @@ def prompts_are_whole(subject: Subject) -> None:
 
 def tasks_hold_no_gold(subject: Subject) -> None:
     for sample in subject.samples:
-        own = {id(sample.reference), *map(id, _reachable(sample.reference.value))}
-        for found in _reachable(sample.task):
-            held = isinstance(found, dict | list) and found and id(found) in own
-            gold = isinstance(found, Sample | Answer | ToolCall) or held
-            require(not gold, f"{sample.id}: the reference can be reached from the task")
+        reached = reaches(sample.task, sample.reference)
+        require(not reached, f"{sample.id}: the reference can be reached from the task")
 
 
 def training_rows_are_others(subject: Subject) -> None:
@@ -192,20 +188,6 @@ def training_rows_are_others(subject: Subject) -> None:
         require(row.id not in ids, f"the training row {row.id} has the id of a sample")
         told = f"the training row {row.id} asks what {asked.get(row.task.input)} asks"
         require(row.task.input not in asked, told)
-
-
-def _reachable(task: Task) -> list[Any]:
-    """Return the objects reachable from a task, except through classes, modules and functions."""
-    beyond = (type, ModuleType, FunctionType, BuiltinFunctionType)
-    seen: dict[int, Any] = {}
-    waiting: list[Any] = [task]
-    while waiting and len(seen) < _MOST_OBJECTS:
-        each = waiting.pop()
-        if id(each) in seen or isinstance(each, beyond):
-            continue
-        seen[id(each)] = each
-        waiting += gc.get_referents(each)
-    return list(seen.values())
 
 
 CHECKS = (
@@ -245,4 +227,5 @@ CHECKS = (
         "What a baseline learns from must not be what it is asked.",
         training_rows_are_others,
     ),
+    *episodes.CHECKS,
 )

@@ -16,11 +16,13 @@ from ttsi.protocols import Watcher
 from ttsi.testing.checks import Check, Violation, require
 from ttsi.testing.fake_benchmark import FakeBenchmark
 from ttsi.testing.subject import Subject
-from ttsi.types import JSON, Record, Sample
+from ttsi.types import DECLINED, JSON, Completion, Played, Record, Sample, Step
 
 _ROWS = 23
 FAILING = ("fake/3", "fake/17")
 FATAL = "fake/20"
+_STEPS = 2
+"""How many steps each sample has."""
 
 
 _DIGEST = bytes_digest(b"weights")
@@ -58,10 +60,11 @@ class CountingRunner:
     def identity(self) -> dict[str, JSON]:
         return {"weights_digest": _DIGEST}
 
-    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
+    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record | Played]:
         for sample in samples:
             if sample.id == self._factory.fatal:
                 raise RunError("A run that cannot go on.", where=sample.id, cure="None: a check.")
+            yield from (_step(sample, number) for number in range(_STEPS))
             self._samples.append(sample.id)
             if sample.id in self._factory.failing:
                 yield self._factory.failed(sample, "told to fail")
@@ -83,6 +86,12 @@ class CountingRunner:
         _OPEN.discard(self._worker)
 
 
+def _step(sample: Sample, number: int) -> Played:
+    said = sample.task.messages[1:]
+    step = Step(said, None, (), None, Completion("", DECLINED), False)
+    return Played(sample.id, sample.digest, False, number, step, {}, False)
+
+
 @dataclass
 class Run:
     """A run as the executor sees it; it keeps what is admitted and delivered.
@@ -95,6 +104,7 @@ class Run:
     stopped_after: int | None = None
     admitted: list[Any] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+    made: list[Record | Played] = field(default_factory=list)
     places: set[tuple[int, int]] = field(default_factory=set)
     closed: Any = None
 
@@ -103,8 +113,11 @@ class Run:
         if self.refusing:
             raise RunError("Another engine than the run's.", where=worker, cure="None: a check.")
 
-    def deliver(self, record: Record) -> None:
-        self.records.append(record)
+    def deliver(self, made: Record | Played) -> None:
+        self.made.append(made)
+        if isinstance(made, Played):
+            return
+        self.records.append(made)
         self.places.add((os.getpid(), threading.get_ident()))
         if len(self.records) == self.stopped_after:
             raise KeyboardInterrupt
@@ -142,6 +155,16 @@ def every_sample_once(subject: Subject) -> None:
     require(not lost, f"no record of {', '.join(lost[:3])} was delivered")
     twice = sorted(name for name, count in counts.items() if count > 1)
     require(not twice, f"more than one record of {', '.join(twice[:3])} was delivered")
+
+
+def steps_come_before_their_record(subject: Subject) -> None:
+    of_sample: dict[str, list[int | None]] = {}
+    for made in _run(subject.make(), CountingFactory()).made:
+        number = made.number if isinstance(made, Played) else None
+        of_sample.setdefault(made.id, []).append(number)
+    wrong = [name for name, some in of_sample.items() if some != [*range(_STEPS), None]]
+    told = f"not every step of {', '.join(wrong[:3])} was delivered once, before the record"
+    require(not wrong, told)
 
 
 def delivery_is_here(subject: Subject) -> None:
@@ -219,6 +242,11 @@ def nothing_stays_open(subject: Subject) -> None:
 CHECKS = (
     Check(
         "once", "Every sample is run, and its record delivered, exactly once.", every_sample_once
+    ),
+    Check(
+        "steps",
+        "What was played of an episode is kept, for a run that is stopped before its record.",
+        steps_come_before_their_record,
     ),
     Check(
         "delivery",

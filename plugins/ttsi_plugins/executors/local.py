@@ -25,8 +25,8 @@ class Local:
         try:
             session.admit("this process", runner.identity())
             for first in range(0, len(samples), self.wave):
-                for record in runner.run_wave(samples[first : first + self.wave]):
-                    session.deliver(record)
+                for made in runner.run_wave(samples[first : first + self.wave]):
+                    session.deliver(made)
             return [runner.close()]
         except BaseException:
             runner.abandon()

@@ -18,6 +18,7 @@ from ttsi import (
     JSON,
     DeviceLost,
     MissingAsset,
+    Played,
     RunError,
     RunnerFactory,
     Sample,
@@ -195,7 +196,7 @@ class _Driver:
                 self._give_up(worker, error)
 
     def _take(self, worker: _Worker) -> None:
-        """Take a worker's result: its identity, a record of its chunk, or the chunk's end."""
+        """Take a worker's result: its identity, something of its chunk, or the chunk's end."""
         if worker.chunk is None:
             self.session.admit(worker.name, _get(worker.awaited))
             worker.loaded, worker.awaited = True, None
@@ -204,11 +205,14 @@ class _Driver:
         if reference is None:
             worker.chunk = worker.awaited = None
             return
-        record = _get(reference)
-        left = [sample for sample in worker.chunk.samples if sample.id != record.id]
-        worker.chunk.samples = left
+        made = _get(reference)
         self.strikes.pop(_machine(worker), None)
-        self.session.deliver(record)
+        if isinstance(made, Played):
+            self.session.deliver(made)
+            return
+        left = [sample for sample in worker.chunk.samples if sample.id != made.id]
+        worker.chunk.samples = left
+        self.session.deliver(made)
         if self.watcher is not None:
             self.watcher.advance(worker.name, 1)
 

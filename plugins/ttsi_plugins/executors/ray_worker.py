@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ttsi import JSON, Record, RunnerFactory, Sample, WaveRunner
+from ttsi import JSON, Played, Record, RunnerFactory, Sample, WaveRunner
 
 BEAT = 0.5
 """The least seconds between two reports of progress."""
@@ -38,12 +38,12 @@ class Actor:
         self._runner = self._factory(self._teller)
         return self._runner.identity()
 
-    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record]:
+    def run_wave(self, samples: Sequence[Sample]) -> Iterator[Record | Played]:
         assert self._runner is not None
-        for record in self._runner.run_wave(samples):
+        for made in self._runner.run_wave(samples):
             if self._teller is not None:
                 self._teller.tell()
-            yield record
+            yield made
 
     def close(self) -> dict[str, JSON]:
         assert self._runner is not None
