@@ -83,6 +83,7 @@ def headline(results: Sequence[Result]) -> str:
     on_cpu = sorted((r for r in results if "ratio" in r and r["device"] == "cpu"), key=_place)
     rows = [
         [
+            result["model"].removesuffix(".gguf"),
             _name(result),
             f"{result['reference']['name']} {result['reference']['version']}",
             f"{result['ratio']['median']:.1f} times",
@@ -90,7 +91,7 @@ def headline(results: Sequence[Result]) -> str:
         for result in on_cpu
         if result["stage"] in _HEADLINES
     ]
-    return table(["stage", "reference", "faster by"], rows) if rows else NOT_YET
+    return table(["model", "stage", "reference", "faster by"], rows) if rows else NOT_YET
 
 
 def label(stage: str) -> str:
@@ -124,7 +125,8 @@ def _setups(results: Sequence[Result]) -> str:
 
 
 def _comparisons(results: Sequence[Result]) -> str:
-    head = ["stage", "ours", "reference", "faster by", "at most", "floor", "ours / floor", "against"]
+    head = ["stage", "ours", "reference", "faster by", "at most"]
+    head += ["floor", "ours / floor", "against"]
     rows = []
     for result in results:
         ours = median(result["ours_seconds"]) / result["ours_work"]

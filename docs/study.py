@@ -2,9 +2,9 @@
 
     python docs/study.py        (`make study`, and a part of `make docs`)
 
-A run belongs to the study if its spec is named study-BENCHMARK; its submission is named by the method.
-Halves of a benchmark: samples are sorted by digest; those at even places are the development half, in
-which a recipe may be chosen, and the others are the half on which it is reported.
+A run belongs to the study if its spec is named study-BENCHMARK; its submission is named by the
+method. Halves of a benchmark: samples are sorted by digest; those at even places are the
+development half, in which a recipe may be chosen, and the others that on which it is reported.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SUBMISSIONS = ROOT / "leaderboards" / "submissions"
 PAGE = ROOT / "docs" / "findings.md"
 BASE = "base"
-"""The method with which those that do not adapt are compared; others have base answers of their own,
-which were asked for as the adapted ones are."""
+"""The method with which those that do not adapt are compared; others have base answers of their
+own, which were asked for as the adapted ones are."""
 
 
 @dataclass(frozen=True)

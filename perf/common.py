@@ -79,7 +79,8 @@ class Bench:
         on_gpu = self.device.type == "cuda"
         key = "device_name" if on_gpu else "processor"
         return Machine(
-            model=self.model,
+            # Of a file its name, wherever it lies.
+            model=Path(self.model).name if self.model.endswith(".gguf") else self.model,
             device=self.device.type,
             device_name=str((self.about if on_gpu else environment({}))[key]),
             dtype=str(self.about["dtype"]),

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import reports
-import ttsi_fakes_episodes
 from edits import OTHER, SAMPLES, SPEC, put
 from submissions import Change, copied, edit, faults, read, sealed, submit_run, submitted, write
 
+import ttsi_fakes_episodes
 from ttsi.errors import MissingAsset, VerificationError
 from ttsi.leaderboard.verify import verify_one
 from ttsi.records import provenance
