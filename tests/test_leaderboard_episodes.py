@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import ttsi_fakes_episodes
 from ttsi.errors import MissingAsset, VerificationError
 from ttsi.leaderboard.verify import verify_one
 from ttsi.records import provenance
+from ttsi.spec import Episodes
 
 TOURS = {"name": "ttsi-fakes/tours"}
 
@@ -216,6 +218,11 @@ def test_a_forgery_is_caught_also_where_all_digests_are_made_anew(name: str, min
     assert any(words in what for what in told), found
 
 
+def limited(**limits: int) -> Change:
+    """Return a change of the spec to one with limits."""
+    return put("episodes", asdict(Episodes(**limits)))  # type: ignore[arg-type]
+
+
 def _cut(rows: list[Any]) -> None:
     rows[0]["steps"] = rows[0]["steps"][:1]
     rows[0]["final"] = rows[0]["steps"][0]["answer"]
@@ -225,8 +232,8 @@ def _cut(rows: list[Any]) -> None:
     ("changed", "file", "change", "words"),
     [
         ({"most_steps": 2}, SAMPLES, _cut, "has 1 steps, and its environment goes on"),
-        ({}, SPEC, put("episodes", {"most_steps": 2}), "has 3 steps, beyond a limit"),
-        ({}, SPEC, put("episodes", {"most_tokens": 20}), "has 3 steps, beyond a limit"),
+        ({}, SPEC, limited(most_steps=2), "has 3 steps, beyond a limit"),
+        ({}, SPEC, limited(most_tokens=20), "has 3 steps, beyond a limit"),
         ({"keep": "turn"}, SAMPLES, step(1, adapted=False), "was not adapted, at a step at which"),
         ({"keep": "turn"}, SAMPLES, step(1, estimate=SURE), "at which H is not asked"),
         ({"estimate_at": "first_of_turn"}, SAMPLES, step(1, adapted=True), "was adapted, at"),

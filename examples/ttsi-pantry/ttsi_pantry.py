@@ -147,8 +147,7 @@ class Pantry:
         return json_digest([VISITS, SYSTEM])
 
     def _sample(self, place: int, visit: tuple[Shelf, tuple[Turn, ...]]) -> Sample:
-        _, turns = visit
-        first = Task(f"pantry/{place}", TOOLS, SYSTEM, turns[0][0])
+        first = Task(f"pantry/{place}", TOOLS, SYSTEM, visit[1][0][0])
         return Sample(first, answer_with(taken(*visit)), partial(Visit, first, *visit, self.most))
 
 

@@ -77,7 +77,7 @@ def _first_estimate(row: Mapping[str, Any]) -> Any:
 
 def _ends(row: Mapping[str, Any], steps: str, answer: str) -> bool:
     """Return whether the last of the steps gave the record's answer."""
-    played: list[dict[str, Any]] = row.get(steps) or []
+    played = row.get(steps) or []
     return bool(played) and played[-1]["answer"] == row[answer]
 
 
