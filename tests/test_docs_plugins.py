@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from _specs import clear_environment
 
 from ttsi import hooks
 from ttsi.registry import KINDS
-from ttsi.spec import load_spec
+from ttsi.spec import Episodes, load_spec
 from ttsi.spec.schema import COMPONENTS, DEFAULTS, compose_schema
 from ttsi.types import Record, Task
 
@@ -45,12 +46,19 @@ def test_the_specs_shown_are_sound_and_the_grid_has_nine_cells() -> None:
     assert cells == [1, 1, 9, 6]
 
 
-def test_the_table_of_keys_is_complete_and_gives_the_defaults() -> None:
-    keys = (DOCS / "spec.md").read_text().partition("## What a run is")[0]
-    rows = re.findall(r"^\| `(\S+)` \| (.+?) \|", keys, flags=re.M)
-    table = {key: default.strip("`*") for key, default in rows if not key.startswith("--")}
+def defaults(section: str) -> dict[str, str]:
+    """Return the defaults in the table of a section of docs/spec.md, by key."""
+    text = (DOCS / "spec.md").read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\S+)` \| (.+?) \|", text, flags=re.M)
+    return {key: default.strip("`*") for key, default in rows}
+
+
+def test_the_tables_of_keys_are_complete_and_give_the_defaults() -> None:
+    table = defaults("Keys")
     assert set(table) == set(compose_schema()["properties"])
     assert {key: json.loads(table[key]) for key in COMPONENTS if key in DEFAULTS} == DEFAULTS
+    told = {key: None if each == "none" else each for key, each in defaults("Episodes").items()}
+    assert told == asdict(Episodes())
 
 
 def test_the_estimator_shown_is_found_and_works(tmp_path: Path) -> None:
