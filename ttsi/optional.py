@@ -10,7 +10,7 @@ from ttsi.errors import EngineError, UsageError
 from ttsi.types import JSON, Adaptation, Completion, Prompt, Rendered, Sample, Score, Task
 
 if TYPE_CHECKING:
-    from ttsi.protocols import Engine
+    from ttsi.protocols import Engine, Episode
 
 
 @runtime_checkable
@@ -115,6 +115,11 @@ class TellsTurns(Protocol):
     """
 
     def turns(self) -> Sequence[Score]: ...
+
+
+def turns_of(episode: Episode) -> tuple[Score, ...]:
+    """Return what an environment that has ended says of its turns; nothing if it does not tell."""
+    return tuple(episode.turns()) if isinstance(episode, TellsTurns) else ()
 
 
 class Versioned(Protocol):

@@ -15,7 +15,7 @@ from ttsi.leaderboard.check_method import method_faults
 from ttsi.leaderboard.check_records import Case, adapted_faults, reading_faults, verdict
 from ttsi.leaderboard.faults import UNAVAILABLE, Fault
 from ttsi.leaderboard.replay import Replay, replay
-from ttsi.running.steps import last_of_turns
+from ttsi.running.steps import last_of_turns, limit_reached
 from ttsi.solving.costs import STAGES
 from ttsi.spec import Episodes
 from ttsi.types import Record, Score, Step, Task
@@ -134,7 +134,8 @@ def _course(case: Case, name: str, steps: Sequence[Step], again: Replay) -> Iter
     elif asked > len(steps) and not _may_end(case, steps):
         what = f"the {name} play has {len(steps)} steps, and its environment goes on after them."
         yield case.fault("steps", what)
-    if _limited(case, steps[:-1]):
+    # Not the limit of seconds: no record says when a step was played.
+    if limit_reached(_rules(case), steps[:-1], seconds=0.0):
         what = f"the {name} play has {len(steps)} steps, beyond a limit of the spec."
         yield case.fault("steps", what)
 
@@ -143,19 +144,10 @@ def _rules(case: Case) -> Episodes:
     return Episodes(**case.spec.get("episodes", {}))
 
 
-def _limited(case: Case, steps: Sequence[Step]) -> bool:
-    """Return whether the play has reached a limit of the spec that its steps tell of."""
-    rules, answers = _rules(case), [step.answer for step in steps]
-    tokens = sum(answer.prompt_tokens + answer.completion_tokens for answer in answers)
-    limits = ((rules.most_steps, len(steps)), (rules.most_tokens, tokens))
-    return any(most is not None and much >= most for most, much in limits)
-
-
 def _may_end(case: Case, steps: Sequence[Step]) -> bool:
     """Return whether a limit can have ended the play; seconds are known of both plays together."""
-    most = _rules(case).most_seconds
     spent = sum(cost.seconds for cost in case.record.costs.values())
-    return _limited(case, steps) or (most is not None and spent >= most)
+    return bool(limit_reached(_rules(case), steps, spent))
 
 
 def _scores(

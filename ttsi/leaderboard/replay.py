@@ -8,7 +8,7 @@ from typing import Any
 
 from ttsi.answers import form_of
 from ttsi.errors import ends_the_run
-from ttsi.optional import TellsTurns
+from ttsi.optional import turns_of
 from ttsi.types import Completion, Sample, Score, Step, Task
 
 
@@ -58,4 +58,4 @@ def read_again(task: Task, completion: Completion) -> Completion:
 
 def _ended(episode: Any) -> tuple[Score, tuple[Score, ...]]:
     score: Score = episode.score()
-    return score, tuple(episode.turns()) if isinstance(episode, TellsTurns) else ()
+    return score, turns_of(episode)

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from ttsi.errors import ends_the_run
+from ttsi.optional import turns_of
 from ttsi.protocols import Episode
-from ttsi.running.steps import step_of, turns_of
+from ttsi.running.steps import limit_reached, step_of
 from ttsi.solving.costs import add_costs
 from ttsi.solving.solution import Known, Solution
 from ttsi.spec import Episodes
@@ -112,7 +113,8 @@ class Play:
     def _goes_on(self, task: Task | None) -> None:
         """Name the task by its step, since what is drawn depends on the name; or score the end."""
         if task is not None:
-            self.note = self._limit()
+            spent = sum(cost.seconds for cost in self.costs.values())
+            self.note = limit_reached(self.rules, self.steps, spent)
         if task is not None and not self.note:
             self.task = replace(task, id=f"{self.sample.id}@{len(self.steps)}")
         elif not self.steps:
@@ -120,24 +122,6 @@ class Play:
         elif self._episode is not None:
             self.score = self._episode.score()
             self.turns = turns_of(self._episode)
-
-    def _limit(self) -> str:
-        """Say which limit the episode has reached; "" if none.
-
-        Tokens are those of the answers: what other stages read and wrote is known for a wave as a
-        whole, and an end must not depend on who shares it.
-        """
-        answers = [step.answer for step in self.steps]
-        spent = {
-            "most_steps": len(self.steps),
-            "most_tokens": sum(each.prompt_tokens + each.completion_tokens for each in answers),
-            "most_seconds": sum(cost.seconds for cost in self.costs.values()),
-        }
-        for name, much in spent.items():
-            most = getattr(self.rules, name)
-            if most is not None and much >= most:
-                return f"ended by {name} ({most})"
-        return ""
 
     @contextmanager
     def _costs_its_sample(self) -> Iterator[None]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ttsi.optional import TellsTurns
-from ttsi.protocols import Episode
 from ttsi.solving.solution import Solution
+from ttsi.spec import Episodes
 from ttsi.types import Message, Score, Step, Task
 
 _LONGEST, _END = 2000, 500
@@ -35,9 +34,23 @@ def step_of(solution: Solution, *, first: bool, asked: bool = True) -> Step:
     )
 
 
-def turns_of(episode: Episode) -> Sequence[Score]:
-    """Return what an environment that has ended says of its turns; nothing if it does not tell."""
-    return tuple(episode.turns()) if isinstance(episode, TellsTurns) else ()
+def limit_reached(rules: Episodes, steps: Sequence[Step], seconds: float) -> str:
+    """Say which limit of the rules a play has reached that took `seconds`; "" if none.
+
+    Tokens are those of the answers: what other stages read and wrote is known for a wave as a
+    whole, and an end must not depend on who shares it.
+    """
+    answers = [step.answer for step in steps]
+    spent = {
+        "most_steps": len(steps),
+        "most_tokens": sum(each.prompt_tokens + each.completion_tokens for each in answers),
+        "most_seconds": seconds,
+    }
+    for name, much in spent.items():
+        most = getattr(rules, name)
+        if most is not None and much >= most:
+            return f"ended by {name} ({most})"
+    return ""
 
 
 def by_turn(steps: Sequence[Step]) -> list[Sequence[Step]]:

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from ttsi.answers import form_of
-from ttsi.optional import TellsTurns
+from ttsi.optional import turns_of
 from ttsi.testing.checks import Check, NotApplicable, require
 from ttsi.testing.fake_benchmark import example_of
 from ttsi.testing.gold import reaches
@@ -68,8 +68,7 @@ class Playing:
             self.tasks.append(task)
             return
         self.score = self.episode.score()
-        if isinstance(self.episode, TellsTurns):
-            self.turns = tuple(self.episode.turns())
+        self.turns = turns_of(self.episode)
 
 
 def declining(sample: Sample) -> list[Completion]:
