@@ -24,7 +24,7 @@ class Steps(Lines):
         self._held: set[str] = set()
 
     def append(self, step: Played) -> None:
-        """Write a step to disk before returning; on failure the file stays as it was."""
+        """Write a step before returning; if the disk refuses it, the file stays as it was."""
         self._write(played_to_json(step))
         self._held.add(step.id)
 
