@@ -208,7 +208,8 @@ class ScriptedEngine:
         self.asked += [*requests]
         made = []
         for done, request in enumerate(requests, start=1):
-            time.sleep(self.delay)
+            if self.delay:
+                time.sleep(self.delay)
             self._harm(request)
             made.append(Generation(self.script(request), 10, 5, -1.0, "stop"))
             if self.on_progress:

@@ -134,12 +134,12 @@ class Journal(Lines):
 
         Raises RunError if a sample has changed since its record was written.
         """
-        wanted = {sample.id: sample.digest for sample in samples}
+        wanted = {sample.id: sample for sample in samples}
         kept: dict[str, Record] = {}
         for record in read(self.path):
             if record.id not in wanted:
                 continue
-            if record.digest != wanted[record.id]:
+            if record.digest != wanted[record.id].digest:
                 raise RunError(
                     f"Sample {record.id} is not what it was when this run began: the benchmark's "
                     "data or its prompt changed.",

@@ -46,7 +46,7 @@ class Steps(Lines):
             if step.number <= len(steps):
                 steps[step.number :] = [step]
         self._held = {name for name, _ in found}
-        wanted = {sample.id: sample.digest for sample in samples}
+        wanted = {sample.id: sample.digest for sample in samples} if found else {}
         usable: dict[str, list[Played]] = {}
         for (name, _), steps in found.items():
             if all(step.digest == wanted.get(name) for step in steps):
