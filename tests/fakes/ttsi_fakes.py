@@ -231,7 +231,7 @@ class ScriptedEngine:
     def _harm(self, request: Request) -> None:
         text = request.prompt.messages[-1].content
         fatal = self.fatal is not None and self.fatal in text and request.adapter is not None
-        drawn = draw_seed(0, text, "failing") % 1000 < 1000 * self.failing
+        drawn = self.failing and draw_seed(0, text, "failing") % 1000 < 1000 * self.failing
         failing = drawn and WRITING not in text
         if not (fatal or failing) or self._was(text):
             return

@@ -10,6 +10,7 @@ because a crash cannot have caused it.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -136,18 +137,19 @@ class Journal(Lines):
         """
         wanted = {sample.id: sample for sample in samples}
         kept: dict[str, Record] = {}
-        for record in read(self.path):
-            if record.id not in wanted:
-                continue
-            if record.digest != wanted[record.id].digest:
-                raise RunError(
-                    f"Sample {record.id} is not what it was when this run began: the benchmark's "
-                    "data or its prompt changed.",
-                    where=str(self.path),
-                    cure="Start anew with `ttsi eval --fresh`, or in another folder with --out "
-                    "FOLDER.",
-                )
-            kept[record.id] = record
+        with reading_many():
+            for record in read(self.path):
+                if record.id not in wanted:
+                    continue
+                if record.digest != wanted[record.id].digest:
+                    raise RunError(
+                        f"Sample {record.id} is not what it was when this run began: the "
+                        "benchmark's data or its prompt changed.",
+                        where=str(self.path),
+                        cure="Start anew with `ttsi eval --fresh`, or in another folder with "
+                        "--out FOLDER.",
+                    )
+                kept[record.id] = record
         return {name: record for name, record in kept.items() if not record.error}
 
     def failures(self) -> dict[str, Record]:
@@ -210,6 +212,22 @@ def _parsed(file: IO[bytes], path: Path, parse: Callable[[Any], Parsed]) -> Iter
                 where=str(path),
                 cure="Delete that line to run its sample again, or start anew with --fresh.",
             ) from error
+
+
+@contextmanager
+def reading_many() -> Iterator[None]:
+    """Search for cycles neither while records are read nor, later, among them: there are none.
+
+    The search would walk over all records again and again, which takes longer than reading them.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 def forget(folder: Path, *names: str) -> None:

@@ -150,7 +150,8 @@ def results_of(folder: Path) -> dict[str, JSON] | None:
 def _open_seed(folder: Path, name: str, chosen: bool) -> SeedRun:
     """Read one seed; `chosen`: the run has a budget."""
     # The last record of a sample counts, since a failed one may have been tried again.
-    records = {record.id: record for record in journal.read(folder / name)}
+    with journal.reading_many():
+        records = {record.id: record for record in journal.read(folder / name)}
     found = tuple(records.values())
     complete = (folder / "manifest.json").is_file() and (folder / "results.json").is_file()
     results = metrics.summarise(found)
