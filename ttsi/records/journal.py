@@ -10,7 +10,6 @@ because a crash cannot have caused it.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
+from ttsi._common.collection import long_lived
 from ttsi._common.files import storage, write_atomically
 from ttsi.errors import CorruptAsset, RunError, StorageError
 from ttsi.records.lines import from_json, to_line
@@ -137,7 +137,7 @@ class Journal(Lines):
         """
         wanted = {sample.id: sample for sample in samples}
         kept: dict[str, Record] = {}
-        with reading_many():
+        with long_lived():
             for record in read(self.path):
                 if record.id not in wanted:
                     continue
@@ -212,22 +212,6 @@ def _parsed(file: IO[bytes], path: Path, parse: Callable[[Any], Parsed]) -> Iter
                 where=str(path),
                 cure="Delete that line to run its sample again, or start anew with --fresh.",
             ) from error
-
-
-@contextmanager
-def reading_many() -> Iterator[None]:
-    """Search for cycles neither while records are read nor, later, among them: there are none.
-
-    The search would walk over all records again and again, which takes longer than reading them.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if enabled:
-            gc.enable()
 
 
 def forget(folder: Path, *names: str) -> None:
