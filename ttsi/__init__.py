@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from ttsi.optional import Gates as Gates
     from ttsi.optional import HasTrainingRows as HasTrainingRows
     from ttsi.optional import LearnsFromRows as LearnsFromRows
+    from ttsi.optional import Leaves as Leaves
     from ttsi.optional import Renders as Renders
     from ttsi.optional import Rivals as Rivals
     from ttsi.optional import TellsTurns as TellsTurns
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from ttsi.records.identity import ENGINE_IDENTITY as ENGINE_IDENTITY
     from ttsi.running.evaluate import CellResult as CellResult
     from ttsi.running.evaluate import evaluate as evaluate
+    from ttsi.settings import Asked as Asked
     from ttsi.settings import EngineCapability as EngineCapability
     from ttsi.settings import LoraRecipe as LoraRecipe
     from ttsi.settings import Sampling as Sampling
@@ -137,8 +139,8 @@ _NAMES = {
     ),
     "ttsi.hooks": "hookimpl",
     "ttsi.optional": (
-        "AnswersTasks Gates HasTrainingRows LearnsFromRows Renders Rivals TellsTurns Verdict "
-        "Versioned WritesCalls written_calls"
+        "AnswersTasks Gates HasTrainingRows LearnsFromRows Leaves Renders Rivals TellsTurns "
+        "Verdict Versioned WritesCalls written_calls"
     ),
     "ttsi.options": "option",
     "ttsi.protocols": (
@@ -147,7 +149,7 @@ _NAMES = {
     ),
     "ttsi.records.identity": "ENGINE_IDENTITY",
     "ttsi.running.evaluate": "CellResult evaluate",
-    "ttsi.settings": "EngineCapability LoraRecipe Sampling",
+    "ttsi.settings": "Asked EngineCapability LoraRecipe Sampling",
     "ttsi.solving.metering": "asked_outside charge",
     "ttsi.solving.solution": "Solution",
     "ttsi.solving.solver": "Solver",

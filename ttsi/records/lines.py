@@ -161,7 +161,8 @@ def _example_json(example: Example) -> dict[str, JSON]:
 
 
 def _completion_json(completion: Completion) -> dict[str, JSON]:
-    fields = {f.name: getattr(completion, f.name) for f in dataclasses.fields(completion)}
+    kept = [f.name for f in dataclasses.fields(completion) if f.compare]
+    fields = {name: getattr(completion, name) for name in kept}
     return {**fields, "answer": dataclasses.asdict(completion.answer)}
 
 

@@ -88,4 +88,4 @@ class SelfGenerator:
         draw = draw_seed(seed, task.id, f"generate/{k}", attempt)
         prompt = asking(task, self.prompt)
         grammar = example_schema(task, self.max_calls) if self.format == "json" else None
-        return Request(prompt, sampling, draw, grammar=grammar)
+        return Request(prompt, sampling, draw, grammar=grammar, owner=task.id)

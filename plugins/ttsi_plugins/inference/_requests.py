@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttsi import (
+    JSON,
     Adaptation,
     Adapter,
+    Asked,
     Completion,
     Demonstrations,
     Generation,
@@ -16,6 +19,7 @@ from ttsi import (
     Request,
     Sampling,
     Task,
+    behind_thoughts,
     draw_seed,
     form_of,
     option,
@@ -58,16 +62,29 @@ class Asking:
         return self.greedy()
 
     def request(self, task: Task, adaptation: Adaptation | None, seed: int) -> Request:
-        grammar = None
-        if self.format == "tool_calls":
-            grammar = form_of(task).schema(task, least=self.min_calls, most=self.max_calls)
+        asked = task.asked or Asked()
+        length = asked.max_tokens or self.max_tokens
         return Request(
             Prompt(_messages(task, adaptation), tools=task.offered, thinking=True),
-            self.sampling(),
+            replace(self.sampling(), max_tokens=length),
             seed,
             adapter=adaptation if isinstance(adaptation, Adapter) else None,
-            grammar=grammar,
+            grammar=self._grammar(task, asked),
+            stop=asked.stop,
+            owner=task.id,
         )
+
+    def _grammar(self, task: Task, asked: Asked) -> Mapping[str, JSON] | None:
+        if asked.schema is not None:
+            return asked.schema
+        held = self.format == "tool_calls" if asked.constrained is None else asked.constrained
+        if not held:
+            return None
+        least = self.min_calls if asked.least is None else asked.least
+        schema: Mapping[str, JSON] | None = form_of(task).schema(
+            task, least=least, most=asked.most or self.max_calls
+        )
+        return schema
 
 
 @dataclass(frozen=True)
@@ -114,11 +131,17 @@ def _messages(task: Task, adaptation: Adaptation | None) -> tuple[Message, ...]:
 
 
 def read_completion(task: Task, generation: Generation) -> Completion:
+    """Return the completion that ends where the task wants it to."""
+    text, asked = generation.text, task.asked or Asked()
+    behind = len(text) - len(behind_thoughts(text) or "") if asked.stop else 0
+    found = [text.find(stop, behind) for stop in asked.stop]
+    end = min((at for at in found if at >= 0), default=None)
     return Completion(
-        text=generation.text,
-        answer=form_of(task).parse(task, generation.text),
+        text=text[:end],
+        answer=form_of(task).parse(task, text[:end]),
         prompt_tokens=generation.prompt_tokens,
         completion_tokens=generation.completion_tokens,
         logprob=generation.logprob,
-        cut=generation.finish == "length",
+        cut=generation.finish == "length" and end is None,
+        tokens=generation.tokens if asked.tokens else (),
     )

@@ -68,6 +68,7 @@ class Routed(Direct):
             sampling=replace(request.sampling, max_tokens=self.routing_tokens),
             seed=seed,
             grammar=None,
+            stop=(),
         )
 
     def _said(self, opening: str, route: Generation) -> str:

@@ -107,7 +107,12 @@ class Tokens:
         return sorted({*self.control.values(), *self.markers.values()} - {*self.ends})
 
     def prompt(self, prompt: Prompt) -> list[int]:
-        """Return the ids of the chat up to and including the opening of the assistant's turn."""
+        """Return the ids of the chat up to and including the opening of the assistant's turn.
+
+        Without messages they are those of a plain text, as the tokenizer itself reads it.
+        """
+        if not prompt.messages:
+            return list(self.tokenizer.encode(prompt.opening))
         ids = self._chat(prompt)
         if self._thinking is not None:
             ids += self._thought_begun(ids, self.thinks(prompt))

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ttsi import JSON, Message, UsageError
 from ttsi.answers.calls.writing import TOOL_CALL
-from ttsi_benchmarks._file_calls import calls_of
-from ttsi_benchmarks._file_keys import filled, keyed
+from ttsi.errors import UsageError
+from ttsi.rows.calls import calls_of
+from ttsi.rows.keys import filled, keyed
+from ttsi.types import JSON, Message
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
@@ -110,5 +111,5 @@ def _turns(read: Iterable[tuple[str, str]]) -> list[Message]:
             role, text = "user", f"<tool_response>\n{text}\n</tool_response>"
         if turns and turns[-1].role == role:
             text = f"{turns.pop().content}\n{text}"
-        turns.append(Message(role, text))
+        turns.append(Message("assistant" if role == "assistant" else "user", text))
     return turns
