@@ -26,6 +26,7 @@ KNOWS_OF_CALLS = {
     "cli/score.py": "examples of the predictions that people have",
     "protocols.py": "where H scores candidates: the option's value, as specs have it",
     "rows/calls.py": "calls in the rows of files, in the notations that people have",
+    "rows/lines.py": "JSON is as deep as calls may be",
     "rows/messages.py": "what an assistant called, in OpenAI's notation",
     "rows/reading.py": "the references of rows, in the notations that people have",
     "running/judging.py": "a judge decodes under a grammar: the option's value",

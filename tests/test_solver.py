@@ -361,9 +361,9 @@ def test_a_spec_needs_no_benchmark_and_takes_no_rows_of_another(tmp_path: Path) 
     with ttsi.Solver(SPEC) as solver:
         assert [each.adapted for each in solver.solve(TASKS[:1])] == [solution.adapted]
     # The built-in benchmark that a missing one used to stand for has rows for training.
-    with ttsi.Solver({**json.loads(path.read_text()), "learner": "nearest"}) as solver:
-        with pytest.raises(SpecError, match="benchmark 'none' has none for training"):
-            list(solver.solve(TASKS[:1]))
+    solver = ttsi.Solver({**json.loads(path.read_text()), "learner": "nearest"})
+    with pytest.raises(SpecError, match="benchmark 'none' has none for training"):
+        list(solver.solve(TASKS[:1]))
 
 
 def test_a_limit_in_the_environment_is_for_specs_with_a_benchmark(
