@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ttsi.answers.calls.values import ToolCall as ToolCall
     from ttsi.answers.calls.values import answer_with as answer_with
     from ttsi.answers.calls.values import calls_in as calls_in
+    from ttsi.answers.completions import read_completion as read_completion
     from ttsi.answers.form import Form as Form
     from ttsi.answers.objects import behind_thoughts as behind_thoughts
     from ttsi.answers.objects import find_object as find_object
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ttsi.errors import SpecError as SpecError
     from ttsi.errors import StorageError as StorageError
     from ttsi.errors import TtsiError as TtsiError
+    from ttsi.errors import Unanswerable as Unanswerable
     from ttsi.errors import UsageError as UsageError
     from ttsi.errors import VerificationError as VerificationError
     from ttsi.hooks import hookimpl as hookimpl
@@ -129,13 +131,14 @@ _NAMES = {
     "ttsi.answers.calls.parse": "parse_calls",
     "ttsi.answers.calls.validation": "argument_faults",
     "ttsi.answers.calls.values": "AnyOf Reason ToolCall answer_with calls_in",
+    "ttsi.answers.completions": "read_completion",
     "ttsi.answers.form": "Form",
     "ttsi.answers.objects": "behind_thoughts find_object",
     "ttsi.assets": "Asset data_file",
     "ttsi.digests": "bytes_digest draw_seed file_digest json_digest",
     "ttsi.errors": (
         "CorruptAsset DeviceLost EngineError MissingAsset OutOfMemory PluginError Problem "
-        "RunError SpecError StorageError TtsiError UsageError VerificationError"
+        "RunError SpecError StorageError TtsiError Unanswerable UsageError VerificationError"
     ),
     "ttsi.hooks": "hookimpl",
     "ttsi.optional": (

@@ -72,7 +72,7 @@ def _read(given: JSON, where: str) -> tuple[str, str]:
         if message.get(key):
             what = f'A message has something under "{key}", which is not supported.'
             raise UsageError(what, where=where, cure="Put it into the content, or take it out.")
-    text = _content(message.get("content"), where)
+    text = text_of(message.get("content"), where)
     if role == "assistant":
         return role, _answered(message, text, where)
     if message.get("tool_calls"):
@@ -91,7 +91,7 @@ def _answered(message: Mapping[str, JSON], text: str, where: str) -> str:
     return filled("\n".join(parts), "The content", where)
 
 
-def _content(given: JSON, where: str) -> str:
+def text_of(given: JSON, where: str) -> str:
     """Return a text, the joined texts of a list of parts, or ""."""
     if given is None or isinstance(given, str):
         return given or ""

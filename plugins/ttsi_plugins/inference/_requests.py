@@ -11,15 +11,12 @@ from ttsi import (
     Adaptation,
     Adapter,
     Asked,
-    Completion,
     Demonstrations,
-    Generation,
     Message,
     Prompt,
     Request,
     Sampling,
     Task,
-    behind_thoughts,
     draw_seed,
     form_of,
     option,
@@ -128,20 +125,3 @@ def _messages(task: Task, adaptation: Adaptation | None) -> tuple[Message, ...]:
         for message in (Message("user", shown), Message("assistant", answer))
     ]
     return (system, *turns, *question)
-
-
-def read_completion(task: Task, generation: Generation) -> Completion:
-    """Return the completion that ends where the task wants it to."""
-    text, asked = generation.text, task.asked or Asked()
-    behind = len(text) - len(behind_thoughts(text) or "") if asked.stop else 0
-    found = [text.find(stop, behind) for stop in asked.stop]
-    end = min((at for at in found if at >= 0), default=None)
-    return Completion(
-        text=text[:end],
-        answer=form_of(task).parse(task, text[:end]),
-        prompt_tokens=generation.prompt_tokens,
-        completion_tokens=generation.completion_tokens,
-        logprob=generation.logprob,
-        cut=generation.finish == "length" and end is None,
-        tokens=generation.tokens if asked.tokens else (),
-    )

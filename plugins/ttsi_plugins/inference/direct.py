@@ -6,8 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ttsi import Adaptation, Asked, Completion, Engine, Request, Sampling, Task, draw_seed, option
-from ttsi_plugins.inference._requests import Decoding, read_completion
+from ttsi import (
+    Adaptation,
+    Asked,
+    Completion,
+    Engine,
+    Request,
+    Sampling,
+    Task,
+    draw_seed,
+    option,
+    read_completion,
+)
+from ttsi_plugins.inference._requests import Decoding
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ttsi import (
     Request,
     Token,
     TrainJob,
+    Unanswerable,
 )
 from ttsi.errors import release
 
@@ -364,7 +365,7 @@ class Runtime:
 
     def _check_length(self, prompt: int, new: int) -> None:
         if prompt + new > self.limit:
-            raise EngineError(
+            raise Unanswerable(
                 f"A prompt of {prompt} tokens and {new} more exceed the model's "
                 f"max_position_embeddings, {self.limit}.",
                 where=f"model {self.options.model['id']}",
