@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ttsi.cli import add_settings, settings
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         note(f"Whoever reaches {args.host} can use this server: there is no {KEY}.")
     own = served.Served.of(spec, name=args.name, prompt=args.prompt)
 
-    def ready(address: str) -> None:
+    def ready(address: str, end: Callable[[], None]) -> None:
         if not args.quiet:
             note(f"{own.name} and {own.name}:base are served at {address}/v1")
 

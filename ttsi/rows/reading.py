@@ -52,7 +52,7 @@ class Reader:
         faults: dict[int, TtsiError] = {}
         for line in lines_of(path):
             try:
-                sample = self._sample(line, prefix)
+                sample = self.sample(line, prefix)
                 _check_new(sample.id.removeprefix(prefix), line, lines)
                 samples.append(sample)
             except TtsiError as fault:
@@ -64,7 +64,8 @@ class Reader:
             raise UsageError("The file has no rows.", where=shown(path), cure=cure)
         return samples
 
-    def _sample(self, line: Line, prefix: str) -> Sample:
+    def sample(self, line: Line, prefix: str) -> Sample:
+        """Return the row of one line. Raises UsageError, or PluginError for unusable parameters."""
         where = line.where
         given = keyed(line.row(), KEYS, "The row", where)
         row = {key: value for key, value in given.items() if value is not None}

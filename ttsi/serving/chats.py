@@ -31,10 +31,6 @@ from ttsi.types import JSON, Asked, Task, Tool
 
 _LARGEST = 2**63 - 1
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
-_MAY_CALL_NONE = {
-    True: " If no call is needed, answer [].",
-    False: " If no call is needed, answer in plain words.",
-}
 _AS_JSON = "Answer with JSON that is valid for this schema, and with nothing else: "
 
 
@@ -191,8 +187,6 @@ def _calling(said: Heard, choice: _Choice, asked: Asked, served: Served) -> Task
         least = max(1, least or 1)
     elif least is None:
         least = 0
-    if least == 0:
-        instruction += _MAY_CALL_NONE[served.constrained]
     held = True if choice.must else None
     wanted = replace(asked, schema=None, constrained=held, least=least, most=choice.most)
     if served.constrained or choice.must:

@@ -28,9 +28,12 @@ class Log(Lines):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._open()
         assert self._file is not None
-        only_writer_of(self._file, self.path)
-        super().__enter__()
-        return self
+        try:
+            only_writer_of(self._file, self.path)
+            return super().__enter__()
+        except BaseException:
+            self._file.close()
+            raise
 
     def __exit__(self, *error: Any) -> None:
         self._thread.shutdown()

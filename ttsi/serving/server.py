@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -45,8 +45,12 @@ class Settings:
     drain: int = 120
 
 
-def serve(spec: Spec, served: Served, settings: Settings, ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or ctrl-C, and then end what has begun; `ready` is told the address.
+Ready: TypeAlias = Callable[[str, Callable[[], None]], None]
+"""Is told the address once it is served, and given what ends the server, from any thread."""
+
+
+def serve(spec: Spec, served: Served, settings: Settings, ready: Ready) -> None:
+    """Serve until SIGTERM or ctrl-C, and then end what has begun.
 
     Raises UsageError if the address cannot be had, and RunError if the model failed for good, or
     its weights have changed.
@@ -60,7 +64,7 @@ async def _serve(
     served: Served,
     settings: Settings,
     listener: socket.socket,
-    ready: Callable[[str], None],
+    ready: Ready,
 ) -> None:
     with ExitStack() as opened:
         journal, rows = (
@@ -94,11 +98,11 @@ async def _serve(
                 server_header=False,
                 limit_concurrency=_CONNECTIONS,
                 timeout_graceful_shutdown=settings.drain,
-            )
+            ),
+            lambda: ready(_address(listener), server.end),
         )
         work = asyncio.create_task(waves.run())
         work.add_done_callback(lambda _: server.end())
-        ready(_address(listener))
         await server.serve(sockets=[listener])
         work.cancel()
         with suppress(asyncio.CancelledError):
@@ -122,6 +126,14 @@ def is_local(host: str) -> bool:
 
 class _Server(uvicorn.Server):
     """A server that ends what has begun at the first signal, and at once at the second."""
+
+    def __init__(self, config: uvicorn.Config, begun: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._begun = begun
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._begun()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.force_exit = self.should_exit

@@ -15,7 +15,6 @@ from ttsi.serving.tickets import Outcome, Ticket
 
 PING_SECONDS = 10
 _SEND_SECONDS = 30
-_DONE = ServerSentEvent("[DONE]")
 
 # A server that is told to end sends what it has begun; uvicorn waits for that.
 AppStatus.enable_automatic_graceful_drain = False
@@ -53,23 +52,26 @@ def event_stream(
             if include_usage:
                 yield _event({**head, "choices": [], "usage": answers.usage(outcomes)}, False)
         except Refusal as refusal:
-            yield ServerSentEvent(json.dumps(refusal.body()))
+            yield _sent(json.dumps(refusal.body()))
         finally:
             left()
-        yield _DONE
+        yield _sent("[DONE]")
 
     return EventSourceResponse(
         events(),
         ping=PING_SECONDS,
-        ping_message_factory=lambda: ServerSentEvent(comment="at work"),
+        ping_message_factory=lambda: ServerSentEvent(comment="at work", sep="\n"),
         send_timeout=_SEND_SECONDS,
-        sep="\n",
     )
 
 
 def _event(chunk: dict[str, Any], include_usage: bool) -> ServerSentEvent:
     """Return a chunk as an event; where usage is asked for, chunks before the last have a null."""
-    return ServerSentEvent(json.dumps({**chunk, "usage": None} if include_usage else chunk))
+    return _sent(json.dumps({**chunk, "usage": None} if include_usage else chunk))
+
+
+def _sent(data: str) -> ServerSentEvent:
+    return ServerSentEvent(data, sep="\n")
 
 
 def _chat(index: int, outcome: Outcome) -> Iterator[dict[str, Any]]:
