@@ -178,6 +178,7 @@ class ScriptedEngine:
 
     def __post_init__(self) -> None:
         self.on_progress: Callable[[int, int], None] | None = None
+        self.left: Callable[[str], bool] | None = None
         self.asked: list[Any] = []
         self.weights = b"base weights"
         self.closed = False
@@ -208,6 +209,9 @@ class ScriptedEngine:
         self.asked += [*requests]
         made = []
         for done, request in enumerate(requests, start=1):
+            if self.left is not None and self.left(request.owner):
+                made.append(Generation("", 10, 0, 0.0, "length"))
+                continue
             if self.delay:
                 time.sleep(self.delay)
             self._harm(request)

@@ -49,7 +49,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("ab")
     with lock:
-        _take(lock, folder)
+        only_writer_of(lock, folder)
         with storage(folder):
             for partial in folder.glob(".*.part"):
                 partial.unlink(missing_ok=True)
@@ -240,8 +240,11 @@ def heal(path: Path) -> None:
             file.truncate(position)
 
 
-def _take(lock: IO[bytes], folder: Path) -> None:
-    """Lock the folder for one process; the lock ends with the process."""
+def only_writer_of(lock: IO[bytes] | FileIO, place: Path) -> None:
+    """Lock a file, which stands for `place`, for one process; the lock ends with the process.
+
+    Raises RunError if another process holds it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows: not locked, the user has to avoid two writers
@@ -250,7 +253,7 @@ def _take(lock: IO[bytes], folder: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise RunError(
-            "Another ttsi process is writing this run.",
-            where=str(folder),
+            "Another ttsi process is writing there.",
+            where=str(place),
             cure="Wait for it, or stop it; then run the same command: it resumes.",
         ) from error

@@ -129,8 +129,12 @@ def _made(kind: Callable[..., Made], **values: Any) -> Made:
 
 @cache
 def _fields(kind: Any) -> dict[str, Any]:
-    """Return the fields of a record type by name: the type of a plain value, None for others."""
-    return {field.name: _PLAIN.get(str(field.type)) for field in dataclasses.fields(kind)}
+    """Return the fields of a record type by name: the type of a plain value, None for others.
+
+    A field that does not count in a comparison, such as an answer's tokens, is not recorded.
+    """
+    every = dataclasses.fields(kind)
+    return {field.name: _PLAIN.get(str(field.type)) for field in every if field.compare}
 
 
 def _of(kind: Any, value: Any) -> Any:

@@ -93,4 +93,5 @@ class SelfGenerator:
             self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.max_tokens
         )
         grammar = example_schema(task, self.max_calls) if self.format == "json" else None
-        return Request(asking(task, self.prompt), sampling, seed=0, grammar=grammar)
+        prompt = asking(task, self.prompt)
+        return Request(prompt, sampling, seed=0, grammar=grammar, owner=task.id)

@@ -184,6 +184,7 @@ class Template:
         thinking: bool | None = None,
     ) -> str:
         """Return the chat with `more` turns, and with `opened` the assistant's turn begun."""
+        messages = [turn for turn in messages if turn.role != "system" or turn.content]
         turns = _folded(messages) if self.system_turn == "folded" else messages
         chat: list[dict[str, Any]] = [
             {
