@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ttsi.records.journal
 from ttsi._common.files import write_atomically
 from ttsi.answers.calls.values import Reason, ToolCall, answer_with
 from ttsi.errors import CorruptAsset, RunError, StorageError
@@ -159,10 +160,27 @@ def test_a_failed_write_leaves_the_file_as_it_was(
         def full(descriptor: int) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(StorageError, match="disk is full"):
-            journal.append(record(1))
+        monkeypatch.setattr(ttsi.records.journal, "SYNC_EVERY", 0.0)
+        with monkeypatch.context() as refusing:
+            refusing.setattr(os, "fsync", full)
+            with pytest.raises(StorageError, match="disk is full"):
+                journal.append(record(1))
         assert journal.path.read_bytes() == before
+
+
+def test_records_that_come_fast_share_an_fsync_and_the_last_ones_have_one_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(ttsi.records.journal, "SYNC_EVERY", 1000.0)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    with Journal(tmp_path) as journal:
+        for number in range(len(SAMPLES)):
+            journal.append(record(number))
+            assert len(list(read(journal.path))) == number + 1
+        first = len(synced)
+    assert first <= 1
+    assert synced[-1] == journal.path.stat().st_size
 
 
 def test_a_file_size_limit_of_the_system_is_met_without_loss(tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
 """The append-only record of finished samples: crash-safe and resumable.
 
-A record counts once it is on disk (fsync). A torn last line, left by a killed process, is cut off.
-A damaged line anywhere else is an error, because a crash cannot have caused it.
+A record counts once it is written. Files are synced (fsync) at most ten times a second, so that
+records which take longer are each on disk before they count: a killed process loses none, and where
+the machine itself stops, at most the records since the last fsync are missing.
+
+A torn last line, left by a killed process, is cut off. A damaged line anywhere else is an error,
+because a crash cannot have caused it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
@@ -15,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
+from ttsi._common.collection import long_lived
 from ttsi._common.files import storage, write_atomically
 from ttsi.errors import CorruptAsset, RunError, StorageError
 from ttsi.records.lines import from_json, to_line
@@ -26,6 +32,9 @@ ESTIMATES = "estimates.jsonl"
 STEPS = "steps.jsonl"
 STEPS_OF_ESTIMATES = "estimates.steps.jsonl"
 """Steps of episodes that have no record yet (`ttsi.records.steps`)."""
+
+SYNC_EVERY = 0.1
+"""Seconds between two fsyncs of a file of lines, at least."""
 
 Parsed = TypeVar("Parsed")
 
@@ -54,6 +63,7 @@ class Lines:
         self.folder = folder
         self.path = folder / name
         self._file: FileIO | None = None
+        self._synced = 0.0
 
     def __enter__(self) -> Self:
         with storage(self.path):
@@ -64,6 +74,7 @@ class Lines:
     def _open(self) -> None:
         # Unbuffered: data that the disk refused must not be written later.
         self._file = self.path.open("ab", buffering=0)
+        self._safe = os.fstat(self._file.fileno()).st_size
 
     def __exit__(
         self,
@@ -72,10 +83,11 @@ class Lines:
         trace: TracebackType | None,
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with self._file:
+                self._sync(self._file)
 
     def _append(self, text: str) -> None:
-        """Write a line to disk before returning; on failure the file stays as it was."""
+        """Write a line before returning; if the disk refuses it, the file stays as it was."""
         if self._file is None:
             raise RunError("The journal is not open.", where=str(self.path))
         size = os.fstat(self._file.fileno()).st_size
@@ -85,10 +97,21 @@ class Lines:
                 written = 0
                 while written < len(line):
                     written += self._file.write(line[written:]) or 0
-                os.fsync(self._file.fileno())
         except StorageError:
             os.ftruncate(self._file.fileno(), size)
             raise
+        if time.monotonic() - self._synced >= SYNC_EVERY:
+            self._sync(self._file)
+
+    def _sync(self, file: FileIO) -> None:
+        """Put all lines on disk; what cannot be put there is cut off."""
+        try:
+            with storage(self.path):
+                os.fsync(file.fileno())
+        except StorageError:
+            os.ftruncate(file.fileno(), self._safe)
+            raise
+        self._safe, self._synced = os.fstat(file.fileno()).st_size, time.monotonic()
 
 
 class Journal(Lines):
@@ -104,7 +127,7 @@ class Journal(Lines):
         return self
 
     def append(self, record: Record) -> None:
-        """Write a record to disk before returning; on failure the file stays as it was."""
+        """Write a record before returning; if the disk refuses it, the file stays as it was."""
         self._append(to_line(record))
 
     def finished(self, samples: Sequence[Sample]) -> dict[str, Record]:
@@ -112,20 +135,21 @@ class Journal(Lines):
 
         Raises RunError if a sample has changed since its record was written.
         """
-        wanted = {sample.id: sample.digest for sample in samples}
+        wanted = {sample.id: sample for sample in samples}
         kept: dict[str, Record] = {}
-        for record in read(self.path):
-            if record.id not in wanted:
-                continue
-            if record.digest != wanted[record.id]:
-                raise RunError(
-                    f"Sample {record.id} is not what it was when this run began: the benchmark's "
-                    "data or its prompt changed.",
-                    where=str(self.path),
-                    cure="Start anew with `ttsi eval --fresh`, or in another folder with --out "
-                    "FOLDER.",
-                )
-            kept[record.id] = record
+        with long_lived():
+            for record in read(self.path):
+                if record.id not in wanted:
+                    continue
+                if record.digest != wanted[record.id].digest:
+                    raise RunError(
+                        f"Sample {record.id} is not what it was when this run began: the "
+                        "benchmark's data or its prompt changed.",
+                        where=str(self.path),
+                        cure="Start anew with `ttsi eval --fresh`, or in another folder with "
+                        "--out FOLDER.",
+                    )
+                kept[record.id] = record
         return {name: record for name, record in kept.items() if not record.error}
 
     def failures(self) -> dict[str, Record]:

@@ -14,6 +14,7 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from ttsi._common.collection import long_lived
 from ttsi._common.inputs import reason
 from ttsi.errors import CorruptAsset, TtsiError, UsageError
 from ttsi.records import journal, provenance
@@ -150,7 +151,8 @@ def results_of(folder: Path) -> dict[str, JSON] | None:
 def _open_seed(folder: Path, name: str, chosen: bool) -> SeedRun:
     """Read one seed; `chosen`: the run has a budget."""
     # The last record of a sample counts, since a failed one may have been tried again.
-    records = {record.id: record for record in journal.read(folder / name)}
+    with long_lived():
+        records = {record.id: record for record in journal.read(folder / name)}
     found = tuple(records.values())
     complete = (folder / "manifest.json").is_file() and (folder / "results.json").is_file()
     results = metrics.summarise(found)

@@ -19,6 +19,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from ttsi._common.collection import long_lived
 from ttsi._common.files import write_json
 from ttsi.answers.tools import with_sound_tools
 from ttsi.digests import json_digest
@@ -338,7 +339,8 @@ class _Cell:
         }
 
     def _samples(self) -> list[Sample]:
-        samples = with_sound_tools(assemble.benchmark(self.spec).samples())
+        with long_lived():
+            samples = with_sound_tools(assemble.benchmark(self.spec).samples())
         if not samples:
             raise UsageError(
                 f"Benchmark {self.spec.benchmark.name!r} has no samples with these options.",
