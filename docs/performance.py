@@ -30,6 +30,8 @@ EXPECTED = (
     "bank-activated-8",
     "whole-exact",
     "whole-activated",
+    "episodes",
+    "episodes-generate",
     "decode-llama.cpp-8",
     "decode-llama.cpp-16",
     "decode-vllm-8",
@@ -54,6 +56,7 @@ _LABELS = (
     (r"train-(\w+)-bank(\d+)", r"T, \1, bank of \2"),
     (r"bank-(\w+)-(\d+)", r"T, \1, bank of \2"),
     (r"whole-(\w+)", r"whole, \1"),
+    (r"episodes(-generate)?", "episodes in a wave"),
 )
 
 Result = dict[str, Any]
@@ -74,6 +77,7 @@ def sections(results: Sequence[Result]) -> dict[str, str]:
         "assertions": _assertions(stages),
         "profiles": _profiles(stages),
         "memory": _memory([result for result in results if result["stage"] == "memory"]),
+        "steps": _steps([result for result in results if result["stage"] == "steps"]),
         "large": _large([result for result in results if result["stage"] == "large"]),
     }
 
@@ -197,6 +201,17 @@ def _memory(results: Sequence[Result]) -> str:
         for wave in result["waves"]
     ]
     head = ["run", "samples", "budget (memory_gib)", "peak above the model", "adapted"]
+    return table(head, rows) if rows else NOT_YET
+
+
+def _steps(results: Sequence[Result]) -> str:
+    rows = [
+        [f"{result['model']}, {result['benchmark']}", str(step["number"] + 1)]
+        + [f"{step[key]:,g}" for key in ("episodes", "prompt", "new", "read")]
+        for result in results
+        for step in result["steps"]
+    ]
+    head = ["run", "step", "episodes", "tokens of the prompt", "of these new", "read"]
     return table(head, rows) if rows else NOT_YET
 
 

@@ -21,6 +21,7 @@ STAGES: dict[str, list[str]] = {
     "perf.train": ["--exact-banks", "1,8"],
     "perf.whole": [],
     "perf.memory": [],
+    "perf.episodes": [],
 }
 
 

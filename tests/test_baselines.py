@@ -274,27 +274,28 @@ def test_shots_come_from_the_rows_and_are_the_tasks_own() -> None:
     together = learn(learner, TASKS, seed=1)
     assert together == [learn(taught(InContextTrain(shots=2)), [t], seed=1)[0] for t in TASKS]
     questions = {sample.task.input for sample in SPLIT}
-    drawn = [[question for question, _ in made.turns] for made in together]
+    drawn = [[turn.content for turn in made.turns[::2]] for made in together]
     assert all(len(set(some)) == 2 and set(some) <= questions for some in drawn)
     assert len({tuple(some) for some in drawn}) > 6
     assert learn(learner, TASKS, seed=2) != together
     first = learn(taught(InContextTrain()), TASKS, seed=1)
-    assert [made.turns for made in first] == [made.turns[:1] for made in together]
+    assert [made.turns for made in first] == [made.turns[:2] for made in together]
     assert all(isinstance(made, Demonstrations) and made.source == learner.source for made in first)
 
 
 def test_no_row_is_shown_twice() -> None:
     (made,) = learn(taught(InContextTrain(shots=50)), TASKS[:1])
-    assert len({question for question, _ in made.turns}) == len(made.turns) == len(SPLIT)
+    asked = [turn.content for turn in made.turns if turn.role == "user"]
+    assert len(set(asked)) == len(asked) == len(SPLIT)
 
 
 def test_a_row_with_other_tools_brings_its_instruction_along() -> None:
     same, other = TASKS[0], dataclasses.replace(TASKS[0], instruction="Other tools.")
     learner = taught(InContextTrain(), SPLIT[:1])
-    (plain,), (whole,) = (learn(learner, [task])[0].turns for task in (same, other))
+    plain, whole = (learn(learner, [task])[0].turns for task in (same, other))
     row_task = SPLIT[0].task
-    assert plain[0] == row_task.input
-    assert whole[0] == f"{OTHER_TOOLS}\n\n{row_task.instruction}\n\n{row_task.input}"
+    assert plain[0].content == row_task.input
+    assert whole[0].content == f"{OTHER_TOOLS}\n\n{row_task.instruction}\n\n{row_task.input}"
 
 
 def test_demonstrations_are_written_as_the_model_answered_or_as_tool_calls() -> None:
@@ -305,7 +306,7 @@ def test_demonstrations_are_written_as_the_model_answered_or_as_tool_calls() -> 
         learner = taught(InContextTrain(target=target))
         assert learner.needs_base == (target == "as_answered")
         (made,) = learner.learn(TASKS[:1], [[]], [answer], ScriptedEngine(), 0)
-        text: str = made.turns[0][1]
+        text: str = made.turns[1].content
         return text
 
     assert shown("as_answered", base).startswith("```json\n[{")

@@ -13,7 +13,8 @@ from ttsi.testing.running import run_check, subject_of
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("bfcl_multi_turn", {"limit": 5}), ("ttsi-fakes/tours", {})]
+    ("name", "options"),
+    [("bfcl_multi_turn", {"limit": 5}), ("apibank_dialogues", {}), ("ttsi-fakes/tours", {})],
 )
 def test_environments_keep_their_contract(name: str, options: dict[str, Any]) -> None:
     subject = subject_of(name, options)

@@ -58,7 +58,7 @@ def played(
 def test_an_episode_is_one_record_with_its_steps() -> None:
     (record,) = played(make_journey("a", "City2", "City4", "City6"))
     assert record.id == "journeys/a"
-    assert [step.input[-6:-1] for step in record.steps] == ["City2", "City4", "City6"]
+    assert [step.said[-1].content[-6:-1] for step in record.steps] == ["City2", "City4", "City6"]
     assert all(step.adapted and step.receipt and step.examples for step in record.steps)
     assert record.final == record.steps[-1].answer
     assert (record.final_score, record.base_score) == (Score(True), Score(True))

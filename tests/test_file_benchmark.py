@@ -154,23 +154,19 @@ def test_other_forms(
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>'
 
 
-def test_a_conversation_becomes_turns_and_one_text(tmp_path: Path) -> None:
+def test_a_conversation_becomes_turns_and_its_last_request_is_the_input(tmp_path: Path) -> None:
     task = one(tmp_path, input=None, messages=TALK).task
     assert task.instruction.startswith("Be brief.\n\nTools:\n{")
     assert task.turns == (
         Message("user", "Weather in Oslo and Rome?"),
         Message("assistant", f"{CALL}\n{CALL}"),
-        Message(
-            "user",
-            "<tool_response>\nsunny\n</tool_response>\n<tool_response>\nrain\n</tool_response>",
-        ),
+        Message("tool", "sunny"),
+        Message("tool", "rain"),
         Message("assistant", "Sunny, and rain."),
         Message("user", "Wake me at seven."),
     )
-    assert task.input == (
-        f"User: Weather in Oslo and Rome?\nAssistant: {CALL}\n{CALL}\nTool: sunny\nTool: rain\n"
-        "Assistant: Sunny, and rain.\nUser: Wake me at seven."
-    )
+    assert task.input == "Wake me at seven."
+    assert task.past == task.turns[:-1]
 
 
 def test_one_user_turn_is_the_input(tmp_path: Path) -> None:
@@ -182,8 +178,9 @@ def test_one_user_turn_is_the_input(tmp_path: Path) -> None:
 
 def test_a_conversation_may_wait_for_what_follows_a_tool(tmp_path: Path) -> None:
     task = one(tmp_path, input=None, messages=TALK[:5]).task
-    assert task.turns[-1].role == "user"
-    assert task.turns[-1].content.endswith("rain\n</tool_response>")
+    assert task.turns[-1] == Message("tool", "rain")
+    assert task.input == "Weather in Oslo and Rome?"
+    assert task.past == ()
 
 
 @pytest.mark.model

@@ -20,7 +20,7 @@ from ttsi.results.calibration import cases_of
 from ttsi.results.metrics import summarise
 from ttsi.running.waves import ScoredWaves
 from ttsi.solving.pipeline import Pipeline, Stages
-from ttsi.types import Answer, Completion, Demonstrations, Generation, Record, Request
+from ttsi.types import Answer, Completion, Demonstrations, Generation, Message, Record, Request
 from ttsi_fakes import WRITING, ScriptedEngine, default_script, make_sample
 from ttsi_plugins.estimators.constant import Always
 from ttsi_plugins.generators.self_generator import SelfGenerator
@@ -237,7 +237,7 @@ def test_nothing_is_drawn_where_there_is_nothing_to_choose() -> None:
 
 
 def test_demonstrations_are_judged_with_them_in_the_prompt() -> None:
-    shown = Demonstrations((("Weather in Town?", ADAPTED),))
+    shown = Demonstrations.of([((Message("user", "Weather in Town?"),), ADAPTED)])
     engine = ScriptedEngine()
     two = [Completion(text, read_completion(TASK, Generation(text, 9, 4, -1.0, "stop")).answer)
            for text in (BASE, ADAPTED)]  # fmt: skip

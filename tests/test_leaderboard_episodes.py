@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import reports
-from edits import OTHER, SAMPLES, SPEC, put
+from edits import OTHER, RESULTS, SAMPLES, SPEC, put
 from submissions import Change, copied, edit, faults, read, sealed, submit_run, submitted, write
 
 import ttsi_fakes_episodes
@@ -201,7 +201,7 @@ EDITS: dict[str, tuple[Change, str, str]] = {
     "a step adapted or not": (step(1, adapted=False), "story", "has a receipt unadapted"),
     "the final answer": (_final, "story", "not its last step's"),
     "a confidence": (_confidence, "estimate", "always makes a confidence of 0"),
-    "the record's confidence": (_first_confidence, "story", "not its first step's"),
+    "the record's confidence": (_first_confidence, "story", "not its least sure step's"),
     "a step's example": (_example, "example", "took 7 attempts"),
     "a step's learning rates": (_rates, "receipt", "learning rate of step 1"),
     "a receipt of the whole": (_own_receipt, "story", "outside of its steps"),
@@ -256,6 +256,17 @@ def test_other_samples_have_no_steps(honest: Path, tmp_path: Path) -> None:
     steps = read(honest / SAMPLES)[0]["steps"]
     edit(plain, SAMPLES, lambda rows: rows[0].update(steps=steps))
     assert any("its sample is no episode" in fault.what for fault in faults(sealed(plain)))
+
+
+@pytest.mark.parametrize("key", ["credit", "steps"])
+def test_figures_of_episodes_are_made_again(key: str, mine: Path, tmp_path: Path) -> None:
+    told = read(mine / RESULTS)[key]
+    edit(mine, RESULTS, lambda results: {k: v for k, v in results.items() if k != key})
+    plain = submitted(tmp_path / "plain", benchmark={"name": "ttsi-fakes/rows", "rows": 2})
+    edit(plain, RESULTS, lambda results: results.update({key: told}))
+    for forged in (mine, plain):
+        found = faults(sealed(forged))
+        assert any(each.what.startswith(f"/{key}") for each in found), found
 
 
 # ---------------------------------------------------------------- environments, and submit

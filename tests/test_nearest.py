@@ -87,18 +87,22 @@ def test_case_and_punctuation_do_not_count_and_no_texts_are_no_fault() -> None:
     assert Bm25(["", "?!"]).scores("Rome") == [0.0, 0.0]
 
 
+def asked(made: Any) -> list[str]:
+    return [turn.content for turn in made.turns if turn.role == "user"]
+
+
 def test_the_rows_that_share_rare_words_are_shown_the_nearest_last() -> None:
     made = learn("When does it rain in Rome this evening?", shots=2)
-    assert [question for question, _ in made.turns] == [QUESTIONS[4], QUESTIONS[2]]
+    assert asked(made) == [QUESTIONS[4], QUESTIONS[2]]
     assert made.source.endswith("of these 5, 3")
     assert made.source.startswith("train split of the benchmark, 5 rows, sha256:")
-    assert len(learn("Rome", shots=99).turns) == len(ROWS)
+    assert len(asked(learn("Rome", shots=99))) == len(ROWS)
 
 
 def test_a_row_with_the_tasks_own_question_is_left_out() -> None:
     made = learn(QUESTIONS[2], shots=5)
-    assert QUESTIONS[2] not in [question for question, _ in made.turns]
-    assert len(made.turns) == 4
+    assert QUESTIONS[2] not in asked(made)
+    assert len(asked(made)) == 4
     with pytest.raises(UsageError, match="anything else") as caught:
         learn(QUESTIONS[2], rows=[ROWS[2]])
     assert '"file"' in caught.value.cure
@@ -106,7 +110,7 @@ def test_a_row_with_the_tasks_own_question_is_left_out() -> None:
 
 def test_a_row_with_other_tools_is_shown_with_them() -> None:
     other = replace(ROWS[0], task=replace(ROWS[0].task, instruction="Other tools."))
-    ((shown, _),) = learn("Oslo", rows=[other], shots=1).turns
+    (shown,) = asked(learn("Oslo", rows=[other], shots=1))
     assert re.search(r"Other tools\.\n\nWhat time is it in Oslo\?$", shown)
 
 

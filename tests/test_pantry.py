@@ -101,7 +101,7 @@ def test_what_cannot_be_taken_stays_and_the_model_is_told(call: ToolCall) -> Non
 def test_the_page_shows_the_environment_as_it_is() -> None:
     (shown,) = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.M | re.S)
     assert shown in (EXAMPLE / "ttsi_pantry.py").read_text()
-    assert shown.count("\n") < 60
+    assert shown.count("\n") <= 40
 
 
 @pytest.mark.model

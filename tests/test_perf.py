@@ -256,6 +256,13 @@ def test_the_page_shows_memory_and_a_gpu() -> None:
     assert sections["cpu"].startswith("Not measured yet: H, Seal-Tools")
 
 
+def test_the_page_shows_what_a_step_reads() -> None:
+    step = {"number": 1, "episodes": 16, "prompt": 1412.0, "new": 61.5, "read": 62.0}
+    steps = {"stage": "steps", "device": "cpu", "model": "small", "benchmark": "b", "steps": [step]}
+    sections = performance.sections([steps])
+    assert "| small, b | 2 | 16 | 1,412 | 61.5 | 62 |" in sections["steps"]
+
+
 def test_every_part_of_the_page_has_its_markers() -> None:
     text = (ROOT / "docs" / "performance.md").read_text()
     assert set(re.findall(r"<!-- (\w+) -->", text)) == {*performance.sections([]), "accuracy"}

@@ -48,22 +48,22 @@ ASKED = (("user", "Go."), ("assistant", "a call"), ("tool", "one"), ("tool", "tw
 
 
 @pytest.mark.parametrize(
-    ("turns", "first", "said"),
+    ("turns", "first", "said", "asked"),
     [
-        (ASKED[:1], True, ["Go."]),
-        (ASKED, False, ["one", "two"]),
-        (ASKED, True, ["Go.", "a call", "one", "two"]),
-        ((*ASKED, ("user", "And?")), False, ["one", "two", "And?"]),
-        ((("user", "Only this."),), False, ["Only this."]),
-        ((*ASKED, ("assistant", "mine")), False, []),
+        (ASKED[:1], True, ["Go."], "Go."),
+        (ASKED, False, ["one", "two"], None),
+        (ASKED, True, ["Go.", "a call", "one", "two"], "Go."),
+        ((*ASKED, ("user", "And?")), False, ["one", "two", "And?"], "And?"),
+        ((("user", "Only this."),), False, ["Only this."], "Only this."),
+        ((*ASKED, ("assistant", "mine")), False, [], None),
     ],
 )
 def test_a_step_keeps_what_was_said_since_the_last_answer(
-    turns: Any, first: bool, said: list[str]
+    turns: Any, first: bool, said: list[str], asked: str | None
 ) -> None:
     step = step_of(solved(task(*turns)), first=first)
     assert [each.content for each in step.said] == said
-    assert step.input == (said[-1] if said else "")
+    assert step.request == asked
 
 
 def test_a_long_message_is_cut_and_its_digest_is_of_the_whole() -> None:
@@ -72,10 +72,10 @@ def test_a_long_message_is_cut_and_its_digest_is_of_the_whole() -> None:
         step_of(solved(task(("user", words))), first=True)
         for words in (long, long.replace("ab", "cb"))
     )
-    assert len(one.input) < 2100
-    assert one.input.startswith("aaa")
-    assert one.input.endswith("bbb")
-    assert "4,000 characters" in one.input
+    assert len(one.said[-1].content) < 2100
+    assert one.said[-1].content.startswith("aaa")
+    assert one.said[-1].content.endswith("bbb")
+    assert "4,000 characters" in one.said[-1].content
     assert one.said == other.said
     assert one.digest != other.digest
 

@@ -106,6 +106,8 @@ SHAPES = {
     "parts": (PARTS, "template", "parts"),
     "parts, no system": (PARTS_NO_SYSTEM, "folded", "parts"),
 }
+# Of shapes that have no turn of a tool.
+RESULTS = dict.fromkeys(("no system", "folds last", "drops system"), "folded")
 every_shape = pytest.mark.parametrize("shape", SHAPES)
 SPECIAL = ("<s>", "<turn>", "[INST]", "[/INST]", "<head>", "</head>", "<|user|>", "<|end|>")
 
@@ -130,7 +132,11 @@ def read(made: Tokens, *messages: Message, opening: str = "") -> str:
 @every_shape
 def test_a_template_is_taken_as_it_is(shape: str) -> None:
     _, system_turn, content = SHAPES[shape]
-    assert MADE[shape].template.describe() == {"system_turn": system_turn, "content": content}
+    assert MADE[shape].template.describe() == {
+        "system_turn": system_turn,
+        "content": content,
+        "tool_turn": RESULTS.get(shape, "template"),
+    }
 
 
 @every_shape

@@ -95,14 +95,15 @@ def test_a_demonstration_of_another_tasks_tools_shows_them(name: str) -> None:
     learner.teach(lambda: TRAIN[name])
     tasks = [sample.task for sample in TEST[name][:20]]
     made = learner.learn(tasks, [[]] * 20, [None] * 20, None, 0)  # type: ignore[arg-type]
-    shown = [demonstration.turns[0][0] for demonstration in made]  # type: ignore[union-attr]
+    turns = [demonstration.turns for demonstration in made]  # type: ignore[union-attr]
+    shown = [question.content for question, _ in turns]
     by_text = {f"{OTHER_TOOLS}\n\n{s.task.instruction}\n\n{s.task.input}": s for s in TRAIN[name]}
     assert set(shown) <= by_text.keys()
     assert len(set(shown)) > 10
-    for text, demonstration in zip(shown, made, strict=True):
+    for text, (_, answer) in zip(shown, turns, strict=True):
         for call in calls_in(by_text[text].reference):
             assert f'"name":"{call.name}"' in text
-            assert f'"name": "{call.name}"' in demonstration.turns[0][1]  # type: ignore[union-attr]
+            assert f'"name": "{call.name}"' in answer.content
 
 
 # ---------------------------------------------------------------- quickstart

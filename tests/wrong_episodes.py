@@ -54,8 +54,7 @@ class Room:
         return self.calls == CALLS or self.declined == CHANCES
 
     def asked(self) -> Task:
-        told = "\n".join(each.content for each in self.said)
-        return replace(self.task, input=told, turns=tuple(self.said))
+        return self.task.after(self.said)
 
 
 class Rooms(FakeBenchmark):

@@ -12,7 +12,7 @@ from wrong import fails
 from ttsi.answers.form import Form
 from ttsi.answers.objects import behind_thoughts
 from ttsi.protocols import Asking, Candidates, Claim, Context
-from ttsi.types import DECLINED, JSON, UNPARSABLE, Answer, AnswerStatus, Score, Task
+from ttsi.types import DECLINED, JSON, UNPARSABLE, Answer, AnswerStatus, Message, Score, Task
 
 COLOURS = ("red", "green", "blue")
 
@@ -172,6 +172,12 @@ class Vague(Colour):
 class Forgetful(Colour):
     def variant(self, task: Task, suffix: str, input: str) -> Task:
         return replace(super().variant(task, suffix, input), instruction="Choose a colour.")
+
+
+@fails("variant", "a variant of a conversation has other turns", "answers")
+class Alone(Colour):
+    def variant(self, task: Task, suffix: str, input: str) -> Task:
+        return super().variant(task, suffix, input).after([Message("user", input)])
 
 
 @fails("asking", "`asking` has an empty part", "answers")

@@ -194,6 +194,13 @@ class Copies(Writer):
         return [replace(each, task=task.variant("0", input=task.input)) for each in made]
 
 
+@fails("results", "other turns before the user's last one than its task", "generators")
+class Forgets(Writer):
+    def change(self, task: Task, made: list[Example]) -> Any:
+        alone = [each.task.after(each.task.said[-1:]) for each in made]
+        return [replace(each, task=task) for each, task in zip(made, alone, strict=True)]
+
+
 class Teacher:
     """A learner that keeps its contract except for what `adapt` does."""
 
@@ -204,13 +211,19 @@ class Teacher:
         return [self.adapt(some, answer) for some, answer in zip(examples, base, strict=True)]
 
     def adapt(self, examples: list[Example], answer: Completion | None) -> Any:
-        return Demonstrations(tuple((each.task.input, each.text) for each in examples))
+        return Demonstrations.of((each.task.said, each.text) for each in examples)
 
 
-@fails("results", "a demonstration is not an .input, output. pair of texts", "learners")
+@fails("results", "demonstrations begin with a user and end with the assistant", "learners")
 class HalfShown(Teacher):
     def adapt(self, examples: list[Example], answer: Completion | None) -> Any:
-        return Demonstrations(tuple((each.task.input,) for each in examples))  # type: ignore[misc]
+        return Demonstrations(tuple(turn for each in examples for turn in each.task.said))
+
+
+@fails("results", "a turn of demonstrations is no Message with a text", "learners")
+class InPairs(Teacher):
+    def adapt(self, examples: list[Example], answer: Completion | None) -> Any:
+        return Demonstrations(tuple((e.task.input, e.text) for e in examples))  # type: ignore[misc]
 
 
 @fails("inputs", "it changed the examples that it was given: fake/0", "learners")

@@ -8,7 +8,7 @@ form (`ttsi.answers`) defines what an answer is; here it is a status and a JSON 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -66,9 +66,9 @@ class Task:
     """All that H, G, T and the engine ever see of a sample: a conversation to be answered.
 
     `instruction` is the rendered system turn (task instruction and tools: the part that samples
-    share). `input` is the part of the rest that G is shown: the query, or the dialogue so far.
-    `turns` are the turns after the system turn; without them `input` is the one user turn. `form`
-    names the answer form, and `choices` are the options in a form that chooses among some.
+    share). `input` is what the user said last, which G writes something else for. `turns` are the
+    turns after the system turn; without them `input` is the one user turn. `form` names the answer
+    form, and `choices` are the options in a form that chooses among some.
 
     A task with a `bare` instruction, one without tools, is asked natively: that is the system turn,
     and the model's chat template writes the tools. `asked` is what who asks wants of the answer, if
@@ -87,8 +87,19 @@ class Task:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        turns = self.turns or (Message("user", self.input),)
-        return (Message("system", self.instruction if self.bare is None else self.bare), *turns)
+        system = Message("system", self.instruction if self.bare is None else self.bare)
+        return (system, *self.said)
+
+    @property
+    def said(self) -> tuple[Message, ...]:
+        """The turns after the system turn."""
+        return self.turns or (Message("user", self.input),)
+
+    @property
+    def past(self) -> tuple[Message, ...]:
+        """The turns before the user's last one; none in a task of a single turn."""
+        asked = [at for at, turn in enumerate(self.turns) if turn.role == "user"]
+        return self.turns[: asked[-1]] if asked else ()
 
     @property
     def offered(self) -> tuple[Tool, ...]:
@@ -111,13 +122,28 @@ class Task:
         shown = [self.instruction, self.bare, self.input, self.form, self.choices]
         return json_digest([*shown, tools, turns])
 
+    def after(self, turns: Sequence[Message]) -> Task:
+        """Return the task at the end of the conversation that these turns are.
+
+        Raises ValueError if no user speaks in them.
+        """
+        said = [turn.content for turn in turns if turn.role == "user"]
+        if not said:
+            raise ValueError("a conversation needs a turn of the user")
+        only = len(turns) == 1
+        return replace(self, input=said[-1], turns=() if only else tuple(turns))
+
     def variant(self, suffix: str, *, input: str, choices: tuple[str, ...] | None = None) -> Task:
         """Return the task with another input, under a derived id; instruction, form and tools stay.
 
-        `choices` are the options of the other input, if they differ.
+        In a conversation the input takes the place of what the user said last. What follows that is
+        left out, since it answers what was said; the turns before it stay. `choices` are the
+        options of the other input, if they differ.
         """
         other = self.choices if choices is None else choices
-        return replace(self, id=f"{self.id}#{suffix}", input=input, choices=other, turns=())
+        return replace(self, id=f"{self.id}#{suffix}", choices=other).after(
+            (*self.past, Message("user", input))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +209,23 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Demonstrations:
-    """In-context adaptation: (input, output) turns that precede the question."""
+    """In-context adaptation: turns that precede the question, after the system turn.
 
-    turns: tuple[tuple[str, str], ...]
+    Each demonstration is a conversation of its own: what was said, and the assistant's answer.
+    """
+
+    turns: tuple[Message, ...]
     source: str = ""
+
+    @classmethod
+    def of(cls, shown: Iterable[tuple[Sequence[Message], str]], source: str = "") -> Demonstrations:
+        """Return demonstrations of what was said, turn by turn, with the answers to it."""
+        every = [(*said, Message("assistant", answer)) for said, answer in shown]
+        return cls(tuple(turn for turns in every for turn in turns), source)
 
     @property
     def digest(self) -> str:
-        return json_digest([list(turn) for turn in self.turns])
+        return json_digest([[turn.role, turn.content] for turn in self.turns])
 
 
 Adaptation: TypeAlias = Adapter | Demonstrations
@@ -233,6 +268,17 @@ class Score:
     reason: str | None = None
     detail: str = ""
     credit: float | None = None
+
+    @classmethod
+    def of_turns(cls, ended: Sequence[Score], turns: int) -> Score:
+        """Return the score of an episode of so many turns, by those that have ended.
+
+        It is right if all turns are. Else it has the reason of the first wrong one; "unfinished",
+        where none was wrong.
+        """
+        through = cls(True) if len(ended) == turns else cls(False, "unfinished")
+        worst = next((turn for turn in ended if not turn.correct), through)
+        return replace(worst, credit=sum(turn.correct for turn in ended) / turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,9 +324,19 @@ class Step:
     turn: Score | None = None
 
     @property
-    def input(self) -> str:
-        """What was said last."""
-        return self.said[-1].content if self.said else ""
+    def refused(self) -> bool:
+        """Whether a gate kept the base answer instead of the adapted one."""
+        return _refused(self.receipt)
+
+    @property
+    def uncertain(self) -> bool:
+        return self.estimate is not None and self.estimate.uncertain
+
+    @property
+    def request(self) -> str | None:
+        """What the user said last, if the user spoke since the last answer."""
+        said = [turn.content for turn in self.said if turn.role == "user"]
+        return said[-1] if said else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,8 +361,9 @@ class Played:
 class Record:
     """Everything about one sample, as journaled. A record with an `error` is tried again.
 
-    The record of an episode has its `steps`, and the answers of the last step. `base_steps` are
-    those of the base model, where it has played the episode again.
+    The record of an episode has its `steps`, the estimate of the step of which the model was least
+    sure, and the answers of the last step. `base_steps` are those of the base model, where it has
+    played the episode again.
     """
 
     id: str
@@ -328,10 +385,15 @@ class Record:
 
     @property
     def refused(self) -> bool:
-        """Whether a gate kept the base answer instead of the adapted one."""
-        gate = (self.receipt or {}).get("gate")
-        return isinstance(gate, dict) and gate.get("kept") is False
+        """Whether a gate kept the base answer instead of the adapted one, at any step."""
+        return _refused(self.receipt) or any(step.refused for step in self.steps)
 
     @property
     def uncertain(self) -> bool:
+        """Whether H was unsure of the sample; of an episode, at any step."""
         return self.estimate is not None and self.estimate.uncertain
+
+
+def _refused(receipt: Mapping[str, JSON] | None) -> bool:
+    gate = (receipt or {}).get("gate")
+    return isinstance(gate, dict) and gate.get("kept") is False

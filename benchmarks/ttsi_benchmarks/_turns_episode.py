@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
@@ -23,7 +22,6 @@ INSTRUCTION = (
     "again, until it is done. When nothing is left to do, or when the tools or what the user said "
     "do not suffice, make no call: answer []."
 )
-_SPEAKERS = {"user": "User", "assistant": "Calls", "tool": "Result"}
 _DETAIL = 200
 
 
@@ -33,11 +31,6 @@ def task_of(row: Row, turn: Turn, prompt: Literal["paper", "native"]) -> Task:
     return asked_natively(task) if prompt == "native" else task
 
 
-def dialogue(said: Sequence[Message]) -> str:
-    """Return the conversation so far."""
-    return "\n".join(f"{_SPEAKERS[each.role]}: {each.content.strip()}" for each in said)
-
-
 class Conversation:
     """One row, played; `max_steps` bounds the answers of a turn, as upstream does."""
 
@@ -45,9 +38,8 @@ class Conversation:
         self._row, self._prompt, self._max_steps = row, prompt, max_steps
         self._said: list[Message] = []
         self._results: list[str] = []
-        # Of each turn that has ended: why it is wrong and how, or ("", "").
-        self._ended: list[tuple[str, str]] = []
-        self._stopped: tuple[str, str] = ("", "")
+        self._ended: list[Score] = []
+        self._stopped = False
         self._calls = 0
 
     @cached_property
@@ -69,29 +61,20 @@ class Conversation:
                 return self._call(completion)
             return self._end_turn()
         except Broken as error:
-            self._stopped = ("environment", str(error))
-            return None
+            return self._stop("environment", str(error))
 
     def score(self) -> Score:
         """Return whether every turn is right, and the share of turns that are."""
         give_back(self._worlds)
-        right = sum(not reason for reason, _ in self._ended)
-        reason, detail = next((each for each in self._ended if each[0]), self._why_short)
-        credit = right / len(self._row.turns)
-        return Score(not reason, reason or None, detail[:_DETAIL], credit=credit)
-
-    @property
-    def _why_short(self) -> tuple[str, str]:
-        """Why not all turns have ended, and how; two empty texts if they have."""
-        turns = len(self._row.turns)
-        if self._stopped[0] or len(self._ended) == turns:
-            return self._stopped
-        return "unfinished", f"the run ended it in turn {len(self._ended) + 1} of {turns}"
+        return Score.of_turns(self.turns(), len(self._row.turns))
 
     def turns(self) -> list[Score]:
         """Return how each turn went, the one in which the conversation was stopped included."""
-        told = [*self._ended, self._why_short] if self._why_short[0] else self._ended
-        return [Score(not reason, reason or None, detail[:_DETAIL]) for reason, detail in told]
+        turns = len(self._row.turns)
+        if self._stopped or len(self._ended) == turns:
+            return self._ended
+        told = f"the run ended it in turn {len(self._ended) + 1} of {turns}"
+        return [*self._ended, Score(False, "unfinished", told)]
 
     def _call(self, completion: Completion) -> Task | None:
         calls = calls_in(completion.answer)
@@ -102,35 +85,35 @@ class Conversation:
         self._said += [Message("tool", result) for result in results]
         if self._calls > self._max_steps:
             where = f"turn {len(self._ended) + 1}"
-            self._stopped = ("too_many_steps", f"{where} took more than {self._max_steps}")
-            return None
-        return self._task()
+            return self._stop("too_many_steps", f"{where} took more than {self._max_steps}")
+        return self._first.after(self._said)
+
+    def _stop(self, reason: str, detail: str) -> None:
+        self._stopped = True
+        self._ended.append(Score(False, reason, detail[:_DETAIL]))
 
     def _end_turn(self) -> Task | None:
         wanted, differences = self._worlds.end_turn(self._turn.right)
         self._ended.append(self._judged(wanted, differences))
         return self._next_turn() if len(self._ended) < len(self._row.turns) else None
 
-    def _judged(self, wanted: Sequence[str], differences: Sequence[str]) -> tuple[str, str]:
-        """Return why the turn that ends is wrong, and how; two empty texts if it is right."""
+    def _judged(self, wanted: Sequence[str], differences: Sequence[str]) -> Score:
+        """Return whether the turn that ends is right."""
         if not self._turn.right:
-            return "", ""
-        where = f"turn {len(self._ended) + 1}"
+            return Score(True)
         if not self._calls:
-            return "no_call", f"{where}: no call was made"
+            return self._wrong("no_call", "no call was made")
         if differences:
-            return "wrong_state", f"{where}: {'; '.join(differences)}"
+            return self._wrong("wrong_state", "; ".join(differences))
         if missing := Counter(wanted) - Counter(self._results):
-            return "missing_result", f"{where}: no call returned {next(iter(missing))}"
-        return "", ""
+            return self._wrong("missing_result", f"no call returned {next(iter(missing))}")
+        return Score(True)
+
+    def _wrong(self, reason: str, detail: str) -> Score:
+        return Score(False, reason, f"turn {len(self._ended) + 1}: {detail}"[:_DETAIL])
 
     def _next_turn(self) -> Task:
         self._calls = 0
         self._said.append(Message("user", self._turn.says))
         self._first = task_of(self._row, self._turn, self._prompt)
-        return self._task()
-
-    def _task(self) -> Task:
-        if len(self._said) == 1:
-            return self._first
-        return replace(self._first, input=dialogue(self._said), turns=tuple(self._said))
+        return self._first.after(self._said)

@@ -78,11 +78,12 @@ class ApiBank(CallSelection):
 
 
 def dialogue(turns: Sequence[Mapping[str, str]]) -> str:
-    """Return the turns so far, each after its speaker; calls lose the data's code fence."""
-    return "\n".join(f"{SPEAKERS[turn['role']]}: {_spoken(turn)}" for turn in turns)
+    """Return the turns so far, each after its speaker."""
+    return "\n".join(f"{SPEAKERS[turn['role']]}: {spoken(turn)}" for turn in turns)
 
 
-def _spoken(turn: Mapping[str, str]) -> str:
+def spoken(turn: Mapping[str, str]) -> str:
+    """Return what a turn says; a call loses the data's code fence."""
     text = turn["content"].strip()
     return text.strip("`").strip() if turn["role"] == "assistant" else text
 

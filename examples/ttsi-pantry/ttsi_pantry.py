@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import ClassVar
@@ -84,7 +84,10 @@ class Visit:
         self.went: list[Score] = []
 
     def start(self) -> Task:
-        return self.next_turn()
+        """Begin the first turn, and each later one."""
+        self.answers = 0
+        self.said.append(Message("user", self.todo[len(self.went)][0]))
+        return self.first.after(self.said)
 
     def step(self, completion: Completion) -> Task | None:
         calls = calls_in(completion.answer)
@@ -92,32 +95,17 @@ class Visit:
         self.said += [Message("tool", self.result(call)) for call in calls]
         self.answers += 1
         if calls and self.answers < self.most:
-            return self.task()
+            return self.first.after(self.said)
         wanted = self.todo[len(self.went)][1]
         wrong = Score(False, "wrong_state", f"left are {self.shelf}, not {wanted}")
         self.went.append(Score(True) if self.shelf == wanted else wrong)
-        return self.next_turn() if len(self.went) < len(self.todo) else None
+        return self.start() if len(self.went) < len(self.todo) else None
 
     def score(self) -> Score:
-        wrong = [turn for turn in self.went if not turn.correct]
-        if len(self.went) < len(self.todo):
-            wrong.append(Score(False, "unfinished"))
-        right = sum(turn.correct for turn in self.went)
-        return replace([*wrong, Score(True)][0], credit=right / len(self.todo))
+        return Score.of_turns(self.went, len(self.todo))
 
     def turns(self) -> Sequence[Score]:
         return self.went
-
-    def next_turn(self) -> Task:
-        self.answers = 0
-        self.said.append(Message("user", self.todo[len(self.went)][0]))
-        return self.task()
-
-    def task(self) -> Task:
-        if len(self.said) == 1:
-            return self.first
-        dialogue = "\n".join(f"{each.role}: {each.content}" for each in self.said)
-        return replace(self.first, input=dialogue, turns=tuple(self.said))
 
     def result(self, call: ToolCall) -> str:
         what, count = call.arguments.get("what"), call.arguments.get("count")

@@ -15,12 +15,74 @@ from perf.references.trainer import Tuner
 from ttsi.types import Adapter, Generation, Likelihood, Prompt, Request, TrainJob
 
 
-class ReferenceEngine:
+class WritingEngine:
+    """An engine that writes by greedy generate, one request after another, and does nothing else.
+
+    Each prompt is read from its beginning.
+    """
+
+    capabilities = frozenset({"generate", "grammar"})
+
+    def __init__(self, resident: Resident) -> None:
+        self.on_progress: Callable[[int, int], None] | None = None
+        self._tokens = resident.tokens
+        self._base = Writer(resident)
+
+    def load(self) -> None:
+        """Do nothing: the model is in memory already."""
+
+    def loglikelihoods(
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
+    ) -> list[list[Likelihood]]:
+        raise NotImplementedError
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        return [self._generate(request) for request in requests]
+
+    def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
+        raise NotImplementedError
+
+    def digest(self) -> str:
+        return ""
+
+    def identity(self) -> dict[str, Any]:
+        return {"weights_digest": ""}
+
+    def forget(self) -> None:
+        """Do nothing: no more than the adapter trained last is kept."""
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        """Do nothing: the bench owns the model."""
+
+    def _writer(self, request: Request) -> Writer:
+        return self._base
+
+    def _generate(self, request: Request) -> Generation:
+        sampling = request.sampling
+        if sampling.repetition_penalty != 1 or not (
+            sampling.temperature == 0 or sampling.top_k == 1
+        ):
+            raise ValueError("the reference decodes greedily")
+        writer = self._writer(request)
+        prompt = self._tokens.prompt(request.prompt)
+        ids = writer.write(writer.padded([prompt]), sampling.max_tokens, [request.grammar])[0]
+        return Generation(
+            text=writer.text(ids),
+            prompt_tokens=len(prompt),
+            completion_tokens=len(ids),
+            logprob=0.0,
+            finish="stop" if ids[-1] in self._tokens.ends else "length",
+        )
+
+
+class ReferenceEngine(WritingEngine):
     """An engine that scores by HFLM, writes by greedy generate and trains by the Trainer.
 
-    It takes one request after another. `starts` are the adapters' first weights by the job's seed,
-    so that both sides start equal. The adapter trained last stays in the model, so an adapted
-    answer follows its own training.
+    `starts` are the adapters' first weights by the job's seed, so that both sides start equal. The
+    adapter trained last stays in the model, so an adapted answer follows its own training.
     """
 
     capabilities = frozenset({"loglikelihood", "generate", "grammar", "adapters", "train"})
@@ -32,17 +94,12 @@ class ReferenceEngine:
         config: Mapping[str, Any],
         starts: Mapping[int, Mapping[str, Tensor]],
     ) -> None:
-        self.on_progress: Callable[[int, int], None] | None = None
+        super().__init__(resident)
         adapted = Adapted(resident, config)
-        self._tokens = resident.tokens
         self._starts = starts
         self._scorer = scorer
-        self._base = Writer(resident)
         self._adapted = Writer(resident, adapted.model)
         self._tuner = Tuner(adapted, resident.device)
-
-    def load(self) -> None:
-        """Do nothing: the model is in memory already."""
 
     def loglikelihoods(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
@@ -54,43 +111,11 @@ class ReferenceEngine:
             for values, some in zip(self._scorer.score(contexts, tails), tails, strict=True)
         ]
 
-    def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        return [self._generate(request) for request in requests]
-
     def train(self, jobs: Sequence[TrainJob]) -> list[Adapter]:
         (job,) = jobs
         pairs = [(self._tokens.prompt(p), self._tokens.target(text)) for p, text in job.pairs]
         self._tuner.train(self._starts[job.seed], pairs)
         return [Adapter(b"", {})]
 
-    def digest(self) -> str:
-        return ""
-
-    def identity(self) -> dict[str, Any]:
-        return {"weights_digest": ""}
-
-    def forget(self) -> None:
-        """Do nothing: only the adapter trained last is kept."""
-
-    def describe(self) -> dict[str, Any]:
-        return {}
-
-    def close(self) -> None:
-        """Do nothing: the bench owns the model."""
-
-    def _generate(self, request: Request) -> Generation:
-        sampling = request.sampling
-        if sampling.repetition_penalty != 1 or not (
-            sampling.temperature == 0 or sampling.top_k == 1
-        ):
-            raise ValueError("the reference decodes greedily")
-        writer = self._base if request.adapter is None else self._adapted
-        prompt = self._tokens.prompt(request.prompt)
-        ids = writer.write(writer.padded([prompt]), sampling.max_tokens, [request.grammar])[0]
-        return Generation(
-            text=writer.text(ids),
-            prompt_tokens=len(prompt),
-            completion_tokens=len(ids),
-            logprob=0.0,
-            finish="stop" if ids[-1] in self._tokens.ends else "length",
-        )
+    def _writer(self, request: Request) -> Writer:
+        return self._base if request.adapter is None else self._adapted

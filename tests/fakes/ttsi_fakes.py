@@ -46,7 +46,7 @@ TOOLS = (Tool("get_weather", "Weather now", CITY), Tool("get_time", "Local time"
 FAULT = os.environ.get("TTSI_FAKES_FAULT")
 """What is wrong with all engines of a machine: missing, killed, other or lost."""
 
-WRITING = "what another user could ask"
+WRITING = " user could ask"
 """What tells a request for an example from one for an answer."""
 
 

@@ -48,10 +48,7 @@ class Tour:
         return self._asked("user", "Thanks. ")
 
     def score(self) -> Score:
-        turns = len(self.turns_of_cities)
-        through = Score(True) if len(self.ended) == turns else Score(False, "unfinished")
-        worst = next((turn for turn in self.ended if not turn.correct), through)
-        return replace(worst, credit=sum(turn.correct for turn in self.ended) / turns)
+        return Score.of_turns(self.ended, len(self.turns_of_cities))
 
     def turns(self) -> list[Score]:
         return self.ended
@@ -69,10 +66,7 @@ class Tour:
     def _asked(self, role: Any, words: str) -> Task:
         task = first_task(self.turns_of_cities, self._turn[len(self._called)])
         self._said.append(Message(role, words + task.input))
-        if len(self._said) == 1:
-            return task
-        told = "\n".join(f"{each.role}: {each.content}" for each in self._said)
-        return replace(task, input=told, turns=tuple(self._said))
+        return task.after(self._said)
 
 
 def first_task(turns: tuple[tuple[int, ...], ...], city: int) -> Task:

@@ -15,7 +15,7 @@ from ttsi.leaderboard.check_method import method_faults
 from ttsi.leaderboard.check_records import Case, adapted_faults, reading_faults, verdict
 from ttsi.leaderboard.faults import UNAVAILABLE, Fault
 from ttsi.leaderboard.replay import Replay, replay
-from ttsi.running.steps import last_of_turns, limit_reached
+from ttsi.running.steps import last_of_turns, least_sure, limit_reached
 from ttsi.solving.costs import STAGES
 from ttsi.spec import Episodes
 from ttsi.types import Record, Score, Step, Task
@@ -41,7 +41,10 @@ def _story(case: Case) -> Iterator[Fault]:
     for what, wrong in (
         ("is an episode, and has no steps.", not record.steps),
         ("has examples or a receipt outside of its steps.", _worked(record)),
-        ("has an estimate that is not its first step's.", _first_estimate(row) != row["estimate"]),
+        (
+            "has an estimate that is not its least sure step's.",
+            least_sure(record.steps) != record.estimate,
+        ),
         ("was adapted, and none of its steps was, or the reverse.", adapted != record.adapted),
         ("has a final answer that is not its last step's.", not _ends(row, "steps", "final")),
         ("has no score of one of its plays.", None in (record.base_score, record.final_score)),
@@ -69,10 +72,6 @@ def _story(case: Case) -> Iterator[Fault]:
 
 def _worked(part: Record | Step) -> bool:
     return bool(part.examples) or part.receipt is not None
-
-
-def _first_estimate(row: Mapping[str, Any]) -> Any:
-    return row["steps"][0]["estimate"] if row["steps"] else None
 
 
 def _ends(row: Mapping[str, Any], steps: str, answer: str) -> bool:
@@ -188,6 +187,8 @@ def _case_of(case: Case, task: Task, step: Step, row: Mapping[str, Any]) -> Case
         receipt=step.receipt,
         base=None,
         adapted=step.adapted,
+        steps=(),
+        base_steps=(),
     )
     return replace(case, record=record, row=row, sample=replace(case.sample, task=task))
 

@@ -20,7 +20,7 @@ from ttsi.leaderboard.submission import Seed
 from ttsi.records.journal import SAMPLES
 from ttsi.records.lines import whole_task
 from ttsi.solving.budget import share_out
-from ttsi.types import Answer, Example
+from ttsi.types import Answer, Demonstrations, Example
 
 _WITH_THRESHOLD = (
     "rss_margin",
@@ -288,13 +288,14 @@ def _demonstrations(case: Case, receipt: Mapping[str, Any]) -> Iterator[Fault]:
     if base is None and target == "as_answered":
         # What the base model answered to a step of an episode is not kept.
         return
+    if case.sample.task.bare is not None and target == "tool_call":
+        # Written by the model's chat template, which is not at hand here.
+        return
     like = base.text if base is not None and target == "as_answered" else None
     task = case.sample.task
-    turns = [
-        [each.task.input, form_of(task).write(whole_task(each, task), each.answer, like)]
-        for each in case.record.examples
-    ]
-    if receipt["digest"] != json_digest(turns):
+    wholes = [(whole_task(each, task), each.answer) for each in case.record.examples]
+    shown = [(each.said, form_of(task).write(each, answer, like)) for each, answer in wholes]
+    if receipt["digest"] != Demonstrations.of(shown).digest:
         yield case.fault("receipt", "the demonstrations are not made of the stored examples.")
 
 

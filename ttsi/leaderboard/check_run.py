@@ -18,6 +18,8 @@ from ttsi.types import JSON
 
 _RESTORE = "Restore the file from the run, or submit the run again."
 _TOLD = 5
+_OF_EPISODES = ("credit", "steps")
+"""What the results of episodes have, and no others."""
 _UNSET = "nothing"
 
 
@@ -62,7 +64,9 @@ def results_faults(seed: Seed, found: Sources | None) -> Iterator[Fault]:
     if found is not None and results["revision"] == found.revision and _measurable(seed):
         inputs = {name: sample.task.input for name, sample in found.samples.items()}
         expected["synthetic"] = synthetic.quality(seed.records, inputs)
-    told = list(_differences(expected, {key: results[key] for key in expected}, ""))
+    names = {*expected, *_OF_EPISODES}
+    said = {key: value for key, value in results.items() if key in names}
+    told = list(_differences(expected, said, ""))
     for pointer, anew, stored in told[:_TOLD]:
         what = f"{pointer} is {shown(stored)}; made again it is {shown(anew)}."
         yield Fault("metric", where, what, _RESTORE)

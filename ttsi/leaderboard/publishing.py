@@ -75,12 +75,14 @@ def is_withheld(example: Mapping[str, Any]) -> bool:
 
 
 def repeats(text: str, task: Task) -> bool:
-    """Return whether `text` has RUN words in a row of the task's input or instruction.
+    """Return whether `text` has RUN words in a row of the task's instruction or conversation.
 
-    Case is ignored. All words of an input or instruction count where it has fewer than RUN.
+    Case is ignored. All words of either count where it has fewer than RUN. What the assistant said
+    is the model's own.
     """
     words = _words(text)
-    for source in (_words(task.input), _words(task.instruction)):
+    said = "\n".join(turn.content for turn in task.said if turn.role != "assistant")
+    for source in (_words(said), _words(task.instruction)):
         length = min(RUN, len(source)) if source else RUN
         pieces = {tuple(source[i : i + length]) for i in range(len(source) - length + 1)}
         if any(tuple(words[i : i + length]) in pieces for i in range(len(words) - length + 1)):

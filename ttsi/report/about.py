@@ -13,7 +13,7 @@ Row: TypeAlias = tuple[str, str, list[tuple[str, str]]]
 """A row's label, its value, and (option, value) pairs."""
 
 # What engines say of the ordinary way to run a model and its prompts; not worth a row.
-_ORDINARY = {"system_turn": "template", "content": "text", "mode": "fast"}
+_ORDINARY = {"system_turn": "template", "content": "text", "tool_turn": "template", "mode": "fast"}
 
 
 def groups(facts: Facts) -> list[dict[str, Any]]:

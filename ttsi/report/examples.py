@@ -19,9 +19,11 @@ def view(facts: Facts) -> dict[str, Any] | None:
         return None
     examples = sum(len(each.examples) for each in every)
     said = f"{text.count(examples, 'example')} for {text.count(len(every), 'task')}."
-    lacking = facts.pooled["not_generated"]
+    steps = facts.pooled.get("steps")
+    lacking = (steps or facts.pooled)["not_generated"]
     if lacking:
-        said += f" For {text.count(lacking, 'uncertain sample')} no valid one could be made."
+        what = text.count(lacking, "uncertain step" if steps else "uncertain sample")
+        said += f" For {what} no valid one could be made."
     return {
         "said": said,
         "rates": _rates(every),

@@ -170,6 +170,7 @@ def _estimator(facts: Facts) -> dict[str, Any]:
         "uncertain": pooled["uncertain"],
         "adapted": pooled["adapted"],
         "not_generated": pooled["not_generated"],
+        "steps": pooled.get("steps"),
         "rates": rates,
         "empty": _ungraded(facts),
     }

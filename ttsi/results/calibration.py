@@ -53,7 +53,12 @@ def cases_of(records: Sequence[Record]) -> list[Case]:
 
 
 def adapted_correct(record: Record) -> bool | None:
-    """Return whether the final answer is right after an attempt to adapt; None without one."""
+    """Return whether the final answer is right after an attempt to adapt; None without one.
+
+    It is not known of an episode: at another threshold other steps of it would be adapted.
+    """
+    if record.steps:
+        return None
     # Costs alone do not show it: the budget's choice may have changed since.
     tried = record.adapted or record.refused or (record.uncertain and "generate" in record.costs)
     return record.final_score.correct if tried and record.final_score else None

@@ -8,11 +8,11 @@ only the confident samples, and numbers over these would depend on the estimator
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from ttsi.types import ENGINE_ERROR, JSON, Record, Score
+from ttsi.types import ENGINE_ERROR, JSON, Record, Score, Step
 
 CONFIDENCE = 0.95
 _COUNTS = ("samples", "errors", "uncertain", "adapted")
@@ -28,10 +28,33 @@ def summarise(records: Sequence[Record]) -> dict[str, JSON]:
         "change": paired_change(records),
         "uncertain": len(uncertain),
         "adapted": sum(record.adapted for record in records),
-        "not_generated": sum(not (record.adapted or record.refused) for record in uncertain),
+        "not_generated": _not_generated(uncertain),
+        **_steps(records),
         "estimator": estimator_quality(records),
         "stages": stage_costs(records),
     }
+
+
+def _not_generated(uncertain: Iterable[Record | Step]) -> int:
+    """Count what was neither adapted nor kept from it by a gate, for lack of a valid example."""
+    return sum(not (each.adapted or each.refused) for each in uncertain)
+
+
+def _steps(records: Sequence[Record]) -> dict[str, JSON]:
+    """Return what H and G made of the steps of episodes, under "steps"; nothing without episodes.
+
+    `estimated`: at how many H was asked.
+    """
+    steps = [step for record in records for step in record.steps]
+    uncertain = [step for step in steps if step.uncertain]
+    told: dict[str, JSON] = {
+        "steps": len(steps),
+        "estimated": sum(step.estimate is not None for step in steps),
+        "uncertain": len(uncertain),
+        "adapted": sum(step.adapted for step in steps),
+        "not_generated": _not_generated(uncertain),
+    }
+    return {"steps": told} if steps else {}
 
 
 def outcome(scores: Sequence[Score | None]) -> dict[str, JSON]:

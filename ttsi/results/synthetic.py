@@ -47,9 +47,10 @@ def made(records: Iterable[Record], inputs: Mapping[str, str]) -> list[Made]:
     found = []
     for record in records:
         if record.steps:
-            found += [
-                Made(step.input or None, step.examples, step.receipt) for step in record.steps
-            ]
+            seed = None
+            for step in record.steps:
+                seed = step.request or seed
+                found.append(Made(seed, step.examples, step.receipt))
         else:
             found.append(Made(inputs.get(record.id), record.examples, record.receipt))
     return [each for each in found if each.examples]

@@ -187,6 +187,8 @@ def _stage(stage: str, who: str) -> list[Column]:
     ]
 
 
+_U = "u of H; of an episode, at its least sure step"
+
 COLUMNS: tuple[Column, ...] = (
     Column("run", "text", lambda s: s.run, "the run's folder, NAME-HASH"),
     Column("benchmark", "text", lambda s: s.benchmark, "the benchmark's name"),
@@ -195,7 +197,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("id", "text", lambda s: s.record.id, "the sample's id"),
     Column("error", "text", lambda s: s.record.error or None, "why the sample has no answer"),
     Column("note", "text", lambda s: s.record.note or None, "why it was not adapted to"),
-    Column("confidence", "number", _of("estimate", lambda e: e.confidence), "u of H", "0 to 1"),
+    Column("confidence", "number", _of("estimate", lambda e: e.confidence), _U, "0 to 1"),
     Column("uncertain", "flag", _of("estimate", lambda e: e.uncertain), "H found it uncertain"),
     Column("adapted", "flag", lambda s: s.record.adapted, "the final answer is an adapted one"),
     *_answer("base"),

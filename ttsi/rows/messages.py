@@ -1,8 +1,7 @@
 """Convert a conversation in OpenAI's notation to turns that every chat template can render.
 
-Templates agree only on user and assistant turns. So calls are written as text in the assistant's
-turn, and a tool's result as a user turn in `<tool_response>` tags, as the templates of Qwen and
-Hermes write both. Consecutive turns of one side are joined, since some templates refuse them.
+Calls are written as text in the assistant's turn. Consecutive turns of the user or the assistant
+are joined, since some templates refuse them.
 """
 
 from __future__ import annotations
@@ -21,14 +20,12 @@ _KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
 _EMPTY = ("refusal", "annotations", "audio", "function_call", "reasoning_content")
 """Other keys of OpenAI messages; they are ignored if empty."""
 
-_SPEAKERS = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
-
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """A conversation that waits for an answer.
 
-    `said` is the dialogue as one text. `turns` are the turns after the system turn; empty if there
+    `said` is what the user said last. `turns` are the turns after the system turn; empty if there
     is only one user turn.
     """
 
@@ -54,10 +51,9 @@ def conversation(given: JSON, where: str) -> Conversation:
     if roles[-1] == "assistant":
         cure = 'Take it out: what the assistant should say now is the row\'s "reference".'
         raise UsageError("The conversation ends with the assistant.", where=where, cure=cure)
-    if len(read) == 1:
-        return Conversation(system, read[0][1], ())
-    said = "\n".join(f"{_SPEAKERS[role]}: {text}" for role, text in read)
-    return Conversation(system, said, tuple(_turns(read)))
+    turns = _turns(read)
+    said = [turn.content for turn in turns if turn.role == "user"]
+    return Conversation(system, said[-1], tuple(turns) if len(turns) > 1 else ())
 
 
 def _read(given: JSON, where: str) -> tuple[str, str]:
@@ -107,9 +103,7 @@ def text_of(given: JSON, where: str) -> str:
 def _turns(read: Iterable[tuple[str, str]]) -> list[Message]:
     turns: list[Message] = []
     for role, text in read:
-        if role == "tool":
-            role, text = "user", f"<tool_response>\n{text}\n</tool_response>"
-        if turns and turns[-1].role == role:
+        if turns and turns[-1].role == role != "tool":
             text = f"{turns.pop().content}\n{text}"
         turns.append(Message("assistant" if role == "assistant" else "user", text))
     return turns

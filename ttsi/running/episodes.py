@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ttsi.running.plays import Play
-from ttsi.running.steps import with_turns
+from ttsi.running.steps import least_sure, with_turns
 from ttsi.solving.costs import add_costs
 from ttsi.solving.pipeline import Pipeline
 from ttsi.spec import Episodes
@@ -85,7 +85,7 @@ def _record(ended: Play, base: Play | None, seed: int) -> Record:
     notes = [ended.note, f"the base model alone: {base.note}" if base and base.note else ""]
     return replace(
         told,
-        estimate=ended.steps[0].estimate,
+        estimate=least_sure(ended.steps),
         base=_last(before),
         base_score=before.score if before is not None else None,
         final=_last(ended),

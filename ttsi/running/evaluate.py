@@ -347,6 +347,15 @@ class _Cell:
                 where="/benchmark",
                 cure="Choose a limit of 1 or more.",
             )
+        if self.spec.budget is not None and any(sample.episode for sample in samples):
+            raise UsageError(
+                "A budget is a share of the samples, by one estimate of each, and episodes have an "
+                "estimate at every step, which depends on what was adapted before.",
+                where="/budget",
+                cure="Take it out: the estimator's threshold then says which steps are uncertain. "
+                '`ttsi calibrate` shows how many episodes that makes uncertain; "estimate_at" and '
+                "the limits in `episodes` bound what one may spend.",
+            )
         return samples
 
     def _summary(self, seeds: Mapping[int, Mapping[str, JSON]]) -> dict[str, JSON]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ttsi.solving.solution import Solution
 from ttsi.spec import Episodes
-from ttsi.types import Message, Score, Step, Task
+from ttsi.types import Estimate, Message, Score, Step, Task
 
 _LONGEST, _END = 2000, 500
 """Characters of a message that are kept, and how many of them are its last ones."""
@@ -51,6 +51,15 @@ def limit_reached(rules: Episodes, steps: Sequence[Step], seconds: float) -> str
         if most is not None and much >= most:
             return f"ended by {name} ({most})"
     return ""
+
+
+def least_sure(steps: Sequence[Step]) -> Estimate | None:
+    """Return the estimate of the step of which the model was least sure, the first of equals.
+
+    So an episode is uncertain if one of its steps was.
+    """
+    found = [step.estimate for step in steps if step.estimate is not None]
+    return min(found, key=lambda each: (not each.uncertain, each.confidence), default=None)
 
 
 def by_turn(steps: Sequence[Step]) -> list[Sequence[Step]]:

@@ -118,10 +118,11 @@ def _rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
                 f"{change['broken']} broken (McNemar's exact p = {change['mcnemar_p']:.2g})",
             )
         )
-    uncertain = f"{results['uncertain']} of {results['samples']}, {results['adapted']} adapted"
-    if results["not_generated"]:
-        uncertain += f", {results['not_generated']} without a valid example"
-    rows.append(("uncertain", uncertain))
+    rows.append(("uncertain", _uncertain(results, results["samples"])))
+    if "steps" in results:
+        steps = results["steps"]
+        said = f"{steps['steps']}; uncertain {_uncertain(steps, steps['estimated'])}"
+        rows.append(("steps", said))
     if results.get("synthetic"):  # results of older versions have none
         rows.append(("examples", _examples(results["synthetic"])))
     quality = results["estimator"]
@@ -134,6 +135,12 @@ def _rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("why wrong", ", ".join(f"{name} {count}" for name, count in reasons)))
     rows += _seconds(results["stages"])
     return rows
+
+
+def _uncertain(counts: Mapping[str, Any], of: int) -> str:
+    said = f"{counts['uncertain']} of {of}, {counts['adapted']} adapted"
+    lacking = counts["not_generated"]
+    return said + (f", {lacking} without a valid example" if lacking else "")
 
 
 def _examples(found: Mapping[str, Any]) -> str:

@@ -159,13 +159,13 @@ def check(spec: Spec) -> None:
 
 
 def training_rows(spec: Spec) -> list[Sample]:
-    """Return the benchmark's labelled rows for training, without those whose input it also tests.
+    """Return the benchmark's labelled rows for training, without those that it also tests.
 
     The benchmark must have such rows; `check` has refused other specs.
     """
     made: Any = benchmark(spec)
-    asked = {sample.task.input for sample in made.samples()}
-    return [row for row in made.train() if row.task.input not in asked]
+    asked = {sample.task.said for sample in made.samples()}
+    return [row for row in made.train() if row.task.said not in asked]
 
 
 def learnt_from(spec: Spec) -> str | None:

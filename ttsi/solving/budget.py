@@ -33,8 +33,11 @@ def share_out(records: Iterable[Record], budget: float) -> dict[str, Record]:
 
 
 def unadapted(record: Record) -> Record | None:
-    """Return the base model's part of `record`; None without an estimate or a base answer."""
-    if record.estimate is None or record.base is None:
+    """Return the base model's part of `record`; None without an estimate or a base answer.
+
+    After an adapted step of an episode H was asked of another conversation than the base model's.
+    """
+    if record.estimate is None or record.base is None or (record.steps and record.adapted):
         return None
     return replace(
         record,

@@ -181,13 +181,13 @@ def training_rows_are_others(subject: Subject) -> None:
     if not hasattr(made, "train"):
         raise NotApplicable("it has no rows for training")
     rows = list(made.train())
-    asked = {sample.task.input: sample.id for sample in subject.samples}
+    asked = {sample.task.said: sample.id for sample in subject.samples}
     ids = {sample.id for sample in subject.samples}
     for row in rows:
         require(isinstance(row, Sample), f"train() gave {type(row).__name__}, no Sample")
         require(row.id not in ids, f"the training row {row.id} has the id of a sample")
-        told = f"the training row {row.id} asks what {asked.get(row.task.input)} asks"
-        require(row.task.input not in asked, told)
+        told = f"the training row {row.id} asks what {asked.get(row.task.said)} asks"
+        require(row.task.said not in asked, told)
 
 
 CHECKS = (

@@ -122,6 +122,6 @@ def _adaptation(task: Task, turn: int, adapters: bool) -> Adaptation | None:
     if turn == 0:
         return None
     if turn == 1 or not adapters:
-        return Demonstrations(((example.task.input, example.text),))
+        return Demonstrations.of([(example.task.said, example.text)])
     job = TrainJob(task.id, ((Prompt(example.task.messages), example.text),), LoraRecipe(), SEED)
     return FakeEngine().train([job])[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.digests import json_digest
 from ttsi.options import option
 from ttsi.testing.instances import instance
-from ttsi.types import JSON, Example, Sample, Task, Tool
+from ttsi.types import JSON, Example, Message, Sample, Task, Tool
 
 
 def _tool(name: str, description: str, required: Sequence[str], **properties: Any) -> Tool:
@@ -76,7 +76,10 @@ def example_of(task: Task, number: int = 0) -> Example:
 
 
 def _sample(name: str, row: int) -> Sample:
-    """Return a row's sample, in turn with one tool, with several, nested values, or two calls."""
+    """Return a row's sample, in turn with one tool, several, nested values, or two calls.
+
+    One of the four is the end of a conversation.
+    """
     city = f"City{row}"
     match row % 4:
         case 0:
@@ -86,10 +89,22 @@ def _sample(name: str, row: int) -> Sample:
             return _made(name, f"What are {row + 0.5} NOK worth?", [call])
         case 2:
             call = ToolCall("book_table", {"guests": 1 + row % 12, "place": {"name": city}})
-            return _made(name, f"A table for {1 + row % 12} at {city}, please.", [call])
+            made = _made(name, f"A table for {1 + row % 12} at {city}, please.", [call])
+            return replace(made, task=made.task.after([*_talk(city), *made.task.said]))
         case _:
             calls = [_weather(city), _weather(f"{city}-upon-Sea")]
             return _made(name, f"Is it nicer in {city} or in {city}-upon-Sea?", calls)
+
+
+def _talk(city: str) -> list[Message]:
+    call = json.dumps([_weather(city).as_json()])
+    asked = Message("user", f"Can one sit outdoors in {city}?")
+    return [
+        asked,
+        Message("assistant", call),
+        Message("tool", "sunny"),
+        Message("assistant", "Yes."),
+    ]
 
 
 def _weather(city: str) -> ToolCall:

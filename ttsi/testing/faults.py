@@ -16,6 +16,7 @@ from ttsi.types import (
     Demonstrations,
     Estimate,
     Example,
+    Message,
     Task,
 )
 
@@ -46,6 +47,8 @@ def _example(task: Task, example: Any) -> str:
         return f"{type(example).__name__} is no Example"
     if example.task.tools != task.tools:
         return "an example offers other tools than its task"
+    if example.task.past != task.past:
+        return "an example has other turns before the user's last one than its task"
     if not isinstance(example.task.input, str) or example.task.input in ("", task.input):
         return "an example's input is empty, or the task's own"
     if type(example.attempts) is not int or example.attempts < 1:
@@ -62,14 +65,23 @@ def _example(task: Task, example: Any) -> str:
 
 def _adaptation(made: Any, task: Task, result: Any) -> str:
     if isinstance(result, Demonstrations):
-        for turn in result.turns:
-            if not isinstance(turn, tuple) or [*map(type, turn)] != [str, str]:
-                return f"a demonstration is not an (input, output) pair of texts: {turn!r}"
-        return "" if isinstance(result.turns, tuple) else "turns are not a tuple"
+        return _demonstrations(result.turns)
     if not isinstance(result, Adapter):
         return f"{type(result).__name__} is neither an Adapter nor Demonstrations"
     if not isinstance(result.safetensors, bytes) or not isinstance(result.config, Mapping):
         return "an adapter's safetensors must be bytes, and its config a mapping"
+    return ""
+
+
+def _demonstrations(turns: Any) -> str:
+    if not isinstance(turns, tuple):
+        return "turns are not a tuple"
+    for turn in turns:
+        if not isinstance(turn, Message) or not isinstance(turn.content, str):
+            return f"a turn of demonstrations is no Message with a text: {turn!r}"
+    roles = [turn.role for turn in turns]
+    if roles and (roles[0], roles[-1]) != ("user", "assistant"):
+        return f"demonstrations begin with a user and end with the assistant, not {roles}"
     return ""
 
 

@@ -25,7 +25,7 @@ from ttsi.testing.faults import answer_faults
 from ttsi.testing.hostile import carriers, payloads
 from ttsi.testing.subject import Subject
 from ttsi.testing.work import lines_executed
-from ttsi.types import DECLINED, UNPARSABLE, Answer, AnswerStatus, Score, Task
+from ttsi.types import DECLINED, UNPARSABLE, Answer, AnswerStatus, Message, Score, Task
 
 _SIZE = 100
 _GROWTH = 4
@@ -139,6 +139,10 @@ def variants_are_alike(subject: Subject) -> None:
         told = "a variant changes more than input and choices, or another id than #1 is derived"
         require(kept == wanted, f"{told}: {kept!r}")
         require(variant == made.variant(task, "1", input), "a variant differs from call to call")
+        talk = [Message("user", "Now?"), Message("assistant", "Later."), *task.said]
+        said = made.variant(task.after(talk), "1", input).said
+        told = "a variant of a conversation has other turns than those before the user's last one"
+        require(said == (*talk[:2], Message("user", input)), told)
 
 
 def asking_is_in_words(subject: Subject) -> None:

@@ -39,7 +39,7 @@ def _rivals() -> list[Rivals]:
         assert base is not None
         text = f"[{example.text}]"
         adapted = Completion(text, example.answer, 40, 12, -2.5) if at else base
-        shown = Demonstrations(((example.task.input, example.text),))
+        shown = Demonstrations.of([(example.task.said, example.text)])
         found.append(Rivals(task, base, adapted, wave.adaptations[at] or shown))
     return found
 

@@ -16,9 +16,7 @@ def journaled(kind: str, made: Any) -> str:
         try:
             if isinstance(each, Adapter):
                 json.dumps(dict(each.config), allow_nan=False)
-            elif isinstance(each, Demonstrations):
-                json.dumps(each.turns)
-            else:
+            elif not isinstance(each, Demonstrations):
                 fault = _there_and_back(kind, each)
                 if fault:
                     return fault

@@ -27,6 +27,8 @@ from ttsi import (
     form_of,
 )
 
+_SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Result"}
+
 PromptForm: TypeAlias = Literal["quoted", "seed_first"]
 
 
@@ -39,22 +41,18 @@ class Wish:
 
 
 EXAMPLE = Wish(
-    """Write what another user could ask: a similar request in other words, with other names and \
-values. Use the same JSON form, and add {answer_to_it} under the key "output". {rule} Reply with \
-that JSON object and nothing else.""",
-    """Write one new training example like it: what another user could ask, \
-in other words and with other names and values, and {answer}. {rule} Reply with one JSON object \
-and nothing else: {{"input": "the new request", "output": {shape}}}""",
+    """Write {similar}. Use the same JSON form, and add {answer_to_it} under the key "output". \
+{rule} Reply with that JSON object and nothing else.""",
+    """Write one new training example like it: {other}, and {answer}. {rule} Reply with one JSON \
+object and nothing else: {{"input": "the new request", "output": {shape}}}""",
 )
 REQUEST = Wish(
-    """Write what another user could ask: a similar request in other words, with other names and \
-values. Use the same JSON form. Reply with that JSON object and nothing else.""",
-    """Write another request like it: what another user could ask, in other words \
-and with other names and values. Reply with one JSON object and nothing else: \
+    """Write {similar}. Use the same JSON form. Reply with that JSON object and nothing else.""",
+    """Write another request like it: {other}. Reply with one JSON object and nothing else: \
 {{"input": "the new request"}}""",
 )
 UNSERVED = Wish(
-    """Write what another user could ask that has nothing to do with the tools above: a request \
+    """Write what {who} could ask that has nothing to do with the tools above: a request \
 for which none of them is of use. Use the same JSON form. Reply with that JSON object and \
 nothing else.""",
     """Write a request that has nothing to do with the assistant's tools: none of \
@@ -62,7 +60,29 @@ them is of use for it. Reply with one JSON object and nothing else: \
 {{"input": "the new request"}}""",
 )
 
-SEED_FIRST = """A user of this assistant wrote:
+ALONE = {
+    "who": "another user",
+    "similar": "what another user could ask: a similar request in other words, with other names "
+    "and values",
+    "other": "what another user could ask, in other words and with other names and values",
+    "here": "A user of this assistant wrote:",
+    "there": "A user of that assistant wrote:",
+}
+"""What is said of a request that begins its conversation."""
+
+IN_CONVERSATION = {
+    "who": "this user",
+    "similar": "what this user could ask here instead: another request that fits what was said "
+    "and what the tools returned before it",
+    "other": "what this user could ask instead at the end of this conversation, so that it fits "
+    "what was said and what the tools returned before it",
+    "here": "At this point of the conversation the user wrote:",
+    "there": "This is what a user of that assistant and the assistant said:\n\n{past}\n\nThen the "
+    "user wrote:",
+}
+"""The same of a request that others precede."""
+
+SEED_FIRST = """{here}
 
 {seed}
 
@@ -74,7 +94,7 @@ QUOTED = """These are an assistant's instructions:
 
 {instruction}
 
-A user of that assistant wrote:
+{there}
 
 {seed}
 
@@ -84,15 +104,24 @@ Do not answer this request. """
 def asking(task: Task, form: PromptForm, wish: Wish = EXAMPLE) -> Prompt:
     """Return the chat that asks for a wish, such as one example like `task`.
 
-    Quoted, the tools are always shown in the instruction, whoever writes them for the task itself.
+    Of a conversation it shows the turns up to what the user said last. Quoted, the tools are always
+    shown in the instruction, whoever writes them for the task itself.
     """
-    seed = json.dumps({"input": task.input}, ensure_ascii=False)
-    words = asdict(form_of(task).asking)
+    words = asdict(form_of(task).asking) | _told(task)
+    words["seed"] = json.dumps({"input": task.input}, ensure_ascii=False)
     if form == "seed_first":
-        ask = Message("user", (SEED_FIRST + wish.seed_first).format(seed=seed, **words))
-        return Prompt((task.messages[0], ask), tools=task.offered)
-    quoted = (QUOTED + wish.quoted).format(instruction=task.instruction, seed=seed, **words)
+        ask = Message("user", (SEED_FIRST + wish.seed_first).format(**words))
+        return Prompt((task.messages[0], *task.past, ask), tools=task.offered)
+    quoted = (QUOTED + wish.quoted).format(instruction=task.instruction, **words)
     return Prompt((Message("system", WRITER.format(**words)), Message("user", quoted)))
+
+
+def _told(task: Task) -> dict[str, str]:
+    """Return what is said of the request, which depends on what precedes it."""
+    if not task.past:
+        return ALONE
+    past = "\n".join(f"{_SPEAKERS[turn.role]}: {turn.content}" for turn in task.past)
+    return IN_CONVERSATION | {"there": IN_CONVERSATION["there"].format(past=past)}
 
 
 def example_schema(task: Task, max_calls: int) -> dict[str, Any]:

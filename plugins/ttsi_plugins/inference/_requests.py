@@ -119,9 +119,4 @@ def _messages(task: Task, adaptation: Adaptation | None) -> tuple[Message, ...]:
     if not isinstance(adaptation, Demonstrations):
         return task.messages
     system, *question = task.messages
-    turns = [
-        message
-        for shown, answer in adaptation.turns
-        for message in (Message("user", shown), Message("assistant", answer))
-    ]
-    return (system, *turns, *question)
+    return (system, *adaptation.turns, *question)

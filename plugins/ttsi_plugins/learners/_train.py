@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -26,6 +26,7 @@ from ttsi import (
     CorruptAsset,
     Demonstrations,
     Engine,
+    Message,
     MissingAsset,
     Sample,
     Task,
@@ -132,29 +133,29 @@ def demonstrations(
     task: Task, rows: Sequence[Row], target: Target, base: Completion | None, engine: Engine
 ) -> Demonstrations:
     """Return the rows as turns that precede the task's question; `base` is its unadapted answer."""
-    return Demonstrations(
-        tuple(
-            (_shown(row, task), write_target(target, task, row.answer, base, engine))
-            for row in rows
-        )
+    return Demonstrations.of(
+        (_shown(row, task), write_target(target, task, row.answer, base, engine)) for row in rows
     )
 
 
-def _shown(row: Row, task: Task) -> str:
-    """Return the row's question, with its own instruction and tools unless they are the task's.
+def _shown(row: Row, task: Task) -> Sequence[Message]:
+    """Return what the row asks, with its own instruction and tools unless they are the task's.
 
     Under the task's tools the row's calls would be to tools that were not offered. The whole
     instruction is copied, so that nothing depends on how a benchmark words it.
     """
     if row.task.instruction == task.instruction:
-        return row.task.input
-    return f"{OTHER_TOOLS}\n\n{row.task.instruction}\n\n{row.task.input}"
+        return row.task.said
+    first, *others = row.task.said
+    told = f"{OTHER_TOOLS}\n\n{row.task.instruction}\n\n{first.content}"
+    return (replace(first, content=told), *others)
 
 
 def _told(row: Row) -> list[JSON]:
     """Return all of a row that is learnt, for the digest."""
     work = [row.answer.work] if row.answer.work else []
-    return [row.task.instruction, row.task.input, row.answer.value, *work]
+    said: list[JSON] = [[turn.role, turn.content] for turn in row.task.turns]
+    return [row.task.instruction, row.task.input, row.answer.value, *work, *said]
 
 
 def read_rows(path: Path, form: str = "calls") -> list[Row]:

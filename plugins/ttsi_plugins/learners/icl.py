@@ -21,7 +21,11 @@ from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 
 @dataclass(frozen=True)
 class InContext:
-    """A learner that puts each example before the question, as a user and an assistant turn."""
+    """A learner that puts each example before the question, as a user and an assistant turn.
+
+    An example of a conversation is shown from its beginning: the turns before the request belong to
+    it as well, and the conversation to be answered follows whole.
+    """
 
     needs: ClassVar[frozenset[EngineCapability]] = frozenset()
 
@@ -40,14 +44,9 @@ class InContext:
         seed: int,
     ) -> list[Adaptation]:
         return [
-            Demonstrations(
-                tuple(
-                    (
-                        example.task.input,
-                        write_target(self.target, task, example.answer, answer, engine),
-                    )
-                    for example in some
-                )
+            Demonstrations.of(
+                (example.task.said, write_target(self.target, task, example.answer, answer, engine))
+                for example in some
             )
             for task, some, answer in zip(tasks, examples, base, strict=True)
         ]

@@ -80,7 +80,7 @@ class Nearest(FromRows, LoraSft):
     def _places(self, task: Task) -> list[int]:
         """Return the places of the task's rows, the nearest last."""
         ranked = self._index.ranked(task.input)
-        others = [at for at in ranked if self.rows[at].task.input != task.input]
+        others = [at for at in ranked if self.rows[at].task.said != task.said]
         if not others:
             raise UsageError(
                 "No labelled row asks anything else than the task does.",

@@ -22,16 +22,22 @@ from ttsi_plugins.engines._messages import first_line
 
 from .prefixes import common
 
-SystemTurn = Literal["template", "folded"]
+Turn = Literal["template", "folded"]
 Content = Literal["text", "parts"]
 
 _CURE = (
     "Use an instruct model whose chat template writes all turns, or correct chat_template in the "
     "model's tokenizer files."
 )
-_PARTS = {"system": "the instruction", "user": "the input", "assistant": "an answer"}
+_PARTS = {
+    "system": "the instruction",
+    "user": "the input",
+    "assistant": "an answer",
+    "tool": "a tool's result",
+}
 # With line breaks: a template that prints a list of parts as it is would escape them.
 _TRIAL = (Message("system", "the trial's\ninstruction"), Message("user", "the trial's\ninput"))
+_RESULT = (Message("assistant", "the trial's\ncall"), Message("tool", "the trial's\nresult"))
 _THINKING = "enable_thinking"
 # An answer whose first character begins no call.
 _SAYING: dict[str, Any] = {"role": "assistant", "content": "\ue000"}
@@ -64,7 +70,8 @@ class Template:
     `system_turn` is "folded" where the template has none: the instruction then stands before the
     first user turn's text, a blank line between them. `content` is "parts" where the template takes
     a message's content as a list of parts only. Raises EngineError for a template with which
-    neither helps.
+    neither helps. `tool_turn` is "folded" where the template has no turn for a tool's result, or
+    not one that can follow a call as text: results are then a user turn, in <tool_response> tags.
     """
 
     def __init__(
@@ -81,13 +88,18 @@ class Template:
         self._text, self._tools_text = (
             _DATE_MACRO + text if "strftime_now" in text else text for text in own
         )
-        self.system_turn: SystemTurn = "template"
+        self.system_turn: Turn = "template"
         self.content: Content = "text"
+        self.tool_turn: Turn = "template"
         self._choose()
 
     def describe(self) -> dict[str, JSON]:
         """Return what a run records about the template."""
-        return {"system_turn": self.system_turn, "content": self.content}
+        return {
+            "system_turn": self.system_turn,
+            "content": self.content,
+            "tool_turn": self.tool_turn,
+        }
 
     def render(
         self,
@@ -157,8 +169,11 @@ class Template:
             raise EngineError(first_line(error), where=self._where, cure=_CURE) from error
 
     def _choose(self) -> None:
-        """Set the first `content` and `system_turn` with which all of the trial is rendered."""
-        ways: list[tuple[Content, SystemTurn]] = [
+        """Set the first `content` and `system_turn` with which all of the trial is rendered.
+
+        Then do the same for `tool_turn`.
+        """
+        ways: list[tuple[Content, Turn]] = [
             ("text", "template"),
             ("parts", "template"),
             ("text", "folded"),
@@ -169,10 +184,15 @@ class Template:
                 self.render(_TRIAL)
             except EngineError:
                 continue
-            return
-        # None works. Raise the error of plain text, which is the clearest.
-        self.content, self.system_turn = "text", "folded"
-        self.render(_TRIAL)
+            break
+        else:
+            # None works. Raise the error of plain text, which is the clearest.
+            self.content, self.system_turn = "text", "folded"
+            self.render(_TRIAL)
+        try:
+            self.render((*_TRIAL, *_RESULT))
+        except EngineError:
+            self.tool_turn = "folded"
 
     def _write(
         self,
@@ -185,7 +205,8 @@ class Template:
     ) -> str:
         """Return the chat with `more` turns, and with `opened` the assistant's turn begun."""
         messages = [turn for turn in messages if turn.role != "system" or turn.content]
-        turns = _folded(messages) if self.system_turn == "folded" else messages
+        turns = _with_results(messages) if self.tool_turn == "folded" else messages
+        turns = _folded(turns) if self.system_turn == "folded" else turns
         chat: list[dict[str, Any]] = [
             {
                 "role": turn.role,
@@ -235,6 +256,21 @@ def _calling(calls: Any, as_text: bool) -> dict[str, Any]:
         for at, call in enumerate(calls)
     ]
     return {"role": "assistant", "content": "", "tool_calls": made}
+
+
+def _with_results(messages: Sequence[Message]) -> list[Message]:
+    """Return `messages` with tool turns as user turns; neighbours are one turn."""
+    turns: list[Message] = []
+    joins = False
+    for message in messages:
+        result = message.role == "tool"
+        if result:
+            message = Message("user", f"<tool_response>\n{message.content}\n</tool_response>")
+        if turns and turns[-1].role == message.role == "user" and (result or joins):
+            message = replace(message, content=f"{turns.pop().content}\n{message.content}")
+        turns.append(message)
+        joins = result
+    return turns
 
 
 def _folded(messages: Sequence[Message]) -> list[Message]:

@@ -38,8 +38,8 @@ _TAIL = 12
 _TURNS = (
     Message("system", "ttsi"),
     Message("user", "ttsi"),
-    Message("assistant", "ttsi"),
-    Message("user", "ttsi"),
+    *(Message("assistant", "ttsi"), Message("tool", "ttsi")),
+    *(Message("assistant", "ttsi"), Message("user", "ttsi")),
 )
 
 
