@@ -79,14 +79,6 @@ def _measurable(seed: Seed) -> bool:
     return "synthetic" in seed.results and all(example.task.input for example in examples)
 
 
-def date_faults(submission: Submission) -> Iterator[Fault]:
-    """Yield a fault where the submission's date is before the end of a seed."""
-    submitted = submission.head["submitted"]
-    if any(submitted < seed.results["finished"][:10] for seed in submission.seeds):
-        what = f"was submitted on {submitted}, before a seed of it ended."
-        yield Fault("head", HEAD, what, _RESTORE)
-
-
 def private_faults(submission: Submission) -> Iterator[Fault]:
     """Yield a fault for local paths, passwords and keys, which must not be published."""
     files: list[tuple[str, Any]] = [(HEAD, submission.head)]

@@ -17,7 +17,6 @@ from ttsi.digests import bytes_digest
 from ttsi.errors import StorageError, UsageError, VerificationError
 from ttsi.leaderboard.check_evidence import no_identity
 from ttsi.leaderboard.check_identity import PUBLISH, is_local, local
-from ttsi.leaderboard.entries import entry_of
 from ttsi.leaderboard.faults import Unsound
 from ttsi.leaderboard.publishing import published, published_sessions
 from ttsi.leaderboard.sources import sources
@@ -72,9 +71,9 @@ def submit(
     where = leaderboards / "submissions"
     with _staging(None if dry_run else where) as staging:
         made = _make(opened, staging, org, method, third_party=third_party)
-        verdict = verify_one(made, third_party=third_party)
-        _refuse(verdict, staging)
-        assert verdict.submission is not None
+        verdict = verify_one(made, third_party=third_party, entries=True)
+        _refuse(verdict)
+        assert verdict.entry is not None
         target = where / made.relative_to(staging)
         _check_new(made, target)
         sizes = {
@@ -84,7 +83,7 @@ def submit(
         }
         if not dry_run:
             _put(made, target)
-        return Submitted(target, sizes, entry_of(verdict.submission))
+        return Submitted(target, sizes, verdict.entry)
 
 
 def _names(who: str) -> tuple[str, str]:
@@ -205,7 +204,7 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").rstrip("\n").split("\n")
 
 
-def _refuse(verdict: Verdict, staging: Path) -> None:
+def _refuse(verdict: Verdict) -> None:
     """Raise VerificationError with all faults, if there are any."""
     if verdict.ok:
         return
