@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from ttsi.leaderboard.faults import Fault, shown
@@ -12,13 +11,12 @@ from ttsi.leaderboard.sources import Sources, method_faults
 from ttsi.leaderboard.submission import HEAD, RESULTS, SPEC, Seed, Submission
 from ttsi.records.identity import IDENTITY
 from ttsi.records.sessions import SESSIONS
-from ttsi.results import metrics, synthetic
+from ttsi.results import synthetic
+from ttsi.results.agreement import differences, made_of
 from ttsi.spec import digest_of
-from ttsi.types import JSON
 
 _RESTORE = "Restore the file from the run, or submit the run again."
 _TOLD = 5
-_UNSET = "nothing"
 
 
 def spec_faults(submission: Submission) -> Iterator[Fault]:
@@ -52,17 +50,11 @@ def results_faults(seed: Seed, found: Sources | None) -> Iterator[Fault]:
         what += f"{found.revision!r}."
         cure = "Run again on the data that this version of ttsi knows."
         yield Fault("revision", where, what, cure)
-    head = {
-        "name": seed.spec["name"],
-        "benchmark": seed.spec["benchmark"]["name"],
-        "model": seed.spec["model"]["id"],
-        "seed": seed.number,
-    }
-    expected = {**head, **metrics.summarise(seed.records)}
+    expected = made_of(seed.spec, seed.number, seed.records)
     if found is not None and results["revision"] == found.revision and _measurable(seed):
         inputs = {name: sample.task.input for name, sample in found.samples.items()}
         expected["synthetic"] = synthetic.quality(seed.records, inputs)
-    told = list(_differences(expected, {key: results[key] for key in expected}, ""))
+    told = list(differences(expected, {key: results[key] for key in expected}))
     for pointer, anew, stored in told[:_TOLD]:
         what = f"{pointer} is {shown(stored)}; made again it is {shown(anew)}."
         yield Fault("metric", where, what, _RESTORE)
@@ -95,24 +87,3 @@ def private_faults(submission: Submission) -> Iterator[Fault]:
             told = f"{shown(pointer)[1:-1]} holds {what}."
             cure = "Run again with a model by its public name, and keys by environment variables."
             yield Fault("private", where, told, cure)
-
-
-def _differences(expected: JSON, found: JSON, pointer: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (pointer, expected, found) where two JSON values differ by more than rounding."""
-    if isinstance(expected, Mapping) and isinstance(found, Mapping):
-        for key in {**expected, **found}:
-            a, b = expected.get(key, _UNSET), found.get(key, _UNSET)
-            yield from _differences(a, b, f"{pointer}/{key}")
-    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        for at, (a, b) in enumerate(zip(expected, found, strict=True)):
-            yield from _differences(a, b, f"{pointer}/{at}")
-    elif not _same(expected, found):
-        yield pointer, expected, found
-
-
-def _same(a: JSON, b: JSON) -> bool:
-    numbers = [isinstance(each, int | float) and not isinstance(each, bool) for each in (a, b)]
-    if all(numbers):
-        # The last digits of sums and quantiles depend on the machine and on SciPy's version.
-        return math.isclose(a, b, rel_tol=1e-7, abs_tol=1e-9)
-    return type(a) is type(b) and bool(a == b)

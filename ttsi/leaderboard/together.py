@@ -29,7 +29,7 @@ _MOST = 0.9
 
 _METHOD = ("estimator", "generator", "learner", "inference")
 _OWN = "Submit a run of your own, once, and with other seeds than those that lie there."
-_SPELL = "Spell the name as before if it is the same; otherwise choose one that none can mistake."
+SPELL = "Spell the name as before if it is the same; otherwise choose one that none can mistake."
 _UNSEEN = re.compile(r"[\W_]+")
 
 
@@ -92,19 +92,25 @@ def faults_among(peers: Iterable[Peer], sound: Callable[[Peer], bool]) -> dict[P
 def _told(peer: Peer, earlier: Iterable[Peer]) -> Iterator[Fault]:
     for other in earlier:
         yield from faults_of_copy(peer, other)
+    told: set[str] = set()
+    for other in earlier:
+        for key in set(look_alikes(peer.head, other.head)) - told:
+            told.add(key)
+            what = f"the {key} {shown(peer.head[key])} looks like {shown(other.head[key])}, which "
+            what += f"{other.name} had before, and is spelled otherwise."
+            yield Fault("name", HEAD, what, SPELL)
+
+
+def look_alikes(head: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which names of two submission.json look alike and differ: org, method or model.
+
+    Methods can be mistaken only where they are of one org.
+    """
+    of_one = org_skeleton(head["org"]) == org_skeleton(other["org"])
     for key, alike in (("org", org_skeleton), ("method", skeleton), ("model", skeleton)):
-        for other in earlier:
-            mine, theirs = peer.head[key], other.head[key]
-            if mine != theirs and alike(mine) == alike(theirs) and _side_by_side(key, peer, other):
-                what = f"the {key} {shown(mine)} looks like {shown(theirs)}, which "
-                what += f"{other.name} had before, and is spelled otherwise."
-                yield Fault("name", HEAD, what, _SPELL)
-                break
-
-
-def _side_by_side(key: str, peer: Peer, other: Peer) -> bool:
-    """Return whether two names of this kind could be mistaken: methods only within one org."""
-    return key != "method" or org_skeleton(peer.head["org"]) == org_skeleton(other.head["org"])
+        differ = head[key] != other[key] and alike(head[key]) == alike(other[key])
+        if differ and (of_one or key != "method"):
+            yield key
 
 
 # ---------------------------------------------------------------- copies

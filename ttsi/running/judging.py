@@ -56,7 +56,7 @@ def judge(
     with only_writer(folder), Journal(folder, judged.JUDGED) as kept:
         if not (folder / judged.SPEC).exists():
             write_json(folder / judged.SPEC, resolved(spec))
-        done = kept.finished(samples)
+        done = kept.finished(samples, 0)
         pending = [sample for sample in samples if sample.id not in done]
         if reporter is not None:
             reporter.seed_started(spec, 0, len(samples), len(done), folder)
