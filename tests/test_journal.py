@@ -50,7 +50,7 @@ def record(number: int, text: str = "x", error: str = "") -> Record:
 def test_a_record_survives_the_file(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         journal.append(record(0))
-        (back,) = journal.finished(SAMPLES).values()
+        (back,) = journal.finished(SAMPLES, 0).values()
     assert to_json(back) == to_json(record(0))
     assert back.final_score == Score(True)
 
@@ -74,7 +74,7 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path, cut: int) -> None:
     whole = journal.path.read_bytes()
     journal.path.write_bytes(whole[:-cut])
     with Journal(tmp_path) as journal:
-        assert list(journal.finished(SAMPLES)) == ["rows/0"]
+        assert list(journal.finished(SAMPLES, 0)) == ["rows/0"]
         journal.append(record(1))
     assert journal.path.read_bytes() == whole
 
@@ -92,23 +92,23 @@ def test_a_damaged_line_in_the_middle_is_an_error_with_its_number(tmp_path: Path
     with journal.path.open("ab") as file:
         file.write(b'{"id": 3}\n')
     with Journal(tmp_path) as journal, pytest.raises(CorruptAsset, match="Line 2"):
-        journal.finished(SAMPLES)
+        journal.finished(SAMPLES, 0)
 
 
 def test_errored_samples_do_not_count_as_finished(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         journal.append(record(0, error="answer: boom"))
         journal.append(record(1))
-        assert list(journal.finished(SAMPLES)) == ["rows/1"]
+        assert list(journal.finished(SAMPLES, 0)) == ["rows/1"]
         journal.append(record(0))
-        assert set(journal.finished(SAMPLES)) == {"rows/0", "rows/1"}
+        assert set(journal.finished(SAMPLES, 0)) == {"rows/0", "rows/1"}
 
 
 def test_a_changed_sample_stops_the_run(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         journal.append(record(0))
         with pytest.raises(RunError, match="not what it was"):
-            journal.finished([make_sample(0, city="Elsewhere")])
+            journal.finished([make_sample(0, city="Elsewhere")], 0)
 
 
 def test_two_writers_are_refused(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_compacting_leaves_one_line_a_sample_in_order(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         for one in (record(1), record(0, error="boom"), record(0)):
             journal.append(one)
-        kept = journal.finished(SAMPLES)
+        kept = journal.finished(SAMPLES, 0)
         journal.compact(kept[sample.id] for sample in SAMPLES[:2])
         journal.append(record(2))
     assert [one.id for one in read(journal.path)] == ["rows/0", "rows/1", "rows/2"]

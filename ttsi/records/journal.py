@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,13 @@ ESTIMATES = "estimates.jsonl"
 STEPS = "steps.jsonl"
 STEPS_OF_ESTIMATES = "estimates.steps.jsonl"
 """Steps of episodes that have no record yet (`ttsi.records.steps`)."""
+SUMMARY = "results.json"
+LOCK = ".lock"
+_BESIDE = (
+    *("identity.json", "sessions.json", "estimates.sessions.json", "spec.json"),
+    *("spec.resolved.json", "manifest.json", SUMMARY, LOCK),
+)
+"""The files of a seed's folder that say nothing without lines."""
 
 SYNC_EVERY = 0.1
 """Seconds between two fsyncs of a file of lines, at least."""
@@ -43,17 +51,40 @@ Parsed = TypeVar("Parsed")
 def only_writer(folder: Path) -> Iterator[None]:
     """Make `folder` and lock it for this process; raises RunError if another process holds it.
 
-    Partial files of killed writers are removed.
+    Partial files of killed writers are removed. If the context ends with an error and the folder
+    has no line, it goes again.
     """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     with storage(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("ab")
+        lock = (folder / LOCK).open("ab")
     with lock:
         only_writer_of(lock, folder)
         with storage(folder):
             for partial in folder.glob(".*.part"):
                 partial.unlink(missing_ok=True)
-        yield
+        try:
+            yield
+        except BaseException:
+            _undo(folder, made)
+            raise
+
+
+def _undo(folder: Path, made: Sequence[Path]) -> None:
+    """Remove a run's folder that has no line, and those above it that were `made` for it.
+
+    What is not a run's stays, and so does the folder that it lies in.
+    """
+    left = [path for path in folder.iterdir() if path.stat().st_size]
+    if any(path.suffix == ".jsonl" or path.name not in _BESIDE for path in left):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    for above in folder.parents:
+        names = {path.name for path in above.iterdir()}
+        # A run's summary of seeds that are not there says nothing.
+        if names - {SUMMARY} or not (names or above in made):
+            return
+        shutil.rmtree(above, ignore_errors=True)
 
 
 class Lines:
@@ -130,27 +161,36 @@ class Journal(Lines):
         """Write a record before returning; if the disk refuses it, the file stays as it was."""
         self._append(to_line(record))
 
-    def finished(self, samples: Sequence[Sample]) -> dict[str, Record]:
+    def finished(self, samples: Sequence[Sample], seed: int) -> dict[str, Record]:
         """Return the last record of each sample by id, without errors.
 
-        Raises RunError if a sample has changed since its record was written.
+        Raises RunError if a sample has changed since its record was written, and for a record of
+        another seed.
         """
         wanted = {sample.id: sample for sample in samples}
         kept: dict[str, Record] = {}
         with long_lived():
             for record in read(self.path):
-                if record.id not in wanted:
-                    continue
-                if record.digest != wanted[record.id].digest:
-                    raise RunError(
-                        f"Sample {record.id} is not what it was when this run began: the "
-                        "benchmark's data or its prompt changed.",
-                        where=str(self.path),
-                        cure="Start anew with `ttsi eval --fresh`, or in another folder with "
-                        "--out FOLDER.",
-                    )
-                kept[record.id] = record
+                if record.id in wanted:
+                    self._check(record, wanted[record.id], seed)
+                    kept[record.id] = record
         return {name: record for name, record in kept.items() if not record.error}
+
+    def _check(self, record: Record, sample: Sample, seed: int) -> None:
+        if record.seed != seed:
+            raise RunError(
+                f"The record of sample {record.id} is of seed {record.seed}, in the folder of "
+                f"seed {seed}: it was made elsewhere.",
+                where=str(self.path),
+                cure="Delete that line to run its sample again, or start anew with --fresh.",
+            )
+        if record.digest != sample.digest:
+            raise RunError(
+                f"Sample {record.id} is not what it was when this run began: the benchmark's "
+                "data or its prompt changed.",
+                where=str(self.path),
+                cure="Start anew with `ttsi eval --fresh`, or in another folder with --out FOLDER.",
+            )
 
     def failures(self) -> dict[str, Record]:
         """Return, by id, the last records that are errors; these samples are tried again."""
@@ -251,6 +291,8 @@ def only_writer_of(lock: IO[bytes] | FileIO, place: Path) -> None:
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
+            raise OSError("its last writer has just removed the folder")
     except OSError as error:
         raise RunError(
             "Another ttsi process is writing there.",

@@ -9,9 +9,13 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
+from ttsi.errors import TtsiError
 from ttsi.results import calibration, comparison, metrics, synthetic
+from ttsi.results.agreement import rescored
 from ttsi.results.calibration import Case
 from ttsi.results.runs import Run, SeedRun, known_samples
+from ttsi.solving import assemble
+from ttsi.spec import load_spec
 from ttsi.types import Record, Sample, Score, StageCost
 
 
@@ -159,6 +163,22 @@ class Facts:
         if self.samples is None:
             return 0
         return sum(self.sample(record) is None for record in self.records)
+
+    @cached_property
+    def unearned(self) -> int:
+        """The number of records whose scores are not what their answers earn, as far as known."""
+        if self.samples is None:
+            return 0
+        try:
+            (spec,) = load_spec(
+                {key: dict(self.run.spec[key]) for key in ("benchmark", "scorer")},
+                environment=False,
+            )
+            scorer = assemble.scorer(spec)
+        except TtsiError:  # a third party's scorer, which is not installed here
+            return 0
+        unchanged = {r.id: sample for r in self.records if (sample := self.sample(r)) is not None}
+        return sum(1 for _ in rescored(self.records, unchanged, scorer))
 
     @property
     def _gains(self) -> list[int]:
