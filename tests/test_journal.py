@@ -132,9 +132,8 @@ def test_what_a_killed_writer_left_half_written_is_removed(tmp_path: Path) -> No
     (left,) = tmp_path.iterdir()
     assert (done.returncode, left.suffix) == (-9, ".part")
     write_atomically(tmp_path / "other.json", "another file")
-    assert left.exists()
-    write_atomically(tmp_path / "results.json", "newer")
     assert not left.exists()
+    write_atomically(tmp_path / "results.json", "newer")
     left.touch()
     with only_writer(tmp_path):
         assert {path.name for path in tmp_path.iterdir()} == {".lock", "other.json", "results.json"}

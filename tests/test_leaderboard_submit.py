@@ -20,14 +20,12 @@ from ttsi.leaderboard.boards import boards
 from ttsi.leaderboard.comparable import board_options, scorer_options, selection
 from ttsi.leaderboard.publishing import error_kind
 from ttsi.leaderboard.submission import CONTENT, slug
-from ttsi.leaderboard.submit import submit
 from ttsi.records import provenance
 from ttsi.results.comparison import compare
 from ttsi.results.runs import open_run
 from ttsi.spec import load_spec, resolved
 from ttsi.types import Request
 
-ROOT = Path(__file__).parent.parent
 SCHEMAS = Path(ttsi.__file__).parent / "schemas"
 ROWS = {"name": "ttsi-fakes/rows", "rows": 6}
 
@@ -347,52 +345,3 @@ def test_a_run_over_a_part_is_submitted_and_not_ranked(tmp_path: Path) -> None:
 )
 def test_a_model_s_name_becomes_a_part_of_a_path(model: str, part: str) -> None:
     assert slug(model) == part
-
-
-# ---------------------------------------------------------------- before any work is done
-
-
-def test_sizes_are_looked_at_before_any_work(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is taken out for publication does not count; the run is not even opened."""
-    from ttsi.leaderboard import safe
-    from ttsi.leaderboard import submit as submitting
-
-    names = ("seed-1/samples.jsonl", "seed-2/samples.jsonl")
-    stored = max((run / name).stat().st_size for name in names)
-    files = submit_run(run, tmp_path / "whole").files
-    published = max(files[name] for name in names)
-    assert published < stored
-    monkeypatch.setattr(safe, "MAX_LINES", published)
-    submit_run(run, tmp_path / "fits")
-    monkeypatch.setattr(submitting, "open_run", lambda path: pytest.fail("it was opened"))
-    monkeypatch.setattr(safe, "MAX_LINES", published // 2)
-    with pytest.raises(UsageError, match="samples fill") as caught:
-        submit_run(run, tmp_path)
-    assert "limit" in caught.value.cure
-    monkeypatch.setattr(safe, "MAX_LINES", stored)
-    monkeypatch.setattr(safe, "MAX_TOTAL", stored)
-    with pytest.raises(UsageError, match="of all seeds"):
-        submit_run(run, tmp_path)
-    monkeypatch.setattr(safe, "MAX_JSON", 1000)
-    with pytest.raises(UsageError, match=r"spec.resolved.json has [0-9,]+ bytes"):
-        submit_run(run, tmp_path)
-
-
-def test_names_that_look_like_others_are_refused(run: Path, tmp_path: Path) -> None:
-    submit_run(run / "seed-1", tmp_path)
-    for who in ("ACME/tt-si", "acm-e/other", "acme/TT-SI"):
-        with pytest.raises(UsageError, match="looks like"):
-            submit(run / "seed-2", tmp_path / "leaderboards", who, third_party=True)
-    assert submit(run / "seed-2", tmp_path / "leaderboards", "acme/other", third_party=True)
-
-
-def test_submit_and_contributing_say_one_thing_of_rendering(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["leaderboard", "submit", str(run), "--to", str(tmp_path), "--as", "acme/x"]
-    assert main([*words, "--third-party"]) == 0
-    assert "next: commit this folder and nothing else" in capsys.readouterr().out
-    text = " ".join((ROOT / "leaderboards/CONTRIBUTING.md").read_text(encoding="utf-8").split())
-    assert "Commit that folder and nothing else; a maintainer merges it and runs" in text

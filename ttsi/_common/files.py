@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from typing import Any, BinaryIO
 
 from ttsi.errors import StorageError
 
+_PARTIAL = re.compile(r"\.(?P<of>.+\..+)-(?P<process>[0-9]{1,10})\.part")
+"""Of `writing`: .FILE.MACHINE-PROCESS.part"""
 _DAY = 24 * 60 * 60
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -83,11 +86,13 @@ def sweep(folder: Path) -> None:
     Those of other machines count as left behind when they are a day old.
     """
     with suppress(OSError):
-        for path in folder.glob(".*.part"):
-            host, _, process = path.name.removesuffix(".part").rpartition("-")
-            here = host.endswith(f".{platform.node()}") and process.isdigit()
+        for path in folder.iterdir():
+            found = _PARTIAL.fullmatch(path.name)
+            if found is None:
+                continue
+            here = found["of"].endswith(f".{platform.node()}")
             old = time.time() - path.stat().st_mtime > _DAY
-            if _is_dead(int(process)) if here else old:
+            if _is_dead(int(found["process"])) if here else old:
                 path.unlink(missing_ok=True)
 
 

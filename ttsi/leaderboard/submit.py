@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ from ttsi.records.journal import SAMPLES
 from ttsi.records.sessions import SESSIONS
 from ttsi.results.runs import Run, open_run, seed_folders
 from ttsi.types import JSON
+
+_STAGING = ".submitting-"
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,8 @@ def _staging(where: Path | None) -> Iterator[Path]:
     try:
         if where is not None:
             where.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".submitting-", dir=where))
+            _sweep(where)
+        folder = Path(tempfile.mkdtemp(prefix=_STAGING, dir=where))
     except OSError as error:
         what = f"Cannot write there: {error.strerror}."
         cure = "Choose a folder that can be written with --to FOLDER."
@@ -148,6 +152,13 @@ def _staging(where: Path | None) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(where: Path) -> None:
+    """Remove what killed submissions left there: none takes a day."""
+    for left in where.glob(f"{_STAGING}*"):
+        if time.time() - left.stat().st_mtime > 24 * 60 * 60:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _make(run: Run, staging: Path, org: str, method: str, *, third_party: bool) -> Path:

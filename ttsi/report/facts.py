@@ -9,7 +9,6 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from ttsi.errors import TtsiError
 from ttsi.results import calibration, comparison, metrics, synthetic
 from ttsi.results.agreement import rescored
 from ttsi.results.calibration import Case
@@ -167,18 +166,13 @@ class Facts:
     @cached_property
     def unearned(self) -> int:
         """The number of records whose scores are not what their answers earn, as far as known."""
-        if self.samples is None:
-            return 0
+        unchanged = {r.id: found for r in self.records if (found := self.sample(r)) is not None}
         try:
-            (spec,) = load_spec(
-                {key: dict(self.run.spec[key]) for key in ("benchmark", "scorer")},
-                environment=False,
-            )
-            scorer = assemble.scorer(spec)
-        except TtsiError:  # a third party's scorer, which is not installed here
+            named = {key: dict(self.run.spec[key]) for key in ("benchmark", "scorer")}
+            (spec,) = load_spec(named, environment=False)
+            return sum(1 for _ in rescored(self.records, unchanged, assemble.scorer(spec)))
+        except Exception:  # a plugin may raise anything, and the rest can still be shown
             return 0
-        unchanged = {r.id: sample for r in self.records if (sample := self.sample(r)) is not None}
-        return sum(1 for _ in rescored(self.records, unchanged, scorer))
 
     @property
     def _gains(self) -> list[int]:
