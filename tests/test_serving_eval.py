@@ -1,7 +1,7 @@
 """Served answers are, byte for byte, those of `ttsi eval` under the same spec, alone and together.
 
-The model is tiny and random: what it says does not matter, only that it is the same. It is adapted by
-training on labelled rows, since it writes no valid examples; tests/clients has the whole method.
+The model is tiny and random: what it says does not matter, only that it is the same. It is adapted
+by training on labelled rows, since it writes no valid examples.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "engine": {"name": "transformers", "device": "cpu", "memory_gib": 1},
         "benchmark": {"name": "sealtool", "limit": 20},
         "estimator": "always",
-        "learner": {"name": "nearest", "mode": "pairs", "shots": 1, "epochs": 1, "rank": 2},
+        "learner": {"name": "nearest", "mode": "pairs", "shots": 1, "learning_rate": 0.05},
         "inference": {
             "name": "direct",
             "format": "tool_calls",
