@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from ttsi.answers.calls.writing import TOOL_CALL
 from ttsi.errors import UsageError
 from ttsi.rows.calls import calls_of
 from ttsi.rows.keys import filled, keyed
-from ttsi.types import JSON, Message
+from ttsi.types import JSON, Message, Role
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
@@ -105,5 +106,5 @@ def _turns(read: Iterable[tuple[str, str]]) -> list[Message]:
     for role, text in read:
         if turns and turns[-1].role == role != "tool":
             text = f"{turns.pop().content}\n{text}"
-        turns.append(Message("assistant" if role == "assistant" else "user", text))
+        turns.append(Message(cast(Role, role), text))
     return turns
