@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from engines import shared_engine
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ttsi.answers import form_of
@@ -81,6 +81,8 @@ def test_a_request_states_no_other_value(value: Any, name: str) -> None:
     assert not Request(REQUEST.replace(" and cities", "")).states(value, name)
 
 
+@example("", "0aB", "")
+@example("an", "aBc", "of it")
 @given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=20))
 def test_a_value_is_stated_by_a_request_that_holds_it(before: str, value: str, after: str) -> None:
     words = Request(value).states(value)

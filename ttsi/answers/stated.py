@@ -109,9 +109,11 @@ class Request:
         if self._contains("".join(words)):
             return True
         named = set(map(_stem, _words(name)))
-        telling = [word for word in words if word not in _EMPTY and _stem(word) not in named]
-        if words and all(map(self._has, telling or words)):
-            return True
+        # A name may stand in the request as it is, or with its parts as words: aBc, a bc.
+        for parts in (words, _PART.findall(_folded(value))):
+            telling = [word for word in parts if word not in _EMPTY and _stem(word) not in named]
+            if parts and all(map(self._has, telling or parts)):
+                return True
         return len(words) > 1 and "".join(word[0] for word in words) in self._stems
 
     def _has(self, word: str) -> bool:
