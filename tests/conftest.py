@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("TTSI_DATA_DIR", str(ROOT.parent / "shared" / "data"))
 
+collect_ignore = ["clients"]
+"""Tests with other clients have settings and a tox environment of their own."""
+
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 

@@ -15,8 +15,8 @@ from functools import partial
 from itertools import groupby
 
 from ttsi import Answer, Completion, Message, Sample, Score, Task, answer_with, calls_in, form_of
+from ttsi.rows.rendering import asked_natively
 from ttsi_benchmarks._hammer import Row, read_rows, to_sample
-from ttsi_benchmarks._rendering import asked_natively
 from ttsi_benchmarks.apibank import (
     ASSETS,
     INSTRUCTION,
