@@ -26,6 +26,7 @@ KNOWS_OF_CALLS = {
     "__init__.py": "parse_calls is a public name",
     "answers/objects.py": "the mark of a thought inside a call is text",
     "cli/score.py": "examples of the predictions that people have",
+    "leaderboard/check_method.py": "how a learner writes its targets: the option's value",
     "protocols.py": "where H scores candidates: the option's value, as specs have it",
     "rows/calls.py": "calls in the rows of files, in the notations that people have",
     "rows/lines.py": "JSON is as deep as calls may be",

@@ -10,6 +10,7 @@ import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ class Worlds:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    with process:
+    # What it has not read when it dies cannot be written any more when its pipe is closed.
+    with suppress(BrokenPipeError), process:
         process.kill()
 
 
