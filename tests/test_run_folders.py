@@ -111,7 +111,7 @@ def test_a_journal_of_nothing_that_was_begun_anew_goes(
 def test_a_second_writer_is_refused_and_leaves_no_folder(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with (
-        pytest.raises(TtsiError, match="writing this run"),
+        pytest.raises(TtsiError, match="is writing there"),
         journal.only_writer(folder),
         journal.only_writer(folder),
     ):
