@@ -381,5 +381,9 @@ def test_every_spec_of_the_repository_is_sound_and_fits_the_schema() -> None:
     assert len(paths) >= 5
     validator = Draft202012Validator(compose_schema(builtins_only=True))
     for path in paths:
-        assert load_spec(path), path
-        validator.validate(json.loads(path.read_text()))
+        document = json.loads(path.read_text())
+        # One that is served has tasks of its clients.
+        asked = "benchmark" in document
+        assert load_spec(path, benchmark=asked), path
+        assert asked or path.name.startswith("serve")
+        validator.validate({"benchmark": "quickstart", **document})
