@@ -1,8 +1,8 @@
 """The load that `ttsi serve` bears, and its answers' times beside `transformers serve`.
 
 500 requests by 32 clients, of which every fifth hangs up in the middle, with the base model's
-answers: none may fail, and memory is to be flat after the first 100. Then 64 requests, 16 at a time,
-by each of the two servers.
+answers: none may fail, and memory is to be flat after the first 100. Then 64 requests, 16 at a
+time, by each of the two servers.
 
     python -m perf.serve --model smollm2-135m
 """
