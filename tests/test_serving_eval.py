@@ -22,7 +22,6 @@ from ttsi.records.journal import read
 from ttsi.types import Record, Task
 from ttsi_benchmarks.sealtool import INSTRUCTION, SealTool
 
-
 pytestmark = pytest.mark.slow
 
 COUNT = int(os.environ.get("TTSI_TEST_SERVED", "6"))
