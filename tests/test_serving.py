@@ -222,6 +222,14 @@ def test_other_routes_models_types_and_methods_are_refused_in_the_same_form(
     assert (status, answer["error"]["code"]) == (403, "forbidden_host")
 
 
+def test_the_openapi_file_is_of_the_models_that_are_served(server: Server) -> None:
+    status, _, document = server.ask("/openapi.json")
+    chat = document["components"]["schemas"]["Chat"]["properties"]
+    assert (status, chat["model"]["enum"]) == (200, ["fake", "fake:base"])
+    routes = {path for path in document["paths"] if "{" not in path}
+    assert {server.ask(path, method="OPTIONS")[0] for path in routes} == {405}
+
+
 def test_a_key_is_wanted_where_there_is_one() -> None:
     with serving(FAKE, key="secret") as server:
         assert server.ask("/health")[0] == 200

@@ -63,7 +63,8 @@ def test_inspect(url: str, tmp_path: Path) -> None:
     from inspect_ai.solver import generate
 
     model = get_model("openai-api/ttsi/small:base", base_url=url, api_key="none")
-    task = Task([Sample("Say hello.", target="ello")], generate(), includes())
+    asked = [Sample("Say hello.", target="ello")]
+    task = Task(dataset=asked, solver=generate(), scorer=includes())
     (log,) = eval(task, model=model, max_tokens=16, display="none", log_dir=str(tmp_path))
     assert log.status == "success"
     assert log.samples[0].output.usage.output_tokens <= 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -109,8 +110,11 @@ class Desk:
         return Response(self.metrics.text(), media_type=self.metrics.content_type)
 
     async def openapi(self, request: Request) -> Response:
-        text = files("ttsi").joinpath("schemas/openapi.json").read_bytes()
-        return Response(text, media_type="application/json")
+        document = json.loads(files("ttsi").joinpath("schemas/openapi.json").read_bytes())
+        for body in ("Chat", "Texts"):
+            known = document["components"]["schemas"][body]["properties"]["model"]
+            known["enum"] = list(self.served.models)
+        return JSONResponse(document)
 
     # ------------------------------------------------------------ requests
 
