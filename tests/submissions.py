@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ttsi.records import provenance
 from ttsi.records.identity import IDENTITY
 from ttsi.records.journal import SAMPLES
 from ttsi.records.sessions import SESSIONS
-from ttsi.results import metrics
+from ttsi.results import metrics, synthetic
 from ttsi.spec import digest_of
 
 Change = Callable[[Any], Any]
@@ -37,6 +37,13 @@ def submit_run(run: Path, root: Path, **options: Any) -> Submitted:
 
 def faults(folder: Path, *, third_party: bool = True) -> list[Fault]:
     return list(verifying.verify_one(folder, third_party=third_party).faults)
+
+
+def entry(folder: Path) -> Mapping[str, Any]:
+    """Return what a board shows of a sound submission."""
+    found = verifying.verify_one(folder, third_party=True, entries=True).entry
+    assert found is not None
+    return found
 
 
 def kinds(folder: Path, *, third_party: bool = True) -> set[str]:
@@ -111,9 +118,14 @@ def sealed(folder: Path, *, alike: bool = True) -> Path:
 
 def summed_up(folder: Path) -> None:
     """Recompute the results from the current records."""
+    from ttsi.leaderboard.sources import sources
     from ttsi.records.lines import from_json
 
     for own in folder.glob("seed-*"):
         records = [from_json(row) for row in read(own / "samples.jsonl")]
-        results = read(own / "results.json")
-        write(own / "results.json", results | metrics.summarise(records))
+        results = read(own / "results.json") | metrics.summarise(records)
+        if not any(record.steps for record in records):
+            samples = sources(read(own / SPEC), own.name, third_party=True).samples
+            inputs = {name: sample.task.input for name, sample in samples.items()}
+            results["synthetic"] = synthetic.quality(records, inputs)
+        write(own / "results.json", results)

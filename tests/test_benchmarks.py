@@ -21,12 +21,12 @@ from ttsi.assets import Asset
 from ttsi.errors import UsageError
 from ttsi.options import options_schema
 from ttsi.protocols import Benchmark
+from ttsi.rows.rendering import make_task
 from ttsi.types import Sample, Tool
 from ttsi_benchmarks import _nexus_docs, nexusraven, sealtool
 from ttsi_benchmarks._hammer import read_rows
 from ttsi_benchmarks._nexus_source import QUERIES, TOOLS, read_table
 from ttsi_benchmarks._notation import type_schema
-from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._select import Selection, places
 from ttsi_benchmarks.apibank import ApiBank
 from ttsi_benchmarks.nexusraven import NexusRaven

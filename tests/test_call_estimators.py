@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsi.answers import form_of
+from ttsi.answers.completions import read_completion
 from ttsi.digests import draw_seed
 from ttsi.errors import UsageError
 from ttsi.types import Completion, Generation, Request, Task, Token
@@ -24,7 +25,6 @@ from ttsi_plugins.estimators.call_agreement import CallAgreement
 from ttsi_plugins.estimators.call_likelihood import CallLikelihood
 from ttsi_plugins.estimators.self_consistency import SelfConsistency
 from ttsi_plugins.inference._agreement import shares
-from ttsi_plugins.inference._requests import read_completion
 
 TASK = make_sample(0).task
 

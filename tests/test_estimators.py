@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from ttsi.answers.completions import read_completion
 from ttsi.digests import draw_seed
 from ttsi.types import UNPARSABLE, Completion, Likelihood, Prompt, Request, Task, Tool
 from ttsi_fakes import ScriptedEngine, make_sample
@@ -23,7 +24,6 @@ from ttsi_plugins.estimators.entropy import Entropy, evenness
 from ttsi_plugins.estimators.mutual_information import MutualInformation, mutual_information
 from ttsi_plugins.estimators.rss_margin import RssMargin, softmax_margin
 from ttsi_plugins.estimators.self_consistency import SelfConsistency, agreement
-from ttsi_plugins.inference._requests import read_completion
 from ttsi_plugins.scorers.exact import Exact
 
 TASK = make_sample(0).task

@@ -18,7 +18,6 @@ from ttsi.types import Answer, Example, Likelihood, Message, Prompt, Request, Ta
 from ttsi_fakes import ScriptedEngine, make_sample
 from ttsi_plugins.generators._contract import REQUEST, UNSERVED, asking, is_copy, overlap
 from ttsi_plugins.generators.evidence import Evidence
-from ttsi_plugins.generators.self_generator import SelfGenerator
 
 TASK = make_sample(0).task
 NUMBER = Task("n/0", (), "Answer.", "What is 2 + 3?", "number")
@@ -228,7 +227,7 @@ def test_draws_do_not_depend_on_the_wave() -> None:
 def test_the_prompts_ask_for_a_request_alone() -> None:
     for wish in (REQUEST, UNSERVED):
         system, ask = asking(TASK, "quoted", wish).messages
-        assert system == SelfGenerator()._request(TASK, 0, 0, 0).prompt.messages[0]
+        assert system == asking(TASK, "quoted").messages[0]
         assert TASK.instruction in ask.content
         assert '{"input": "the new request"}' in ask.content
         first, ask = asking(TASK, "seed_first", wish).messages

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from ttsi.answers.completions import read_completion
 from ttsi.errors import EngineError, UsageError
 from ttsi.optional import Rivals, Verdict
 from ttsi.records.lines import from_json, to_json
@@ -23,7 +24,6 @@ from ttsi.types import Answer, Completion, Demonstrations, Generation, Message, 
 from ttsi_fakes import WRITING, ScriptedEngine, default_script, make_sample
 from ttsi_plugins.estimators.constant import Always
 from ttsi_plugins.generators.self_generator import SelfGenerator
-from ttsi_plugins.inference._requests import read_completion
 from ttsi_plugins.inference.gated import Gated
 from ttsi_plugins.learners.lora_sft import LoraSft
 from ttsi_plugins.scorers.exact import Exact

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ttsi.records.journal
 from ttsi._common.files import write_atomically
 from ttsi.answers.calls.values import Reason, ToolCall, answer_with
 from ttsi.errors import CorruptAsset, RunError, StorageError
@@ -49,7 +50,7 @@ def record(number: int, text: str = "x", error: str = "") -> Record:
 def test_a_record_survives_the_file(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         journal.append(record(0))
-        (back,) = journal.finished(SAMPLES).values()
+        (back,) = journal.finished(SAMPLES, 0).values()
     assert to_json(back) == to_json(record(0))
     assert back.final_score == Score(True)
 
@@ -73,7 +74,7 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path, cut: int) -> None:
     whole = journal.path.read_bytes()
     journal.path.write_bytes(whole[:-cut])
     with Journal(tmp_path) as journal:
-        assert list(journal.finished(SAMPLES)) == ["rows/0"]
+        assert list(journal.finished(SAMPLES, 0)) == ["rows/0"]
         journal.append(record(1))
     assert journal.path.read_bytes() == whole
 
@@ -91,23 +92,23 @@ def test_a_damaged_line_in_the_middle_is_an_error_with_its_number(tmp_path: Path
     with journal.path.open("ab") as file:
         file.write(b'{"id": 3}\n')
     with Journal(tmp_path) as journal, pytest.raises(CorruptAsset, match="Line 2"):
-        journal.finished(SAMPLES)
+        journal.finished(SAMPLES, 0)
 
 
 def test_errored_samples_do_not_count_as_finished(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         journal.append(record(0, error="answer: boom"))
         journal.append(record(1))
-        assert list(journal.finished(SAMPLES)) == ["rows/1"]
+        assert list(journal.finished(SAMPLES, 0)) == ["rows/1"]
         journal.append(record(0))
-        assert set(journal.finished(SAMPLES)) == {"rows/0", "rows/1"}
+        assert set(journal.finished(SAMPLES, 0)) == {"rows/0", "rows/1"}
 
 
 def test_a_changed_sample_stops_the_run(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         journal.append(record(0))
         with pytest.raises(RunError, match="not what it was"):
-            journal.finished([make_sample(0, city="Elsewhere")])
+            journal.finished([make_sample(0, city="Elsewhere")], 0)
 
 
 def test_two_writers_are_refused(tmp_path: Path) -> None:
@@ -131,9 +132,8 @@ def test_what_a_killed_writer_left_half_written_is_removed(tmp_path: Path) -> No
     (left,) = tmp_path.iterdir()
     assert (done.returncode, left.suffix) == (-9, ".part")
     write_atomically(tmp_path / "other.json", "another file")
-    assert left.exists()
-    write_atomically(tmp_path / "results.json", "newer")
     assert not left.exists()
+    write_atomically(tmp_path / "results.json", "newer")
     left.touch()
     with only_writer(tmp_path):
         assert {path.name for path in tmp_path.iterdir()} == {".lock", "other.json", "results.json"}
@@ -159,10 +159,27 @@ def test_a_failed_write_leaves_the_file_as_it_was(
         def full(descriptor: int) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(StorageError, match="disk is full"):
-            journal.append(record(1))
+        monkeypatch.setattr(ttsi.records.journal, "SYNC_EVERY", 0.0)
+        with monkeypatch.context() as refusing:
+            refusing.setattr(os, "fsync", full)
+            with pytest.raises(StorageError, match="disk is full"):
+                journal.append(record(1))
         assert journal.path.read_bytes() == before
+
+
+def test_records_that_come_fast_share_an_fsync_and_the_last_ones_have_one_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(ttsi.records.journal, "SYNC_EVERY", 1000.0)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    with Journal(tmp_path) as journal:
+        for number in range(len(SAMPLES)):
+            journal.append(record(number))
+            assert len(list(read(journal.path))) == number + 1
+        first = len(synced)
+    assert first <= 1
+    assert synced[-1] == journal.path.stat().st_size
 
 
 def test_a_file_size_limit_of_the_system_is_met_without_loss(tmp_path: Path) -> None:
@@ -197,7 +214,7 @@ def test_compacting_leaves_one_line_a_sample_in_order(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         for one in (record(1), record(0, error="boom"), record(0)):
             journal.append(one)
-        kept = journal.finished(SAMPLES)
+        kept = journal.finished(SAMPLES, 0)
         journal.compact(kept[sample.id] for sample in SAMPLES[:2])
         journal.append(record(2))
     assert [one.id for one in read(journal.path)] == ["rows/0", "rows/1", "rows/2"]

@@ -26,8 +26,8 @@ from submitted import ROWS, honest, mine, no_base_answer, run
 from ttsi.digests import bytes_digest
 from ttsi.errors import CorruptAsset, VerificationError
 from ttsi.leaderboard.check_identity import KNOWN_TEMPLATE, KNOWN_WEIGHTS
-from ttsi.leaderboard.entries import entry
 from ttsi.leaderboard.faults import Fault
+from ttsi.leaderboard.render import render
 from ttsi.records import provenance
 
 __all__ = ["honest", "mine", "run"]
@@ -105,8 +105,8 @@ def test_verify_refuses_what_lacks_evidence(name: str, mine: Path) -> None:
     harm(mine / "seed-0")
     told = [fault for fault in faults(mine) if fault.kind == kind]
     assert any(message in fault.what and fault.cure for fault in told)
-    with pytest.raises(VerificationError, match="cannot be shown"):
-        entry(mine)
+    with pytest.raises(VerificationError, match="1 of 1 submissions are faulty"):
+        render(mine.parents[3], third_party=True)
 
 
 @pytest.mark.parametrize("name", LACKING)
@@ -182,8 +182,8 @@ CONTRADICTED: dict[str, tuple[Any, ...]] = {
         "had other plugins",
     ),
     "version of ttsi": (*FORGED["version of ttsi"], "session", "had ttsi"),
-    "date": ("date", "2999-01-01", "identity", "after the day"),
-    "no date": ("date", "2026-13-01", "identity", "is none"),
+    "date": ("date", "2999-01-01", "date", "after the day"),
+    "no date": ("date", "2026-13-01", "date", "no date of the calendar"),
     "seed": (*FORGED["seed"], "identity", "the folder's name"),
     "data": (*FORGED["data"], "identity", "what results.json says"),
 }
@@ -212,7 +212,7 @@ def test_the_dtype_is_the_spec_s(mine: Path) -> None:
 
 def test_the_date_is_the_spec_s(mine: Path) -> None:
     edit(mine, SPEC, put("model", "date", "2001-01-01"))
-    assert [f for f in _told(sealed(mine)) if "the spec says '2001-01-01'" in f.what]
+    assert [f for f in faults(sealed(mine)) if "the spec says '2001-01-01'" in f.what]
 
 
 def _only(mine: Path) -> str:
@@ -252,7 +252,7 @@ def test_a_spec_that_asks_for_a_seed_twice_is_refused(mine: Path) -> None:
 def test_seeds_may_have_begun_on_one_date_in_other_executors(tmp_path: Path) -> None:
     folder = submitted(tmp_path, benchmark=ROWS, seeds=[3, 4])
     for seed in (3, 4):
-        edit(folder, f"seed-{seed}/identity.json", put("date", "2001-01-01"))
+        edit(folder, f"seed-{seed}/identity.json", put("date", "2026-11-21"))
     other = {"name": "local", "distribution": "ttsi", "version": "8"}
     edit(folder, "seed-4/sessions.json", put("sessions", 0, "plugins", "executor", other))
     assert faults(sealed(folder)) == []

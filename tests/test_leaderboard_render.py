@@ -10,19 +10,20 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import reports
 from boards import HOSTILE, entry, hostile, many, partial
+from edits import put
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from reports import Page
-from submissions import submitted
+from submissions import edit, submit_run, submitted
 
 import ttsi
 from ttsi.errors import UsageError, VerificationError
-from ttsi.leaderboard import render as rendering
 from ttsi.leaderboard.boards import boards, titles
 from ttsi.leaderboard.readme import BEGIN, END, plain
-from ttsi.leaderboard.render import publish, render, submissions
+from ttsi.leaderboard.render import publish, render
 
 SCHEMA = Path(ttsi.__file__).parent / "schemas" / "board.schema.json"
 
@@ -152,22 +153,31 @@ def test_a_board_without_submissions_goes_and_other_files_stay(tmp_path: Path) -
 # ---------------------------------------------------------------- from the folders
 
 
-def test_render_reads_every_submission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {each["path"]: each for each in many(6)}
-    for path in given:
-        (tmp_path / path).mkdir(parents=True)
-    (tmp_path / "submissions" / "sealtool" / "o__m__m" / ".staging").mkdir(parents=True)
-    (tmp_path / "submissions" / "README.md").write_text("beside them")
-    monkeypatch.setattr(rendering, "entry", lambda f: given[f.relative_to(tmp_path).as_posix()])
-    render(tmp_path)
-    (*_, page) = (tmp_path / "index.html").read_text().split("<main>")
-    assert all(path.removeprefix("submissions/") in page for path in given)
+def test_render_reads_every_submission(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        run = reports.made(tmp_path / "runs", seeds=[seed])
+        submit_run(run.folder / f"seed-{seed}", tmp_path)
+    leaderboards = tmp_path / "leaderboards"
+    (leaderboards / "submissions" / "README.md").write_text("beside them")
+    render(leaderboards, third_party=True)
+    (board,) = leaderboards.glob("*.json")
+    assert len(json.loads(board.read_text())["entries"]) == 2
+
+
+def test_what_verify_refuses_is_not_rendered(tmp_path: Path) -> None:
+    folder = submitted(tmp_path)
+    leaderboards = tmp_path / "leaderboards"
+    edit(folder, "seed-0/results.json", put("accuracy", 1.0))
+    with pytest.raises(VerificationError, match="1 of 1 submissions are faulty") as caught:
+        render(leaderboards, third_party=True)
+    assert "`ttsi leaderboard verify`" in caught.value.cure
+    assert [path.name for path in leaderboards.iterdir()] == ["submissions"]
 
 
 def test_a_submission_becomes_an_entry_whose_links_lead_to_its_files(tmp_path: Path) -> None:
     folder = submitted(tmp_path, seeds=[0, 1])
     leaderboards = tmp_path / "leaderboards"
-    render(leaderboards)
+    render(leaderboards, third_party=True)
     (board,) = leaderboards.glob("*.json")
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(json.loads(board.read_text()))
     page = Page((leaderboards / "index.html").read_text(encoding="utf-8"))
@@ -182,7 +192,7 @@ def test_a_link_among_submissions_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "hash").mkdir(parents=True)
     (folder / "o__m__m").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(VerificationError, match="symbolic link"):
-        submissions(tmp_path)
+        render(tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from edits import OTHER, SAMPLES, SESSIONS, session
 from submissions import (
     edit,
+    entry,
     faults,
     kinds,
     read,
@@ -21,7 +22,6 @@ from submissions import (
 )
 from submitted import honest, mine, no_base_answer, run
 
-from ttsi.leaderboard.entries import entry
 from ttsi.records import provenance
 
 __all__ = ["honest", "mine", "run"]

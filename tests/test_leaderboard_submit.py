@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import reports
 from jsonschema import Draft202012Validator
-from submissions import edit, faults, read, submit_run, submitted, write
+from submissions import edit, entry, faults, read, submit_run, submitted, write
 
 import ttsi
 import ttsi_fakes
@@ -18,7 +18,6 @@ from ttsi.cli.main import main
 from ttsi.errors import UsageError, VerificationError
 from ttsi.leaderboard.boards import boards
 from ttsi.leaderboard.comparable import board_options, scorer_options, selection
-from ttsi.leaderboard.entries import entry
 from ttsi.leaderboard.publishing import error_kind
 from ttsi.leaderboard.submission import CONTENT, slug
 from ttsi.records import provenance
@@ -278,13 +277,6 @@ def test_the_schemas_are_published(capsys: pytest.CaptureFixture[str]) -> None:
         printed = json.loads(capsys.readouterr().out)
         Draft202012Validator.check_schema(printed)
         assert printed["$id"] == f"ttsi.{name}/1"
-
-
-def test_entries_of_damaged_submissions_are_errors(run: Path, tmp_path: Path) -> None:
-    folder = submit_run(run, tmp_path).folder
-    (folder / "seed-1/identity.json").write_text("{}")
-    with pytest.raises(VerificationError, match="cannot be shown"):
-        entry(folder)
 
 
 # ---------------------------------------------------------------- words

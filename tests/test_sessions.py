@@ -245,8 +245,8 @@ def test_an_executor_that_proves_nothing_ends_the_run(
             patch.setattr(assemble, "executor", lambda spec: Unproven())
         with pytest.raises(RunError, match=said):
             run(tmp_path)
-    (folder,) = tmp_path.glob("*/seed-0")
-    assert len(list(read(folder / "samples.jsonl"))) == left
+    records = [len(list(read(path))) for path in tmp_path.glob("*/seed-0/samples.jsonl")]
+    assert records == ([left] if left else [])
     assert run(tmp_path).seeds[0]["engines"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import ttsi
 import ttsi_fakes
 from ttsi.answers.calls.values import calls_in
 from ttsi.errors import DeviceLost, MissingAsset, RunError, SpecError, UsageError
+from ttsi.spec import NO_BENCHMARK, resolved
 from ttsi.types import Request, Task
 from ttsi_fakes import TOOLS, ScriptedEngine
 
@@ -348,3 +350,29 @@ def test_a_model_that_cannot_be_loaded_is_told_and_closed(engines: list[Scripted
         list(solver.solve(TASKS))
     assert caught.value.cure
     assert engines[0].closed
+
+
+def test_a_spec_needs_no_benchmark_and_takes_no_rows_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "alone.json"
+    path.write_text(json.dumps({k: v for k, v in SPEC.items() if k != "benchmark"}))
+    with ttsi.Solver(path) as solver:
+        (solution,) = solver.solve(TASKS[:1])
+    assert solution.adapted is not None
+    with ttsi.Solver(SPEC) as solver:
+        assert [each.adapted for each in solver.solve(TASKS[:1])] == [solution.adapted]
+    # The built-in benchmark that a missing one used to stand for has rows for training.
+    solver = ttsi.Solver({**json.loads(path.read_text()), "learner": "nearest"})
+    with pytest.raises(SpecError, match="benchmark 'none' has none for training"):
+        list(solver.solve(TASKS[:1]))
+
+
+def test_a_limit_in_the_environment_is_for_specs_with_a_benchmark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TTSI_LIMIT", "3")
+    bare = {k: v for k, v in SPEC.items() if k != "benchmark"}
+    (spec,) = ttsi.load_spec(bare, benchmark=False)
+    assert spec.benchmark == NO_BENCHMARK
+    assert "benchmark" not in resolved(spec)
+    with pytest.raises(SpecError, match="benchmark"):
+        ttsi.load_spec(bare)

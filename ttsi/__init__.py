@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ttsi.answers.calls.values import ToolCall as ToolCall
     from ttsi.answers.calls.values import answer_with as answer_with
     from ttsi.answers.calls.values import calls_in as calls_in
+    from ttsi.answers.completions import read_completion as read_completion
     from ttsi.answers.form import Form as Form
     from ttsi.answers.objects import behind_thoughts as behind_thoughts
     from ttsi.answers.objects import find_object as find_object
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ttsi.errors import SpecError as SpecError
     from ttsi.errors import StorageError as StorageError
     from ttsi.errors import TtsiError as TtsiError
+    from ttsi.errors import Unanswerable as Unanswerable
     from ttsi.errors import UsageError as UsageError
     from ttsi.errors import VerificationError as VerificationError
     from ttsi.hooks import hookimpl as hookimpl
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from ttsi.optional import Gates as Gates
     from ttsi.optional import HasTrainingRows as HasTrainingRows
     from ttsi.optional import LearnsFromRows as LearnsFromRows
+    from ttsi.optional import Leaves as Leaves
     from ttsi.optional import Renders as Renders
     from ttsi.optional import Rivals as Rivals
     from ttsi.optional import TellsTurns as TellsTurns
@@ -81,6 +84,7 @@ if TYPE_CHECKING:
     from ttsi.records.identity import ENGINE_IDENTITY as ENGINE_IDENTITY
     from ttsi.running.evaluate import CellResult as CellResult
     from ttsi.running.evaluate import evaluate as evaluate
+    from ttsi.settings import Asked as Asked
     from ttsi.settings import EngineCapability as EngineCapability
     from ttsi.settings import LoraRecipe as LoraRecipe
     from ttsi.settings import Sampling as Sampling
@@ -127,18 +131,19 @@ _NAMES = {
     "ttsi.answers.calls.parse": "parse_calls",
     "ttsi.answers.calls.validation": "argument_faults",
     "ttsi.answers.calls.values": "AnyOf Reason ToolCall answer_with calls_in",
+    "ttsi.answers.completions": "read_completion",
     "ttsi.answers.form": "Form",
     "ttsi.answers.objects": "behind_thoughts find_object",
     "ttsi.assets": "Asset data_file",
     "ttsi.digests": "bytes_digest draw_seed file_digest json_digest",
     "ttsi.errors": (
         "CorruptAsset DeviceLost EngineError MissingAsset OutOfMemory PluginError Problem "
-        "RunError SpecError StorageError TtsiError UsageError VerificationError"
+        "RunError SpecError StorageError TtsiError Unanswerable UsageError VerificationError"
     ),
     "ttsi.hooks": "hookimpl",
     "ttsi.optional": (
-        "AnswersTasks Gates HasTrainingRows LearnsFromRows Renders Rivals TellsTurns Verdict "
-        "Versioned WritesCalls written_calls"
+        "AnswersTasks Gates HasTrainingRows LearnsFromRows Leaves Renders Rivals TellsTurns "
+        "Verdict Versioned WritesCalls written_calls"
     ),
     "ttsi.options": "option",
     "ttsi.protocols": (
@@ -147,7 +152,7 @@ _NAMES = {
     ),
     "ttsi.records.identity": "ENGINE_IDENTITY",
     "ttsi.running.evaluate": "CellResult evaluate",
-    "ttsi.settings": "EngineCapability LoraRecipe Sampling",
+    "ttsi.settings": "Asked EngineCapability LoraRecipe Sampling",
     "ttsi.solving.metering": "asked_outside charge",
     "ttsi.solving.solution": "Solution",
     "ttsi.solving.solver": "Solver",

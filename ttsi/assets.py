@@ -15,8 +15,10 @@ from pathlib import Path
 from ttsi.digests import file_digest
 from ttsi.errors import CorruptAsset, MissingAsset, StorageError
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_FILES = (".gguf", ".safetensors")
+_PART = r"[A-Za-z0-9](?:[\w.-]*\w)?"
+_HUB_ID = re.compile(rf"(?!.*(?:--|\.\.)){_PART}/{_PART}", re.ASCII)
+_LONGEST_ID = 96
+_FILES = (".gguf", ".safetensors", ".git")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,5 +158,10 @@ def _check(asset: Asset, path: Path, *, cure: str) -> None:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether `name` has the form ORG/NAME of a model on the Hub and is not a file name."""
-    return _HUB_ID.fullmatch(name) is not None and not name.lower().endswith(_FILES)
+    """Whether `name` has the form ORG/NAME of a model on the Hub and is not a file name.
+
+    The Hub takes no id with two dots or hyphens in a row, with one at an end, or of over 96
+    characters.
+    """
+    whole = _HUB_ID.fullmatch(name) is not None and len(name) <= _LONGEST_ID
+    return whole and not name.lower().endswith(_FILES)

@@ -10,7 +10,8 @@
     ├── RunError           1   a run that cannot go on
     │   └── DeviceLost     1   a device that no longer answers
     ├── EngineError        1   a model call that failed; costs the sample, not the run
-    │   └── OutOfMemory    1   the wave is halved and tried again
+    │   ├── OutOfMemory    1   the wave is halved and tried again
+    │   └── Unanswerable   1   a request that no call could answer: too long, or no such grammar
     └── VerificationError  4   results that do not match their record
 
 A message says what is wrong, where, and the cure.
@@ -125,6 +126,10 @@ class EngineError(TtsiError):
 
 class OutOfMemory(EngineError):
     pass
+
+
+class Unanswerable(EngineError):
+    """A request that this model cannot answer at all, so the one who asks is at fault."""
 
 
 class VerificationError(TtsiError):

@@ -54,7 +54,11 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A chat, the assistant's first words, tools for the chat template, and `thinking`: whether the
-    answer may begin with a thought, where the spec's `model.thinking` is on."""
+    answer may begin with a thought, where the spec's `model.thinking` is on.
+
+    An empty system turn is left out. Without messages the prompt is the `opening` alone, which the
+    model goes on with as plain text.
+    """
 
     messages: tuple[Message, ...]
     opening: str = ""
@@ -80,13 +84,20 @@ class Likelihood:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One text to generate. `grammar` is a JSON Schema the text must be valid for."""
+    """One text to generate. `grammar` is a JSON Schema the text must be valid for.
+
+    Once one of the texts in `stop` stands in it, an engine may end it: its reader cuts it there.
+    `owner` is the id of the task that it is for, by which an engine may be told that nobody waits
+    for it any more (`ttsi.Leaves`).
+    """
 
     prompt: Prompt
     sampling: Sampling
     seed: int
     adapter: Adapter | None = None
     grammar: Mapping[str, JSON] | None = None
+    stop: tuple[str, ...] = ()
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,17 @@ class WritesCalls(Protocol):
     def called(self, prompt: Prompt, calls: JSON) -> str: ...
 
 
+@runtime_checkable
+class Leaves(Protocol):
+    """Optional for an engine: end texts that nobody waits for, at the next step of decoding.
+
+    `left`, if it is set, says of a request's owner whether nobody waits for its texts. What was
+    written of them is returned as if it had been cut off.
+    """
+
+    left: Callable[[str], bool] | None
+
+
 class LearnsFromRows(Protocol):
     """Optional for a learner: baselines that learn from labelled rows.
 
@@ -130,7 +141,7 @@ class Versioned(Protocol):
 
 OPTIONAL: Mapping[str, tuple[type, ...]] = {
     "benchmarks": (HasTrainingRows,),
-    "engines": (Renders, WritesCalls),
+    "engines": (Renders, WritesCalls, Leaves),
     "generators": (AnswersTasks,),
     "inference": (Gates,),
     "learners": (LearnsFromRows,),

@@ -90,6 +90,18 @@ def find(kind: str, name: str) -> Plugin:
     return claims[0]
 
 
+def is_installed(package: str, kind: str = "", name: str = "") -> bool:
+    """Whether an installed package has plugins, or has the plugin `name` of a kind.
+
+    Those that TTSI_LOAD_PLUGINS leaves out count, too. Nothing is imported.
+    """
+    return any(
+        normalise(each.distribution) == normalise(package)
+        and (not name or (each.kind, each.name) == (kind, name))
+        for each in _scan(_path_state())
+    )
+
+
 def load(kind: str, name: str) -> type:
     """Import one plugin's class and check that it has the members of its protocol.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
+
+from ttsi._common.jsons import JSON
 
 
 class EngineCapability(StrEnum):
@@ -45,6 +48,27 @@ class Sampling:
         return cls(
             temperature=0.0, top_p=1.0, top_k=0, repetition_penalty=1.0, max_tokens=max_tokens
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What who asks wants of this one answer; None leaves it to the inference's own options.
+
+    The answer ends where one of the texts in `stop` would begin. `constrained`: it is decoded under
+    its form's grammar, or under the JSON Schema in `schema`, which wins. `least` and `most` bound
+    its parts, such as the calls in it. `temperature` and `top_p` are for an inference that draws
+    one answer; one that draws several chooses for itself. With `tokens` the completion has them.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    constrained: bool | None = None
+    schema: Mapping[str, JSON] | None = None
+    least: int | None = None
+    most: int | None = None
+    tokens: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from ttsi.exchange import Token as Token
 from ttsi.exchange import Tool as Tool
 from ttsi.exchange import Training as Training
 from ttsi.exchange import TrainJob as TrainJob
+from ttsi.settings import Asked as Asked
 from ttsi.settings import EngineCapability as EngineCapability
 from ttsi.settings import LoraRecipe as LoraRecipe
 from ttsi.settings import Sampling as Sampling
@@ -70,7 +71,8 @@ class Task:
     form, and `choices` are the options in a form that chooses among some.
 
     A task with a `bare` instruction, one without tools, is asked natively: that is the system turn,
-    and the model's chat template writes the tools.
+    and the model's chat template writes the tools. `asked` is what who asks wants of the answer, if
+    that is not left to the inference.
     """
 
     id: str
@@ -81,6 +83,7 @@ class Task:
     choices: tuple[str, ...] = ()
     turns: tuple[Message, ...] = ()
     bare: str | None = None
+    asked: Asked | None = None
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -230,7 +233,10 @@ Adaptation: TypeAlias = Adapter | Demonstrations
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The text that the model wrote, and its answer. `cut`: it was cut off at max_tokens."""
+    """The text that the model wrote, and its answer. `cut`: it was cut off at max_tokens.
+
+    `tokens` are those of the text, where the inference hands them on; records do not keep them.
+    """
 
     text: str
     answer: Answer
@@ -238,6 +244,7 @@ class Completion:
     completion_tokens: int = 0
     logprob: float = 0.0
     cut: bool = False
+    tokens: tuple[Token, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def readable(self) -> bool:

@@ -14,8 +14,8 @@ from typing import Any
 
 from ttsi import JSON, Asset, Sample, Tool, ToolCall, answer_with, data_file, json_digest
 from ttsi.assets import github_asset
+from ttsi.rows.rendering import make_task
 from ttsi_benchmarks._notation import object_schema, type_schema, with_hints
-from ttsi_benchmarks._rendering import make_task
 
 LOADER_VERSION = 1
 """Increase it when the same files would give other tools, references or ids."""

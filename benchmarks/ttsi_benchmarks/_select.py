@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttsi import Sample, UsageError, option
-from ttsi_benchmarks._rendering import asked_natively
+from ttsi.rows.rendering import asked_natively
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 from ttsi import AnswerStatus, Completion, Message, Score, Task, calls_in
-from ttsi_benchmarks._rendering import asked_natively, make_task
+from ttsi.rows.rendering import asked_natively, make_task
 from ttsi_benchmarks._turns_rows import Row, Turn
 from ttsi_benchmarks._turns_world import Broken, Worlds, give_back, taken
 

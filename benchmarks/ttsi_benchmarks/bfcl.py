@@ -28,10 +28,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ttsi import JSON, Sample, answer_with, option
+from ttsi.rows.rendering import make_task
 from ttsi_benchmarks._bfcl_rows import Row, to_reference, to_tool
 from ttsi_benchmarks._bfcl_source import ANSWERS, CATEGORIES, QUESTIONS, read_lines
 from ttsi_benchmarks._hammer import files_revision
-from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._select import CallSelection
 
 LOADER_VERSION = 1

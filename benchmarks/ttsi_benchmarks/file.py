@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ttsi import JSON, Sample, bytes_digest, form_named, json_digest, option
-from ttsi_benchmarks._file_lines import content, document
-from ttsi_benchmarks._file_rows import Reader
-from ttsi_benchmarks._file_tools import Toolbox
+from ttsi.rows.lines import content, document
+from ttsi.rows.reading import Reader
+from ttsi.rows.tools import Toolbox
 from ttsi_benchmarks._select import CallSelection
 
 

@@ -27,10 +27,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ttsi import JSON, Sample, Tool, ToolCall, answer_with, json_digest
+from ttsi.rows.rendering import make_task
 from ttsi_benchmarks import _nexus_docs
 from ttsi_benchmarks._nexus_source import QUERIES, TOOLS, read_table
 from ttsi_benchmarks._notation import object_schema, type_schema
-from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._select import CallSelection
 
 LOADER_VERSION = 1

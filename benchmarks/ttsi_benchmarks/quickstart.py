@@ -20,8 +20,8 @@ from importlib import resources
 from typing import Any, ClassVar
 
 from ttsi import JSON, Sample, Tool, ToolCall, answer_with, json_digest
+from ttsi.rows.rendering import make_task
 from ttsi_benchmarks._notation import object_schema, type_schema
-from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._select import CallSelection
 
 INSTRUCTION = "Call the tool that does what the user asks."

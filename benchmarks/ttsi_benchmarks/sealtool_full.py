@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ttsi import JSON, Sample, Tool, ToolCall, answer_with, draw_seed, option
+from ttsi.rows.rendering import make_task
 from ttsi_benchmarks._hammer import Row, declared_required, files_revision, to_tool
-from ttsi_benchmarks._rendering import make_task
 from ttsi_benchmarks._seal import DEV, TOOLS, hammer_tool, read_seal, seal_asset
 from ttsi_benchmarks._select import CallSelection
 

@@ -13,8 +13,8 @@ import pytest
 from ttsi import AnyOf, calls_in, load_spec
 from ttsi.options import options_schema
 from ttsi.results.metrics import mcnemar
+from ttsi.rows import reading
 from ttsi.solving import assemble
-from ttsi_benchmarks import _file_rows
 from ttsi_benchmarks.file import File
 
 PAGE = Path(__file__).resolve().parents[1] / "own-data.md"
@@ -66,7 +66,7 @@ def test_the_notations_of_calls_are_read(pasted: Path) -> None:
 
 
 def test_keys_and_options_are_all_told_of() -> None:
-    assert {row[0] for row in table(section("A row"))} == {f"`{key}`" for key in _file_rows.KEYS}
+    assert {row[0] for row in table(section("A row"))} == {f"`{key}`" for key in reading.KEYS}
     told = {name for row in table(section("Options")) for name in re.findall(r"`(\w+)`", row[0])}
     assert told == set(options_schema(File)["properties"])
 

@@ -178,6 +178,7 @@ class ScriptedEngine:
 
     def __post_init__(self) -> None:
         self.on_progress: Callable[[int, int], None] | None = None
+        self.left: Callable[[str], bool] | None = None
         self.asked: list[Any] = []
         self.weights = b"base weights"
         self.closed = False
@@ -208,7 +209,11 @@ class ScriptedEngine:
         self.asked += [*requests]
         made = []
         for done, request in enumerate(requests, start=1):
-            time.sleep(self.delay)
+            if self.left is not None and self.left(request.owner):
+                made.append(Generation("", 10, 0, 0.0, "length"))
+                continue
+            if self.delay:
+                time.sleep(self.delay)
             self._harm(request)
             made.append(Generation(self.script(request), 10, 5, -1.0, "stop"))
             if self.on_progress:
@@ -230,7 +235,7 @@ class ScriptedEngine:
     def _harm(self, request: Request) -> None:
         text = request.prompt.messages[-1].content
         fatal = self.fatal is not None and self.fatal in text and request.adapter is not None
-        drawn = draw_seed(0, text, "failing") % 1000 < 1000 * self.failing
+        drawn = self.failing and draw_seed(0, text, "failing") % 1000 < 1000 * self.failing
         failing = drawn and WRITING not in text
         if not (fatal or failing) or self._was(text):
             return

@@ -6,13 +6,18 @@ import errno
 import json
 import os
 import platform
+import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ttsi.errors import StorageError
 
+_PARTIAL = re.compile(r"\.(?P<of>.+\..+)-(?P<process>[0-9]{1,10})\.part")
+"""Of `writing`: .FILE.MACHINE-PROCESS.part"""
+_DAY = 24 * 60 * 60
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -28,7 +33,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         return
     partial = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.part")
     with storage(path):
-        _sweep(path)
+        sweep(path.parent)
         try:
             with partial.open("wb") as file:
                 yield file
@@ -57,17 +62,38 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace the file at `path` with `value` as indented JSON."""
-    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Replace the file at `path` with `value` as indented JSON; one that has it is left alone.
+
+    So what is finished can be looked at where nothing can be written.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if _has(path, text.encode()):
+        sweep(path.parent)
+    else:
+        write_atomically(path, text)
 
 
-def _sweep(path: Path) -> None:
-    """Remove files left by writers of `path` that were killed on this machine."""
-    begin, end = f".{path.name}.{platform.node()}-", ".part"
-    for name in os.listdir(path.parent):
-        writer = name.removeprefix(begin).removesuffix(end)
-        if name == f"{begin}{writer}{end}" and writer.isdigit() and _is_dead(int(writer)):
-            path.with_name(name).unlink(missing_ok=True)
+def _has(path: Path, data: bytes) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def sweep(folder: Path) -> None:
+    """Remove the partial files in `folder` of writers that were killed, if that can be done.
+
+    Those of other machines count as left behind when they are a day old.
+    """
+    with suppress(OSError):
+        for path in folder.iterdir():
+            found = _PARTIAL.fullmatch(path.name)
+            if found is None:
+                continue
+            here = found["of"].endswith(f".{platform.node()}")
+            old = time.time() - path.stat().st_mtime > _DAY
+            if _is_dead(int(found["process"])) if here else old:
+                path.unlink(missing_ok=True)
 
 
 def _is_dead(process: int) -> bool:

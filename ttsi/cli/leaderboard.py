@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 EPILOG = """\
   submit RUN --to leaderboards --as ORG/METHOD    a finished run becomes a submission
   verify PATH...                                  is every submission there what it claims?
-  render                                          boards, tables and page from the submissions
+  render                                          boards, tables and page from the submissions;
+                                                  for who runs the board, after a merge
 
 A submission lies in leaderboards/submissions/BENCHMARK/ORG__METHOD__MODEL/HASH/. Nothing in one is
 ever executed; what is asked and what is right come from the benchmarks that are installed here.
@@ -35,10 +36,17 @@ has no base answers, is refused. leaderboards/CONTRIBUTING.md tells more.
 """
 
 VERIFY = """\
-Answers are parsed and scored again, metrics made again from the records, digests, receipts, schemas
-and the run's identity checked. Exit code: 0 all as they claim, or none there; 4 any is not; 5 data
-or a plugin is missing here.
+Answers are parsed and scored again, metrics made again from the records; digests, receipts,
+schemas, names, dates and the run's identity are checked. Submissions are compared with each other:
+of two that are alike the earlier one stays. Exit code: 0 all as they claim, or none there; 4 any is
+FAULTY; 5 none is, and some are unverifiable here, for want of data or a plugin.
 """
+
+RENDER = """\
+All submissions are verified first; unless every one is as it claims, no board is written.
+"""
+
+STATES = ("verified", "faulty", "unverifiable")
 
 _THIRD_PARTY = "let benchmarks and scorers of installed third-party packages be loaded"
 
@@ -69,8 +77,9 @@ def add_parser(subparsers: Any) -> None:
     )
     verify.add_argument("--third-party", action="store_true", help=_THIRD_PARTY)
     verify.add_argument("--json", action="store_true", help="print all findings as JSON")
-    render = _action(actions, "render", "boards, tables and page anew", "", _render)
+    render = _action(actions, "render", "boards, tables and page anew", RENDER, _render)
     _add_to(render)
+    render.add_argument("--third-party", action="store_true", help=_THIRD_PARTY)
 
 
 def _action(actions: Any, name: str, text: str, epilog: str, run: Any) -> argparse.ArgumentParser:
@@ -137,15 +146,14 @@ def _told(made: Submitted, *, dry_run: bool) -> Iterator[str]:
     for note in entry["notes"]:
         yield f"note: {note}"
     if not dry_run:
-        yield "next: `ttsi leaderboard render`, then commit both"
+        yield "next: commit this folder and nothing else; who runs the board renders it"
 
 
 def _verify(args: argparse.Namespace) -> int:
     from ttsi.leaderboard.verify import verify
 
-    verdicts = []
-    for verdict in verify(map(Path, args.paths), third_party=args.third_party):
-        verdicts.append(verdict)
+    verdicts = verify(map(Path, args.paths), third_party=args.third_party)
+    for verdict in verdicts:
         if not args.json and not (verdict.ok and args.quiet):
             console.say(_line(verdict))
     codes = {verdict.exit_code for verdict in verdicts}
@@ -159,29 +167,29 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _line(verdict: Verdict) -> str:
     path = ascii(verdict.path.as_posix())[1:-1]
-    if verdict.ok and verdict.submission is not None:
-        head = verdict.submission.head
-        return f"ok      {path}  {_counts(len(verdict.submission.seeds), head['samples'])}"
-    return "\n".join([f"FAULTY  {path}", *(f"  {fault}" for fault in verdict.faults)])
+    if verdict.ok and verdict.head is not None:
+        counts = _counts(len(verdict.head["manifests"]), verdict.head["samples"])
+        return f"ok      {path}  {counts}"
+    word = verdict.state if verdict.state == "unverifiable" else "FAULTY "
+    return "\n".join([f"{word} {path}", *(f"  {fault}" for fault in verdict.faults)])
 
 
 def _counts(seeds: int, samples: int) -> str:
     return f"{seeds} seed{'s' if seeds > 1 else ''} x {samples} samples"
 
 
-def _summary(verdicts: Iterable[Verdict]) -> str:
-    given = list(verdicts)
-    faulty = sum(not verdict.ok for verdict in given)
-    if not given:
+def _summary(verdicts: Sequence[Verdict]) -> str:
+    if not verdicts:
         return "no submission there: nothing to verify"
-    whole = f"{len(given)} looked at, {len(given) - faulty} verified"
-    return f"{whole}, {faulty} faulty" if faulty else whole
+    states = [verdict.state for verdict in verdicts]
+    counts = [f"{states.count(state)} {state}" for state in STATES if state in states]
+    return f"{len(verdicts)} looked at, {', '.join(counts)}"
 
 
 def _render(args: argparse.Namespace) -> int:
     from ttsi.leaderboard.render import render
 
-    for path in render(Path(args.to)):
+    for path in render(Path(args.to), third_party=args.third_party):
         if not args.quiet:
             console.say(str(path))
     return 0

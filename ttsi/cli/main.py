@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 VERBS = {
     "eval": "run a spec: estimate, adapt, answer, score; run again to resume",
     "validate": "check specs and tell all their problems at once",
+    "serve": "an OpenAI-compatible endpoint whose model adapts to each request",
     "prompts": "what the model is shown of one sample, at every stage",
     "report": "runs as one HTML page that needs no network",
     "compare": "runs over the same samples, paired, and accuracy against cost",
@@ -62,6 +63,7 @@ environment (the command line wins over it, and it wins over the spec):
   TTSI_CACHE_DIR      where downloads and converted models are kept
   TTSI_OFFLINE        1: never touch a network
   TTSI_TEACHER_URL, TTSI_TEACHER_KEY   a teacher's endpoint, and the key for it alone
+  TTSI_SERVE_KEY      the key that clients of `ttsi serve` have to send
   NO_COLOR            no colour
 
 exit codes:

@@ -46,7 +46,8 @@ def add_parser(subparsers: Any) -> None:
         type=int,
         default=500,
         metavar="N",
-        help="this many samples of each run to browse (default: 500); flips and errors first",
+        help="this many samples of each run to browse (default: 500); flips and errors first; "
+        "each adds 1 to 10 kB to the page",
     )
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     parser.set_defaults(run=run)
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         )
     path = _path(args.out, args.runs)
     runs = [open_run(folder) for folder in args.runs]
+    _warn_of_size(runs, args.limit_samples)
     write_report(runs, path, sections=_sections(runs), limit_samples=args.limit_samples)
     if not args.quiet:
         console.say(str(path))
@@ -82,6 +84,27 @@ def _path(out: str | None, runs: Sequence[str]) -> Path:
         what = "A report on several runs needs a place of its own."
         raise UsageError(what, cure="Add -o FILE, such as -o report.html.")
     return beside_seeds(out, runs[0], "report.html", "-o")
+
+
+_LARGE = 50 * 2**20
+"""Bytes of a page beyond which browsers are slow to open it."""
+
+
+def _warn_of_size(runs: Sequence[Run], limit: int) -> None:
+    """Say so before the work if the page will be large: it is about as large as its records."""
+    from ttsi._common import console
+    from ttsi.records.journal import SAMPLES
+
+    size = 0.0
+    for run in runs:
+        records = sum(len(seed.records) for seed in run.seeds)
+        stored = sum((seed.folder / SAMPLES).stat().st_size for seed in run.seeds)
+        size += stored * min(1.0, limit / max(records, 1))
+    if size > _LARGE:
+        console.note(
+            f"note: the page will have about {size / 2**20:,.0f} MiB, which browsers are slow to "
+            "open or refuse. --limit-samples 500 shows flips and errors first."
+        )
 
 
 def _sections(runs: Sequence[Run]) -> list[tuple[str, str]]:

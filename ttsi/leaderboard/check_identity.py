@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date
 
+from ttsi._common.version import VERSIONS, __version__
 from ttsi.assets import is_hub_id
 from ttsi.leaderboard.faults import Fault, shown
 from ttsi.leaderboard.submission import RESULTS, SPEC, Seed, Submission
 from ttsi.records.identity import IDENTITY, differences
-from ttsi.records.sessions import SESSIONS
 from ttsi.registry import normalise
 from ttsi.spec import digest_of
 from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL
@@ -49,7 +48,6 @@ def identity_faults(submission: Submission) -> Iterator[Fault]:
             *_rows(seed),
             *_plugins(seed),
             *_model(seed),
-            *_day(seed),
         ):
             yield Fault("identity", where, what, _RESTORE)
         for what in _engines(seed):
@@ -79,8 +77,10 @@ def local(spec: Mapping[str, JSON]) -> str:
 
 
 def _contradictions(seed: Seed) -> Iterator[str]:
-    """Yield where the identity disagrees with the seed's other files."""
+    """Yield where the identity disagrees with the seed's other files, or with what there is."""
     identity, results = seed.identity, seed.results
+    if identity["ttsi"] not in VERSIONS:
+        yield f"ttsi {shown(identity['ttsi'])} is no version that ttsi {__version__} knows of."
     for key, own, other in list(differences(identity, results["identity"], without=()))[:_TOLD]:
         yield f"{key} is {shown(own)}; {RESULTS} says {shown(other)}."
     for key, wanted, source in (
@@ -137,23 +137,6 @@ def _model(seed: Seed) -> Iterator[str]:
             yield f"has no model_revision: nothing says which commit of {shown(model['id'])} ran."
         elif _COMMIT.fullmatch(model["revision"]) and commit != model["revision"]:
             yield f"ran commit {shown(commit)}; the spec says {shown(model['revision'])}."
-
-
-def _day(seed: Seed) -> Iterator[str]:
-    """Yield where the template's date is not the spec's or, without one, after the seed began."""
-    said, wanted = seed.identity["date"], seed.spec["model"].get("date")
-    try:
-        date.fromisoformat(said)
-    except ValueError:
-        yield f"the date {shown(said)} is none."
-        return
-    if wanted is not None:
-        if said != wanted:
-            yield f"the date is {shown(said)}; the spec says {shown(wanted)}."
-        return
-    # The date is that of the run's first seed, which may have begun long before this one.
-    if said > seed.sessions[0]["started"][:10]:
-        yield f"the date is {shown(said)}, after the day on which {SESSIONS} says that it began."
 
 
 def _engines(seed: Seed) -> Iterator[str]:

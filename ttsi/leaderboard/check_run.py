@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from ttsi.leaderboard.faults import Fault, shown
@@ -12,15 +11,14 @@ from ttsi.leaderboard.sources import Sources, method_faults
 from ttsi.leaderboard.submission import HEAD, RESULTS, SPEC, Seed, Submission
 from ttsi.records.identity import IDENTITY
 from ttsi.records.sessions import SESSIONS
-from ttsi.results import metrics, synthetic
+from ttsi.results import synthetic
+from ttsi.results.agreement import differences, made_of
 from ttsi.spec import digest_of
-from ttsi.types import JSON
 
 _RESTORE = "Restore the file from the run, or submit the run again."
 _TOLD = 5
 _OF_EPISODES = ("credit", "steps")
 """What the results of episodes have, and no others."""
-_UNSET = "nothing"
 
 
 def spec_faults(submission: Submission) -> Iterator[Fault]:
@@ -54,19 +52,13 @@ def results_faults(seed: Seed, found: Sources | None) -> Iterator[Fault]:
         what += f"{found.revision!r}."
         cure = "Run again on the data that this version of ttsi knows."
         yield Fault("revision", where, what, cure)
-    head = {
-        "name": seed.spec["name"],
-        "benchmark": seed.spec["benchmark"]["name"],
-        "model": seed.spec["model"]["id"],
-        "seed": seed.number,
-    }
-    expected = {**head, **metrics.summarise(seed.records)}
+    expected = made_of(seed.spec, seed.number, seed.records)
     if found is not None and results["revision"] == found.revision and _measurable(seed):
         inputs = {name: sample.task.input for name, sample in found.samples.items()}
         expected["synthetic"] = synthetic.quality(seed.records, inputs)
     names = {*expected, *_OF_EPISODES}
     said = {key: value for key, value in results.items() if key in names}
-    told = list(_differences(expected, said, ""))
+    told = list(differences(expected, said))
     for pointer, anew, stored in told[:_TOLD]:
         what = f"{pointer} is {shown(stored)}; made again it is {shown(anew)}."
         yield Fault("metric", where, what, _RESTORE)
@@ -81,14 +73,6 @@ def _measurable(seed: Seed) -> bool:
         return False
     examples = (example for record in seed.records for example in record.examples)
     return "synthetic" in seed.results and all(example.task.input for example in examples)
-
-
-def date_faults(submission: Submission) -> Iterator[Fault]:
-    """Yield a fault where the submission's date is before the end of a seed."""
-    submitted = submission.head["submitted"]
-    if any(submitted < seed.results["finished"][:10] for seed in submission.seeds):
-        what = f"was submitted on {submitted}, before a seed of it ended."
-        yield Fault("head", HEAD, what, _RESTORE)
 
 
 def private_faults(submission: Submission) -> Iterator[Fault]:
@@ -107,24 +91,3 @@ def private_faults(submission: Submission) -> Iterator[Fault]:
             told = f"{shown(pointer)[1:-1]} holds {what}."
             cure = "Run again with a model by its public name, and keys by environment variables."
             yield Fault("private", where, told, cure)
-
-
-def _differences(expected: JSON, found: JSON, pointer: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (pointer, expected, found) where two JSON values differ by more than rounding."""
-    if isinstance(expected, Mapping) and isinstance(found, Mapping):
-        for key in {**expected, **found}:
-            a, b = expected.get(key, _UNSET), found.get(key, _UNSET)
-            yield from _differences(a, b, f"{pointer}/{key}")
-    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        for at, (a, b) in enumerate(zip(expected, found, strict=True)):
-            yield from _differences(a, b, f"{pointer}/{at}")
-    elif not _same(expected, found):
-        yield pointer, expected, found
-
-
-def _same(a: JSON, b: JSON) -> bool:
-    numbers = [isinstance(each, int | float) and not isinstance(each, bool) for each in (a, b)]
-    if all(numbers):
-        # The last digits of sums and quantiles depend on the machine and on SciPy's version.
-        return math.isclose(a, b, rel_tol=1e-7, abs_tol=1e-9)
-    return type(a) is type(b) and bool(a == b)

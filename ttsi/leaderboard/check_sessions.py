@@ -1,10 +1,8 @@
-"""Checks of a seed's sessions: their order, their versions, and the last one's engines."""
+"""Checks of a seed's sessions: their versions, and the last one's engines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from ttsi.leaderboard.check_evidence import FINISH
@@ -19,7 +17,7 @@ _RESTORE = "Restore the file from the run, or submit the run again."
 def session_faults(seed: Seed) -> Iterator[Fault]:
     """Yield faults of sessions.json, alone and against identity and results."""
     where, sessions = f"{seed.name}/{SESSIONS}", seed.sessions
-    for what in (*_times(seed), *_versions(seed)):
+    for what in _versions(seed):
         yield Fault("session", where, what, _RESTORE)
     last = sessions[-1]
     if last["finished"] is None or not last["engines"]:
@@ -33,25 +31,6 @@ def session_faults(seed: Seed) -> Iterator[Fault]:
     if not killed and delivered < len(seed.rows):
         what = f"the sessions delivered {delivered} samples; there are {len(seed.rows)} records."
         yield Fault("session", where, what, _RESTORE)
-
-
-def _times(seed: Seed) -> Iterator[str]:
-    sessions = seed.sessions
-    for at, session in enumerate(sessions):
-        started, finished = session["started"], session["finished"]
-        if not _in_order(started, finished or started):
-            yield f"session {at} began at {shown(started)} and ended at {shown(finished)}."
-    for at, (one, other) in enumerate(pairwise(sessions), 1):
-        if not _in_order(one["finished"] or one["started"], other["started"]):
-            yield f"session {at} began at {shown(other['started'])}, before session {at - 1} ended."
-    if not _in_order(sessions[-1]["started"], seed.results["finished"]):
-        began, ended = sessions[-1]["started"], seed.results["finished"]
-        yield f"the last session began at {shown(began)}; {RESULTS} ended at {shown(ended)}."
-
-
-def _in_order(one: str, other: str) -> bool:
-    first, second = _time(one), _time(other)
-    return bool(first and second and first <= second)
 
 
 def _versions(seed: Seed) -> Iterator[str]:
@@ -79,11 +58,3 @@ def _packages(
                 f"session {at} had {shown(package)} {shown(said)}; its engine says "
                 f"{shown(version)}."
             )
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else None

@@ -4,37 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from statistics import fmean
 
-from ttsi.errors import VerificationError
 from ttsi.leaderboard.comparable import board_options, scorer_options, selection
 from ttsi.leaderboard.publishing import is_withheld, parts
-from ttsi.leaderboard.submission import CONTENT, HEAD, MANIFEST, Seed, Submission, read
+from ttsi.leaderboard.submission import CONTENT, HEAD, MANIFEST, Seed, Submission
 from ttsi.results import metrics
 from ttsi.results.comparison import bootstrap, sign_flip
 from ttsi.spec.schema import COMPONENTS
 from ttsi.types import JSON, Score, StageCost
 
 
-def entry(folder: Path) -> dict[str, JSON]:
-    """Return the entry (schema ttsi.board/1) of the submission in `folder`.
-
-    `folder` is leaderboards/submissions/BENCHMARK/ORG__METHOD__MODEL/HASH. Raises VerificationError
-    where its files are damaged. Whether the submission's claims are true is for `verify` to check.
-    """
-    submission, faults = read(folder)
-    if submission is None or faults:
-        raise VerificationError(
-            f"The submission cannot be shown: {faults[0].what}",
-            where=f"{folder}: {faults[0].where}",
-            cure="`ttsi leaderboard verify` tells all that is wrong with it.",
-        )
-    return entry_of(submission)
-
-
 def entry_of(submission: Submission) -> dict[str, JSON]:
-    """Return the entry of a submission that has been read."""
+    """Return the entry (schema ttsi.board/1) of a submission that has been read.
+
+    Its folder is leaderboards/submissions/BENCHMARK/ORG__METHOD__MODEL/HASH. Whether its claims are
+    true is for `verify` to check.
+    """
     head, seeds = submission.head, submission.seeds
     spec = seeds[0].spec
     records = [record for seed in seeds for record in seed.records]

@@ -48,10 +48,24 @@ def published(row: Mapping[str, Any], sample: Sample) -> dict[str, JSON]:
 
     Raises a TtsiError where this machine lacks what an episode's environment needs.
     """
+    examples = [_example(each, sample.task) for each in row["examples"]]
+    return {**least(row), **_plays(row, sample), "examples": examples}
+
+
+def least(row: Mapping[str, Any]) -> dict[str, JSON]:
+    """Return a row without all that may have to be taken out, whatever its sample is."""
+    steps = {
+        name: [
+            {**step, "said": [], "examples": _withheld(step), "turn": _score(step["turn"])}
+            for step in row[name]
+        ]
+        for name in ("steps", "base_steps")
+        if row.get(name)
+    }
     return {
         **row,
-        **_plays(row, sample),
-        "examples": [_example(each, sample.task) for each in row["examples"]],
+        **steps,
+        "examples": _withheld(row),
         "base_score": _score(row["base_score"]),
         "final_score": _score(row["final_score"]),
         "note": "",
@@ -131,6 +145,10 @@ def _example(example: Mapping[str, Any], task: Task) -> dict[str, JSON]:
     if repeats(example["input"], task) or repeats(example["text"], task):
         return {**example, **WITHHELD}
     return dict(example)
+
+
+def _withheld(part: Mapping[str, Any]) -> list[JSON]:
+    return [{**example, **WITHHELD} for example in part["examples"]]
 
 
 def _score(score: Mapping[str, Any] | None) -> dict[str, JSON] | None:

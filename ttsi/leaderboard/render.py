@@ -1,7 +1,7 @@
 """Boards from submissions: `BENCHMARK-DIGEST.json`, the tables in README.md, and index.html.
 
-Reads `leaderboards/submissions` through `ttsi.leaderboard.entries` and executes nothing in it. The
-same submissions always give the same bytes.
+Boards show what `ttsi.leaderboard.verify` finds to be as it claims, and nothing else. The same
+submissions always give the same bytes.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ttsi._common.files import storage, write_atomically
-from ttsi.errors import UsageError, VerificationError
+from ttsi.errors import MissingAsset, UsageError, VerificationError
 from ttsi.leaderboard.boards import Board, Entry, boards
-from ttsi.leaderboard.entries import entry
+from ttsi.leaderboard.faults import shown
 from ttsi.leaderboard.readme import with_tables
+from ttsi.leaderboard.verify import verify
 from ttsi.leaderboard.view import view
 
 SCHEMA = "ttsi.board/1"
@@ -23,36 +24,32 @@ README = "README.md"
 PAGE = "index.html"
 
 
-def render(leaderboards: Path) -> list[Path]:
+def render(leaderboards: Path, *, third_party: bool = False) -> list[Path]:
     """Write every board in `leaderboards` anew and return the files written.
 
-    The file (schema `ttsi.board/1`) of a board without submissions is removed. Submissions are not
-    verified here. Raises UsageError where there is no such folder or its README.md has no place for
-    the tables, VerificationError for a submission that cannot be read, StorageError where a file
-    cannot be written.
+    The submissions are verified first, with `third_party` as `ttsi.leaderboard.verify` has it. The
+    file (schema `ttsi.board/1`) of a board without submissions is removed. Raises UsageError where
+    there is no such folder or its README.md has no place for the tables, VerificationError for a
+    submission that is not as it claims, MissingAsset for one that cannot be verified here, and
+    StorageError where a file cannot be written. In each case no board is written.
     """
     if not leaderboards.is_dir():
         what = "There is no such folder to render boards in."
         raise UsageError(what, where=str(leaderboards), cure="Name it with --to FOLDER.")
-    return publish(leaderboards, [entry(folder) for folder in submissions(leaderboards)])
-
-
-def submissions(leaderboards: Path) -> list[Path]:
-    """Return the folders submissions/BENCHMARK/ORG__METHOD__MODEL/HASH, sorted by name.
-
-    Raises VerificationError for a symbolic link among them, which may lead anywhere.
-    """
-    found = sorted((leaderboards / "submissions").glob("*/*/*"))
-    for path in found:
-        for each in (path, *path.parents[:2]):
-            if each.is_symlink():
-                what = "A symbolic link lies among the submissions."
-                raise VerificationError(what, where=str(each), cure="Put the files there instead.")
-    return [path for path in found if path.is_dir() and not path.name.startswith(".")]
+    where = leaderboards / "submissions"
+    verdicts = verify([where], third_party=third_party, entries=True)
+    for state, kind in (("faulty", VerificationError), ("unverifiable", MissingAsset)):
+        refused = [verdict for verdict in verdicts if verdict.state == state]
+        if refused:
+            lines = [f"\n  {shown(str(each.path))}: {each.faults[0].what}" for each in refused]
+            what = f"{len(refused)} of {len(verdicts)} submissions are {state}, so that no board "
+            cure = "`ttsi leaderboard verify` tells all that is wrong, and what to do."
+            raise kind(f"{what}is written.{''.join(lines)}", where=str(where), cure=cure)
+    return publish(leaderboards, [each.entry for each in verdicts if each.entry is not None])
 
 
 def publish(leaderboards: Path, entries: Iterable[Entry]) -> list[Path]:
-    """Do as `render`, with entries that have been read."""
+    """Do as `render`, with entries of submissions that have been verified."""
     from ttsi.pages.shell import fill
 
     found = boards(entries)

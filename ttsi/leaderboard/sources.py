@@ -56,20 +56,39 @@ def sources(spec: Mapping[str, Any], where: str, *, third_party: bool) -> Source
 
 
 def method_faults(spec: Mapping[str, Any], version: str, where: str) -> Iterator[Fault]:
-    """Yield a fault for names and options of ttsi's plugins that a run cannot have had.
+    """Yield a fault for names and options of plugins that a run cannot have had.
 
     Options are checked only where `version` is the one installed here: other versions may have
-    other options. Third-party plugins are not checked.
+    other options. Of a third party's plugin it is only asked whether there is one: it is
+    unavailable where its package is not installed, and imaginary where that does not have it.
     """
     for role, kind in COMPONENTS.items():
         name = spec[role]["name"]
         if "/" in name:
-            continue
-        if name not in registry.discover(kind):
+            yield from _imaginary(role, kind, name, where)
+        elif name not in registry.discover(kind):
             what = f"names the {role} {shown(name)}, which is no plugin of ttsi's."
             yield Fault("spec", where, what, "`ttsi plugins` lists what there is.")
         elif version == __version__:
             yield from _option_faults(spec, role, where)
+
+
+def _imaginary(role: str, kind: str, name: str, where: str) -> Iterator[Fault]:
+    package, _, own = name.partition("/")
+    if registry.normalise(package) == "ttsi":
+        what = f"the {role} {shown(name)} says that it is ttsi's, whose plugins have bare names."
+        yield Fault("plugin", where, what, "`ttsi plugins` lists what there is.")
+    elif registry.is_installed(package, kind, name):
+        return
+    elif registry.is_installed(package):
+        what = f"the package {shown(package)}, as installed here, has no {role} {shown(own)}."
+        cure = f"`ttsi plugins {kind}` lists what it has; if it is newer, install that version."
+        yield Fault("plugin", where, what, cure)
+    else:
+        what = f"the package {shown(package)} of the {role} is not installed here, so that nobody "
+        what += "can tell whether there is one."
+        cure = "If it is published and you trust it: pip install --no-deps --only-binary :all: "
+        yield Fault(UNAVAILABLE, where, what, f"{cure}{package}. Nothing of it is loaded.")
 
 
 def _option_faults(spec: Mapping[str, Any], role: str, where: str) -> Iterator[Fault]:
@@ -110,7 +129,7 @@ def _check_allowed(spec: Mapping[str, Any], role: str, where: str, *, third_part
         cure = "If you trust that package, verify with --third-party."
     except TtsiError as error:
         what, cure = error.what, "Install the package that has it, and verify with --third-party."
-    raise Unsound(Fault("plugin", where, what, cure))
+    raise Unsound(Fault(UNAVAILABLE if "/" in name else "plugin", where, what, cure))
 
 
 def _check_public(spec: Mapping[str, Any], where: str) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from ttsi.digests import bytes_digest
 from ttsi.errors import StorageError, UsageError, VerificationError
 from ttsi.leaderboard.check_evidence import no_identity
 from ttsi.leaderboard.check_identity import PUBLISH, is_local, local
-from ttsi.leaderboard.entries import entry_of
 from ttsi.leaderboard.faults import Unsound
 from ttsi.leaderboard.publishing import published, published_sessions
+from ttsi.leaderboard.sizes import check_sizes
 from ttsi.leaderboard.sources import sources
 from ttsi.leaderboard.submission import (
     HEAD,
@@ -34,13 +35,16 @@ from ttsi.leaderboard.submission import (
     place,
     read,
 )
+from ttsi.leaderboard.together import SPELL, look_alikes
 from ttsi.leaderboard.verify import Verdict, verify_one
 from ttsi.records import provenance
 from ttsi.records.identity import IDENTITY
 from ttsi.records.journal import SAMPLES
 from ttsi.records.sessions import SESSIONS
-from ttsi.results.runs import Run, open_run
+from ttsi.results.runs import Run, open_run, seed_folders
 from ttsi.types import JSON
+
+_STAGING = ".submitting-"
 
 
 @dataclass(frozen=True)
@@ -62,21 +66,23 @@ def submit(
 ) -> Submitted:
     """Copy what a submission needs of a run to `leaderboards`/submissions, as `who`: ORG/METHOD.
 
-    Raises UsageError (no such run, unfinished, a local model, a bad name, submitted before),
-    VerificationError (the run's files changed, or no board accepts it) and StorageError. In each
-    case no file is left behind.
+    Raises UsageError (no such run, unfinished, too large, a local model, a bad name, submitted
+    before), VerificationError (the run's files changed, or no board accepts it) and StorageError.
+    In each case no file is left behind.
     """
     org, method = _names(who)
+    check_sizes(seed_folders(run))
     opened = _finished(open_run(run))
     _check_model(opened)
     where = leaderboards / "submissions"
     with _staging(None if dry_run else where) as staging:
         made = _make(opened, staging, org, method, third_party=third_party)
-        verdict = verify_one(made, third_party=third_party)
-        _refuse(verdict, staging)
-        assert verdict.submission is not None
+        verdict = verify_one(made, third_party=third_party, entries=True)
+        _refuse(verdict)
+        assert verdict.entry is not None
         target = where / made.relative_to(staging)
         _check_new(made, target)
+        _check_names(made, where)
         sizes = {
             path.relative_to(made).as_posix(): path.stat().st_size
             for path in sorted(made.rglob("*"))
@@ -84,7 +90,7 @@ def submit(
         }
         if not dry_run:
             _put(made, target)
-        return Submitted(target, sizes, entry_of(verdict.submission))
+        return Submitted(target, sizes, verdict.entry)
 
 
 def _names(who: str) -> tuple[str, str]:
@@ -136,7 +142,8 @@ def _staging(where: Path | None) -> Iterator[Path]:
     try:
         if where is not None:
             where.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".submitting-", dir=where))
+            _sweep(where)
+        folder = Path(tempfile.mkdtemp(prefix=_STAGING, dir=where))
     except OSError as error:
         what = f"Cannot write there: {error.strerror}."
         cure = "Choose a folder that can be written with --to FOLDER."
@@ -145,6 +152,13 @@ def _staging(where: Path | None) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(where: Path) -> None:
+    """Remove what killed submissions left there: none takes a day."""
+    for left in where.glob(f"{_STAGING}*"):
+        if time.time() - left.stat().st_mtime > 24 * 60 * 60:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _make(run: Run, staging: Path, org: str, method: str, *, third_party: bool) -> Path:
@@ -205,7 +219,7 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").rstrip("\n").split("\n")
 
 
-def _refuse(verdict: Verdict, staging: Path) -> None:
+def _refuse(verdict: Verdict) -> None:
     """Raise VerificationError with all faults, if there are any."""
     if verdict.ok:
         return
@@ -225,6 +239,20 @@ def _check_new(made: Path, target: Path) -> None:
         if theirs and mine and theirs.head["manifests"] == mine.head["manifests"]:
             what = "This run has been submitted as this method before."
             raise UsageError(what, where=str(other), cure="There is no need to do it again.")
+
+
+def _check_names(made: Path, where: Path) -> None:
+    """Raise UsageError where a name looks like one that lies there, and is spelled otherwise."""
+    mine = json.loads((made / HEAD).read_bytes())
+    for path in sorted(where.glob(f"*/*/*/{HEAD}")):
+        try:
+            theirs = json.loads(path.read_bytes())
+            alike = list(look_alikes(mine, theirs))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # `verify` tells what is wrong with it
+        for key in alike:
+            what = f"The {key} {mine[key]!r} looks like {theirs[key]!r}, which is there already."
+            raise UsageError(what, where=str(path.parent), cure=SPELL)
 
 
 def _put(made: Path, target: Path) -> None:

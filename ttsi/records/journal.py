@@ -1,13 +1,19 @@
 """The append-only record of finished samples: crash-safe and resumable.
 
-A record counts once it is on disk (fsync). A torn last line, left by a killed process, is cut off.
-A damaged line anywhere else is an error, because a crash cannot have caused it.
+A record counts once it is written. Files are synced (fsync) at most ten times a second, so that
+records which take longer are each on disk before they count: a killed process loses none, and where
+the machine itself stops, at most the records since the last fsync are missing.
+
+A torn last line, left by a killed process, is cut off. A damaged line anywhere else is an error,
+because a crash cannot have caused it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
@@ -15,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
+from ttsi._common.collection import long_lived
 from ttsi._common.files import storage, write_atomically
 from ttsi.errors import CorruptAsset, RunError, StorageError
 from ttsi.records.lines import from_json, to_line
@@ -26,6 +33,16 @@ ESTIMATES = "estimates.jsonl"
 STEPS = "steps.jsonl"
 STEPS_OF_ESTIMATES = "estimates.steps.jsonl"
 """Steps of episodes that have no record yet (`ttsi.records.steps`)."""
+SUMMARY = "results.json"
+LOCK = ".lock"
+_BESIDE = (
+    *("identity.json", "sessions.json", "estimates.sessions.json", "spec.json"),
+    *("spec.resolved.json", "manifest.json", SUMMARY, LOCK),
+)
+"""The files of a seed's folder that say nothing without lines."""
+
+SYNC_EVERY = 0.1
+"""Seconds between two fsyncs of a file of lines, at least."""
 
 Parsed = TypeVar("Parsed")
 
@@ -34,17 +51,40 @@ Parsed = TypeVar("Parsed")
 def only_writer(folder: Path) -> Iterator[None]:
     """Make `folder` and lock it for this process; raises RunError if another process holds it.
 
-    Partial files of killed writers are removed.
+    Partial files of killed writers are removed. If the context ends with an error and the folder
+    has no line, it goes again.
     """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     with storage(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("ab")
+        lock = (folder / LOCK).open("ab")
     with lock:
-        _take(lock, folder)
+        only_writer_of(lock, folder)
         with storage(folder):
             for partial in folder.glob(".*.part"):
                 partial.unlink(missing_ok=True)
-        yield
+        try:
+            yield
+        except BaseException:
+            _undo(folder, made)
+            raise
+
+
+def _undo(folder: Path, made: Sequence[Path]) -> None:
+    """Remove a run's folder that has no line, and those above it that were `made` for it.
+
+    What is not a run's stays, and so does the folder that it lies in.
+    """
+    left = [path for path in folder.iterdir() if path.stat().st_size]
+    if any(path.suffix == ".jsonl" or path.name not in _BESIDE for path in left):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    for above in folder.parents:
+        names = {path.name for path in above.iterdir()}
+        # A run's summary of seeds that are not there says nothing.
+        if names - {SUMMARY} or not (names or above in made):
+            return
+        shutil.rmtree(above, ignore_errors=True)
 
 
 class Lines:
@@ -54,6 +94,7 @@ class Lines:
         self.folder = folder
         self.path = folder / name
         self._file: FileIO | None = None
+        self._synced = 0.0
 
     def __enter__(self) -> Self:
         with storage(self.path):
@@ -64,6 +105,7 @@ class Lines:
     def _open(self) -> None:
         # Unbuffered: data that the disk refused must not be written later.
         self._file = self.path.open("ab", buffering=0)
+        self._safe = os.fstat(self._file.fileno()).st_size
 
     def __exit__(
         self,
@@ -72,10 +114,11 @@ class Lines:
         trace: TracebackType | None,
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with self._file:
+                self._sync(self._file)
 
     def _append(self, text: str) -> None:
-        """Write a line to disk before returning; on failure the file stays as it was."""
+        """Write a line before returning; if the disk refuses it, the file stays as it was."""
         if self._file is None:
             raise RunError("The journal is not open.", where=str(self.path))
         size = os.fstat(self._file.fileno()).st_size
@@ -85,10 +128,21 @@ class Lines:
                 written = 0
                 while written < len(line):
                     written += self._file.write(line[written:]) or 0
-                os.fsync(self._file.fileno())
         except StorageError:
             os.ftruncate(self._file.fileno(), size)
             raise
+        if time.monotonic() - self._synced >= SYNC_EVERY:
+            self._sync(self._file)
+
+    def _sync(self, file: FileIO) -> None:
+        """Put all lines on disk; what cannot be put there is cut off."""
+        try:
+            with storage(self.path):
+                os.fsync(file.fileno())
+        except StorageError:
+            os.ftruncate(file.fileno(), self._safe)
+            raise
+        self._safe, self._synced = os.fstat(file.fileno()).st_size, time.monotonic()
 
 
 class Journal(Lines):
@@ -104,29 +158,39 @@ class Journal(Lines):
         return self
 
     def append(self, record: Record) -> None:
-        """Write a record to disk before returning; on failure the file stays as it was."""
+        """Write a record before returning; if the disk refuses it, the file stays as it was."""
         self._append(to_line(record))
 
-    def finished(self, samples: Sequence[Sample]) -> dict[str, Record]:
+    def finished(self, samples: Sequence[Sample], seed: int) -> dict[str, Record]:
         """Return the last record of each sample by id, without errors.
 
-        Raises RunError if a sample has changed since its record was written.
+        Raises RunError if a sample has changed since its record was written, and for a record of
+        another seed.
         """
-        wanted = {sample.id: sample.digest for sample in samples}
+        wanted = {sample.id: sample for sample in samples}
         kept: dict[str, Record] = {}
-        for record in read(self.path):
-            if record.id not in wanted:
-                continue
-            if record.digest != wanted[record.id]:
-                raise RunError(
-                    f"Sample {record.id} is not what it was when this run began: the benchmark's "
-                    "data or its prompt changed.",
-                    where=str(self.path),
-                    cure="Start anew with `ttsi eval --fresh`, or in another folder with --out "
-                    "FOLDER.",
-                )
-            kept[record.id] = record
+        with long_lived():
+            for record in read(self.path):
+                if record.id in wanted:
+                    self._check(record, wanted[record.id], seed)
+                    kept[record.id] = record
         return {name: record for name, record in kept.items() if not record.error}
+
+    def _check(self, record: Record, sample: Sample, seed: int) -> None:
+        if record.seed != seed:
+            raise RunError(
+                f"The record of sample {record.id} is of seed {record.seed}, in the folder of "
+                f"seed {seed}: it was made elsewhere.",
+                where=str(self.path),
+                cure="Delete that line to run its sample again, or start anew with --fresh.",
+            )
+        if record.digest != sample.digest:
+            raise RunError(
+                f"Sample {record.id} is not what it was when this run began: the benchmark's "
+                "data or its prompt changed.",
+                where=str(self.path),
+                cure="Start anew with `ttsi eval --fresh`, or in another folder with --out FOLDER.",
+            )
 
     def failures(self) -> dict[str, Record]:
         """Return, by id, the last records that are errors; these samples are tried again."""
@@ -216,17 +280,22 @@ def heal(path: Path) -> None:
             file.truncate(position)
 
 
-def _take(lock: IO[bytes], folder: Path) -> None:
-    """Lock the folder for one process; the lock ends with the process."""
+def only_writer_of(lock: IO[bytes] | FileIO, place: Path) -> None:
+    """Lock a file, which stands for `place`, for one process; the lock ends with the process.
+
+    Raises RunError if another process holds it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows: not locked, the user has to avoid two writers
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
+            raise OSError("its last writer has just removed the folder")
     except OSError as error:
         raise RunError(
-            "Another ttsi process is writing this run.",
-            where=str(folder),
+            "Another ttsi process is writing there.",
+            where=str(place),
             cure="Wait for it, or stop it; then run the same command: it resumes.",
         ) from error

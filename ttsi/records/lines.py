@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeVar, get_args
 
 from ttsi.answers import form_of
@@ -41,13 +42,13 @@ def to_json(record: Record) -> dict[str, JSON]:
         "id": record.id,
         "digest": record.digest,
         "seed": record.seed,
-        "estimate": record.estimate and dataclasses.asdict(record.estimate),
+        "estimate": _plain(record.estimate),
         "examples": [_example_json(example) for example in record.examples],
         "receipt": record.receipt and dict(record.receipt),
         "base": record.base and _completion_json(record.base),
-        "base_score": record.base_score and dataclasses.asdict(record.base_score),
+        "base_score": _plain(record.base_score),
         "final": record.final and _completion_json(record.final),
-        "final_score": record.final_score and dataclasses.asdict(record.final_score),
+        "final_score": _plain(record.final_score),
         "adapted": record.adapted,
         "note": record.note,
         "error": record.error,
@@ -110,12 +111,30 @@ def whole_task(example: Example, task: Task) -> Task:
     return dataclasses.replace(whole, id=example.task.id)
 
 
+def _plain(thing: Any) -> Any:
+    """Return the fields of a dataclass by name, or None for None.
+
+    The values are not copied: `dataclasses.asdict` copies each, which took most of a record's time.
+    """
+    return thing and {name: getattr(thing, name) for name in _fields(thing.__class__)}
+
+
 def _made(kind: Callable[..., Made], **values: Any) -> Made:
     """Construct a record type after checking its plain fields: a file may hold anything."""
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if field.name in values:
-            _of(_PLAIN.get(str(field.type), object), values[field.name])
+    for name, plain in _fields(kind).items():
+        if plain is not None and name in values:
+            _of(plain, values[name])
     return kind(**values)
+
+
+@cache
+def _fields(kind: Any) -> dict[str, Any]:
+    """Return the fields of a record type by name: the type of a plain value, None for others.
+
+    A field that does not count in a comparison, such as an answer's tokens, is not recorded.
+    """
+    every = dataclasses.fields(kind)
+    return {field.name: _PLAIN.get(str(field.type)) for field in every if field.compare}
 
 
 def _of(kind: Any, value: Any) -> Any:
@@ -125,7 +144,7 @@ def _of(kind: Any, value: Any) -> Any:
 
 
 def _costs_json(costs: Mapping[str, StageCost]) -> dict[str, JSON]:
-    return {stage: dataclasses.asdict(cost) for stage, cost in costs.items()}
+    return {stage: _plain(cost) for stage, cost in costs.items()}
 
 
 def _costs(data: Any) -> dict[str, StageCost]:
@@ -152,7 +171,7 @@ def _example_json(example: Example) -> dict[str, JSON]:
     return {
         "id": example.task.id,
         "input": example.task.input,
-        "answer": dataclasses.asdict(example.answer),
+        "answer": _plain(example.answer),
         "text": example.text,
         "attempts": example.attempts,
         **({"evidence": dict(example.evidence)} if example.evidence else {}),
@@ -161,20 +180,19 @@ def _example_json(example: Example) -> dict[str, JSON]:
 
 
 def _completion_json(completion: Completion) -> dict[str, JSON]:
-    fields = {f.name: getattr(completion, f.name) for f in dataclasses.fields(completion)}
-    return {**fields, "answer": dataclasses.asdict(completion.answer)}
+    return {**_plain(completion), "answer": _plain(completion.answer)}
 
 
 def _step_json(step: Step) -> dict[str, JSON]:
     return {
-        "said": [dataclasses.asdict(message) for message in step.said],
+        "said": [_plain(message) for message in step.said],
         "digest": step.digest,
-        "estimate": step.estimate and dataclasses.asdict(step.estimate),
+        "estimate": _plain(step.estimate),
         "examples": [_example_json(example) for example in step.examples],
         "receipt": step.receipt and dict(step.receipt),
         "answer": _completion_json(step.answer),
         "adapted": step.adapted,
-        "turn": step.turn and dataclasses.asdict(step.turn),
+        "turn": _plain(step.turn),
     }
 
 

@@ -24,7 +24,7 @@ class Steps(Lines):
         self._held: set[str] = set()
 
     def append(self, step: Played) -> None:
-        """Write a step to disk before returning; on failure the file stays as it was."""
+        """Write a step before returning; if the disk refuses it, the file stays as it was."""
         self._write(played_to_json(step))
         self._held.add(step.id)
 
@@ -46,7 +46,7 @@ class Steps(Lines):
             if step.number <= len(steps):
                 steps[step.number :] = [step]
         self._held = {name for name, _ in found}
-        wanted = {sample.id: sample.digest for sample in samples}
+        wanted = {sample.id: sample.digest for sample in samples} if found else {}
         usable: dict[str, list[Played]] = {}
         for (name, _), steps in found.items():
             if all(step.digest == wanted.get(name) for step in steps):

@@ -10,8 +10,11 @@ from statistics import fmean
 from typing import Any
 
 from ttsi.results import calibration, comparison, metrics, synthetic
+from ttsi.results.agreement import rescored
 from ttsi.results.calibration import Case
 from ttsi.results.runs import Run, SeedRun, known_samples
+from ttsi.solving import assemble
+from ttsi.spec import load_spec
 from ttsi.types import Record, Sample, Score, StageCost
 
 
@@ -159,6 +162,17 @@ class Facts:
         if self.samples is None:
             return 0
         return sum(self.sample(record) is None for record in self.records)
+
+    @cached_property
+    def unearned(self) -> int:
+        """The number of records whose scores are not what their answers earn, as far as known."""
+        unchanged = {r.id: found for r in self.records if (found := self.sample(r)) is not None}
+        try:
+            named = {key: dict(self.run.spec[key]) for key in ("benchmark", "scorer")}
+            (spec,) = load_spec(named, environment=False)
+            return sum(1 for _ in rescored(self.records, unchanged, assemble.scorer(spec)))
+        except Exception:  # a plugin may raise anything, and the rest can still be shown
+            return 0
 
     @property
     def _gains(self) -> list[int]:

@@ -146,7 +146,8 @@ def roc(facts: Facts) -> Figure | None:
         return None
     quality = facts.pooled["estimator"]
     area = calibration.auroc(facts.cases)
-    spots = [Spot("this run", "spot", quality["fpr"], quality["tpr"])]
+    # A record may lack its estimate: this run's point is then not known.
+    spots = [Spot("this run", "spot", quality["fpr"], quality["tpr"])] if quality else []
     title = "ROC: finding wrong answers"
     caption = f"AUROC {text.rate(area)}: the chance that a wrong answer has the lower confidence."
     svg = curves(

@@ -82,7 +82,10 @@ def _lede(facts: Facts) -> str:
 
 def _notices(facts: Facts) -> list[str]:
     """Return warnings about the run's numbers, such as that it is unfinished or had errors."""
-    found = []
+    found = [f"Seed {seed.seed}: {seed.doubt}" for seed in facts.run.seeds if seed.doubt]
+    if facts.unearned:
+        said = f"{text.count(facts.unearned, 'record')} with a score that the answers do not earn: "
+        found.append(said + "they were edited. `ttsi eval` of the spec scores them anew.")
     open_seeds = [seed for seed in facts.run.seeds if not seed.complete]
     if open_seeds:
         said = "This run is unfinished: its numbers are made of the samples that are there."

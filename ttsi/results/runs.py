@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from ttsi._common.inputs import reason
+from ttsi._common.collection import long_lived
+from ttsi._common.console import note
+from ttsi._common.inputs import reason, shown
 from ttsi.errors import CorruptAsset, TtsiError, UsageError
 from ttsi.records import journal, provenance
 from ttsi.records.identity import IDENTITY
@@ -22,6 +24,7 @@ from ttsi.records.identity import read as read_identity
 from ttsi.records.sessions import OF_ESTIMATES, SESSIONS
 from ttsi.records.sessions import read as read_sessions
 from ttsi.results import metrics
+from ttsi.results.agreement import made_of, said_otherwise
 from ttsi.solving import assemble
 from ttsi.spec import load_spec
 from ttsi.spec.schema import COMPONENTS
@@ -30,12 +33,13 @@ from ttsi.types import JSON, Record, Sample
 
 @dataclass(frozen=True)
 class SeedRun:
-    """One seed: its records in the benchmark's order, and `results` as results.json has them.
+    """One seed: its records in the benchmark's order, and `results` with the keys of results.json.
 
-    For an interrupted run, `results` are computed from the existing records, and `complete` is
-    False. `identity` is empty if the run had no engine yet. An incomplete run with a budget has no
-    comparison with the base model: it runs the uncertain samples first, so that its records are a
-    selection by the estimator.
+    What records make is made of them; the rest is as results.json has it, which an interrupted run
+    lacks: `complete` is then False. `doubt` says what results.json or a record says otherwise, ""
+    if nothing does. `identity` is empty if the run had no engine yet. An incomplete run with a
+    budget has no comparison with the base model: it runs the uncertain samples first, so that its
+    records are a selection by the estimator.
     """
 
     folder: Path
@@ -44,6 +48,7 @@ class SeedRun:
     results: Mapping[str, Any]
     complete: bool
     identity: Mapping[str, Any] = field(default_factory=dict)
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Run:
 
 
 def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
-    """Read a run from disk.
+    """Read a run from disk; a note on stderr says where its files contradict its records.
 
     Raises UsageError if there is no run, CorruptAsset if its files are damaged.
     """
@@ -84,7 +89,10 @@ def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
     if name == journal.ESTIMATES:
         sessions = read_sessions(first / OF_ESTIMATES) or sessions
     spec = read_spec(first)
-    seeds = tuple(_open_seed(each, name, spec.get("budget") is not None) for each in folders)
+    seeds = tuple(_open_seed(each, name, spec) for each in folders)
+    for seed in seeds:
+        if seed.doubt:
+            note(f"note: {shown(seed.folder)}: {seed.doubt}")
     return Run(folder, spec, sessions, seeds)
 
 
@@ -147,27 +155,27 @@ def results_of(folder: Path) -> dict[str, JSON] | None:
     return found if _results_schema().is_valid(found) else None
 
 
-def _open_seed(folder: Path, name: str, chosen: bool) -> SeedRun:
-    """Read one seed; `chosen`: the run has a budget."""
+def _open_seed(folder: Path, name: str, spec: Mapping[str, Any]) -> SeedRun:
+    """Read one seed of a run of this spec."""
     # The last record of a sample counts, since a failed one may have been tried again.
-    records = {record.id: record for record in journal.read(folder / name)}
-    found = tuple(records.values())
+    with long_lived():
+        records = {record.id: record for record in journal.read(folder / name)}
+    found, number, doubt = tuple(records.values()), _seed_of(folder), ""
     complete = (folder / "manifest.json").is_file() and (folder / "results.json").is_file()
     results = metrics.summarise(found)
     if complete and name == journal.SAMPLES:
-        results = _json(folder / "results.json", partial(_are_of, results))
-    elif chosen and name == journal.SAMPLES:
+        stored = _json(folder / "results.json", _results_schema().is_valid)
+        made = made_of(spec, number, found)
+        results, doubt = {**stored, **made}, said_otherwise(made, stored)
+    elif spec.get("budget") is not None and name == journal.SAMPLES:
         results |= {"base": None, "change": None, "estimator": None}
+    others = sorted({record.seed for record in found if record.seed != number})
+    if doubt:
+        doubt = f"results.json is not what the records make: {doubt}. What they make is used."
+    if others and name == journal.SAMPLES:
+        doubt = f"There are records of seed {others[0]}, which do not belong here. {doubt}".strip()
     whose = read_identity(folder) or {}
-    return SeedRun(folder, _seed_of(folder), found, results, complete, whose)
-
-
-def _are_of(made: Mapping[str, JSON], found: Any) -> bool:
-    """Whether `found` are results with the same parts as those `made` from the records."""
-    keys = ("accuracy", "base", "change", "estimator")
-    return _results_schema().is_valid(found) and all(
-        (found[key] is None) == (made[key] is None) for key in keys
-    )
+    return SeedRun(folder, number, found, results, complete, whose, doubt)
 
 
 def _seed_of(folder: Path) -> int:

@@ -12,21 +12,20 @@ OUT/NAME-HASH.grid.json  over the cells of a matrix; the hash is of the cells
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from ttsi._common.collection import long_lived
 from ttsi._common.files import write_json
 from ttsi.answers.tools import with_sound_tools
-from ttsi.digests import json_digest
 from ttsi.errors import UsageError
 from ttsi.hooks import Hooks
-from ttsi.protocols import Watcher
+from ttsi.protocols import Scorer, Watcher
 from ttsi.records import identity, provenance
-from ttsi.records.identity import IDENTITY, Identity
+from ttsi.records.identity import Identity
 from ttsi.records.journal import (
     ESTIMATES,
     SAMPLES,
@@ -40,6 +39,8 @@ from ttsi.records.steps import Steps
 from ttsi.results import metrics
 from ttsi.results.runs import Run, results_of
 from ttsi.running.assembly import Assembly
+from ttsi.running.kept import begun_seeds, finished_results, kept_records
+from ttsi.running.names import grid_name, run_name
 from ttsi.running.seed_run import SeedWork, check_whole, forget_estimates, forget_seed
 from ttsi.solving import assemble
 from ttsi.solving.budget import unadapted
@@ -47,8 +48,6 @@ from ttsi.solving.costs import add_costs
 from ttsi.spec import Spec, load_document, load_spec, resolved
 from ttsi.spec.choosing import chosen
 from ttsi.types import JSON, Played, Record, Sample
-
-_SEED = re.compile(r"seed-(0|[1-9][0-9]*)", re.ASCII)
 
 
 class Reporter(Watcher, Protocol):
@@ -135,19 +134,6 @@ def estimates(
         return [cell.estimate() for cell in _cells(spec, overrides, every)]
 
 
-def run_name(spec: Spec) -> str:
-    """Return NAME-HASH; the hash covers all that affects results, so other settings get another
-    folder.
-    """
-    return f"{spec.name}-{spec.digest.removeprefix('sha256:')[:10]}"
-
-
-def grid_name(specs: Sequence[Spec]) -> str:
-    """Return NAME-HASH.grid.json; the hash covers the cells, so another grid gets another file."""
-    digest = json_digest([[dict(spec.cell), spec.digest] for spec in specs])
-    return f"{specs[0].name}-{digest.removeprefix('sha256:')[:10]}.grid.json"
-
-
 @dataclass(frozen=True)
 class _Every:
     """Settings that all cells of a command share. `today` is fixed when the command begins."""
@@ -217,6 +203,10 @@ class _Cell:
         return tuple(seed for seed, path in places.items() if next(read(path), None) is None)
 
     @cached_property
+    def scorer(self) -> Scorer:
+        return assemble.scorer(self.spec)
+
+    @cached_property
     def revision(self) -> str:
         return assemble.benchmark(self.spec).revision()
 
@@ -273,7 +263,7 @@ class _Cell:
     ) -> dict[str, Record]:
         """Return a record of every sample without adaptation, errored ones too."""
         with Journal(folder, ESTIMATES) as kept, Steps(folder, STEPS_OF_ESTIMATES) as steps:
-            done = kept.finished(samples)
+            done = kept_records(kept, samples, seed, self.scorer)
 
             def deliver(record: Record) -> None:
                 record = replace(record, costs=add_costs(spent.get(record.id, {}), record.costs))
@@ -338,7 +328,8 @@ class _Cell:
         }
 
     def _samples(self) -> list[Sample]:
-        samples = with_sound_tools(assemble.benchmark(self.spec).samples())
+        with long_lived():
+            samples = with_sound_tools(assemble.benchmark(self.spec).samples())
         if not samples:
             raise UsageError(
                 f"Benchmark {self.spec.benchmark.name!r} has no samples with these options.",
@@ -363,7 +354,7 @@ class _Cell:
     def write_summary(self) -> dict[str, JSON]:
         """Write and return results.json over all seeds in the folder; it names unfinished ones."""
         asked = {seed: self.folder / f"seed-{seed}" for seed in self.spec.seeds}
-        folders = dict(sorted({**_begun(self.folder), **asked}.items()))
+        folders = dict(sorted({**begun_seeds(self.folder), **asked}.items()))
         found = {seed: results_of(each) for seed, each in folders.items()}
         results = {seed: each for seed, each in found.items() if each is not None}
         unfinished: list[JSON] = [seed for seed in folders if seed not in results]
@@ -372,27 +363,33 @@ class _Cell:
         return summary
 
     def _seed(self, seed: int, samples: list[Sample], folder: Path) -> dict[str, JSON]:
-        with only_writer(folder):
-            if self.every.fresh:
-                forget_seed(folder)
-            whose = self.identity(seed, folder)
-            with Journal(folder) as journal, Steps(folder) as steps:
-                done = journal.finished(samples)
-                if self.reporter:
-                    self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
-                if len(done) < len(samples) or results_of(folder) is None:
-                    run = SeedWork(self, seed, samples, journal, steps, done, whose)
-                    run.begin()
-                    run.advance()
-                    run.finish()
-        results: dict[str, JSON] = json.loads((folder / "results.json").read_text())
+        results = None if self.every.fresh else self._finished(seed, samples, folder)
+        if results is None:
+            with only_writer(folder):
+                self._work(seed, samples, folder)
+            results = json.loads((folder / "results.json").read_text())
         if self.reporter:
             self.reporter.seed_finished(results)
         return results
 
+    def _finished(self, seed: int, samples: list[Sample], folder: Path) -> dict[str, JSON] | None:
+        if not (folder / "results.json").is_file():
+            return None
+        self.identity(seed, folder)
+        results = finished_results(folder, resolved(self.spec), seed, samples, self.scorer)
+        if results is not None and self.reporter:
+            self.reporter.seed_started(self.spec, seed, len(samples), len(samples), folder)
+        return results
 
-def _begun(folder: Path) -> dict[int, Path]:
-    """Return, by seed, the folders in which a run has begun; a refused seed has no identity."""
-    places = [path.parent for path in folder.glob(f"*/{SAMPLES}")]
-    found = {p: _SEED.fullmatch(p.name) for p in places if (p / IDENTITY).is_file()}
-    return {int(match[1]): place for place, match in found.items() if match}
+    def _work(self, seed: int, samples: list[Sample], folder: Path) -> None:
+        if self.every.fresh:
+            forget_seed(folder)
+        whose = self.identity(seed, folder)
+        with Journal(folder) as journal, Steps(folder) as steps:
+            done = kept_records(journal, samples, seed, self.scorer)
+            if self.reporter:
+                self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
+            run = SeedWork(self, seed, samples, journal, steps, done, whose)
+            run.begin()
+            run.advance()
+            run.finish()

@@ -19,7 +19,8 @@ from ttsi.results import judged
 from ttsi.results.judged import Judgement
 from ttsi.results.runs import Run
 from ttsi.running.assembly import Assembly
-from ttsi.running.evaluate import Reporter, run_name
+from ttsi.running.evaluate import Reporter
+from ttsi.running.names import run_name
 from ttsi.solving import assemble
 from ttsi.solving.metering import charging
 from ttsi.spec import Spec, load_spec, resolved
@@ -56,7 +57,7 @@ def judge(
     with only_writer(folder), Journal(folder, judged.JUDGED) as kept:
         if not (folder / judged.SPEC).exists():
             write_json(folder / judged.SPEC, resolved(spec))
-        done = kept.finished(samples)
+        done = kept.finished(samples, 0)
         pending = [sample for sample in samples if sample.id not in done]
         if reporter is not None:
             reporter.seed_started(spec, 0, len(samples), len(done), folder)

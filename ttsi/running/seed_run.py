@@ -199,7 +199,8 @@ class SeedWork:
         return {stage: cost for stage, cost in record.costs.items() if stage not in UNADAPTED}
 
     def _deliver(self, record: Record) -> None:
-        record = replace(record, costs=add_costs(self.spent.get(record.id, {}), record.costs))
+        if record.id in self.spent:
+            record = replace(record, costs=add_costs(self.spent[record.id], record.costs))
         self.journal.append(record)
         if record.error:
             self.steps.drop(record.id)

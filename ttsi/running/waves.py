@@ -77,7 +77,11 @@ class ScoredWaves:
             return told
         try:
             final_score = self._score(sample, solution.answer)
-            base_score = self._score(sample, solution.base) if solution.base else None
+            # What was not adapted has its base answer as the final one: it is scored once.
+            if solution.base is solution.answer:
+                base_score: Score | None = final_score
+            else:
+                base_score = self._score(sample, solution.base) if solution.base else None
         except Exception as error:
             # A scorer's fault costs only its sample; other errors of ttsi end the run.
             if ends_the_run(error):

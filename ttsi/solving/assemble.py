@@ -13,16 +13,24 @@ from typing import Any, Self
 from ttsi import registry
 from ttsi._common.version import __version__
 from ttsi.digests import json_digest
-from ttsi.errors import Problem, SpecError
-from ttsi.optional import HasTrainingRows, LearnsFromRows, chosen
+from ttsi.errors import Problem, SpecError, UsageError
+from ttsi.optional import HasTrainingRows, LearnsFromRows, Leaves, chosen
 from ttsi.protocols import Benchmark, Engine, Executor, Scorer, Watcher
 from ttsi.solving.pipeline import Pipeline, Stages
-from ttsi.spec import Component, Spec, effective_options
+from ttsi.solving.waiting import Waiting
+from ttsi.spec import NO_BENCHMARK, Component, Spec, effective_options
 from ttsi.spec.schema import COMPONENTS, model_defaults
 from ttsi.types import JSON, Sample
 
 
 def benchmark(spec: Spec) -> Benchmark:
+    """Return the spec's benchmark. Raises UsageError if it names none."""
+    if spec.benchmark == NO_BENCHMARK:
+        raise UsageError(
+            "The spec names no benchmark.",
+            where=f"spec {spec.name}",
+            cure='Add one: "benchmark": "quickstart"',
+        )
     made: Benchmark = _make("benchmark", spec.benchmark)
     return made
 
@@ -77,6 +85,8 @@ class Engines:
     def take_back(self, spec: Spec, engine: Engine, sound: bool) -> None:
         """Accept an engine that a runner no longer needs; one that is not `sound` is closed."""
         engine.on_progress = None
+        if isinstance(engine, Leaves):
+            engine.left = None
         key = self._key(spec)
         if not (self._keep and sound) or key in self._idle:
             engine.close()
@@ -110,8 +120,9 @@ def pipeline(
     seed: int,
     watcher: Watcher | None = None,
     adapt: bool = True,
+    waiting: Waiting | None = None,
 ) -> Pipeline:
-    """Return Algorithm 1 of `spec` on an engine of `engines`; `adapt` as in `Pipeline`.
+    """Return Algorithm 1 of `spec` on an engine of `engines`; the others are those of `Pipeline`.
 
     Loads the model unless `engines` has it. Raises SpecError if the engine cannot do what the
     stages need.
@@ -130,6 +141,7 @@ def pipeline(
             watcher=watcher,
             adapt=adapt,
             release=partial(engines.take_back, spec),
+            waiting=waiting,
         )
     except BaseException:
         _close_quietly(made)
@@ -210,8 +222,9 @@ def _make(role: str, component: Component) -> Any:
 def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:
     problems = []
     wants_rows = chosen(stages.learner, LearnsFromRows, "needs_train")
-    if wants_rows and not isinstance(benchmark(spec), HasTrainingRows):
-        learner, asked = spec.learner.name, spec.benchmark.name
+    none = spec.benchmark == NO_BENCHMARK
+    if wants_rows and (none or not isinstance(benchmark(spec), HasTrainingRows)):
+        learner, asked = spec.learner.name, spec.benchmark.name or "none"
         problems.append(
             Problem(
                 "/learner",

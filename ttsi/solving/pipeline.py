@@ -17,18 +17,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as TypingGenerator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 from ttsi.errors import EngineError, OutOfMemory, RunError, ends_the_run, release
-from ttsi.optional import Gates, LearnsFromRows, Rivals, chosen
+from ttsi.optional import Gates, LearnsFromRows, Leaves, Rivals, chosen
 from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Watcher
 from ttsi.solving.costs import STAGES, add_costs
 from ttsi.solving.metering import MeteredEngine, charging
 from ttsi.solving.receipts import receipt_of
 from ttsi.solving.solution import Known, Solution, State
-from ttsi.types import JSON, StageCost, Task
+from ttsi.solving.waiting import LATE, LEFT, Waiting, parted
+from ttsi.types import JSON, Generation, Request, StageCost, Task
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -48,7 +49,8 @@ class Pipeline:
     """Algorithm 1 on one engine, with one seed.
 
     With `adapt` False every task is only estimated and answered by the base model. `engine` is
-    loaded. At the end `release` is called with the engine and whether it is sound.
+    loaded. At the end `release` is called with the engine and whether it is sound. `waiting` are
+    those who wait for the solutions, and may leave.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Pipeline:
         watcher: Watcher | None = None,
         adapt: bool = True,
         release: Callable[[Engine, bool], None] | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
         self._stages = stages
         self._engine = MeteredEngine(engine)
@@ -70,6 +73,9 @@ class Pipeline:
         self._baseline = baseline
         self._watcher = watcher
         self._adapt = adapt
+        self._waiting = waiting
+        if waiting is not None and isinstance(engine, Leaves):
+            engine.left = self._left
         # The largest wave that fits into the engine's memory, as far as known.
         self._fitting = sys.maxsize
         self._known: Mapping[str, Known] = {}
@@ -139,6 +145,10 @@ class Pipeline:
             return None, ()
         return failure, [task for task in wave if task.id not in finished]
 
+    def write(self, requests: Sequence[Request]) -> list[Generation]:
+        """Return texts of the base model, apart from the method."""
+        return self._engine.generate(requests)
+
     def close(self) -> dict[str, JSON]:
         """Check that the base weights are unchanged, and release the engine.
 
@@ -180,6 +190,7 @@ class Pipeline:
 
     def _adapting(self, states: list[State]) -> Iterator[Solution]:
         self._estimate([state for state in states if state.estimate is None])
+        states = yield from self._staying(states)
         learner = self._stages.learner
         gates = isinstance(self._stages.inference, Gates)
         wants_base = self._baseline or learner.needs_base or gates or not self._adapt
@@ -190,9 +201,11 @@ class Pipeline:
             if state not in uncertain:
                 yield self._solution(state)
 
+        uncertain = yield from self._staying(uncertain, answered=True)
         needs_examples = chosen(learner, LearnsFromRows, "needs_examples")
         if needs_examples:
             self._generate(uncertain)
+            uncertain = yield from self._staying(uncertain, answered=True)
         taught = [state for state in uncertain if state.examples or not needs_examples]
         untaught = [state for state in uncertain if state not in taught]
         self._answer([state for state in untaught if state.base is None])
@@ -200,9 +213,34 @@ class Pipeline:
             yield self._solution(state)
 
         self._learn(taught)
+        taught = yield from self._staying(taught, answered=True)
         self._answer_adapted(taught)
+        taught = yield from self._staying(taught, answered=True)
         for state in taught:
             yield self._solution(state)
+
+    def _staying(
+        self, states: list[State], *, answered: bool = False
+    ) -> TypingGenerator[Solution, None, list[State]]:
+        """Yield solutions to tasks that are left or, once `answered`, late; return the others."""
+        waiting = self._waiting
+        if waiting is None:
+            return states
+        left, late, staying = parted(waiting, states, answered=answered)
+        self._answer([state for state in late if state.base is None])
+        for state in left:
+            yield Solution(state.task, error=LEFT, costs=self._settled(state.task))
+        for state in late:
+            state.adaptation = state.adapted = state.verdict = None
+            yield replace(self._solution(state), note=LATE)
+        return staying
+
+    def _left(self, owner: str) -> bool:
+        """Return whether nobody wants a text for a task, or for an example of it, any more."""
+        assert self._waiting is not None
+        id = owner.partition("#")[0]
+        adapting = self._stage in ("generate", "learn", "adapted")
+        return self._waiting.left(id) or (adapting and self._waiting.late(id))
 
     def _estimate(self, states: list[State]) -> None:
         if not states:

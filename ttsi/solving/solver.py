@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from ttsi.errors import UsageError
 from ttsi.solving import assemble
@@ -25,9 +25,9 @@ from ttsi.types import JSON, Task
 class Solver:
     """H, G, T and inference of a spec on one loaded model; a context manager.
 
-    `spec` is a path, a spec as a dict, or a loaded Spec; its benchmark, scorer and executor are not
-    used. `seed` is by default the spec's first. The model is loaded at the first call of `solve` or
-    `identity`.
+    `spec` is a path, a spec as a dict, or a loaded Spec. It needs no benchmark; if it has one, only
+    rows for training are taken from it. Scorer and executor are not used. `seed` is by default the
+    spec's first. The model is loaded at the first call of `solve` or `identity`.
 
     Raises SpecError for a bad spec, UsageError for one that has a matrix or a budget.
     """
@@ -45,7 +45,7 @@ class Solver:
                 where="Solver(wave=...)",
                 cure="Give a number from 1 on.",
             )
-        self._spec = _without_budget(spec if isinstance(spec, Spec) else _only(spec))
+        self._spec = solvable(spec)
         self._seed = self._spec.seeds[0] if seed is None else seed
         self._wave = wave
         self._pipeline: Pipeline | None = None
@@ -105,28 +105,28 @@ class Solver:
         return self._pipeline
 
 
-def _only(spec: Any) -> Spec:
-    if isinstance(spec, Mapping):
-        # A spec has to name a benchmark, although none is run here.
-        spec = {"benchmark": "quickstart", **spec}
-    made = load_spec(spec)
+def solvable(
+    spec: Spec | Mapping[str, JSON] | str | Path, overrides: Mapping[str, JSON] | None = None
+) -> Spec:
+    """Return the one spec by which tasks can be solved as they come; it may have no benchmark.
+
+    `overrides` are those of `load_spec`. Raises SpecError, and UsageError for a matrix or a budget.
+    """
+    made = [spec] if isinstance(spec, Spec) else load_spec(spec, overrides, benchmark=False)
     if len(made) != 1:
         raise UsageError(
-            f"A solver is made from one spec, and this has a matrix of {len(made)} cells.",
+            f"Tasks are solved by one spec, and this has a matrix of {len(made)} cells.",
             where=str(spec) if isinstance(spec, str | Path) else "matrix",
             cure="Take the matrix out, or give one of the Specs that ttsi.load_spec returns.",
         )
-    return made[0]
-
-
-def _without_budget(spec: Spec) -> Spec:
-    if spec.budget is not None:
+    if made[0].budget is not None:
         raise UsageError(
-            "A budget is a share of all samples, and a solver does not know all of its tasks.",
+            "A budget is a share of all samples, and who solves tasks as they come does not know "
+            "all of them.",
             where="budget",
             cure="Take it out; the estimator's threshold then says which tasks are uncertain.",
         )
-    return spec
+    return made[0]
 
 
 def _check_ids(wave: Sequence[Task]) -> None:

@@ -22,7 +22,7 @@ from ttsi.errors import Problem, SpecError
 from ttsi.options import options_schema
 from ttsi.spec.checking import Check
 from ttsi.spec.episodes import Episodes as Episodes
-from ttsi.spec.layering import Setting, not_an_object, settings
+from ttsi.spec.layering import LIMIT, Setting, not_an_object, settings
 from ttsi.spec.reading import plain, read
 from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS, model_defaults
 from ttsi.types import JSON
@@ -36,6 +36,10 @@ class Component:
 
     name: str
     options: Mapping[str, JSON] = field(default_factory=dict)
+
+
+NO_BENCHMARK = Component("")
+"""Stands in a spec that names no benchmark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +81,14 @@ def load_spec(
     overrides: Mapping[str, JSON] | None = None,
     *,
     environment: bool = True,
+    benchmark: bool = True,
 ) -> list[Spec]:
     """Read, check and split a spec: one Spec, or one for each cell of its matrix.
 
     `source` is a path, a mapping, or JSON text that begins with `{`. Precedence, from the highest:
     `overrides` (dotted key -> value), environment variables, the spec, defaults. With `environment`
-    False variables are ignored, which suits a stored spec of an earlier run.
+    False variables are ignored, which suits a stored spec of an earlier run. With `benchmark` False
+    the spec may name none, which suits those who have tasks of their own; it has `NO_BENCHMARK`.
 
     Raises SpecError with every problem, PluginError if the only fault is a plugin that cannot be
     loaded, and UsageError if the file does not exist.
@@ -91,8 +97,10 @@ def load_spec(
     if document is None:
         raise SpecError(problems or [not_an_object(document)], where=where)
     layers = settings(overrides, environment=environment)
+    if not benchmark and isinstance(document, dict) and "benchmark" not in document:
+        layers = {k: v for k, v in layers.items() if k != LIMIT}
     problems += _no_json(layers)
-    check = Check(document, layers)
+    check = Check(document, layers, benchmark=benchmark)
     problems += check.problems
     if problems:
         raise SpecError([*problems, *check.broken], where=where)
@@ -138,6 +146,8 @@ def resolved(spec: Spec) -> dict[str, JSON]:
     document["model"] = {**model_defaults(), **spec.model}
     for key in COMPONENTS:
         component: Component = getattr(spec, key)
+        if component == NO_BENCHMARK:
+            continue
         document[key] = {"name": component.name, **effective_options(spec, key)}
     document["seeds"] = list(spec.seeds)
     document["baseline"] = spec.baseline
@@ -152,7 +162,7 @@ def effective_options(spec: Spec, key: str) -> dict[str, JSON]:
     component: Component = getattr(spec, key)
     properties = registry.options_schema(COMPONENTS[key], component.name).get("properties", {})
     options = {k: v["default"] for k, v in properties.items() if "default" in v}
-    if key == "scorer":
+    if key == "scorer" and spec.benchmark != NO_BENCHMARK:
         options |= registry.scoring_preset(spec.benchmark.name, component.name)
     options |= component.options
     return {k: _canonical(v, properties.get(k)) for k, v in options.items()}
@@ -176,6 +186,8 @@ def _build(document: Mapping[str, JSON], cell: Mapping[str, JSON], fallback: str
 
 
 def _component(kind: str, value: Any) -> Component:
+    if value is None:
+        return NO_BENCHMARK
     if isinstance(value, str):
         return Component(value)
     name, schema = value["name"], registry.options_schema(kind, value["name"])

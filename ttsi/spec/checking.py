@@ -14,13 +14,16 @@ from ttsi.spec.wording import pointer, problems_of
 
 
 class Check:
-    """One pass over a document.
+    """One pass over a document; with `benchmark` False it may name none.
 
     `problems` are faults of the spec. `broken` are the named plugins that cannot be loaded, each
     with its problem. `cells` are the documents to run, if there are neither.
     """
 
-    def __init__(self, document: Any, fixed: Mapping[str, Setting]) -> None:
+    def __init__(
+        self, document: Any, fixed: Mapping[str, Setting], *, benchmark: bool = True
+    ) -> None:
+        self._skeleton = skeleton(benchmark=benchmark)
         self.broken: dict[Problem, PluginError] = {}
         self.cells: list[Cell] = []
         self._causes: dict[Problem, PluginError] = {}
@@ -43,7 +46,7 @@ class Check:
         self.problems = list(found)
 
     def _of_cell(self, document: dict[str, Any]) -> list[Problem]:
-        found = _faults(skeleton(), document, "")
+        found = _faults(self._skeleton, document, "")
         for key in COMPONENTS:
             component = document.get(key, DEFAULTS.get(key))
             written = component.get("name") if isinstance(component, dict) else component

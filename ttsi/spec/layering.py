@@ -15,9 +15,10 @@ from ttsi.spec.matrix import Choice, axes_of, unless_set
 from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS
 from ttsi.spec.wording import pointer, tokens_of, value_in_words
 
+LIMIT = "/benchmark/limit"
 _ENVIRONMENT = {
     "TTSI_MODEL": "/model/id",
-    "TTSI_LIMIT": "/benchmark/limit",
+    "TTSI_LIMIT": LIMIT,
     "TTSI_SEEDS": "/seeds",
     "TTSI_WAVE": "/executor/wave",
 }

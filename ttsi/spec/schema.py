@@ -105,8 +105,11 @@ _DESCRIPTIONS = {
 }
 
 
-def skeleton() -> dict[str, Any]:
-    """Return the part of the schema that does not depend on plugins; components are left open."""
+def skeleton(*, benchmark: bool = True) -> dict[str, Any]:
+    """Return the part of the schema that does not depend on plugins; components are left open.
+
+    With `benchmark` False it requires none.
+    """
     component = {
         "type": ["string", "object"],
         "required": ["name"],
@@ -115,7 +118,7 @@ def skeleton() -> dict[str, Any]:
     return {
         "type": "object",
         "properties": _plain_keys() | dict.fromkeys(COMPONENTS, component),
-        "required": ["benchmark"],
+        "required": ["benchmark"] if benchmark else [],
         "additionalProperties": False,
     }
 

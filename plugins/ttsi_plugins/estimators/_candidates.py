@@ -60,7 +60,7 @@ class Candidates:
         drafts = [""] * len(tasks)
         if self.context == "as_answered":
             short = Sampling.greedy(128)
-            requests = [Request(task.prompt(), short, seed=0) for task in tasks]
+            requests = [Request(task.prompt(), short, seed=0, owner=task.id) for task in tasks]
             drafts = [each.text for each in engine.generate(requests)]
         found = [self._of(task, draft) for task, draft in zip(tasks, drafts, strict=True)]
         if self.context != "tool_call":

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ttsi import Engine, Estimate, Generation, Task, option
+from ttsi import Engine, Estimate, Generation, Task, option, read_completion
 from ttsi_plugins.estimators._likelihood import Reduce, likelihood
 from ttsi_plugins.inference._agreement import shares
-from ttsi_plugins.inference._requests import Decoding, read_completion
+from ttsi_plugins.inference._requests import Decoding
 from ttsi_plugins.inference._votes import generated, majority
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttsi import Engine, Estimate, Task, option
+from ttsi import Engine, Estimate, Task, option, read_completion
 from ttsi_plugins.estimators._likelihood import Over, Reduce, likelihood
-from ttsi_plugins.inference._requests import Asking, read_completion
+from ttsi_plugins.inference._requests import Asking
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ class Perplexity:
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
         sampling = Sampling.greedy(self.max_tokens)
-        answers = engine.generate([Request(task.prompt(), sampling, seed=0) for task in tasks])
+        answers = engine.generate(
+            [Request(task.prompt(), sampling, seed=0, owner=task.id) for task in tasks]
+        )
         estimates = []
         for answer in answers:
             confidence = math.exp(min(0.0, answer.logprob / max(answer.completion_tokens, 1)))

@@ -162,7 +162,8 @@ class Evidence(Decoding):
     def _asked(self, slot: Slot, attempt: int, seed: int) -> Request:
         prompt = asking(slot.task, self.prompt, UNSERVED if slot.unserved else REQUEST)
         draw = draw_seed(seed, slot.task.id, f"generate/{slot.k}", attempt)
-        return Request(prompt, self.sampling(), draw, grammar=_REQUEST_SCHEMA)
+        owner = slot.task.id
+        return Request(prompt, self.sampling(), draw, grammar=_REQUEST_SCHEMA, owner=owner)
 
     def _trial(self, slot: Slot, output: Generation) -> Trial:
         made = find_object(output.text, ("input",))
@@ -185,7 +186,7 @@ class Evidence(Decoding):
         greedy = place % self.labels == 0
         temperature = 0.0 if greedy else self.temperature
         sampling = replace(request.sampling, temperature=temperature, repetition_penalty=1.0)
-        return replace(request, sampling=sampling)
+        return replace(request, sampling=sampling, owner=slot.task.id)
 
     def _take(self, trial: Trial, answers: Sequence[Completion]) -> None:
         """Take as the label the answer that most of `answers` agree on, of several the first."""

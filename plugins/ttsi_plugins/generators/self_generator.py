@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttsi import (
@@ -65,6 +65,7 @@ class SelfGenerator:
 
     def generate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Example]]:
         found: list[dict[int, Example]] = [{} for _ in tasks]
+        asked = [self._asked(task) for task in tasks]
         for first in range(0, self.attempts, self.at_once):
             drawn = range(first, min(first + self.at_once, self.attempts))
             wanted = [
@@ -73,7 +74,12 @@ class SelfGenerator:
             slots = [(t, k, attempt) for t, k in wanted for attempt in drawn]
             if not slots:
                 break
-            outputs = engine.generate([self._request(tasks[t], k, a, seed) for t, k, a in slots])
+            outputs = engine.generate(
+                [
+                    replace(asked[t], seed=draw_seed(seed, tasks[t].id, f"generate/{k}", attempt))
+                    for t, k, attempt in slots
+                ]
+            )
             for (t, k, attempt), output in zip(slots, outputs, strict=True):
                 if k not in found[t]:
                     example = accept(tasks[t], k, attempt, output.text)
@@ -81,11 +87,11 @@ class SelfGenerator:
                         found[t][k] = example
         return [distinct(some[k] for k in sorted(some)) for some in found]
 
-    def _request(self, task: Task, k: int, attempt: int, seed: int) -> Request:
+    def _asked(self, task: Task) -> Request:
+        """Return what every attempt at an example of `task` asks; they differ in their seeds."""
         sampling = Sampling(
             self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.max_tokens
         )
-        draw = draw_seed(seed, task.id, f"generate/{k}", attempt)
-        prompt = asking(task, self.prompt)
         grammar = example_schema(task, self.max_calls) if self.format == "json" else None
-        return Request(prompt, sampling, draw, grammar=grammar)
+        prompt = asking(task, self.prompt)
+        return Request(prompt, sampling, seed=0, grammar=grammar, owner=task.id)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttsi import (
+    JSON,
     Adaptation,
     Adapter,
-    Completion,
+    Asked,
     Demonstrations,
-    Generation,
     Message,
     Prompt,
     Request,
@@ -58,16 +59,29 @@ class Asking:
         return self.greedy()
 
     def request(self, task: Task, adaptation: Adaptation | None, seed: int) -> Request:
-        grammar = None
-        if self.format == "tool_calls":
-            grammar = form_of(task).schema(task, least=self.min_calls, most=self.max_calls)
+        asked = task.asked or Asked()
+        length = asked.max_tokens or self.max_tokens
         return Request(
             Prompt(_messages(task, adaptation), tools=task.offered, thinking=True),
-            self.sampling(),
+            replace(self.sampling(), max_tokens=length),
             seed,
             adapter=adaptation if isinstance(adaptation, Adapter) else None,
-            grammar=grammar,
+            grammar=self._grammar(task, asked),
+            stop=asked.stop,
+            owner=task.id,
         )
+
+    def _grammar(self, task: Task, asked: Asked) -> Mapping[str, JSON] | None:
+        if asked.schema is not None:
+            return asked.schema
+        held = self.format == "tool_calls" if asked.constrained is None else asked.constrained
+        if not held:
+            return None
+        least = self.min_calls if asked.least is None else asked.least
+        schema: Mapping[str, JSON] | None = form_of(task).schema(
+            task, least=least, most=asked.most or self.max_calls
+        )
+        return schema
 
 
 @dataclass(frozen=True)
@@ -106,14 +120,3 @@ def _messages(task: Task, adaptation: Adaptation | None) -> tuple[Message, ...]:
         return task.messages
     system, *question = task.messages
     return (system, *adaptation.turns, *question)
-
-
-def read_completion(task: Task, generation: Generation) -> Completion:
-    return Completion(
-        text=generation.text,
-        answer=form_of(task).parse(task, generation.text),
-        prompt_tokens=generation.prompt_tokens,
-        completion_tokens=generation.completion_tokens,
-        logprob=generation.logprob,
-        cut=generation.finish == "length",
-    )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from ttsi import Completion, Engine, Generation, Request, Task, form_of
-from ttsi_plugins.inference._requests import read_completion
+from ttsi import Completion, Engine, Generation, Request, Task, form_of, read_completion
 
 
 def answers_to(

@@ -94,7 +94,8 @@ class BestOf(Decoding):
     def _requests(self, task: Task, adaptation: Adaptation | None, seed: int) -> list[Request]:
         drawn = self.draws(task, adaptation, seed, "answer", self.samples)
         if self.greedy_first:
-            drawn[0] = replace(drawn[0], sampling=self.greedy())
+            length = drawn[0].sampling.max_tokens
+            drawn[0] = replace(drawn[0], sampling=replace(self.greedy(), max_tokens=length))
         return drawn
 
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from ttsi import Adaptation, Completion, Engine, Request, Sampling, Task, draw_seed, option
-from ttsi_plugins.inference._requests import Decoding, read_completion
+from ttsi import (
+    Adaptation,
+    Asked,
+    Completion,
+    Engine,
+    Request,
+    Sampling,
+    Task,
+    draw_seed,
+    option,
+    read_completion,
+)
+from ttsi_plugins.inference._requests import Decoding
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,16 @@ class Direct(Decoding):
         self, tasks: Sequence[Task], adaptations: Sequence[Adaptation | None], seed: int
     ) -> list[Request]:
         """Return the request for the answer to each task."""
-        return [
+        requests = [
             self.request(task, adaptation, draw_seed(seed, task.id, "answer"))
             for task, adaptation in zip(tasks, adaptations, strict=True)
         ]
+        return [_drawn(task, request) for task, request in zip(tasks, requests, strict=True)]
+
+
+def _drawn(task: Task, request: Request) -> Request:
+    """Return the request with the temperature and top_p that the task wants."""
+    asked = task.asked or Asked()
+    wanted = {"temperature": asked.temperature, "top_p": asked.top_p}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return replace(request, sampling=replace(request.sampling, **given)) if given else request

@@ -106,7 +106,10 @@ class Gated(Direct):
     def _draws(self, rivals: Rivals, seed: int) -> list[Request]:
         """Return the sampled answers to ask for; those of the two models share their seeds."""
         return [
-            replace(request, sampling=Decoding.sampling(self))
+            replace(
+                request,
+                sampling=replace(Decoding.sampling(self), max_tokens=request.sampling.max_tokens),
+            )
             for adaptation in (None, rivals.adaptation)
             for request in self.draws(rivals.task, adaptation, seed, "judge", self.samples)
         ]

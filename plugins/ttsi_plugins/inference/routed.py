@@ -7,8 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ttsi import Adaptation, Completion, Engine, Generation, Request, Task, draw_seed, option
-from ttsi_plugins.inference._requests import read_completion
+from ttsi import (
+    Adaptation,
+    Completion,
+    Engine,
+    Generation,
+    Request,
+    Task,
+    draw_seed,
+    option,
+    read_completion,
+)
 from ttsi_plugins.inference.direct import Direct
 
 OPENING = "The tool to call is"
@@ -68,6 +77,7 @@ class Routed(Direct):
             sampling=replace(request.sampling, max_tokens=self.routing_tokens),
             seed=seed,
             grammar=None,
+            stop=(),
         )
 
     def _said(self, opening: str, route: Generation) -> str:

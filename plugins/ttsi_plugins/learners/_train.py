@@ -5,6 +5,8 @@ answer form or a text from which one can be read:
 
     {"instruction": "the system turn, tools and all", "input": "the user turn",
      "output": [{"name": "get_time", "arguments": {"city": "Rome"}}]}
+
+or one as the benchmark `file` has them, such as those that `ttsi serve --feedback` writes.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from ttsi import (
     json_digest,
     option,
 )
+from ttsi.rows.lines import Line
+from ttsi.rows.reading import Reader
 from ttsi_plugins.learners._targets import Target, write_target
 
 OTHER_TOOLS = "An earlier request, which came with instructions and tools of its own:"
@@ -55,8 +59,8 @@ class FromRows:
 
     file: str | None = option(
         None,
-        "JSON Lines of instruction, input and output to learn from; null: the benchmark's own "
-        "train split.",
+        "JSON Lines to learn from, with instruction, input and output, or as the benchmark `file` "
+        "has them; null: the benchmark's own train split.",
     )
     limit: int | None = option(
         None, "Learn from this many rows, spread evenly; null: from all.", minimum=1
@@ -174,19 +178,25 @@ def read_rows(path: Path, form: str = "calls") -> list[Row]:
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise CorruptAsset("The file of labelled rows is empty.", where=str(path), cure=cure)
-    return [_read_row(line, form, f"{path}, line {number}") for number, line in lines]
+    reader = Reader(form, strict=True)
+    return [_read_row(Line(path, number, line.encode()), form, reader) for number, line in lines]
 
 
-def _read_row(line: str, form: str, where: str) -> Row:
+def _read_row(line: Line, form: str, reader: Reader) -> Row:
+    where = f"{line.path}, line {line.number}"
+
     def fault(what: str) -> CorruptAsset:
         return CorruptAsset(f"A labelled row {what}", where=where, cure=f"Write {SHAPE}")
 
     try:
-        given = json.loads(line)
+        given = json.loads(line.data)
     except (ValueError, RecursionError) as error:
         raise fault(f"is not JSON: {error}.") from error
     if not isinstance(given, dict):
         raise fault(f"is no object but {type(given).__name__}.")
+    if "reference" in given:
+        sample = reader.sample(line, "file/")
+        return Row(sample.task, sample.reference)
     for key in ("instruction", "input"):
         if not isinstance(given.get(key), str):
             raise fault(f'needs a text under "{key}".')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from ttsi import JSON, Answer, Completion, Score, Task, form_of, option
@@ -42,6 +43,6 @@ class Exact:
     def score(self, task: Task, reference: Answer, completion: Completion) -> Score:
         return form_of(task).score(task, reference, completion.answer, self._options)
 
-    @property
+    @cached_property
     def _options(self) -> Mapping[str, JSON]:
         return asdict(self)

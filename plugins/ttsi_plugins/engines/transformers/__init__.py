@@ -42,6 +42,7 @@ class TransformersEngine(Deferred):
         exclusiveMinimum=0,
     )
     on_progress: Callable[[int, int], None] | None = None
+    left: Callable[[str], bool] | None = None
     _loaded: Runtime | None = field(default=None, init=False, repr=False)
     # A model that runs in native mode cannot do all of it, which is known once it is loaded.
     capabilities: frozenset[EngineCapability] = field(

@@ -24,6 +24,7 @@ from ttsi import (
     Request,
     Token,
     TrainJob,
+    Unanswerable,
 )
 from ttsi.errors import release
 
@@ -293,7 +294,24 @@ class Runtime:
         start = 0
         if request.adapter is not None:
             start = self._start_under(request.adapter, prompt)
-        return Row(request, prompt, matcher, start, thought, self._drafter(request.prompt, prompt))
+        drafter = self._drafter(request.prompt, prompt)
+        return Row(request, prompt, matcher, start, thought, drafter, self._over(request))
+
+    def _over(self, request: Request) -> Callable[[list[int]], bool] | None:
+        """Return what says, of the tokens of a text, that they are the last before it is full."""
+        stop, owner, left = request.stop, request.owner, self.options.left
+        if not stop and (left is None or not owner):
+            return None
+        # A character has four bytes at most, and a token one at least.
+        tail = 4 * max(map(len, stop), default=0) + 4
+
+        def over(text: list[int]) -> bool:
+            if left is not None and owner and left(owner):
+                return True
+            written = self.tokens.decode(text[-tail:]) if stop else ""
+            return any(each in written for each in stop)
+
+        return over
 
     def _drafter(self, asked: Prompt, ids: list[int]) -> Drafter:
         """Return what guesses at the answer: the same question may come with demonstrations."""
@@ -347,7 +365,7 @@ class Runtime:
 
     def _check_length(self, prompt: int, new: int) -> None:
         if prompt + new > self.limit:
-            raise EngineError(
+            raise Unanswerable(
                 f"A prompt of {prompt} tokens and {new} more exceed the model's "
                 f"max_position_embeddings, {self.limit}.",
                 where=f"model {self.options.model['id']}",

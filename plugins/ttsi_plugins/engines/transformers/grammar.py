@@ -12,7 +12,7 @@ import xgrammar
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ttsi import EngineError
+from ttsi import EngineError, Unanswerable
 from ttsi.parameters.plain import plain_schema
 from ttsi_plugins.engines.transformers.lowering import lowered
 
@@ -48,7 +48,7 @@ class Grammars:
             self._open[id // 32] ^= (1 << id % 32) - ((1 << 32) if id % 32 == 31 else 0)
 
     def matcher(self, schema: Mapping[str, Any]) -> Matcher:
-        """Return a new matcher. Raises EngineError, naming the tool, if no grammar can be made."""
+        """Return a new matcher. Raises Unanswerable, naming the tool, if no grammar can be made."""
         compiled = self._compile(schema)
         return Matcher(xgrammar.GrammarMatcher(compiled), self._open, self._barred)
 
@@ -57,7 +57,7 @@ class Grammars:
             return self._compiled(json.dumps(schema))
         except (RuntimeError, ValueError) as error:
             name = self._guilty(schema)
-            raise EngineError(
+            raise Unanswerable(
                 f"No grammar can be made of the schema of {name}: {_reason(error)}",
                 where="engine transformers, constrained decoding",
                 cure='Mend that schema, or use "format": "free".',
@@ -163,9 +163,9 @@ def _single(bits: Tensor) -> Tensor:
     return (words.sum(-1) == largest) & (largest > 0) & (largest & (largest - 1) == 0)
 
 
-def unwritable() -> EngineError:
+def unwritable() -> Unanswerable:
     """Return the error for a grammar that allows no token at all."""
-    return EngineError(
+    return Unanswerable(
         "The schema wants a character that the model's tokenizer cannot write.",
         where="engine transformers, constrained decoding",
         cure='Mend the schema\'s constants, or use "format": "free".',

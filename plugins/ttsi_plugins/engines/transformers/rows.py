@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -27,6 +27,8 @@ class Row:
     start: int = 0
     thought: Thought | None = None
     drafter: Drafter | None = None
+    # Whether the tokens written so far are the last: nobody waits for more, or wants more.
+    over: Callable[[list[int]], bool] | None = None
     text: list[int] = field(default_factory=list)
     # Of each token that was drawn, the one that ended the text included: its log-probability in
     # nats, and whether nothing else could have been written.
@@ -126,4 +128,6 @@ class Row:
             if not self._closing and self._open.closes(self.text):
                 self._open = None
         elif self.drawn - self._before >= self.request.sampling.max_tokens:
+            self.finish = "length"
+        if self.over is not None and self.over(self.text if self._open is None else []):
             self.finish = "length"

@@ -95,7 +95,8 @@ class Tokens:
         )
         # Tokenizers of the SentencePiece family put a space before a text's first word; tokenising
         # after a line break, which is cut off again, keeps it out of openings and continuations.
-        adds_space = self._first_token("a").startswith(("▁", "Ġ"))
+        first = str(tokenizer.convert_ids_to_tokens(self._encode("a"))[0])
+        adds_space = first.startswith(("▁", "Ġ"))
         self._anchor = self._encode("\n") if adds_space else []
         # Some put that space after each of their added tokens too.
         after_end = tokenizer.encode(tokenizer.decode([self.end]) + "a", add_special_tokens=False)
@@ -108,6 +109,8 @@ class Tokens:
 
     def prompt(self, prompt: Prompt) -> list[int]:
         """Return the ids of the chat up to and including the opening of the assistant's turn."""
+        if not prompt.messages:  # a plain text, as the tokenizer itself reads it
+            return list(self.tokenizer.encode(prompt.opening))
         ids = self._chat(prompt)
         if self._thinking is not None:
             ids += self._thought_begun(ids, self.thinks(prompt))
@@ -356,9 +359,6 @@ class Tokens:
         return list(
             self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
         )
-
-    def _first_token(self, text: str) -> str:
-        return str(self.tokenizer.convert_ids_to_tokens(self._encode(text))[0])
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:

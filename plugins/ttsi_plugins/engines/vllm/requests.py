@@ -16,7 +16,7 @@ import xgrammar
 from vllm import RequestOutput, SamplingParams
 from vllm.sampling_params import StructuredOutputsParams
 
-from ttsi import EngineError, Generation, Request, Sampling, Token
+from ttsi import EngineError, Generation, Request, Sampling, Token, Unanswerable
 from ttsi_plugins.engines.transformers.grammar import Grammars, grammar_schema
 from ttsi_plugins.engines.transformers.tokens import Tokens
 
@@ -122,7 +122,7 @@ class Writer:
     def _check_length(self, prompt: int, new: int) -> None:
         # One token more: vLLM draws one when it reads a constrained text again.
         if prompt + new + 1 > self._limit:
-            raise EngineError(
+            raise Unanswerable(
                 f"A prompt of {prompt} tokens and {new} more exceed what vLLM holds of a text, "
                 f"{self._limit - 1}.",
                 where="engine vllm, max_model_len",

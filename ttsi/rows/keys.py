@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from ttsi import JSON, UsageError
 from ttsi._common.inputs import shown
 from ttsi._common.suggest import did_you_mean
+from ttsi.errors import UsageError
+from ttsi.types import JSON
 
 
 def keyed(given: JSON, known: Collection[str], noun: str, where: str) -> Mapping[str, JSON]:

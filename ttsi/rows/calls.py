@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ttsi import JSON, AnyOf, Tool, ToolCall, UsageError, argument_faults
 from ttsi._common.suggest import did_you_mean
-from ttsi_benchmarks._file_keys import filled, keyed
-from ttsi_benchmarks._file_lines import json_of
+from ttsi.answers.calls.validation import argument_faults
+from ttsi.answers.calls.values import AnyOf, ToolCall
+from ttsi.errors import UsageError
+from ttsi.rows.keys import filled, keyed
+from ttsi.rows.lines import json_of
+from ttsi.types import JSON, Tool
 
 SHAPE = '{"name": "...", "arguments": {...}}'
 _KEEP = 'Correct the row; "strict": false keeps such rows, which no valid answer can match.'

@@ -5,26 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ttsi import (
-    JSON,
-    Answer,
-    AnswerStatus,
-    Sample,
-    Task,
-    Tool,
-    TtsiError,
-    UsageError,
-    answer_with,
-    form_named,
-)
 from ttsi._common.inputs import shown
 from ttsi._common.suggest import did_you_mean
-from ttsi_benchmarks import _file_calls
-from ttsi_benchmarks._file_keys import filled, keyed
-from ttsi_benchmarks._file_lines import Line, lines_of
-from ttsi_benchmarks._file_messages import Conversation, conversation
-from ttsi_benchmarks._file_tools import Toolbox
-from ttsi_benchmarks._rendering import system_turn, tool_line
+from ttsi.answers import form_named
+from ttsi.answers.calls.values import answer_with
+from ttsi.errors import TtsiError, UsageError
+from ttsi.rows import calls as reference_calls
+from ttsi.rows.keys import filled, keyed
+from ttsi.rows.lines import Line, lines_of
+from ttsi.rows.messages import Conversation, conversation
+from ttsi.rows.rendering import system_turn, tool_line
+from ttsi.rows.tools import Toolbox
+from ttsi.types import JSON, Answer, AnswerStatus, Sample, Task, Tool
 
 KEYS = ("id", "messages", "input", "instruction", "tools", "reference", "choices")
 INSTRUCTIONS = {
@@ -60,7 +52,7 @@ class Reader:
         faults: dict[int, TtsiError] = {}
         for line in lines_of(path):
             try:
-                sample = self._sample(line, prefix)
+                sample = self.sample(line, prefix)
                 _check_new(sample.id.removeprefix(prefix), line, lines)
                 samples.append(sample)
             except TtsiError as fault:
@@ -72,7 +64,8 @@ class Reader:
             raise UsageError("The file has no rows.", where=shown(path), cure=cure)
         return samples
 
-    def _sample(self, line: Line, prefix: str) -> Sample:
+    def sample(self, line: Line, prefix: str) -> Sample:
+        """Return the row of one line. Raises UsageError, or PluginError for unusable parameters."""
         where = line.where
         given = keyed(line.row(), KEYS, "The row", where)
         row = {key: value for key, value in given.items() if value is not None}
@@ -125,9 +118,9 @@ class Reader:
 
     def _reference(self, task: Task, given: JSON, where: str) -> Answer:
         if self.form == "calls":
-            calls = _file_calls.calls_of(given, "The reference", where)
+            calls = reference_calls.calls_of(given, "The reference", where)
             if self.strict:
-                _file_calls.check(calls, task.tools, where)
+                reference_calls.check(calls, task.tools, where)
             return answer_with(calls)
         if self.form == "choice" and given not in task.choices:
             what = f"The reference {given!r:.80} is none of the choices."

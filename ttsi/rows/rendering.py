@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ttsi import JSON, Task, Tool
+from ttsi.types import JSON, Task, Tool
 
 ANSWER_FORMAT = (
     "Answer with a JSON list of calls and nothing else: "

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
-from ttsi import JSON, Message, UsageError
 from ttsi.answers.calls.writing import TOOL_CALL
-from ttsi_benchmarks._file_calls import calls_of
-from ttsi_benchmarks._file_keys import filled, keyed
+from ttsi.errors import UsageError
+from ttsi.rows.calls import calls_of
+from ttsi.rows.keys import filled, keyed
+from ttsi.types import JSON, Message, Role
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
@@ -67,7 +69,7 @@ def _read(given: JSON, where: str) -> tuple[str, str]:
         if message.get(key):
             what = f'A message has something under "{key}", which is not supported.'
             raise UsageError(what, where=where, cure="Put it into the content, or take it out.")
-    text = _content(message.get("content"), where)
+    text = text_of(message.get("content"), where)
     if role == "assistant":
         return role, _answered(message, text, where)
     if message.get("tool_calls"):
@@ -86,7 +88,7 @@ def _answered(message: Mapping[str, JSON], text: str, where: str) -> str:
     return filled("\n".join(parts), "The content", where)
 
 
-def _content(given: JSON, where: str) -> str:
+def text_of(given: JSON, where: str) -> str:
     """Return a text, the joined texts of a list of parts, or ""."""
     if given is None or isinstance(given, str):
         return given or ""
@@ -104,5 +106,5 @@ def _turns(read: Iterable[tuple[str, str]]) -> list[Message]:
     for role, text in read:
         if turns and turns[-1].role == role != "tool":
             text = f"{turns.pop().content}\n{text}"
-        turns.append(Message(role, text))
+        turns.append(Message(cast(Role, role), text))
     return turns

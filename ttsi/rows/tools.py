@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from ttsi import JSON, PluginError, Tool, UsageError
-from ttsi_benchmarks._file_keys import filled, keyed
+from ttsi.errors import PluginError, UsageError
+from ttsi.rows.keys import filled, keyed
+from ttsi.types import JSON, Tool
 
 SHAPE = '{"name": "...", "description": "...", "parameters": {a JSON Schema}}'
 _KEYS = ("name", "description", "parameters", "strict")

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from ttsi import JSON, UsageError
 from ttsi._common.inputs import quoted, read_input, shown, to_utf8, unpacked
 from ttsi.answers import json_lines
 from ttsi.answers.calls.shapes import deeper_than
 from ttsi.answers.literals import MAX_DEPTH
+from ttsi.errors import UsageError
+from ttsi.types import JSON
 
 
 @dataclass(frozen=True, slots=True)
