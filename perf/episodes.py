@@ -26,7 +26,8 @@ from typing import Any
 from perf.common import Bench, Unequal, arguments, samples
 from perf.floor import decoding_seconds, distinct, forward
 from perf.profile import shares
-from perf.references.algorithm1 import WritingEngine
+from perf.references.generate import Writer
+from perf.references.writing import WritingEngine
 from perf.result import LEAST_PAIRS, about, compare, report, versions, write
 from perf.timing import Side, take_turns
 from perf.variants import SEED, generator
@@ -72,7 +73,7 @@ def main() -> None:
     sides = {("ttsi, one episode after another", versions()["ttsi"]): alone}
     if not given.no_generate:
         writing = WritingEngine(bench.reference)
-        name, version = writing.name
+        name, version = Writer.name
         read = f"{name}, one episode after another"
         sides[(read, version)] = side("generate", writing, 1, lambda: None)
     take_turns([ours, *sides.values()], given.pairs, bench.device)

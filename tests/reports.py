@@ -15,7 +15,7 @@ import ttsi
 import ttsi_fakes
 from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.results.runs import Run, open_run
-from ttsi.types import Completion, Request, Tool
+from ttsi.types import Completion, Request, Score, Step, Tool
 
 HOSTILE = (
     "</pre><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
@@ -162,6 +162,34 @@ def hostile(out: Path) -> list[Run]:
     return [seen]
 
 
+def episodes(out: Path) -> list[Run]:
+    return [made(out, estimator="always", benchmark="ttsi-fakes/tours")]
+
+
+def hostile_episodes(out: Path) -> list[Run]:
+    """Return a run of episodes in which all that is said is hostile."""
+    (run,) = episodes(out)
+    bad = Completion(HOSTILE + LONG, answer_with([ToolCall(HOSTILE, {LONG: HOSTILE})]), 1, 1)
+
+    def soiled(step: Step) -> Step:
+        said = tuple(replace(turn, content=HOSTILE + LONG) for turn in step.said)
+        turn = step.turn and Score(False, HOSTILE, LONG)
+        examples = tuple(
+            replace(each, task=replace(each.task, input=LONG + HOSTILE), text=HOSTILE)
+            for each in step.examples
+        )
+        return replace(step, said=said, turn=turn, answer=bad, examples=examples)
+
+    def soil(record: Any) -> Any:
+        plays = {
+            name: tuple(map(soiled, getattr(record, name))) for name in ("steps", "base_steps")
+        }
+        score = replace(record.final_score, detail=HOSTILE + LONG)
+        return replace(record, final=bad, final_score=score, note=HOSTILE, **plays)
+
+    return [_with_records(run, soil)]
+
+
 CASES: dict[str, Callable[[Path], list[Run]]] = {
     case.__name__: case
     for case in (
@@ -181,6 +209,8 @@ CASES: dict[str, Callable[[Path], list[Run]]] = {
         no_benchmark,
         other_data,
         hostile,
+        episodes,
+        hostile_episodes,
     )
 }
 

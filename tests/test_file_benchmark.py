@@ -35,6 +35,7 @@ from ttsi.errors import (
     VerificationError,
 )
 from ttsi.optional import HasTrainingRows
+from ttsi.report import html
 from ttsi.solving import assemble
 from ttsi.spec import load_spec, validate
 from ttsi.testing import contract
@@ -284,6 +285,13 @@ def test_a_run_does_not_go_on_with_a_changed_file(tmp_path: Path) -> None:
     written(tmp_path, row(id="a"), row(id="b", input="Weather in Rome today?"))
     with pytest.raises(RunError, match="revision"):
         reports.made(tmp_path / "runs", benchmark=asked)
+
+
+def test_a_report_shows_the_whole_conversation(tmp_path: Path) -> None:
+    path = written(tmp_path, row(input=None, messages=TALK))
+    run = reports.made(tmp_path / "runs", benchmark={"name": "file", "path": path})
+    shown = reports.Page(html([run])).text
+    assert "Result sunny Result rain Assistant Sunny, and rain. User Wake me at seven." in shown
 
 
 def test_no_board_takes_a_run_over_rows_of_ones_own(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def _sides(title: str, steps: Sequence[Step], parting: int | None) -> list[Side]
         made.append(
             Side(
                 title=title,
-                said=_spoken(said),
+                said=spoken(said),
                 steps=list(islice(left, len(turn))),
                 correct=score.correct if score is not None else None,
                 why=why(score),
@@ -135,7 +135,7 @@ def _step(step: Step, then: Step | None, *, parts: bool) -> StepView:
         parts=parts,
         examples=[example_view(example) for example in step.examples],
         training=training_view(step.receipt),
-        replies=_spoken(_of(then.said, user=False)) if then is not None else (),
+        replies=spoken(_of(then.said, user=False)) if then is not None else (),
     )
 
 
@@ -156,5 +156,6 @@ def _of(said: Iterable[Message], *, user: bool) -> list[Message]:
     return [message for message in said if (message.role == "user") == user]
 
 
-def _spoken(said: Iterable[Message]) -> list[tuple[str, str]]:
+def spoken(said: Iterable[Message]) -> list[tuple[str, str]]:
+    """Return who says what, turn by turn."""
     return [(_SPEAKERS[message.role], message.content) for message in said]

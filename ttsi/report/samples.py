@@ -55,6 +55,7 @@ class SampleView:
     uncertain: bool | None
     excerpt: str
     sample: Sample | None
+    asked: Sequence[tuple[str, str]]
     tools: Sequence[ToolView]
     candidates: Sequence[tuple[str, float, float]]
     more_candidates: int
@@ -136,6 +137,7 @@ def view(record: Record, facts: Facts, prefix: str) -> SampleView:
         uncertain=estimate.uncertain if estimate else None,
         excerpt=text.excerpt(sample.task.input) if sample else "",
         sample=sample,
+        asked=episodes.spoken(sample.task.said) if sample else [],
         tools=[_tool(tool) for tool in sample.task.tools] if sample else [],
         candidates=candidates[:MOST_CANDIDATES],
         more_candidates=max(len(candidates) - MOST_CANDIDATES, 0),
