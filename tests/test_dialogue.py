@@ -18,6 +18,7 @@ from ttsi.records.lines import from_json, to_json, whole_task
 from ttsi.types import Completion, Message, Record, Request, Task
 from ttsi_benchmarks.bfcl_multi_turn import BfclMultiTurn
 from ttsi_fakes import ScriptedEngine
+from ttsi_plugins._support import blank
 from ttsi_plugins.generators._contract import EXAMPLE, REQUEST, UNSERVED, asking
 from ttsi_plugins.generators.evidence import Evidence
 from ttsi_plugins.generators.self_generator import SelfGenerator
@@ -89,6 +90,16 @@ def test_a_request_that_begins_a_conversation_has_no_past() -> None:
     assert later.variant("0", input="Stay.") == replace(first, id="a#0", input="Stay.")
     with pytest.raises(ValueError, match="turn of the user"):
         first.after(talk[1:])
+
+
+def test_without_an_instruction_there_is_no_system_turn() -> None:
+    bare = replace(Task("a", (), "", "Go."), choices=("left", "right"), form="choice")
+    native = replace(bare, instruction="Tools: f", bare="")
+    for task in (bare, native):
+        assert task.messages == task.said == (Message("user", "Go."),)
+        (ask,) = asking(task, "seed_first").messages
+        assert ask.role == "user"
+        assert blank(task.prompt()).messages == (Message("user", ""),)
 
 
 def test_a_record_restores_the_conversation_of_an_example(second: Task) -> None:

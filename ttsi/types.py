@@ -87,8 +87,9 @@ class Task:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        system = Message("system", self.instruction if self.bare is None else self.bare)
-        return (system, *self.said)
+        """All turns; without an instruction there is no system turn."""
+        told = self.instruction if self.bare is None else self.bare
+        return (Message("system", told), *self.said) if told else self.said
 
     @property
     def said(self) -> tuple[Message, ...]:

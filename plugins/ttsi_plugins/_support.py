@@ -73,7 +73,8 @@ def gains(made: Sequence[Claimed], engine: Engine) -> list[list[float]]:
 
 def blank(prompt: Prompt) -> Prompt:
     """Return the prompt with an empty user turn in place of everything after the system turn."""
-    return replace(prompt, messages=(prompt.messages[0], Message("user", "")))
+    told = [turn for turn in prompt.messages[:1] if turn.role == "system"]
+    return replace(prompt, messages=(*told, Message("user", "")))
 
 
 def logistic(x: float) -> float:

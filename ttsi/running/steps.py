@@ -94,7 +94,7 @@ def _speaker(step: Step) -> str:
 
 def _said(task: Task, *, first: bool) -> tuple[Message, ...]:
     """Return what was said since the last answer: at the first step, all but the system turn."""
-    turns = task.messages[1:]
+    turns = task.said
     if first:
         return turns
     answered = [at for at, turn in enumerate(turns, start=1) if turn.role == "assistant"]

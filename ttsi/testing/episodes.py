@@ -141,7 +141,7 @@ def tasks_of_steps_hold_no_gold(subject: Subject) -> None:
             reached = reaches(task, sample.reference, playing.episode)
             told = f"{sample.id}: the reference can be reached from the task of step {at}"
             require(not reached, told)
-            said = "\n".join(turn.content for turn in task.messages[1:])
+            said = "\n".join(turn.content for turn in task.said)
             for text in _texts(sample.reference):
                 known = text in said or not any(text in other for other in _unsaid(task))
                 told = f"{sample.id}: the task of step {at} tells a part of the reference: {text}"

@@ -87,7 +87,7 @@ class CountingRunner:
 
 
 def _step(sample: Sample, number: int) -> Played:
-    said = sample.task.messages[1:]
+    said = sample.task.said
     step = Step(said, None, (), None, Completion("", DECLINED), False)
     return Played(sample.id, sample.digest, False, number, step, {}, False)
 

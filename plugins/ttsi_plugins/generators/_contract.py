@@ -111,7 +111,8 @@ def asking(task: Task, form: PromptForm, wish: Wish = EXAMPLE) -> Prompt:
     words["seed"] = json.dumps({"input": task.input}, ensure_ascii=False)
     if form == "seed_first":
         ask = Message("user", (SEED_FIRST + wish.seed_first).format(**words))
-        return Prompt((task.messages[0], *task.past, ask), tools=task.offered)
+        told = task.messages[: -len(task.said)]
+        return Prompt((*told, *task.past, ask), tools=task.offered)
     quoted = (QUOTED + wish.quoted).format(instruction=task.instruction, **words)
     return Prompt((Message("system", WRITER.format(**words)), Message("user", quoted)))
 

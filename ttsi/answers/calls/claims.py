@@ -23,7 +23,7 @@ def claims_of(task: Task, calls: Sequence[ToolCall], wrapper: Wrapper) -> tuple[
     No claim is what the request need not say: null or the declared default for a parameter that may
     be left out, and a reference to an earlier call.
     """
-    request = Request("\n".join(turn.content for turn in task.messages[1:]))
+    request = Request("\n".join(turn.content for turn in task.said))
     written = wrapper.write(calls)
     former = Former(task.tools, _AS_GIVEN)
     made = []

@@ -204,7 +204,6 @@ class Template:
         thinking: bool | None = None,
     ) -> str:
         """Return the chat with `more` turns, and with `opened` the assistant's turn begun."""
-        messages = [turn for turn in messages if turn.role != "system" or turn.content]
         turns = _with_results(messages) if self.tool_turn == "folded" else messages
         turns = _folded(turns) if self.system_turn == "folded" else turns
         chat: list[dict[str, Any]] = [
