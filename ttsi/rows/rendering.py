@@ -1,16 +1,18 @@
 """Render a task for the model, as in the paper's Figures 7-9 but with our own wording.
 
-System turn: the instruction, the tools (one line of JSON each), the form of the answer. User turn:
-the query, or the dialogue so far. The part that samples share comes first, so that they also share
-its KV cache.
+System turn: the instruction, the tools (one line of JSON each), the form of the answer, or what the
+user's own template makes of these. User turn: the query, or the dialogue so far. The part that
+samples share comes first, so that they also share its KV cache.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
+from ttsi._common.places import check_places, filled
 from ttsi.types import JSON, Task, Tool
 
 ANSWER_FORMAT = (
@@ -19,6 +21,11 @@ ANSWER_FORMAT = (
 )
 
 _TOOLS = "\n\nTools:\n"
+TEMPLATE = f"{{instruction}}{_TOOLS}{{tools}}\n\n{{format}}"
+"""The system turn of a task that offers tools."""
+
+Writer: TypeAlias = Literal["paper", "native"]
+"""Who writes the tools into the prompt: ttsi into the instruction, or the model's template."""
 
 
 def make_task(id: str, instruction: str, tools: Iterable[Tool], input: str) -> Task:
@@ -31,8 +38,57 @@ def make_task(id: str, instruction: str, tools: Iterable[Tool], input: str) -> T
 
 
 def system_turn(instruction: str, tools: Sequence[Tool]) -> str:
-    lines = "\n".join(tool_line(tool) for tool in tools)
-    return f"{instruction}{_TOOLS}{lines}\n\n{ANSWER_FORMAT}"
+    return filled(TEMPLATE, {"instruction": instruction, **_of_tools(tools)})
+
+
+def _of_tools(tools: Sequence[Tool]) -> dict[str, str]:
+    return {"tools": "\n".join(map(tool_line, tools)), "format": ANSWER_FORMAT}
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How a benchmark's tasks are worded: by whom, and in whose words.
+
+    `instruction` is a template of the system turn, with the places {instruction} (the benchmark's
+    own), {tools} and {format} (how to write calls). A template that the model's own chat template
+    adds tools to, or of a task without tools, has only the first of them.
+    """
+
+    prompt: Writer = "paper"
+    instruction: str | None = None
+
+    def template(self, task: Task) -> str:
+        """Return the template of the system turn of `task`, in ttsi's words if there are no own."""
+        if self.instruction is not None:
+            return self.instruction
+        return TEMPLATE if self._lists_tools(task) else "{instruction}"
+
+    def of(self, task: Task) -> Task:
+        """Return a rendered task in this wording. Raises UsageError if the template does not fit.
+
+        A line of a tool holds no line break, so what stands before the last heading is the
+        instruction.
+        """
+        if self.instruction is None:
+            return asked_natively(task) if self.prompt == "native" else task
+        own = task.instruction.rpartition(_TOOLS)[0] if task.tools else task.instruction
+        lists = self._lists_tools(task)
+        why = "the model's chat template writes them" if task.tools else "the task has none"
+        check_places(
+            self.instruction,
+            "benchmark.instruction",
+            needed=("tools",) if lists else (),
+            unknown={} if lists else {"tools": why, "format": why},
+        )
+        places = {"instruction": own, **(_of_tools(task.tools) if lists else {})}
+        turn = filled(self.instruction, places)
+        if task.tools and not lists:
+            return replace(task, bare=turn, instruction=system_turn(turn, task.tools))
+        return replace(task, instruction=turn)
+
+    def _lists_tools(self, task: Task) -> bool:
+        native = self.prompt == "native" and task.form == "calls"
+        return bool(task.tools) and not native
 
 
 def asked_natively(task: Task) -> Task:
