@@ -100,8 +100,22 @@ def test_a_template_that_does_not_fit_is_refused(options: dict[str, Any], told: 
 def test_without_tools_there_is_no_place_for_them(tmp_path: Path) -> None:
     path = tmp_path / "my.jsonl"
     path.write_text('{"input": "1 + 1?", "reference": 2}')
-    with pytest.raises(UsageError, match=r"\{tools\}, and the task has none"):
+    with pytest.raises(UsageError, match=r"\{tools\}, and the task has no tools"):
         File(path=str(path), form="number", instruction="{tools}").samples()
+
+
+def test_a_text_about_tools_is_no_call(tmp_path: Path) -> None:
+    tool = {"name": "wake", "parameters": {"type": "object", "properties": {}}}
+    row = {"input": "Which tool wakes me?", "tools": [tool], "reference": "wake"}
+    path = tmp_path / "my.jsonl"
+    path.write_text(json.dumps(row))
+    (plain,) = File(path=str(path), form="text").samples()
+    assert ANSWER_FORMAT not in plain.task.instruction
+    template = File(path=str(path), form="text").template_for(plain.task)
+    assert "{tools}" in template
+    assert File(path=str(path), form="text", instruction=template).samples() == [plain]
+    with pytest.raises(UsageError, match=r"\{format\}, and the task is not answered by calls"):
+        File(path=str(path), form="text", instruction=OWN).samples()
 
 
 # ---------------------------------------------------------------- G

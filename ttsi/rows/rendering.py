@@ -21,8 +21,9 @@ ANSWER_FORMAT = (
 )
 
 _TOOLS = "\n\nTools:\n"
-TEMPLATE = f"{{instruction}}{_TOOLS}{{tools}}\n\n{{format}}"
-"""The system turn of a task that offers tools."""
+_LISTED = f"{{instruction}}{_TOOLS}{{tools}}"
+TEMPLATE = f"{_LISTED}\n\n{{format}}"
+"""The system turn of a task that is answered by calling tools."""
 
 Writer: TypeAlias = Literal["paper", "native"]
 """Who writes the tools into the prompt: ttsi into the instruction, or the model's template."""
@@ -37,12 +38,15 @@ def make_task(id: str, instruction: str, tools: Iterable[Tool], input: str) -> T
     return Task(id=id, tools=offered, instruction=system_turn(instruction, offered), input=input)
 
 
-def system_turn(instruction: str, tools: Sequence[Tool]) -> str:
-    return filled(TEMPLATE, {"instruction": instruction, **_of_tools(tools)})
+def system_turn(instruction: str, tools: Sequence[Tool], form: str = "calls") -> str:
+    """Return the instruction, the tools, and in the form `calls` how to write an answer."""
+    template = TEMPLATE if form == "calls" else _LISTED
+    return filled(template, {"instruction": instruction, **_of_tools(tools, form)})
 
 
-def _of_tools(tools: Sequence[Tool]) -> dict[str, str]:
-    return {"tools": "\n".join(map(tool_line, tools)), "format": ANSWER_FORMAT}
+def _of_tools(tools: Sequence[Tool], form: str) -> dict[str, str]:
+    told = {"tools": "\n".join(map(tool_line, tools))}
+    return told | {"format": ANSWER_FORMAT} if form == "calls" else told
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ class Wording:
     """How a benchmark's tasks are worded: by whom, and in whose words.
 
     `instruction` is a template of the system turn, with the places {instruction} (the benchmark's
-    own), {tools} and {format} (how to write calls). A template that the model's own chat template
-    adds tools to, or of a task without tools, has only the first of them.
+    own), {tools} and, of tasks that are answered by calls, {format} (how to write them). A template
+    to which the model's own chat template adds tools, or of a task without any, has the first only.
     """
 
     prompt: Writer = "paper"
@@ -61,7 +65,9 @@ class Wording:
         """Return the template of the system turn of `task`, in ttsi's words if there are no own."""
         if self.instruction is not None:
             return self.instruction
-        return TEMPLATE if self._lists_tools(task) else "{instruction}"
+        if not self._lists_tools(task):
+            return "{instruction}"
+        return TEMPLATE if task.form == "calls" else _LISTED
 
     def of(self, task: Task) -> Task:
         """Return a rendered task in this wording. Raises UsageError if the template does not fit.
@@ -69,18 +75,20 @@ class Wording:
         A line of a tool holds no line break, so what stands before the last heading is the
         instruction.
         """
-        if self.instruction is None:
-            return asked_natively(task) if self.prompt == "native" else task
         own = task.instruction.rpartition(_TOOLS)[0] if task.tools else task.instruction
         lists = self._lists_tools(task)
-        why = "the model's chat template writes them" if task.tools else "the task has none"
+        if self.instruction is None:
+            return replace(task, bare=own) if task.tools and not lists else task
+        places = {"instruction": own, **(_of_tools(task.tools, task.form) if lists else {})}
+        why = "the model's chat template writes it" if task.tools else "the task has no tools"
+        if lists:
+            why = "the task is not answered by calls"
         check_places(
             self.instruction,
             "benchmark.instruction",
             needed=("tools",) if lists else (),
-            unknown={} if lists else {"tools": why, "format": why},
+            unknown={name: why for name in ("tools", "format") if name not in places},
         )
-        places = {"instruction": own, **(_of_tools(task.tools) if lists else {})}
         turn = filled(self.instruction, places)
         if task.tools and not lists:
             return replace(task, bare=turn, instruction=system_turn(turn, task.tools))
@@ -89,17 +97,6 @@ class Wording:
     def _lists_tools(self, task: Task) -> bool:
         native = self.prompt == "native" and task.form == "calls"
         return bool(task.tools) and not native
-
-
-def asked_natively(task: Task) -> Task:
-    """Return a rendered task as one whose tools the model's chat template writes.
-
-    A line of a tool holds no line break, so what stands before the last heading is the instruction.
-    A task in another form is returned as it is: chat templates write no other answers.
-    """
-    if task.form != "calls" or not task.tools or _TOOLS not in task.instruction:
-        return task
-    return replace(task, bare=task.instruction.rpartition(_TOOLS)[0])
 
 
 def tool_line(tool: Tool) -> str:
