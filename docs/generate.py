@@ -5,6 +5,7 @@ docs/export.md    the columns of `ttsi export`
 docs/results.md   tables between its markers, from docs/results/*/ (files that runs left)
 README.md         the short table between its markers, from the same files
 docs/performance.md   what stands between its markers, from perf/results/*.json
+docs/findings.md  tables between its markers, from the study's runs in leaderboards/
 docs/paper.md     the table between its markers, from docs/results/
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 import paper
 import performance
 import seeds
+import study
 from markup import between, table
 from stored import NOT_YET, OLD, RESULTS, Stored, read
 
@@ -60,6 +62,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "cli.md": command_reference(),
         DOCS / "export.md": between((DOCS / "export.md").read_text(), "columns", columns_table()),
+        study.PAGE: study.page(),
         DOCS / "paper.md": claims,
         DOCS / "performance.md": speed,
         readme: between(
