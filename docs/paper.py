@@ -19,6 +19,8 @@ PAPER = {
     ("TT-SI", "toolalpaca"): "+5.84",
     ("TT-SI without H", "sealtool"): "(73.47)",
     ("SFT", "sealtool"): "(70.20)",
+    ("ICL", "sealtool"): "(67.74)",
+    ("TT-SI in context", "sealtool"): "(66.38)",
 }
 SPECS = {
     "TT-SI": "table1-direct",
