@@ -6,6 +6,7 @@ docs/method.md    why answers are wrong, and why outputs of G are no examples
 docs/results.md   tables between its markers, from docs/results/*/ (files that runs left)
 README.md         the short table between its markers, from the same files
 docs/performance.md   what stands between its markers, from perf/results/*.json
+docs/findings.md  tables between its markers, from the study's runs in leaderboards/
 docs/paper.md     the table between its markers, from docs/results/
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 import paper
 import performance
 import seeds
+import study
 from markup import between, table
 from stored import NOT_YET, OLD, RESULTS, Stored, read
 
@@ -66,6 +68,7 @@ def pages() -> dict[Path, str]:
         DOCS / "cli.md": command_reference(),
         DOCS / "method.md": method,
         DOCS / "export.md": between((DOCS / "export.md").read_text(), "columns", columns_table()),
+        study.PAGE: study.page(),
         DOCS / "paper.md": claims,
         DOCS / "performance.md": speed,
         readme: between(
