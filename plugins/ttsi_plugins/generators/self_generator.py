@@ -29,7 +29,10 @@ from ttsi_plugins.generators._contract import (
 
 @dataclass(frozen=True)
 class SelfGenerator:
-    """A generator that draws up to `attempts` outputs per example and keeps the first valid one."""
+    """The paper's: the model writes examples, requests and answers.
+
+    It draws up to `attempts` outputs per example and keeps the first valid one.
+    """
 
     samples: int = option(1, "K: how many examples to make for an input.", minimum=1, maximum=64)
     attempts: int = option(
