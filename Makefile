@@ -5,13 +5,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: quickstart install test test-vllm docs clean help
+.PHONY: quickstart install test test-vllm docs study clean help
 
 help:
 	@echo "make quickstart   install into $(VENV), run TT-SI on the embedded model, show the result"
 	@echo "make test         all that CI runs: tests, lint, import laws, docs (through tox)"
 	@echo "make test-vllm    the engine vllm and vLLM's server as a teacher, on a CPU"
 	@echo "make docs         write the generated parts of docs/ again"
+	@echo "make study        write the tables of docs/findings.md again, from the runs in leaderboards/"
 	@echo "make clean        remove $(VENV), .tox and caches; runs/ is kept"
 
 quickstart: install
@@ -46,6 +47,9 @@ $(VENV)/.tox-installed:
 
 docs: install
 	$(BIN)/python docs/generate.py
+
+study: install
+	$(BIN)/python docs/study.py
 
 clean:
 	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

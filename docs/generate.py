@@ -2,14 +2,17 @@
 
 docs/cli.md       what the commands' own help prints
 docs/export.md    the columns of `ttsi export`
+docs/method.md    why answers are wrong, and why outputs of G are no examples
 docs/results.md   tables between its markers, from docs/results/*/ (files that runs left)
 README.md         the short table between its markers, from the same files
 docs/performance.md   what stands between its markers, from perf/results/*.json
+docs/findings.md  tables between its markers, from the study's runs in leaderboards/
 docs/paper.md     the table between its markers, from docs/results/
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from typing import Any
 import paper
 import performance
 import seeds
+import study
 from markup import between, table
 from stored import NOT_YET, OLD, RESULTS, Stored, read
 
@@ -57,9 +61,14 @@ def pages() -> dict[Path, str]:
         ("seeds", seeds.seeds_table()),
     ):
         results_text = between(results_text, name, text)
+    method = (DOCS / "method.md").read_text()
+    for name, text in (("reasons", reasons_table()), ("rejected", rejected_table())):
+        method = between(method, name, text)
     return {
         DOCS / "cli.md": command_reference(),
+        DOCS / "method.md": method,
         DOCS / "export.md": between((DOCS / "export.md").read_text(), "columns", columns_table()),
+        study.PAGE: study.page(),
         DOCS / "paper.md": claims,
         DOCS / "performance.md": speed,
         readme: between(
@@ -69,6 +78,20 @@ def pages() -> dict[Path, str]:
         ),
         results: results_text,
     }
+
+
+def reasons_table() -> str:
+    """Why answers are wrong, in the words of reports."""
+    from ttsi.answers.reasons import MEANINGS
+
+    return table(["reason", "means"], [[f"`{name}`", told] for name, told in MEANINGS.items()])
+
+
+def rejected_table() -> str:
+    """Why outputs of G are no examples, in the words of records."""
+    from ttsi_plugins.generators._contract import WHY
+
+    return table(["reason", "the output is"], [[f"`{name}`", told] for name, told in WHY.items()])
 
 
 def columns_table() -> str:
@@ -100,13 +123,13 @@ def stored_runs(where: Path) -> list[Stored]:
 
 def accuracy_table(runs: list[Stored]) -> str:
     rows = []
-    for results, spec in runs:
+    for (results, spec), method in zip(runs, distinct_methods(runs), strict=True):
         change = results["change"]
         rows.append(
             [
                 _model(spec),
                 f"`{results['benchmark']}`",
-                _method(spec) if results["adapted"] else "–",
+                method,
                 str(results["samples"]),
                 _accuracy(results["base"]),
                 _accuracy(results) if results["adapted"] else "–",
@@ -125,6 +148,37 @@ def accuracy_table(runs: list[Stored]) -> str:
         "p",
     ]
     return table(head, rows) if rows else NOT_YET
+
+
+def distinct_methods(runs: list[Stored]) -> list[str]:
+    """The method of each run; of runs that would be told by the same words, what differs too."""
+    told = [_told(run) for run in runs]
+    alike = [[each for each in runs if _told(each) == own] for own in told]
+    return [
+        method + _differing(spec, [other for _, other in some])
+        for (_, spec), (*_, method), some in zip(runs, told, alike, strict=True)
+    ]
+
+
+def _told(run: Stored) -> tuple[str, str, str]:
+    results, spec = run
+    return _model(spec), results["benchmark"], _method(spec)
+
+
+_SHAPES = ("benchmark", "estimator", "generator", "learner", "inference")
+
+
+def _differing(spec: dict[str, Any], others: list[dict[str, Any]]) -> str:
+    """The options in which a spec is not as others, in brackets; its limit is in another column."""
+
+    def options(of: dict[str, Any]) -> dict[str, Any]:
+        return {f"{part}.{key}": of[part][key] for part in _SHAPES for key in of[part]}
+
+    each, own = [options(other) for other in others], options(spec)
+    keys = sorted({key for some in each for key in some} - {"benchmark.limit"})
+    varying = [key for key in keys if len({json.dumps(some.get(key)) for some in each}) > 1]
+    told = [f"`{key}` {json.dumps(own[key]) if key in own else 'unset'}" for key in varying]
+    return f"; {', '.join(told)}" if told else ""
 
 
 def asked_table(runs: list[Stored]) -> str:
@@ -221,7 +275,7 @@ def _model(spec: dict[str, Any]) -> str:
 
 
 def _method(spec: dict[str, Any]) -> str:
-    return paper.method_of(spec) + paper.settings_of(spec)
+    return (paper.method_of(spec) or "base model alone") + paper.settings_of(spec)
 
 
 def _active_from(spec: dict[str, Any]) -> str:

@@ -42,6 +42,7 @@ def entry(number: int = 0, benchmark: str = "sealtool", **changed: Any) -> dict[
         "options": {},
         "scorer": {},
         "selection": "all",
+        "settings": {"inference.decoding": "greedy"},
         "errors": draw.choice([0, 0, 3]),
         "accuracy": _measure(base + gain, width),
         "base_accuracy": _measure(base, width),
@@ -94,7 +95,13 @@ def hostile() -> list[dict[str, Any]]:
         ),
         entry(2, **dict.fromkeys(texts, LONG)),
         entry(3, org="https://evil.example", method="www.evil.example", model="a@evil.example"),
-        entry(4, options={HOSTILE: [HOSTILE, LONG]}, revision=HOSTILE, scorer={"name": HOSTILE}),
+        entry(
+            4,
+            options={HOSTILE: [HOSTILE, LONG]},
+            settings={HOSTILE: [HOSTILE, LONG]},
+            revision=HOSTILE,
+            scorer={"name": HOSTILE},
+        ),
         partial(5, **dict.fromkeys(texts, HOSTILE), selection=f"ids={HOSTILE}", notes=[LONG]),
     ]
 

@@ -15,7 +15,7 @@ import ttsi
 import ttsi_fakes
 from ttsi.answers.calls.values import ToolCall, answer_with
 from ttsi.results.runs import Run, open_run
-from ttsi.types import Completion, Request, Score, Step, Tool
+from ttsi.types import Completion, Rejected, Rejections, Request, Score, Step, Tool
 
 HOSTILE = (
     "</pre><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
@@ -134,6 +134,7 @@ def hostile(out: Path) -> list[Run]:
             id=f"{HOSTILE} {record.id}",
             estimate=replace(record.estimate, scores=scores),
             examples=(replace(example, task=task, text=HOSTILE, answer=answer),),
+            rejected=Rejections({HOSTILE: 2}, (Rejected(HOSTILE, HOSTILE + LONG, LONG),)),
             base=bad,
             final=bad,
             final_score=replace(record.final_score, correct=False, detail=HOSTILE + LONG),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ttsi.types import Message, Task, Tool
-from ttsi_plugins.generators._contract import PromptForm, asking
+from ttsi_plugins.generators._asking import PromptForm, asking
 
 INSTRUCTION = 'You call tools. {"name": "get_time"}'
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

@@ -19,7 +19,7 @@ from ttsi.types import Completion, Message, Record, Request, Task
 from ttsi_benchmarks.bfcl_multi_turn import BfclMultiTurn
 from ttsi_fakes import ScriptedEngine
 from ttsi_plugins._support import blank
-from ttsi_plugins.generators._contract import EXAMPLE, REQUEST, UNSERVED, asking
+from ttsi_plugins.generators._asking import EXAMPLE, REQUEST, UNSERVED, asking
 from ttsi_plugins.generators.evidence import Evidence
 from ttsi_plugins.generators.self_generator import SelfGenerator
 from ttsi_plugins.inference.direct import Direct

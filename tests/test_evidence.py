@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from ttsi.answers import form_of
 from ttsi.answers.calls.values import ToolCall, answer_with, calls_in
 from ttsi.answers.objects import find_object
+from ttsi.solving.rejecting import rejecting
 from ttsi.types import Answer, Example, Likelihood, Message, Prompt, Request, Task, Tool
 from ttsi_fakes import ScriptedEngine, make_sample
-from ttsi_plugins.generators._contract import REQUEST, UNSERVED, asking, is_copy, overlap
+from ttsi_plugins.generators._asking import REQUEST, UNSERVED, asking
+from ttsi_plugins.generators._contract import WHY, is_copy, overlap
 from ttsi_plugins.generators.evidence import Evidence
 
 TASK = make_sample(0).task
@@ -64,7 +66,6 @@ def test_own_answers_that_agree_and_have_support_label_a_request() -> None:
     assert provenance(example) == {
         "input": "Is it raining in Rome",
         "output": call("Rome"),
-        "rejected": [],
     }
     assert example.evidence == {"agreement": 1.0, "support": 1.0}
     writing, greedy, *sampled = engine.asked
@@ -84,11 +85,17 @@ def test_each_attempt_that_fails_says_why() -> None:
         "Any fog in London": lambda n: call("London"),
     }
     requests = ["", TASK.input.upper(), f"{TASK.input} Today", *answers]
-    (example,), engine = made(requests, lambda asked, n: answers[asked](n), most_overlap=0.6)
+    with rejecting() as notes:
+        (example,), engine = made(requests, lambda asked, n: answers[asked](n), most_overlap=0.6)
     assert example.task.input == "Any fog in London"
-    assert provenance(example)["rejected"] == [
+    reasons = [
         "no_request", "copy", "near_copy", "disagreement", "unsupported", "no_answer", "invalid",
     ]  # fmt: skip
+    rejected = notes.of(TASK.id)
+    assert rejected.counts == dict.fromkeys(reasons, 1)
+    assert [each.reason for each in rejected.kept] == reasons[:5]
+    assert json.loads(rejected.kept[4].text)["output"] == call("Trondheim")
+    assert all(each.detail.startswith(WHY[each.reason]) for each in rejected.kept)
     assert example.attempts == 8
     labelled = [each for each in engine.asked if each.prompt.messages[-1].content in answers]
     assert len(labelled) == 5 * 3
@@ -141,7 +148,9 @@ def test_support_can_be_by_likelihood(city: str, kept: int) -> None:
 
 def test_examples_that_repeat_each_other_count_once() -> None:
     requests = ["Is it raining in Rome", "Is it raining in  ROME", "Do I need a coat for Oslo"]
-    examples, _ = made(requests, samples=3, attempts=1)
+    with rejecting() as notes:
+        examples, _ = made(requests, samples=3, attempts=1)
+    assert notes.of(TASK.id).counts == {"near_copy": 1}
     assert [example.task.input for example in examples] == [requests[0], requests[2]]
     assert [example.task.id for example in examples] == ["rows/0#0", "rows/0#2"]
 
@@ -151,12 +160,13 @@ def test_requests_that_no_tool_serves_are_examples_of_no_call() -> None:
         "Is it raining in Rome": lambda n: call("Rome"),
         "Tell me a joke about cats": lambda n: call("Paris"),
     }
-    (example,), engine = made(list(answers), lambda asked, n: answers[asked](n), no_call=1.0)
+    with rejecting() as notes:
+        (example,), engine = made(list(answers), lambda asked, n: answers[asked](n), no_call=1.0)
     assert engine.asked[0].prompt == asking(TASK, "quoted", UNSERVED)
     assert example.task.input == "Tell me a joke about cats"
     assert calls_in(example.answer) == ()
-    told = provenance(example)
-    assert (told["output"], told["rejected"]) == ([], ["served"])
+    assert provenance(example)["output"] == []
+    assert notes.of(TASK.id).counts == {"served": 1}
     assert example.evidence == {}
     form = form_of(TASK)
     for like in (None, call("Rome"), "No."):

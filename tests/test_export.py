@@ -33,6 +33,7 @@ from ttsi.types import (
     Example,
     Message,
     Record,
+    Rejections,
     Score,
     StageCost,
     Step,
@@ -129,10 +130,12 @@ def test_the_steps_of_an_episode_are_added_up(tmp_path: Path) -> None:
         receipt,
         SAID,
         True,
+        rejected=Rejections({"copy": 1}),
     )
     episode = replace(EMPTY, steps=(step, step, replace(step, examples=(), receipt=None)))
     (row,) = cells(written(episode, tmp_path))
     wanted = {"steps": 3, "examples": 2, "attempts": 4, "train_steps": 6, "train_tokens": 80}
+    wanted["rejected"] = 3
     assert {name: row[name] for name in wanted} == wanted
     assert row["loss_first"] is row["loss_last"] is None
     (row,) = cells(written(replace(episode, steps=(step,)), tmp_path / "one"))

@@ -126,6 +126,37 @@ def test_a_board_of_parts_only_is_a_list(tmp_path: Path) -> None:
     assert "And 2 more in [index.html](index.html)." in readme
 
 
+def test_the_most_samples_come_first_among_those_without_a_rank() -> None:
+    """Eight lucky samples are not above a hundred."""
+    few = partial(1, samples=8, accuracy={"mean": 1.0, "low": 0.6, "high": 1.0})
+    many_more = partial(2, samples=100, accuracy={"mean": 0.3, "low": 0.2, "high": 0.4})
+    (board,) = boards([few, many_more])
+    assert board.partial == (many_more, few)
+    assert board.entries == ()
+
+
+def test_tables_show_how_many_samples_there_were(tmp_path: Path) -> None:
+    publish(tmp_path, [entry(1, seeds=1), entry(2, seeds=3)])
+    readme = (tmp_path / "README.md").read_text(encoding="utf-8")
+    head, _, *rows = [line for line in readme.splitlines() if line.startswith("| ")]
+    at = [cell.strip() for cell in head.split("|")].index("samples")
+    assert sorted(row.split("|")[at].strip() for row in rows) == ["294", "294 x 3 seeds"]
+
+
+def test_entries_that_are_alike_say_how_they_differ(tmp_path: Path) -> None:
+    who = {"org": "acme", "method": "tt-si", "model": "m"}
+    one = entry(1, **who, settings={"learner.rank": 16, "inference.decoding": "greedy"})
+    two = entry(2, **who, settings={"inference.decoding": "greedy"})
+    other = entry(3, **who | {"org": "zeta"}, settings={"budget": 0.5})
+    (board,) = boards([one, two, other])
+    told = [board.apart(each) for each in (one, two, other)]
+    assert told == ["learner.rank=16", "learner.rank=default", ""]
+    page = published(tmp_path, [one, two, other])
+    assert "learner.rank=16" in page.text
+    readme = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "tt-si, learner.rank=default |" in readme
+
+
 def test_the_same_entries_give_the_same_bytes(tmp_path: Path) -> None:
     entries = many(30)
     first = {path.name: path.read_bytes() for path in publish(tmp_path, entries)}
@@ -323,7 +354,7 @@ def test_hostile_text_is_harmless_in_the_readme(tmp_path: Path) -> None:
     assert "](javascript" not in tables
     assert "www.evil" not in tables
     rows = [line for line in tables.splitlines() if line.startswith("| ")]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {10}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {11}
 
 
 def test_hostile_text_survives_in_the_json(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def test_an_entry_s_numbers_are_those_of_the_run(run: Path, tmp_path: Path) -> N
         sum(seed.results["stages"]["seconds"] for seed in opened.seeds)
     )
     assert (found["seeds"], found["samples"], found["errors"]) == (2, 6, 0)
+    assert found["settings"] == {"inference.decoding": "greedy"}
     for key in ("accuracy", "base_accuracy"):
         assert 0 <= found[key]["low"] <= found[key]["mean"] <= found[key]["high"] <= 1
 

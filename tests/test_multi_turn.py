@@ -15,6 +15,7 @@ from turns_changes import CHANGES
 from turns_play import DONE, Upstream, calling, conversation, played, right
 
 from ttsi import UNPARSABLE, Answer, Completion, ToolCall, UsageError, registry
+from ttsi.rows.rendering import Wording
 from ttsi_benchmarks import _turns_world
 from ttsi_benchmarks._turns_episode import Conversation
 from ttsi_benchmarks._turns_rows import CATEGORIES, MORE_TOOLS, Row, rows
@@ -95,7 +96,7 @@ def test_a_turn_has_a_bound() -> None:
 
 def test_a_conversation_that_the_run_ends_is_not_right() -> None:
     row = rows("base")[0]
-    episode = Conversation(row, "paper", 20)
+    episode = Conversation(row, Wording(), 20)
     episode.start()
     for answer in (calling(right(row)[0][0]), DONE, calling(right(row)[1][0])):
         assert episode.step(answer) is not None
@@ -106,7 +107,7 @@ def test_a_conversation_that_the_run_ends_is_not_right() -> None:
 
 def test_an_answer_that_cannot_be_read_ends_the_turn() -> None:
     row = rows("base")[0]
-    episode = Conversation(row, "paper", 20)
+    episode = Conversation(row, Wording(), 20)
     episode.start()
     task = episode.step(Completion('[{"name": "cd"', UNPARSABLE))
     assert task is not None
@@ -179,7 +180,7 @@ def nested() -> Any:
 def test_a_call_that_raises_is_an_observation(
     mathematician: Row, name: str, arguments: dict[str, Any], says: str
 ) -> None:
-    episode = Conversation(mathematician, "paper", 20)
+    episode = Conversation(mathematician, Wording(), 20)
     episode.start()
     answer = Answer.of([{"name": name, "arguments": arguments}])
     task = episode.step(Completion("a call", answer))
@@ -192,7 +193,7 @@ def test_a_call_that_does_not_end_ends_the_episode(
     mathematician: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_turns_world, "_SECONDS", 2.0)
-    episode = Conversation(mathematician, "paper", 20)
+    episode = Conversation(mathematician, Wording(), 20)
     episode.start()
     endless = ToolCall("power", {"base": 99_999, "exponent": 10**8})
     assert episode.step(calling([endless])) is None
@@ -203,7 +204,7 @@ def test_a_call_that_does_not_end_ends_the_episode(
 
 
 def test_a_worker_that_was_killed_ends_the_episode(mathematician: Row) -> None:
-    episode = Conversation(mathematician, "paper", 20)
+    episode = Conversation(mathematician, Wording(), 20)
     episode.start()
     process = episode._worlds._process
     os.kill(process.pid, signal.SIGKILL)

@@ -26,7 +26,7 @@ from ttsi_benchmarks.sealtool_full import SealToolFull
 from ttsi_benchmarks.toolalpaca import ToolAlpaca
 from ttsi_plugins.engines.transformers.tokens import Tokens
 from ttsi_plugins.estimators.rss_margin import RssMargin
-from ttsi_plugins.generators._contract import asking
+from ttsi_plugins.generators._asking import asking
 from ttsi_plugins.generators.teacher import TeacherGenerator
 from ttsi_plugins.learners._targets import write_target
 

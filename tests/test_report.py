@@ -203,6 +203,14 @@ def test_runs_are_compared_first(runs: dict[str, list[Run]]) -> None:
     assert {"sample/run-1/rows/0", "sample/run-2/rows/0"} <= {a.get("id") for _, a in page.elements}
 
 
+def test_runs_of_other_samples_are_compared_with_a_mark(tmp_path: Path) -> None:
+    fewer = {"benchmark": {"name": "ttsi-fakes/rows", "rows": 3}, "name": "fewer"}
+    found = [made(tmp_path, estimator="never", **changed) for changed in ({}, fewer)]
+    mark = "These runs did not answer the same samples"
+    assert mark in Page(html(found)).text
+    assert mark not in Page(html([found[0], found[0]])).text
+
+
 def test_runs_that_do_not_differ_go_by_their_folders(tmp_path: Path) -> None:
     one, other = plain(tmp_path / "a"), plain(tmp_path / "b")
     (again,) = other

@@ -19,7 +19,8 @@ from ttsi.errors import MissingAsset, StorageError, UsageError
 from ttsi.solving.metering import charging
 from ttsi.types import Example, StageCost, Task
 from ttsi_fakes import ScriptedEngine, make_sample
-from ttsi_plugins.generators._contract import asking, example_schema
+from ttsi_plugins.generators._asking import asking
+from ttsi_plugins.generators._contract import example_schema
 from ttsi_plugins.generators.self_generator import SelfGenerator
 from ttsi_plugins.generators.teacher import TeacherGenerator
 

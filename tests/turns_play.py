@@ -9,6 +9,7 @@ from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_utils
 from bfcl_eval.eval_checker.multi_turn_eval.multi_turn_checker import multi_turn_checker
 
 from ttsi import DECLINED, Completion, Score, ToolCall, answer_with
+from ttsi.rows.rendering import Wording
 from ttsi_benchmarks._bfcl_source import read_lines
 from ttsi_benchmarks._turns_episode import Conversation
 from ttsi_benchmarks._turns_rows import ANSWERS, QUESTIONS, Row
@@ -35,7 +36,7 @@ def played(row: Row, turns: Sequence[Steps], max_steps: int = 20) -> Score:
 
 def conversation(row: Row, turns: Sequence[Steps], max_steps: int = 20) -> Conversation:
     """Return a conversation that has ended."""
-    episode = Conversation(row, "paper", max_steps)
+    episode = Conversation(row, Wording(), max_steps)
     task = episode.start()
     for steps in turns:
         for answer in [*map(calling, steps), DONE]:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from ttsi.hooks import hookimpl as hookimpl
     from ttsi.optional import AnswersTasks as AnswersTasks
     from ttsi.optional import Gates as Gates
+    from ttsi.optional import HasTemplate as HasTemplate
     from ttsi.optional import HasTrainingRows as HasTrainingRows
     from ttsi.optional import LearnsFromRows as LearnsFromRows
     from ttsi.optional import Leaves as Leaves
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from ttsi.settings import Sampling as Sampling
     from ttsi.solving.metering import asked_outside as asked_outside
     from ttsi.solving.metering import charge as charge
+    from ttsi.solving.rejecting import reject as reject
     from ttsi.solving.solution import Solution as Solution
     from ttsi.solving.solver import Solver as Solver
     from ttsi.spec import Spec as Spec
@@ -113,6 +115,8 @@ if TYPE_CHECKING:
     from ttsi.types import Played as Played
     from ttsi.types import Prompt as Prompt
     from ttsi.types import Record as Record
+    from ttsi.types import Rejected as Rejected
+    from ttsi.types import Rejections as Rejections
     from ttsi.types import Rendered as Rendered
     from ttsi.types import Request as Request
     from ttsi.types import Sample as Sample
@@ -144,8 +148,8 @@ _NAMES = {
     ),
     "ttsi.hooks": "hookimpl",
     "ttsi.optional": (
-        "AnswersTasks Gates HasTrainingRows LearnsFromRows Leaves Renders Rivals TellsTurns "
-        "Verdict Versioned WritesCalls written_calls"
+        "AnswersTasks Gates HasTemplate HasTrainingRows LearnsFromRows Leaves Renders Rivals "
+        "TellsTurns Verdict Versioned WritesCalls written_calls"
     ),
     "ttsi.options": "option",
     "ttsi.protocols": (
@@ -157,14 +161,15 @@ _NAMES = {
     "ttsi.running.evaluate": "evaluate",
     "ttsi.settings": "Asked EngineCapability LoraRecipe Sampling",
     "ttsi.solving.metering": "asked_outside charge",
+    "ttsi.solving.rejecting": "reject",
     "ttsi.solving.solution": "Solution",
     "ttsi.solving.solver": "Solver",
     "ttsi.spec": "Spec load_spec",
     "ttsi.types": (
         "Adaptation Adapter Answer AnswerStatus Completion DECLINED "
         "Demonstrations ENGINE_ERROR Estimate Example Generation JSON Likelihood Message "
-        "Played Prompt Record Rendered Request Sample Score StageCost Step Task Token Tool "
-        "TrainJob Training UNPARSABLE"
+        "Played Prompt Record Rejected Rejections Rendered Request Sample Score StageCost Step "
+        "Task Token Tool TrainJob Training UNPARSABLE"
     ),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -133,6 +133,29 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejected:
+    """An output of G that is no example: its `text`, cut where it is long, and the reason.
+
+    `detail` says in words what is wrong with it.
+    """
+
+    reason: str
+    text: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejections:
+    """The outputs of G that are no examples for a task.
+
+    `counts` has all of them, by reason; `kept` are the first few.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    kept: tuple[Rejected, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TrainJob:
     """Adapt to `pairs` of (prompt, target text), one pair a step, in order, `epochs` times.
 
@@ -200,3 +223,26 @@ class Adapter:
     @cached_property
     def digest(self) -> str:
         return bytes_digest(self.safetensors)
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """This sample's even share of what its wave spent in a stage; shares add up to the whole.
+
+    Failed attempts count, too: those of a wave that was halved and those before a resume. If an
+    engine's call raised, its seconds are counted and its tokens are not. What a plugin spent
+    outside the engine (`ttsi.charge`) is the sample's own: its tokens are in the sums, `usd` too.
+    """
+
+    seconds: float = 0.0
+    prompt_tokens: float = 0.0
+    completion_tokens: float = 0.0
+    usd: float = 0.0
+
+    def __add__(self, other: StageCost) -> StageCost:
+        return StageCost(
+            self.seconds + other.seconds,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.usd + other.usd,
+        )

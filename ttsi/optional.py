@@ -118,6 +118,17 @@ class AnswersTasks(Protocol):
 
 
 @runtime_checkable
+class HasTemplate(Protocol):
+    """Optional for a benchmark or a generator: its prompt as a template, for who words it anew.
+
+    `template_for` returns the template that is in force for a task, with its places in braces.
+    `ttsi prompts --templates` prints it.
+    """
+
+    def template_for(self, task: Task) -> str: ...
+
+
+@runtime_checkable
 class TellsTurns(Protocol):
     """Optional for an episode: how its turns went.
 
@@ -140,9 +151,9 @@ class Versioned(Protocol):
 
 
 OPTIONAL: Mapping[str, tuple[type, ...]] = {
-    "benchmarks": (HasTrainingRows,),
+    "benchmarks": (HasTrainingRows, HasTemplate),
     "engines": (Renders, WritesCalls, Leaves),
-    "generators": (AnswersTasks,),
+    "generators": (AnswersTasks, HasTemplate),
     "inference": (Gates,),
     "learners": (LearnsFromRows,),
     "scorers": (Versioned,),

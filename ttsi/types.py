@@ -20,9 +20,12 @@ from ttsi.exchange import Generation as Generation
 from ttsi.exchange import Likelihood as Likelihood
 from ttsi.exchange import Message as Message
 from ttsi.exchange import Prompt as Prompt
+from ttsi.exchange import Rejected as Rejected
+from ttsi.exchange import Rejections as Rejections
 from ttsi.exchange import Rendered as Rendered
 from ttsi.exchange import Request as Request
 from ttsi.exchange import Role as Role
+from ttsi.exchange import StageCost as StageCost
 from ttsi.exchange import Token as Token
 from ttsi.exchange import Tool as Tool
 from ttsi.exchange import Training as Training
@@ -283,29 +286,6 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class StageCost:
-    """This sample's even share of what its wave spent in a stage; shares add up to the whole.
-
-    Failed attempts count, too: those of a wave that was halved and those before a resume. If an
-    engine's call raised, its seconds are counted and its tokens are not. What a plugin spent
-    outside the engine (`ttsi.charge`) is the sample's own: its tokens are in the sums, `usd` too.
-    """
-
-    seconds: float = 0.0
-    prompt_tokens: float = 0.0
-    completion_tokens: float = 0.0
-    usd: float = 0.0
-
-    def __add__(self, other: StageCost) -> StageCost:
-        return StageCost(
-            self.seconds + other.seconds,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.usd + other.usd,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
     """One step of an episode: what was asked, and what the solver made of it.
 
@@ -323,6 +303,7 @@ class Step:
     adapted: bool
     digest: str = ""
     turn: Score | None = None
+    rejected: Rejections = field(default_factory=Rejections)
 
     @property
     def refused(self) -> bool:
@@ -383,11 +364,17 @@ class Record:
     costs: Mapping[str, StageCost] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     base_steps: tuple[Step, ...] = ()
+    rejected: Rejections = field(default_factory=Rejections)
 
     @property
     def refused(self) -> bool:
         """Whether a gate kept the base answer instead of the adapted one, at any step."""
         return _refused(self.receipt) or any(step.refused for step in self.steps)
+
+    @property
+    def rejections(self) -> list[Rejections]:
+        """What G wrote in vain: for the sample, or at each step of an episode."""
+        return [self.rejected, *(step.rejected for step in self.steps)]
 
     @property
     def uncertain(self) -> bool:

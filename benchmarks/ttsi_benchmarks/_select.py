@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ttsi import Sample, UsageError, option
-from ttsi.rows.rendering import asked_natively
+from ttsi import Sample, Task, UsageError, option
+from ttsi.rows.rendering import Wording, Writer
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,12 @@ class Selection(ABC):
         "even", "How `limit` chooses: spread evenly over the set, or its first rows."
     )
     ids: list[str] | None = option(None, "Take only these samples, in the benchmark's order.")
+    instruction: str | None = option(
+        None,
+        "The system turn in your own words: a template with the places {instruction}, the "
+        "benchmark's own words, and, where ttsi writes the tools, {tools} and {format}.",
+        minLength=1,
+    )
 
     @abstractmethod
     def all_samples(self) -> list[Sample]:
@@ -30,11 +36,27 @@ class Selection(ABC):
         """Return a digest that names the data; it does not depend on the options."""
 
     def samples(self) -> list[Sample]:
-        """Return the selected rows. Raises UsageError for an unknown id."""
+        """Return the selected rows, as they are asked.
+
+        Raises UsageError for an unknown id, and for a template that does not fit.
+        """
         rows = self.all_samples()
         if self.ids is not None:
             rows = _named(rows, self.ids)
-        return [rows[place] for place in self.places(rows)]
+        return self.asked([rows[place] for place in self.places(rows)])
+
+    @property
+    def wording(self) -> Wording:
+        """How tasks are worded; environments of episodes word their tasks by it themselves."""
+        return Wording(instruction=self.instruction)
+
+    def template_for(self, task: Task) -> str:
+        """Return the template of the system turn."""
+        return self.wording.template(task)
+
+    def asked(self, rows: Sequence[Sample]) -> list[Sample]:
+        """Return rows of `all_samples` as they are asked."""
+        return [replace(row, task=self.wording.of(row.task)) for row in rows]
 
     def places(self, rows: Sequence[Sample]) -> list[int]:
         """Return the indices of the rows to take; a subclass may distribute `limit` over parts."""
@@ -45,20 +67,15 @@ class Selection(ABC):
 class CallSelection(Selection):
     """Base of benchmarks whose rows offer tools."""
 
-    prompt: Literal["paper", "native"] = option(
+    prompt: Writer = option(
         "paper",
         "Who writes the tools into the prompt: ttsi into the instruction, as the paper, or the "
         "model's own chat template, in which case calls are in its notation, too.",
     )
 
-    def samples(self) -> list[Sample]:
-        return self.asked(super().samples())
-
-    def asked(self, rows: list[Sample]) -> list[Sample]:
-        """Return rows as `prompt` has them asked."""
-        if self.prompt == "paper":
-            return rows
-        return [replace(row, task=asked_natively(row.task)) for row in rows]
+    @property
+    def wording(self) -> Wording:
+        return Wording(self.prompt, self.instruction)
 
 
 def places(count: int, limit: int | None, select: Literal["even", "first"]) -> list[int]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal
 
 from ttsi import AnswerStatus, Completion, Message, Score, Task, calls_in
-from ttsi.rows.rendering import asked_natively, make_task
+from ttsi.rows.rendering import Wording, make_task
 from ttsi_benchmarks._turns_rows import Row, Turn
 from ttsi_benchmarks._turns_world import Broken, Worlds, give_back, taken
 
@@ -25,17 +24,16 @@ INSTRUCTION = (
 _DETAIL = 200
 
 
-def task_of(row: Row, turn: Turn, prompt: Literal["paper", "native"]) -> Task:
+def task_of(row: Row, turn: Turn) -> Task:
     """Return the task of a turn's first message, as if nothing had been said before."""
-    task = make_task(row.id, INSTRUCTION, turn.tools, turn.says)
-    return asked_natively(task) if prompt == "native" else task
+    return make_task(row.id, INSTRUCTION, turn.tools, turn.says)
 
 
 class Conversation:
     """One row, played; `max_steps` bounds the answers of a turn, as upstream does."""
 
-    def __init__(self, row: Row, prompt: Literal["paper", "native"], max_steps: int) -> None:
-        self._row, self._prompt, self._max_steps = row, prompt, max_steps
+    def __init__(self, row: Row, wording: Wording, max_steps: int) -> None:
+        self._row, self._wording, self._max_steps = row, wording, max_steps
         self._said: list[Message] = []
         self._results: list[str] = []
         self._ended: list[Score] = []
@@ -115,5 +113,5 @@ class Conversation:
     def _next_turn(self) -> Task:
         self._calls = 0
         self._said.append(Message("user", self._turn.says))
-        self._first = task_of(self._row, self._turn, self._prompt)
+        self._first = self._wording.of(task_of(self._row, self._turn))
         return self._first.after(self._said)

@@ -15,7 +15,6 @@ from functools import partial
 from itertools import groupby
 
 from ttsi import Answer, Completion, Message, Sample, Score, Task, answer_with, calls_in, form_of
-from ttsi.rows.rendering import asked_natively
 from ttsi_benchmarks._hammer import Row, read_rows, to_sample
 from ttsi_benchmarks.apibank import (
     ASSETS,
@@ -47,15 +46,13 @@ class ApiBankDialogues(ApiBank):
     def _sample(self, id: str, rows: Sequence[Row]) -> Sample:
         made = [self._step(id, row) for row in rows]
         right = [call for step in made for call in calls_in(step.reference)]
-        asked = tuple((step.task, step.reference) for step in made)
+        asked = tuple((self.wording.of(step.task), step.reference) for step in made)
         return Sample(made[0].task, answer_with(right), partial(GoldHistory, asked))
 
     def _step(self, id: str, row: Row) -> Sample:
         """Return a row's call as a step of its dialogue."""
         made = to_sample(id, row, instruction=INSTRUCTION, input="", required=required_parameters)
-        task = made.task.after(turns(row["query"]))
-        task = asked_natively(task) if self.prompt == "native" else task
-        return Sample(task, made.reference)
+        return Sample(made.task.after(turns(row["query"])), made.reference)
 
 
 class GoldHistory:

@@ -61,7 +61,7 @@ class BfclMultiTurn(CallSelection):
 
     def _sample(self, row: Row) -> Sample:
         return Sample(
-            task_of(row, row.turns[0], self.prompt),
+            task_of(row, row.turns[0]),
             answer_with(call for turn in row.turns for call in turn.right),
-            partial(Conversation, row, self.prompt, self.max_steps),
+            partial(Conversation, row, self.wording, self.max_steps),
         )

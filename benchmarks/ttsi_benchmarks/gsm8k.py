@@ -77,11 +77,8 @@ class Gsm8k(Selection):
         instruction = self._instruction()
         rows = read_problems(TRAIN)
         shown = set(places(len(rows), self.shots, "even"))
-        return [
-            _sample(f"gsm8k/train/{i}", instruction, row)
-            for i, row in enumerate(rows)
-            if i not in shown
-        ]
+        left = (i for i in range(len(rows)) if i not in shown)
+        return self.asked([_sample(f"gsm8k/train/{i}", instruction, rows[i]) for i in left])
 
     def revision(self) -> str:
         return files_revision(TEST, TRAIN, loader=LOADER_VERSION)

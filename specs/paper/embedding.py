@@ -24,7 +24,7 @@ from typing import Any
 from ttsi.errors import MissingAsset, TtsiError, UsageError
 from ttsi.results.runs import Run, open_run
 
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+MODEL = "sentence-transformers/all-mpnet-base-v2"
 SEED, OTHER = "seed", "other"
 FEWEST = 8
 """Points under which UMAP has nothing to lay out."""

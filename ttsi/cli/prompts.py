@@ -18,17 +18,22 @@ what the engine tokenised: after the chat template, and with the tokens counted.
   \\x1b and the like are characters that a terminal would not show
 
 A prompt is printed once, where it is asked for the first time, and called by its number after that.
-Of an engine that cannot say what its model reads, the messages are shown.
+Of an engine that cannot say what its model reads, the messages are shown. What G wrote and was
+rejected is told at the end, with the reason.
 
 A sample of which the model is certain goes no further than its answer, and so do its prompts.
 --all-stages adapts to it all the same. Of a spec with a matrix, the first cell is shown; with a
 budget, which the whole run shares out, every sample is adapted to. A teacher is asked, and paid, as
 in a run; its answers are kept, and the run takes them from there.
 
+--templates prints what the system turn and G's request are made from, with their places in braces,
+and loads no model. Changed, they are the spec's keys benchmark.instruction and generator.template.
+
 examples:
   ttsi prompts specs/quickstart.json
   ttsi prompts specs/quickstart.json --sample quickstart/3 --all-stages
   ttsi prompts specs/sealtool-smollm2.json --set learner=icl --set model.date=2025-01-31
+  ttsi prompts specs/quickstart.json --templates
   ttsi prompts specs/quickstart.json --json > prompts.json
 """
 
@@ -52,6 +57,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--all-stages", action="store_true", help="adapt to the sample even if it is certain"
     )
+    parser.add_argument(
+        "--templates",
+        action="store_true",
+        help="print the templates of the system turn and of G's request, to word them anew",
+    )
     parser.add_argument("--json", action="store_true", help="print it all as one JSON object")
     parser.set_defaults(run=run, limit=None, wave=None, seeds=None)
 
@@ -61,10 +71,19 @@ def run(args: argparse.Namespace) -> int:
 
     from ttsi._common import console
     from ttsi.cli.eval import overrides
-    from ttsi.solving.prompts import shown
+    from ttsi.solving.prompts import shown, templates
     from ttsi.spec import load_spec
 
     spec, *others = load_spec(Path(args.spec), overrides(args))
+    if args.templates:
+        made = templates(spec, args.sample)
+        if args.json:
+            console.print_json(made)
+        for key, text in made["templates"].items() if not args.json else ():
+            console.say(f"{key}, in force for sample {made['sample']}")
+            for line in _lined(visible(text)):
+                console.say(line)
+        return 0
     found = shown(spec, args.sample, all_stages=args.all_stages)
     if args.json:
         console.print_json(found)
@@ -95,6 +114,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         for call, times in _alike(stage["calls"]):
             yield from _call(call, times, found["prompts"], seen)
     yield ""
+    for each in found["rejected"]:
+        yield f"G's output is no example, {each['reason']}: {visible(each['detail'])}"
     yield from _ending(found)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttsi.leaderboard.comparable import Ground, is_ranked
+from ttsi.leaderboard.comparable import Ground, in_words, is_ranked
 
 Entry = Mapping[str, Any]
 """What `ttsi.leaderboard.entries.entry` returns for one submission."""
@@ -17,7 +17,8 @@ Entry = Mapping[str, Any]
 class Board:
     """The entries that can be compared with each other: `entries` are ranked, the best first.
 
-    Those in `partial` answered only some of the samples, perhaps the easy ones, and have no rank.
+    Those in `partial` answered only some of the samples, perhaps the easy ones, and have no rank;
+    they are in the order of their numbers of samples, the most first.
     """
 
     ground: Ground
@@ -34,6 +35,22 @@ class Board:
         means = (each["accuracy"]["mean"] for each in self.entries)
         return [first.setdefault(mean, place) for place, mean in enumerate(means, start=1)]
 
+    def apart(self, entry: Entry) -> str:
+        """Return the settings that tell an entry from others of its organisation, method and model.
+
+        "" where there are no others, or where settings do not tell.
+        """
+        every = (*self.entries, *self.partial)
+        like = [each["settings"] for each in every if _who(each) == _who(entry)]
+        keys = sorted({key for settings in like for key in settings})
+        own = entry["settings"]
+        varying = [key for key in keys if any(each.get(key) != own.get(key) for each in like)]
+        return ", ".join(in_words({key: own.get(key, "default") for key in varying}))
+
+
+def _who(entry: Entry) -> tuple[str, str, str]:
+    return entry["org"], entry["method"], entry["model"]
+
 
 def boards(entries: Iterable[Entry]) -> list[Board]:
     """Group the entries that can be compared into boards, sorted by title."""
@@ -49,7 +66,7 @@ def _board(entries: Sequence[Entry]) -> Board:
     return Board(
         Ground.of(entries[0]),
         tuple(_by_accuracy([each for each in entries if is_ranked(each)])),
-        tuple(sorted(partial, key=lambda each: str(each["path"]))),
+        tuple(sorted(partial, key=lambda each: (-each["samples"], each["path"]))),
     )
 
 

@@ -118,6 +118,8 @@ def _quotes(case: Case) -> Iterator[Fault]:
     for score in (case.record.base_score, case.record.final_score):
         if score is not None and score.detail:
             yield case.fault("quote", "a score's detail may quote the reference.", cure)
+    if any(rejected.kept for rejected in case.record.rejections):
+        yield case.fault("quote", "a rejected output may repeat the benchmark.", cure)
     if case.record.note or case.record.error != error_kind(case.record.error):
         yield case.fault("quote", "a note or an error's message may quote anything.", cure)
 

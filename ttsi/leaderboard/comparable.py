@@ -14,6 +14,7 @@ from typing import Any
 from ttsi import registry
 from ttsi.digests import json_digest
 from ttsi.leaderboard.submission import slug
+from ttsi.spec.schema import COMPONENTS, DEFAULTS
 from ttsi.types import JSON
 
 SCORER = "exact"
@@ -24,6 +25,7 @@ OWN_DATA = "file"
 rows, and verification would read a file that an untrusted spec names."""
 
 ALL = "all"
+_METHOD = ("estimator", "generator", "learner", "inference")
 _PART = ("limit", "select", "ids")
 """Options that select some of a benchmark's samples and do not change them."""
 
@@ -54,7 +56,7 @@ class Ground:
     def title(self) -> str:
         """The benchmark's name and the options that differ from the defaults."""
         scorer = {f"scorer.{key}": value for key, value in self.scorer.items()}
-        return ", ".join([self.benchmark, *_words({**self.options, **scorer})])
+        return ", ".join([self.benchmark, *in_words({**self.options, **scorer})])
 
 
 def board_options(benchmark: Mapping[str, Any]) -> dict[str, JSON]:
@@ -62,14 +64,32 @@ def board_options(benchmark: Mapping[str, Any]) -> dict[str, JSON]:
 
     A third party's benchmark is not loaded, so its defaults are unknown and all its options count.
     """
-    name = benchmark["name"]
+    return _unusual("benchmarks", {k: v for k, v in benchmark.items() if k not in _PART})
+
+
+def method_settings(spec: Mapping[str, Any]) -> dict[str, JSON]:
+    """Return how the parts of the method are set where that is not the default, by dotted key."""
+    found: dict[str, JSON] = {}
+    for role in _METHOD:
+        if spec[role]["name"] != DEFAULTS[role]:
+            found[role] = spec[role]["name"]
+        unusual = _unusual(COMPONENTS[role], spec[role])
+        found |= {f"{role}.{key}": value for key, value in unusual.items()}
+    if spec.get("budget") is not None:
+        found["budget"] = spec["budget"]
+    return found
+
+
+def _unusual(kind: str, component: Mapping[str, Any]) -> dict[str, JSON]:
+    """Return the options of a component that are not the defaults."""
+    name = component["name"]
     known: Mapping[str, Any] = {}
-    if "/" not in name and name in registry.discover("benchmarks"):
-        known = registry.options_schema("benchmarks", name)["properties"]
+    if "/" not in name and name in registry.discover(kind):
+        known = registry.options_schema(kind, name)["properties"]
     return {
         key: _plain(value, known.get(key, {}))
-        for key, value in sorted(benchmark.items())
-        if key not in ("name", *_PART) and not _is_default(value, known.get(key, {}))
+        for key, value in sorted(component.items())
+        if key != "name" and not _is_default(value, known.get(key, {}))
     }
 
 
@@ -98,14 +118,14 @@ def selection(benchmark: Mapping[str, Any]) -> str:
     taken = {key: benchmark[key] for key in _PART if benchmark.get(key) is not None}
     if "limit" not in taken:
         taken.pop("select", None)
-    return ", ".join(_words(taken)) or ALL
+    return ", ".join(in_words(taken)) or ALL
 
 
 def is_ranked(entry: Mapping[str, Any]) -> bool:
     return bool(entry["selection"] == ALL)
 
 
-def _words(options: Mapping[str, JSON]) -> list[str]:
+def in_words(options: Mapping[str, JSON]) -> list[str]:
     return [
         f"{key}={value if isinstance(value, str) else json.dumps(value)}"
         for key, value in options.items()

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from ttsi.leaderboard.comparable import board_options, scorer_options, selection
+from ttsi.leaderboard.comparable import board_options, method_settings, scorer_options, selection
 from ttsi.leaderboard.publishing import is_withheld, parts
 from ttsi.leaderboard.submission import CONTENT, HEAD, MANIFEST, Seed, Submission
 from ttsi.results import metrics
@@ -34,6 +34,7 @@ def entry_of(submission: Submission) -> dict[str, JSON]:
         "options": board_options(spec["benchmark"]),
         "scorer": scorer_options(spec),
         "selection": selection(spec["benchmark"]),
+        "settings": method_settings(spec),
         "errors": sum(bool(record.error) for record in records),
         **_outcome(seeds),
         "uncertain": sum(record.uncertain for record in records) / len(records),

@@ -7,6 +7,7 @@ A record holds no prompt and no reference, but it can hold pieces of them:
 - a session's warning may name machines: removed;
 - a synthetic example may repeat the benchmark: then its input, text and answer are withheld, and
   its digest is kept;
+- a rejected output of G is often a copy of the task's request: removed, and counted;
 - what was said in an episode is the benchmark's: removed, and its digest is kept.
 """
 
@@ -55,15 +56,13 @@ def published(row: Mapping[str, Any], sample: Sample) -> dict[str, JSON]:
 def least(row: Mapping[str, Any]) -> dict[str, JSON]:
     """Return a row without all that may have to be taken out, whatever its sample is."""
     steps = {
-        name: [
-            {**step, "said": [], "examples": _withheld(step), "turn": _score(step["turn"])}
-            for step in row[name]
-        ]
+        name: [{**_plain(step), "examples": _withheld(step)} for step in row[name]]
         for name in ("steps", "base_steps")
         if row.get(name)
     }
     return {
         **row,
+        **counted(row),
         **steps,
         "examples": _withheld(row),
         "base_score": _score(row["base_score"]),
@@ -137,8 +136,19 @@ def _plays(row: Mapping[str, Any], sample: Sample) -> dict[str, JSON]:
 
 
 def _step(step: Mapping[str, Any], task: Task) -> JSON:
-    examples = [_example(each, task) for each in step["examples"]]
-    return {**step, "said": [], "examples": examples, "turn": _score(step["turn"])}
+    return {**_plain(step), "examples": [_example(each, task) for each in step["examples"]]}
+
+
+def _plain(step: Mapping[str, Any]) -> dict[str, JSON]:
+    """Return a step without what was said at it, and what that is quoted in."""
+    return {**step, **counted(step), "said": [], "turn": _score(step["turn"])}
+
+
+def counted(part: Mapping[str, Any]) -> dict[str, JSON]:
+    """Return the key of what G wrote in vain, without its texts; nothing where there is none."""
+    if "rejected" not in part:
+        return {}
+    return {"rejected": {**part["rejected"], "kept": []}}
 
 
 def _example(example: Mapping[str, Any], task: Task) -> dict[str, JSON]:

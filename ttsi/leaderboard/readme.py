@@ -22,8 +22,18 @@ NONE = (
 )
 
 _WHO = (("", "method"), ("by ", "org"), ("on ", "model"))
-_ALIGNMENT = ("--:", "---", "---", "---", "--:", "--:", "--:", "--:", "---")
-_HEADS = ("#", "method", "by", "model", "accuracy, %", "base", "difference", "s / sample", "files")
+_HEADS = {
+    "#": "--:",
+    "method": "---",
+    "by": "---",
+    "model": "---",
+    "samples": "--:",
+    "accuracy, %": "--:",
+    "base": "--:",
+    "difference": "--:",
+    "s / sample": "--:",
+    "files": "---",
+}
 _MARKS = str.maketrans(
     {mark: f"\\{mark}" for mark in "\\`*_[]|~:@#!$"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 )
@@ -50,13 +60,21 @@ def with_tables(readme: str | None, boards: Sequence[Board], *, where: Path) -> 
 
 
 def _section(title: str, board: Board) -> str:
-    ranked = [_row(rank, each) for rank, each in zip(board.ranks(), board.entries, strict=True)]
+    ranked = [
+        _row(rank, each, board.apart(each))
+        for rank, each in zip(board.ranks(), board.entries, strict=True)
+    ]
     lines = [f"## {plain(title)}"]
     if ranked:
-        lines += ["", _line(_HEADS), _line(_ALIGNMENT), *map(_line, ranked[:MOST])]
+        lines += ["", _line(list(_HEADS)), _line(list(_HEADS.values())), *map(_line, ranked[:MOST])]
         lines += _more(len(ranked))
     if board.partial:
-        lines += ["", f"{PARTIAL}:", "", *map(_item, board.partial[:MOST])]
+        lines += [
+            "",
+            f"{PARTIAL}:",
+            "",
+            *(_item(each, board.apart(each)) for each in board.partial[:MOST]),
+        ]
         lines += _more(len(board.partial))
     return "\n".join(lines) + "\n"
 
@@ -67,24 +85,35 @@ def _more(count: int) -> list[str]:
     return ["", f"And {count - MOST:,} more in [index.html](index.html)."]
 
 
-def _item(entry: Mapping[str, Any]) -> str:
-    """Return the list item of an entry without a rank."""
+def _item(entry: Mapping[str, Any], apart: str) -> str:
+    """Return the list item of an entry without a rank; `apart` tells it from others like it."""
     who = (f"{word}{plain(entry[key])}" for word, key in _WHO)
     return (
         f"- {' '.join(who)}: {text.count(entry['samples'], 'sample')} "
-        f"({plain(entry['selection'])}), accuracy {_measured(entry['accuracy'], text.figure)}, "
+        f"({plain(entry['selection'])}){_behind(apart)}, "
+        f"accuracy {_measured(entry['accuracy'], text.figure)}, "
         f"base {_measured(entry['base_accuracy'], text.figure)}, "
         f"difference {_measured(entry['difference'], text.points)}, "
         f"[files]({link(entry['path'])})"
     )
 
 
-def _row(rank: int, entry: Mapping[str, Any]) -> list[str]:
+def _behind(apart: str) -> str:
+    return f", {plain(apart)}" if apart else ""
+
+
+def _samples(entry: Mapping[str, Any]) -> str:
+    seeds = entry["seeds"]
+    return f"{entry['samples']:,}" + (f" x {seeds} seeds" if seeds > 1 else "")
+
+
+def _row(rank: int, entry: Mapping[str, Any], apart: str) -> list[str]:
     return [
         str(rank),
-        plain(entry["method"]),
+        plain(entry["method"]) + _behind(apart),
         plain(entry["org"]),
         plain(entry["model"]),
+        _samples(entry),
         _measured(entry["accuracy"], text.figure),
         _measured(entry["base_accuracy"], text.figure),
         _measured(entry["difference"], text.points),

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ttsi.leaderboard.boards import Board, titles
+from ttsi.leaderboard.comparable import in_words
 from ttsi.pages import text
 from ttsi.pages.plots import Scale, ticks
 
@@ -52,7 +53,7 @@ def view(boards: Sequence[Board]) -> dict[str, Any]:
 def _board(title: str, board: Board) -> dict[str, Any]:
     scale = _scale(board.entries)
     rows = [
-        _row(f"{board.key}/", rank, entry, scale)
+        _row(board, rank, entry, scale)
         for rank, entry in zip(board.ranks(), board.entries, strict=True)
     ]
     return {
@@ -61,7 +62,7 @@ def _board(title: str, board: Board) -> dict[str, Any]:
         "lede": _lede(board),
         "axis": [(_place(scale(tick)), f"{100 * tick:g}") for tick in _ticks(scale)],
         "rows": rows,
-        "partial": [_row(f"{board.key}/", 0, entry, scale) for entry in board.partial],
+        "partial": [_row(board, 0, entry, scale) for entry in board.partial],
     }
 
 
@@ -77,12 +78,12 @@ def _lede(board: Board) -> str:
 # ---------------------------------------------------------------- one entry
 
 
-def _row(board: str, rank: int, entry: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
+def _row(board: Board, rank: int, entry: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
     accuracy, base, difference = (
         entry[name] for name in ("accuracy", "base_accuracy", "difference")
     )
     return {
-        "anchor": board + entry["path"].removeprefix("submissions/"),
+        "anchor": f"{board.key}/" + entry["path"].removeprefix("submissions/"),
         "rank": rank,
         "method": _name(entry["method"]),
         "org": _name(entry["org"]),
@@ -104,6 +105,7 @@ def _row(board: str, rank: int, entry: Mapping[str, Any], scale: Scale) -> dict[
             for kind, measure in (("base", base), ("final", accuracy))
         ],
         "facts": _facts(entry),
+        "apart": _name(board.apart(entry)),
         "notes": _name("; ".join(entry["notes"])),
         "files": [(_name(name), link(f"{entry['path']}/{name}")) for name in entry["files"]],
     }
@@ -114,6 +116,7 @@ def _facts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
     base = _measure(entry["base_accuracy"], text.percent)
     return [
         ("base accuracy", f"{base['shown']} {base['interval']}".strip()),
+        ("settings", _name(", ".join(in_words(entry["settings"])) or "all defaults")),
         ("p of the difference", text.p_value(entry["p"])),
         ("uncertain", text.percent(entry["uncertain"])),
         ("adapted", text.percent(entry["adapted"])),

@@ -19,6 +19,8 @@ from ttsi.types import (
     Message,
     Played,
     Record,
+    Rejected,
+    Rejections,
     Role,
     Score,
     StageCost,
@@ -62,7 +64,7 @@ def to_json(record: Record) -> dict[str, JSON]:
     }
     if record.base_steps:
         fields["base_steps"] = [_step_json(step) for step in record.base_steps]
-    return fields
+    return {**fields, **_rejected_json(record.rejected)}
 
 
 def from_json(data: dict[str, Any]) -> Record:
@@ -89,6 +91,7 @@ def from_json(data: dict[str, Any]) -> Record:
         costs=_costs(data["costs"]),
         steps=tuple(_step(step) for step in _of(list, data["steps"])),
         base_steps=tuple(_step(step) for step in _of(list, data.get("base_steps", []))),
+        rejected=_rejected(data.get("rejected")),
     )
 
 
@@ -184,6 +187,18 @@ def _example_json(example: Example) -> dict[str, JSON]:
     }
 
 
+def _rejected_json(found: Rejections) -> dict[str, JSON]:
+    """Return the key of what was rejected; nothing where nothing was."""
+    if not found.counts:
+        return {}
+    return {
+        "rejected": {
+            "counts": dict(found.counts),
+            "kept": [_plain(each) for each in found.kept],
+        }
+    }
+
+
 def _completion_json(completion: Completion) -> dict[str, JSON]:
     return {**_plain(completion), "answer": _plain(completion.answer)}
 
@@ -198,6 +213,7 @@ def _step_json(step: Step) -> dict[str, JSON]:
         "answer": _completion_json(step.answer),
         "adapted": step.adapted,
         "turn": _plain(step.turn),
+        **_rejected_json(step.rejected),
     }
 
 
@@ -213,6 +229,7 @@ def _step(data: dict[str, Any]) -> Step:
         adapted=data["adapted"],
         digest=data["digest"],
         turn=_score(data["turn"]),
+        rejected=_rejected(data.get("rejected")),
     )
 
 
@@ -242,6 +259,16 @@ def _example(data: dict[str, Any]) -> Example:
         attempts=data["attempts"],
         evidence=evidence,
     )
+
+
+def _rejected(data: dict[str, Any] | None) -> Rejections:
+    if data is None:
+        return Rejections()
+    counts = _of(dict, data["counts"])
+    for count in counts.values():
+        _of(int, count)
+    kept = tuple(_made(Rejected, **_of(dict, each)) for each in _of(list, data["kept"]))
+    return Rejections(counts, kept)
 
 
 def _completion(data: dict[str, Any] | None) -> Completion | None:

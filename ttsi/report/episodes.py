@@ -9,7 +9,7 @@ from typing import Any
 
 from ttsi.pages import text
 from ttsi.report.figures import reason
-from ttsi.report.parts import example_view, training_view, value_of, why
+from ttsi.report.parts import example_view, rejected_view, training_view, value_of, why
 from ttsi.running.steps import by_turn
 from ttsi.types import Message, Record, Score, Step
 
@@ -30,6 +30,7 @@ class StepView:
     about: str
     parts: bool
     examples: Sequence[Mapping[str, Any]]
+    rejected: Mapping[str, Any] | None
     training: Mapping[str, Any] | None
     replies: Sequence[tuple[str, str]]
 
@@ -134,6 +135,7 @@ def _step(step: Step, then: Step | None, *, parts: bool) -> StepView:
         about=_about(step),
         parts=parts,
         examples=[example_view(example) for example in step.examples],
+        rejected=rejected_view(step.rejected),
         training=training_view(step.receipt),
         replies=spoken(_of(then.said, user=False)) if then is not None else (),
     )

@@ -13,9 +13,9 @@ from ttsi.results.judged import judgements
 
 
 def view(facts: Facts) -> dict[str, Any] | None:
-    """Return the section's sentence, figures and plots; None where no example was made."""
-    every = facts.made
-    if not every:
+    """Return the section's sentence, figures and plots; None where G wrote nothing."""
+    every, rejected = facts.made, _rejected(facts)
+    if not every and not rejected:
         return None
     examples = sum(len(each.examples) for each in every)
     said = f"{text.count(examples, 'example')} for {text.count(len(every), 'task')}."
@@ -28,12 +28,26 @@ def view(facts: Facts) -> dict[str, Any] | None:
         "said": said,
         "rates": _rates(every),
         "judged": _judged(facts),
+        "rejected": rejected,
         "figures": [plot for plot in (_attempts(every), _overlap(every)) if plot],
     }
 
 
+def _rejected(facts: Facts) -> list[tuple[str, str, str]]:
+    """Return (reason, how many outputs, what is said of one of them), the most frequent first."""
+    told: dict[str, str] = {}
+    for record in facts.records:
+        for each in (each for rejected in record.rejections for each in rejected.kept):
+            told.setdefault(each.reason, each.detail)
+    counts = facts.pooled.get("rejected", {})
+    ranked = sorted(counts.items(), key=lambda item: -item[1])
+    return [(reason(name), f"{count:,}", told.get(name, "")) for name, count in ranked]
+
+
 def _rates(every: list[synthetic.Made]) -> list[tuple[str, str, str]]:
     """Return (name, value, remark) of each figure that is known."""
+    if not every:
+        return []
     rates = []
     distance = synthetic.distance(every)
     if distance:
@@ -80,7 +94,9 @@ def _judged(facts: Facts) -> list[dict[str, str]]:
     return rows
 
 
-def _attempts(every: list[synthetic.Made]) -> Figure:
+def _attempts(every: list[synthetic.Made]) -> Figure | None:
+    if not every:
+        return None
     counts = synthetic.attempts(every)
     rows = [Bar(f"attempt {name}", [("final", n, str(n))]) for name, n in counts.items()]
     title = "Valid at which attempt"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ttsi.answers.reasons import explained
 from ttsi.errors import UsageError
 from ttsi.pages import text
 from ttsi.report import about, examples, figures, headline, samples
@@ -52,6 +53,7 @@ def run_view(facts: Facts, label: str, key: str, limit: int) -> dict[str, Any]:
         "headline": headline.cards(facts),
         "verdict": headline.verdict(facts),
         "figures": figures.figures(facts),
+        "terms": _terms(facts),
         "by_seed": _by_seed(facts) if len(facts.seeds) > 1 else [],
         "crossed": _crossed(facts) if facts.paired else None,
         "estimator": _estimator(facts),
@@ -114,6 +116,13 @@ def _notices(facts: Facts) -> list[str]:
 
 
 # ---------------------------------------------------------------- sections
+
+
+def _terms(facts: Facts) -> list[tuple[str, str]]:
+    """Return the reasons of the run's wrong answers that are known, with what they mean."""
+    base = facts.pooled["base"] or {"reasons": {}}
+    found = explained({*facts.pooled["reasons"], *base["reasons"]})
+    return [(figures.reason(name), meaning) for name, meaning in found]
 
 
 def _by_seed(facts: Facts) -> list[dict[str, str]]:
@@ -262,7 +271,12 @@ def _comparison(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Any]:
         for number, (name, each) in enumerate(labelled, start=1)
     ]
     plots = [figures.accuracy(labelled), figures.differences(labelled)]
-    return {"rows": rows, "figures": [plot for plot in plots if plot is not None]}
+    asked = {frozenset(record.id for record in each.records) for each in facts}
+    return {
+        "rows": rows,
+        "unlike": len(asked) > 1,
+        "figures": [plot for plot in plots if plot is not None],
+    }
 
 
 def _shown(measure: Measure | None) -> str:

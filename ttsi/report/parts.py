@@ -8,7 +8,7 @@ from typing import Any
 
 from ttsi.pages import text
 from ttsi.report.figures import reason
-from ttsi.types import JSON, Answer, AnswerStatus, Example, Score
+from ttsi.types import JSON, Answer, AnswerStatus, Example, Rejections, Score
 
 
 def value_of(answer: Answer) -> str:
@@ -28,6 +28,18 @@ def example_view(example: Example) -> dict[str, Any]:
         "answer": value_of(example.answer),
         "text": example.text,
         "attempts": text.count(example.attempts, "attempt"),
+    }
+
+
+def rejected_view(found: Rejections) -> dict[str, Any] | None:
+    """Return the outputs of G that are no examples; None where there are none."""
+    if not found.counts:
+        return None
+    total = sum(found.counts.values())
+    return {
+        "title": f"Rejected outputs of G ({total})",
+        "kept": [(reason(each.reason), each.detail, each.text) for each in found.kept],
+        "more": total - len(found.kept),
     }
 
 

@@ -13,7 +13,7 @@ from ttsi.pages import text
 from ttsi.report import episodes
 from ttsi.report.facts import Facts
 from ttsi.report.figures import STAGE_NAMES, reason, stages_in_order
-from ttsi.report.parts import example_view, training_view, value_of, why
+from ttsi.report.parts import example_view, rejected_view, training_view, value_of, why
 from ttsi.types import JSON, Completion, Record, Sample, Score, Tool
 
 MOST_CANDIDATES = 25
@@ -60,6 +60,7 @@ class SampleView:
     candidates: Sequence[tuple[str, float, float]]
     more_candidates: int
     examples: Sequence[Mapping[str, Any]]
+    rejected: Mapping[str, Any] | None
     training: Mapping[str, Any] | None
     answers: Sequence[AnswerView]
     conversation: episodes.Conversation | None
@@ -142,6 +143,7 @@ def view(record: Record, facts: Facts, prefix: str) -> SampleView:
         candidates=candidates[:MOST_CANDIDATES],
         more_candidates=max(len(candidates) - MOST_CANDIDATES, 0),
         examples=[example_view(example) for example in record.examples],
+        rejected=rejected_view(record.rejected),
         training=training_view(record.receipt),
         answers=[] if record.steps else _answers(record),
         conversation=episodes.view(record),

@@ -29,6 +29,7 @@ def summarise(records: Sequence[Record]) -> dict[str, JSON]:
         "uncertain": len(uncertain),
         "adapted": sum(record.adapted for record in records),
         "not_generated": _not_generated(uncertain),
+        **_rejected(records),
         **_steps(records),
         "estimator": estimator_quality(records),
         "stages": stage_costs(records),
@@ -38,6 +39,18 @@ def summarise(records: Sequence[Record]) -> dict[str, JSON]:
 def _not_generated(uncertain: Iterable[Record | Step]) -> int:
     """Count what was neither adapted nor kept from it by a gate, for lack of a valid example."""
     return sum(not (each.adapted or each.refused) for each in uncertain)
+
+
+def _rejected(records: Sequence[Record]) -> dict[str, JSON]:
+    """Return how many outputs of G are no examples, by reason, under "rejected"; nothing if none.
+
+    Outputs of an episode are those of its steps.
+    """
+    counts: Counter[str] = Counter()
+    for record in records:
+        for rejected in record.rejections:
+            counts.update(rejected.counts)
+    return {"rejected": dict(sorted(counts.items()))} if counts else {}
 
 
 def _steps(records: Sequence[Record]) -> dict[str, JSON]:

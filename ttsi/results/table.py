@@ -136,6 +136,10 @@ def _attempts(source: Source) -> int | None:
     return sum(found) if found else None
 
 
+def _rejected(source: Source) -> int:
+    return sum(sum(found.counts.values()) for found in source.record.rejections)
+
+
 def _adaptation(source: Source) -> str | None:
     return "+".join(sorted({each["kind"] for each in receipts(source.record)})) or None
 
@@ -229,6 +233,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("steps", "count", lambda s: len(s.record.steps) or None, "steps of an episode"),
     Column("examples", "count", lambda s: len(examples(s.record)), "G's examples"),
     Column("attempts", "count", _attempts, "texts that were drawn for them"),
+    Column("rejected", "count", _rejected, "texts by G that are no examples"),
     Column("adaptation", "text", _adaptation, "lora, demonstrations, or both in an episode"),
     Column("train_steps", "count", _trained("steps"), "T's steps"),
     Column("train_tokens", "count", _trained("tokens"), "tokens in T's steps"),

@@ -14,7 +14,7 @@ from ttsi.rows import calls as reference_calls
 from ttsi.rows.keys import filled, keyed
 from ttsi.rows.lines import Line, lines_of
 from ttsi.rows.messages import Conversation, conversation
-from ttsi.rows.rendering import system_turn, tool_line
+from ttsi.rows.rendering import system_turn
 from ttsi.rows.tools import Toolbox
 from ttsi.types import JSON, Answer, AnswerStatus, Sample, Task, Tool
 
@@ -111,10 +111,7 @@ class Reader:
         if system is None:
             listed = "".join(f"\n- {choice}" for choice in choices)
             system = INSTRUCTIONS.get(self.form, ANY_INSTRUCTION) + (listed and f"\n{listed}")
-        if self.form == "calls":
-            return system_turn(system, tools)
-        lines = "\n".join(map(tool_line, tools))
-        return f"{system}\n\nTools:\n{lines}" if tools else system
+        return system_turn(system, tools, self.form) if tools else system
 
     def _reference(self, task: Task, given: JSON, where: str) -> Answer:
         if self.form == "calls":

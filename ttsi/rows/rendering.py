@@ -1,16 +1,18 @@
 """Render a task for the model, as in the paper's Figures 7-9 but with our own wording.
 
-System turn: the instruction, the tools (one line of JSON each), the form of the answer. User turn:
-the query, or the dialogue so far. The part that samples share comes first, so that they also share
-its KV cache.
+System turn: the instruction, the tools (one line of JSON each), the form of the answer, or what the
+user's own template makes of these. User turn: the query, or the dialogue so far. The part that
+samples share comes first, so that they also share its KV cache.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
+from ttsi._common.places import check_places, filled
 from ttsi.types import JSON, Task, Tool
 
 ANSWER_FORMAT = (
@@ -19,6 +21,12 @@ ANSWER_FORMAT = (
 )
 
 _TOOLS = "\n\nTools:\n"
+_LISTED = f"{{instruction}}{_TOOLS}{{tools}}"
+TEMPLATE = f"{_LISTED}\n\n{{format}}"
+"""The system turn of a task that is answered by calling tools."""
+
+Writer: TypeAlias = Literal["paper", "native"]
+"""Who writes the tools into the prompt: ttsi into the instruction, or the model's template."""
 
 
 def make_task(id: str, instruction: str, tools: Iterable[Tool], input: str) -> Task:
@@ -30,20 +38,65 @@ def make_task(id: str, instruction: str, tools: Iterable[Tool], input: str) -> T
     return Task(id=id, tools=offered, instruction=system_turn(instruction, offered), input=input)
 
 
-def system_turn(instruction: str, tools: Sequence[Tool]) -> str:
-    lines = "\n".join(tool_line(tool) for tool in tools)
-    return f"{instruction}{_TOOLS}{lines}\n\n{ANSWER_FORMAT}"
+def system_turn(instruction: str, tools: Sequence[Tool], form: str = "calls") -> str:
+    """Return the instruction, the tools, and in the form `calls` how to write an answer."""
+    template = TEMPLATE if form == "calls" else _LISTED
+    return filled(template, {"instruction": instruction, **_of_tools(tools, form)})
 
 
-def asked_natively(task: Task) -> Task:
-    """Return a rendered task as one whose tools the model's chat template writes.
+def _of_tools(tools: Sequence[Tool], form: str) -> dict[str, str]:
+    told = {"tools": "\n".join(map(tool_line, tools))}
+    return told | {"format": ANSWER_FORMAT} if form == "calls" else told
 
-    A line of a tool holds no line break, so what stands before the last heading is the instruction.
-    A task in another form is returned as it is: chat templates write no other answers.
+
+@dataclass(frozen=True)
+class Wording:
+    """How a benchmark's tasks are worded: by whom, and in whose words.
+
+    `instruction` is a template of the system turn, with the places {instruction} (the benchmark's
+    own), {tools} and, of tasks that are answered by calls, {format} (how to write them). A template
+    to which the model's own chat template adds tools, or of a task without any, has the first only.
     """
-    if task.form != "calls" or not task.tools or _TOOLS not in task.instruction:
-        return task
-    return replace(task, bare=task.instruction.rpartition(_TOOLS)[0])
+
+    prompt: Writer = "paper"
+    instruction: str | None = None
+
+    def template(self, task: Task) -> str:
+        """Return the template of the system turn of `task`, in ttsi's words if there are no own."""
+        if self.instruction is not None:
+            return self.instruction
+        if not self._lists_tools(task):
+            return "{instruction}"
+        return TEMPLATE if task.form == "calls" else _LISTED
+
+    def of(self, task: Task) -> Task:
+        """Return a rendered task in this wording. Raises UsageError if the template does not fit.
+
+        A line of a tool holds no line break, so what stands before the last heading is the
+        instruction.
+        """
+        own = task.instruction.rpartition(_TOOLS)[0] if task.tools else task.instruction
+        lists = self._lists_tools(task)
+        if self.instruction is None:
+            return replace(task, bare=own) if task.tools and not lists else task
+        places = {"instruction": own, **(_of_tools(task.tools, task.form) if lists else {})}
+        why = "the model's chat template writes it" if task.tools else "the task has no tools"
+        if lists:
+            why = "the task is not answered by calls"
+        check_places(
+            self.instruction,
+            "benchmark.instruction",
+            needed=("tools",) if lists else (),
+            unknown={name: why for name in ("tools", "format") if name not in places},
+        )
+        turn = filled(self.instruction, places)
+        if task.tools and not lists:
+            return replace(task, bare=turn, instruction=system_turn(turn, task.tools))
+        return replace(task, instruction=turn)
+
+    def _lists_tools(self, task: Task) -> bool:
+        native = self.prompt == "native" and task.form == "calls"
+        return bool(task.tools) and not native
 
 
 def tool_line(tool: Tool) -> str:

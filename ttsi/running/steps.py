@@ -31,6 +31,7 @@ def step_of(solution: Solution, *, first: bool, asked: bool = True) -> Step:
         answer=solution.answer,
         adapted=solution.adapted is not None,
         digest=solution.task.digest,
+        rejected=solution.rejected,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ttsi.running.advice import advice
 from ttsi.running.cell_result import CellResult
 from ttsi.running.progress import LABELS
 
@@ -24,7 +25,7 @@ def show(cell: CellResult, console: Console) -> None:
         for label, value in _rows(results):
             table.add_row(label, value)
         console.print(table)
-        for line in _remarks(results):
+        for line in (*_remarks(results), *advice(cell.spec, results)):
             console.print(line, soft_wrap=True, highlight=False)
     if len(cell.summary["seeds"]) > 1:
         console.print(_over_seeds(cell.summary))
@@ -66,13 +67,14 @@ def show_grid(cells: Sequence[CellResult], console: Console) -> None:
 
     table = Table(title=f"{cells[0].spec.name}, {len(cells)} cells", title_justify="left")
     table.add_column("cell")
-    for head in ("base", "final", "change", "uncertain", "adapted", "errors", "seconds"):
+    for head in ("samples", "base", "final", "change", "uncertain", "adapted", "errors", "seconds"):
         table.add_column(head, justify="right")
     for cell in cells:
         summary = cell.summary
         values = ", ".join(f"{_last(place)} {value}" for place, value in cell.spec.cell.items())
         table.add_row(
             values,
+            str(cell.samples),
             _spread(summary.get("base_accuracy")),
             _spread(summary["accuracy"]),
             _spread(summary.get("difference"), sign="+"),
@@ -123,6 +125,8 @@ def _rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         steps = results["steps"]
         said = f"{steps['steps']}; uncertain {_uncertain(steps, steps['estimated'])}"
         rows.append(("steps", said))
+    if results.get("rejected"):
+        rows.append(("rejected", _counted(results["rejected"])))
     if results.get("synthetic"):  # results of older versions have none
         rows.append(("examples", _examples(results["synthetic"])))
     quality = results["estimator"]
@@ -131,8 +135,7 @@ def _rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         found = [f"{n} {quality[k]:.2f}" for n, k in figures if quality[k] is not None]
         rows.append(("estimator", ", ".join(found) or "nothing to tell apart"))
     if results["reasons"]:
-        reasons = sorted(results["reasons"].items(), key=lambda item: -item[1])
-        rows.append(("why wrong", ", ".join(f"{name} {count}" for name, count in reasons)))
+        rows.append(("why wrong", _counted(results["reasons"])))
     rows += _seconds(results["stages"])
     return rows
 
@@ -141,6 +144,12 @@ def _uncertain(counts: Mapping[str, Any], of: int) -> str:
     said = f"{counts['uncertain']} of {of}, {counts['adapted']} adapted"
     lacking = counts["not_generated"]
     return said + (f", {lacking} without a valid example" if lacking else "")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Return counts by name in short, the largest first."""
+    ranked = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {count}" for name, count in ranked)
 
 
 def _examples(found: Mapping[str, Any]) -> str:

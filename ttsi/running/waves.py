@@ -91,6 +91,7 @@ class ScoredWaves:
             told,
             estimate=solution.estimate,
             examples=solution.examples,
+            rejected=solution.rejected,
             receipt=solution.receipt,
             base=solution.base,
             base_score=base_score,

@@ -27,6 +27,7 @@ from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Wat
 from ttsi.solving.costs import STAGES, add_costs
 from ttsi.solving.metering import MeteredEngine, charging
 from ttsi.solving.receipts import receipt_of
+from ttsi.solving.rejecting import rejecting
 from ttsi.solving.solution import Known, Solution, State
 from ttsi.solving.waiting import LATE, LEFT, Waiting, parted
 from ttsi.types import JSON, Generation, Request, StageCost, Task
@@ -270,10 +271,10 @@ class Pipeline:
         if not states:
             return
         tasks = [state.task for state in states]
-        with self._stage_of("generate", states):
+        with self._stage_of("generate", states), rejecting() as rejected:
             examples = self._stages.generator.generate(tasks, self._engine, self._seed)
             for state, some in _parallel(states, examples, "generator"):
-                state.examples = some
+                state.examples, state.rejected = some, rejected.of(state.task.id)
 
     def _learn(self, states: list[State]) -> None:
         if not states:
@@ -366,6 +367,7 @@ class Pipeline:
             estimate=state.estimate,
             base=state.base,
             examples=tuple(state.examples),
+            rejected=state.rejected,
             receipt=receipt_of(made, state.examples, state.adapted, state.verdict),
             adapted=None if state.refused else state.adapted,
             adaptation=None if state.refused else state.adaptation,

@@ -14,7 +14,7 @@ from typing import Literal
 from ttsi._common.suggest import did_you_mean
 from ttsi.digests import json_digest
 from ttsi.errors import UsageError
-from ttsi.optional import Renders
+from ttsi.optional import HasTemplate, Renders
 from ttsi.protocols import Engine
 from ttsi.solving import assemble
 from ttsi.solving.metering import MeteredEngine, hearing
@@ -122,8 +122,28 @@ def shown(spec: Spec, sample: str | None = None, *, all_stages: bool = False) ->
         "forced": forced,
         "note": solution.note,
         "error": solution.error,
+        "rejected": [asdict(each) for each in solution.rejected.kept],
         **found,
     }
+
+
+def templates(spec: Spec, sample: str | None = None) -> dict[str, JSON]:
+    """Return the templates that are in force for one sample (None: the first), by their spec key.
+
+    No model is loaded. A plugin that has no template is left out.
+    """
+    assemble.check(spec)
+    task = _choose(spec, sample)
+    plugins = {
+        "benchmark.instruction": assemble.benchmark(spec),
+        "generator.template": assemble.stages(spec).generator,
+    }
+    found = {
+        key: plugin.template_for(task)
+        for key, plugin in plugins.items()
+        if isinstance(plugin, HasTemplate)
+    }
+    return {"name": spec.name, "sample": task.id, "templates": found}
 
 
 def _choose(spec: Spec, name: str | None) -> Task:

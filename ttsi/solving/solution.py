@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from textwrap import shorten
 
 from ttsi.optional import Verdict
-from ttsi.types import JSON, Adaptation, Completion, Estimate, Example, StageCost, Task
+from ttsi.types import JSON, Adaptation, Completion, Estimate, Example, Rejections, StageCost, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Known:
 class Solution:
     """The result of Algorithm 1 for one task; with an `error` it has nothing but its costs.
 
-    `base` is the answer of the base model, if it was asked. `adapted` is the answer under the
+    `base` is the answer of the base model, if it was asked. `rejected` is what G wrote that became
+    no example. `adapted` is the answer under the
     adaptation, or None if nothing was adapted or the base answer was kept instead. `adaptation` is
     the one under which it was answered, which no record keeps and `ttsi.Solver` does not hand out;
     `receipt` is that of an adaptation that was made for this task.
@@ -38,6 +39,7 @@ class Solution:
     estimate: Estimate | None = None
     base: Completion | None = None
     examples: tuple[Example, ...] = ()
+    rejected: Rejections = field(default_factory=Rejections)
     receipt: Mapping[str, JSON] | None = None
     adapted: Completion | None = None
     adaptation: Adaptation | None = None
@@ -67,6 +69,7 @@ class State:
     estimate: Estimate | None = None
     base: Completion | None = None
     examples: Sequence[Example] = ()
+    rejected: Rejections = field(default_factory=Rejections)
     adaptation: Adaptation | None = None
     adapted: Completion | None = None
     verdict: Verdict | None = None

@@ -1,18 +1,14 @@
-"""What generators of training examples share: what they ask for, and what they accept (F.2).
-
-The model or teacher sees the task's instruction and input, never a label, and is asked for one new
-request with its answer. The instruction holds the tool list, so variants keep it word for word: a
-rewritten one would offer other tools. The task's form defines what an answer is.
+"""What generators of training examples accept (F.2), and why not; the task's form says what an
+answer is.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from ttsi import (
     JSON,
@@ -20,109 +16,26 @@ from ttsi import (
     Answer,
     AnswerStatus,
     Example,
-    Message,
-    Prompt,
     Task,
     find_object,
     form_of,
+    reject,
 )
 
-_SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Result"}
-
-PromptForm: TypeAlias = Literal["quoted", "seed_first"]
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What to write like the seed, in the words of either form of prompt."""
-
-    seed_first: str
-    quoted: str
-
-
-EXAMPLE = Wish(
-    """Write {similar}. Use the same JSON form, and add {answer_to_it} under the key "output". \
-{rule} Reply with that JSON object and nothing else.""",
-    """Write one new training example like it: {other}, and {answer}. {rule} Reply with one JSON \
-object and nothing else: {{"input": "the new request", "output": {shape}}}""",
-)
-REQUEST = Wish(
-    """Write {similar}. Use the same JSON form. Reply with that JSON object and nothing else.""",
-    """Write another request like it: {other}. Reply with one JSON object and nothing else: \
-{{"input": "the new request"}}""",
-)
-UNSERVED = Wish(
-    """Write what {who} could ask that has nothing to do with the tools above: a request \
-for which none of them is of use. Use the same JSON form. Reply with that JSON object and \
-nothing else.""",
-    """Write a request that has nothing to do with the assistant's tools: none of \
-them is of use for it. Reply with one JSON object and nothing else: \
-{{"input": "the new request"}}""",
-)
-
-ALONE = {
-    "who": "another user",
-    "similar": "what another user could ask: a similar request in other words, with other names "
-    "and values",
-    "other": "what another user could ask, in other words and with other names and values",
-    "here": "A user of this assistant wrote:",
-    "there": "A user of that assistant wrote:",
+WHY = {
+    "cut": "cut off at max_tokens before it was a whole JSON object",
+    "no_object": 'no JSON object with "input" and "output"',
+    "no_request": "no request in it",
+    "copy": "its request is the task's own",
+    "near_copy": "its request is nearly the task's own, or that of an earlier example",
+    "no_answer": "no answer in it that can be read",
+    "invalid": "its answer does not fit the task",
+    "disagreement": "too few of the model's answers to its request agree",
+    "unsupported": "its request does not bear out a value of its answer",
+    "served": "a tool serves its request, which was to be one that none serves",
+    "duplicate": "the same as an earlier example",
 }
-"""What is said of a request that begins its conversation."""
-
-IN_CONVERSATION = {
-    "who": "this user",
-    "similar": "what this user could ask here instead: another request that fits what was said "
-    "and what the tools returned before it",
-    "other": "what this user could ask instead at the end of this conversation, so that it fits "
-    "what was said and what the tools returned before it",
-    "here": "At this point of the conversation the user wrote:",
-    "there": "This is what a user of that assistant and the assistant said:\n\n{past}\n\nThen the "
-    "user wrote:",
-}
-"""The same of a request that others precede."""
-
-SEED_FIRST = """{here}
-
-{seed}
-
-"""
-
-WRITER = "You write training data for {data_for}."
-
-QUOTED = """These are an assistant's instructions:
-
-{instruction}
-
-{there}
-
-{seed}
-
-Do not answer this request. """
-
-
-def asking(task: Task, form: PromptForm, wish: Wish = EXAMPLE) -> Prompt:
-    """Return the chat that asks for a wish, such as one example like `task`.
-
-    Of a conversation it shows the turns up to what the user said last. Quoted, the tools are always
-    shown in the instruction, whoever writes them for the task itself.
-    """
-    words = asdict(form_of(task).asking) | _told(task)
-    words["seed"] = json.dumps({"input": task.input}, ensure_ascii=False)
-    if form == "seed_first":
-        ask = Message("user", (SEED_FIRST + wish.seed_first).format(**words))
-        told = task.messages[: -len(task.said)]
-        return Prompt((*told, *task.past, ask), tools=task.offered)
-    quoted = (QUOTED + wish.quoted).format(instruction=task.instruction, **words)
-    return Prompt((Message("system", WRITER.format(**words)), Message("user", quoted)))
-
-
-def _told(task: Task) -> dict[str, str]:
-    """Return what is said of the request, which depends on what precedes it."""
-    if not task.past:
-        return ALONE
-    past = "\n".join(f"{_SPEAKERS[turn.role]}: {turn.content}" for turn in task.past)
-    return IN_CONVERSATION | {"there": IN_CONVERSATION["there"].format(past=past)}
+"""Why an output is no example, by reason."""
 
 
 def example_schema(task: Task, max_calls: int) -> dict[str, Any]:
@@ -157,20 +70,39 @@ def answer_of(task: Task, text: str, *, as_json: bool) -> Answer:
     return UNPARSABLE if made is None else form.read(task, made["output"])
 
 
-def accept(task: Task, k: int, attempt: int, text: str) -> Example | None:
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Why an output is no example: a reason of `WHY`, and more on it."""
+
+    reason: str
+    more: str = ""
+
+    def tell(self, task: Task, text: str) -> None:
+        """Report the output for the task's record."""
+        detail = WHY[self.reason] + (f": {self.more}" if self.more else "")
+        reject(task.id, self.reason, text, detail)
+
+
+def accept(task: Task, k: int, attempt: int, text: str, *, cut: bool = False) -> Example | Unfit:
     """Return the k-th example of `task`, from the output `text` of `attempt` (0, 1, ...).
 
-    Return None if the output breaks the contract of F.2.
+    Return why it is none if the output breaks the contract of F.2. `cut`: it was cut off.
     """
     made = find_object(text, ("input", "output"))
-    new_input = "" if made is None else request_in(made)
-    if made is None or not new_input or is_copy(new_input, task.input):
-        return None
+    if made is None:
+        return Unfit("cut" if cut else "no_object")
+    new_input = request_in(made)
+    if not new_input:
+        return Unfit("no_request")
+    if is_copy(new_input, task.input):
+        return Unfit("copy")
     form = form_of(task)
     variant = form.variant(task, str(k), new_input)
     answer = form.read(variant, made["output"])
-    if answer.status is not AnswerStatus.OK or form.faults(variant, answer):
-        return None
+    if answer.status is not AnswerStatus.OK:
+        return Unfit("no_answer")
+    if faults := form.faults(variant, answer):
+        return Unfit("invalid", "; ".join(faults))
     return Example(variant, answer, text, attempts=attempt + 1)
 
 
@@ -190,11 +122,12 @@ def overlap(one: str, other: str) -> float:
     return len(pairs & others) / len(pairs | others)
 
 
-def distinct(examples: Iterable[Example]) -> list[Example]:
-    """Return the first example of each digest, in order."""
+def distinct(task: Task, examples: Iterable[Example]) -> list[Example]:
+    """Return the first example of each digest, in order, and report the others."""
     kept: dict[str, Example] = {}
     for example in examples:
-        kept.setdefault(example.digest, example)
+        if kept.setdefault(example.digest, example) is not example:
+            Unfit("duplicate").tell(task, example.text)
     return list(kept.values())
 
 

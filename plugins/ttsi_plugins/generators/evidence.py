@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 from ttsi import (
     DECLINED,
@@ -32,15 +32,8 @@ from ttsi import (
 )
 from ttsi import EngineCapability as Can
 from ttsi_plugins._support import BASIS, Basis, Claimed, needs, supports
-from ttsi_plugins.generators._contract import (
-    REQUEST,
-    UNSERVED,
-    PromptForm,
-    asking,
-    is_copy,
-    overlap,
-    request_in,
-)
+from ttsi_plugins.generators._asking import REQUEST, UNSERVED, Asks, Wish, asking
+from ttsi_plugins.generators._contract import Unfit, is_copy, overlap, request_in
 from ttsi_plugins.inference._requests import Decoding
 from ttsi_plugins.inference._votes import answers_to, same_answers
 
@@ -54,21 +47,20 @@ _REQUEST_SCHEMA: dict[str, JSON] = {
 
 @dataclass
 class Slot:
-    """The k-th example of a task; if `unserved`, no tool is to serve its request.
-
-    `rejected`: why each attempt until now is no example.
-    """
+    """The k-th example of a task; if `unserved`, no tool is to serve its request."""
 
     task: Task
     k: int
     unserved: bool
-    rejected: list[str] = field(default_factory=list)
     example: Example | None = None
 
 
 @dataclass
 class Trial:
-    """A new request for a slot, its label, the share of answers that agree, and why it is unfit."""
+    """A new request for a slot, its label, the share of answers that agree, and why it is unfit.
+
+    `wrote`: the output that the request is in; `more`: more on why.
+    """
 
     slot: Slot
     task: Task
@@ -76,15 +68,23 @@ class Trial:
     text: str = ""
     agreement: float = 0.0
     support: float | None = None
+    wrote: str = ""
     fault: str = ""
+    more: str = ""
+
+    def written(self, output: JSON) -> str:
+        """Return request and label as the text of an example."""
+        return json.dumps({"input": self.task.input, "output": output}, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
-class Evidence(Decoding):
+class Evidence(Asks, Decoding):
     """The model writes requests, and its own answers label them if they have evidence.
 
     Forms whose answers have no claims (choice, number, text) go by agreement alone.
     """
+
+    _wish: ClassVar[Wish] = REQUEST
 
     format: Literal["free", "tool_calls"] = option(
         "tool_calls", "How the answers that label a request are decoded: as in `direct`."
@@ -95,11 +95,6 @@ class Evidence(Decoding):
     samples: int = option(1, "K: how many examples to make for an input.", minimum=1, maximum=64)
     attempts: int = option(
         5, "How many requests to draw for an example at most.", minimum=1, maximum=64
-    )
-    prompt: PromptForm = option(
-        "quoted",
-        "Where the model sees the task's instruction: quoted in the request of a writer of data, "
-        "or as its own system turn, which can share the cache of the other stages.",
     )
     labels: int = option(
         3, "Answers to each request: a greedy one, and the rest sampled.", minimum=1, maximum=64
@@ -140,7 +135,7 @@ class Evidence(Decoding):
             if not waiting:
                 break
             self._attempt(waiting, attempt, engine, seed)
-        return [self._distinct([slot.example for slot in own]) for own in slots]
+        return [self._distinct(task, own) for task, own in zip(tasks, slots, strict=True)]
 
     def _unserved(self, task: Task, k: int, seed: int) -> bool:
         return bool(task.tools) and draw_seed(seed, task.id, "no_call", k) / 2**63 < self.no_call
@@ -160,7 +155,9 @@ class Evidence(Decoding):
             _settle(trial, attempt)
 
     def _asked(self, slot: Slot, attempt: int, seed: int) -> Request:
-        prompt = asking(slot.task, self.prompt, UNSERVED if slot.unserved else REQUEST)
+        # A template of the user's own asks for a request that a tool serves.
+        asks = asking(slot.task, self.prompt, UNSERVED) if slot.unserved else None
+        prompt = asks or self.asking(slot.task)
         draw = draw_seed(seed, slot.task.id, f"generate/{slot.k}", attempt)
         owner = slot.task.id
         return Request(prompt, self.sampling(), draw, grammar=_REQUEST_SCHEMA, owner=owner)
@@ -168,7 +165,8 @@ class Evidence(Decoding):
     def _trial(self, slot: Slot, output: Generation) -> Trial:
         made = find_object(output.text, ("input",))
         new = "" if made is None else request_in(made)
-        trial = Trial(slot, form_of(slot.task).variant(slot.task, str(slot.k), new))
+        variant = form_of(slot.task).variant(slot.task, str(slot.k), new)
+        trial = Trial(slot, variant, wrote=output.text)
         if not new:
             trial.fault = "no_request"
         elif is_copy(new, slot.task.input):
@@ -198,10 +196,12 @@ class Evidence(Decoding):
         form = form_of(trial.task)
         trial.text, trial.agreement = group[0].text, len(group) / len(answers)
         trial.answer = form.read(trial.task, trial.text)
-        if trial.answer.status is not AnswerStatus.OK or form.faults(trial.task, trial.answer):
+        if trial.answer.status is not AnswerStatus.OK:
             trial.fault = "invalid"
+        elif faults := form.faults(trial.task, trial.answer):
+            trial.fault, trial.more = "invalid", "; ".join(faults)
         elif trial.agreement < self.agreement:
-            trial.fault = "disagreement"
+            trial.fault, trial.more = "disagreement", f"{trial.agreement:.2f}"
 
     def _weigh(self, trials: Sequence[Trial], engine: Engine) -> None:
         """Measure the support of labels, and find those in which a value has too little."""
@@ -214,15 +214,17 @@ class Evidence(Decoding):
         for trial, found in zip(trials, supports(made, engine, self.support), strict=True):
             trial.support = min(found, default=None)
             if trial.support is not None and trial.support < self.least_support:
-                trial.fault = "unsupported"
+                trial.fault, trial.more = "unsupported", f"{trial.support:.2f}"
 
-    def _distinct(self, examples: Sequence[Example | None]) -> list[Example]:
+    def _distinct(self, task: Task, slots: Sequence[Slot]) -> list[Example]:
         """Return the examples that are no copies or near-copies of an earlier one."""
         kept: list[Example] = []
-        for example in filter(None, examples):
+        for example in filter(None, (slot.example for slot in slots)):
             inputs = [other.task.input for other in kept]
             if not any(self._is_like(example.task.input, other) for other in inputs):
                 kept.append(example)
+            else:
+                Unfit("near_copy").tell(task, example.text)
         return kept
 
     def _is_like(self, one: str, other: str) -> bool:
@@ -233,7 +235,7 @@ _NO_REQUEST = ("no_request", "copy", "near_copy")
 
 
 def _settle(trial: Trial, attempt: int) -> None:
-    """Give the slot its example, or the reason why this attempt is none.
+    """Give the slot its example, or report why this attempt is none.
 
     A request was meant to be one that no tool serves: it is one, unless the answers to it stand up.
     """
@@ -245,8 +247,7 @@ def _settle(trial: Trial, attempt: int) -> None:
         fault, output, answer = ("" if fault else "served"), [], answer_with([])
         evidence = {}
     if fault:
-        slot.rejected.append(fault)
+        wrote = trial.written(trial.text) if trial.text else trial.wrote
+        Unfit(fault, trial.more).tell(slot.task, wrote)
         return
-    told = {"input": trial.task.input, "output": output, "rejected": slot.rejected}
-    text = json.dumps(told, ensure_ascii=False)
-    slot.example = Example(trial.task, answer, text, attempt + 1, evidence)
+    slot.example = Example(trial.task, answer, trial.written(output), attempt + 1, evidence)

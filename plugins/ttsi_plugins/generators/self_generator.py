@@ -18,17 +18,12 @@ from ttsi import (
 from ttsi import (
     EngineCapability as Can,
 )
-from ttsi_plugins.generators._contract import (
-    PromptForm,
-    accept,
-    asking,
-    distinct,
-    example_schema,
-)
+from ttsi_plugins.generators._asking import Asks
+from ttsi_plugins.generators._contract import accept, distinct, example_schema
 
 
 @dataclass(frozen=True)
-class SelfGenerator:
+class SelfGenerator(Asks):
     """The paper's: the model writes examples, requests and answers.
 
     It draws up to `attempts` outputs per example and keeps the first valid one.
@@ -44,11 +39,6 @@ class SelfGenerator:
         "its own seed and the first valid one in order is kept.",
         minimum=1,
         maximum=64,
-    )
-    prompt: PromptForm = option(
-        "quoted",
-        "Where the model sees the task's instruction: quoted in the request of a writer of data, "
-        "or as its own system turn, which can share the cache of the other stages.",
     )
     format: Literal["free", "json"] = option(
         "free", "Free text as the paper, or decoding constrained to a valid example's JSON."
@@ -85,10 +75,16 @@ class SelfGenerator:
             )
             for (t, k, attempt), output in zip(slots, outputs, strict=True):
                 if k not in found[t]:
-                    example = accept(tasks[t], k, attempt, output.text)
-                    if example is not None:
+                    cut = output.finish == "length"
+                    example = accept(tasks[t], k, attempt, output.text, cut=cut)
+                    if isinstance(example, Example):
                         found[t][k] = example
-        return [distinct(some[k] for k in sorted(some)) for some in found]
+                    else:
+                        example.tell(tasks[t], output.text)
+        return [
+            distinct(task, (some[k] for k in sorted(some)))
+            for task, some in zip(tasks, found, strict=True)
+        ]
 
     def _asked(self, task: Task) -> Request:
         """Return what every attempt at an example of `task` asks; they differ in their seeds."""
@@ -96,5 +92,5 @@ class SelfGenerator:
             self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.max_tokens
         )
         grammar = example_schema(task, self.max_calls) if self.format == "json" else None
-        prompt = asking(task, self.prompt)
+        prompt = self.asking(task)
         return Request(prompt, sampling, seed=0, grammar=grammar, owner=task.id)

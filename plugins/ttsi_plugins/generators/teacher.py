@@ -30,12 +30,12 @@ from ttsi import (
 )
 from ttsi.assets import cache_root
 from ttsi_plugins.generators._answers import Answer, Answers
+from ttsi_plugins.generators._asking import Asks
 from ttsi_plugins.generators._contract import (
-    PromptForm,
+    Unfit,
     accept,
     answer_of,
     answer_schema,
-    asking,
     distinct,
     example_schema,
 )
@@ -45,19 +45,24 @@ from ttsi_plugins.generators._keys import OPENAI, how_to_set, key_for, plain_add
 
 @dataclass
 class Drawn:
-    """One example, None if all attempts were invalid, or the error; and the answers received."""
+    """One example, None if all attempts were invalid, or the error; and the answers received.
+
+    `rejected`: the texts that are no example, and why.
+    """
 
     made: Example | TtsiError | None = None
     answers: list[Answer] = field(default_factory=list)
+    rejected: list[tuple[str, Unfit]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class TeacherGenerator:
+class TeacherGenerator(Asks):
     """A stronger model writes the examples, at any OpenAI-compatible endpoint.
 
     It is asked for up to `attempts` outputs per example; the first valid one is kept.
 
-    Making one raises MissingAsset (no `openai`, no usable key) or UsageError (no plain URL).
+    Making one raises MissingAsset (no `openai`, no usable key) or UsageError (no plain URL,
+    a template that lacks a place).
     """
 
     needs: ClassVar[frozenset[EngineCapability]] = frozenset()
@@ -79,11 +84,6 @@ class TeacherGenerator:
         "result: the first valid one in order is kept, and all are paid for.",
         minimum=1,
         maximum=64,
-    )
-    prompt: PromptForm = option(
-        "quoted",
-        "Where the teacher sees the task's instruction: quoted in the request of a writer of data, "
-        "or as its own system turn.",
     )
     format: Literal["free", "json"] = option(
         "free", "Free text, or response_format with the JSON Schema of a valid example."
@@ -122,6 +122,7 @@ class TeacherGenerator:
     _answers: Answers = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if importlib.util.find_spec("openai") is None:
             what = "The generator teacher needs the package openai, which is not installed."
             raise MissingAsset(what, where="generator", cure="pip install 'ttsi[teacher]'")
@@ -139,13 +140,18 @@ class TeacherGenerator:
         drawn = run(self._wave(tasks, engine, seed))
         for task, some in zip(tasks, drawn, strict=True):
             self._charge(task, [answer for each in some for answer in each.answers])
+            for text, unfit in (pair for each in some for pair in each.rejected):
+                unfit.tell(task, text)
         failures = [
             each.made for some in drawn for each in some if isinstance(each.made, TtsiError)
         ]
         ending = [failure for failure in failures if not isinstance(failure, EngineError)]
         if failures:
             raise (ending or failures)[0]
-        return [distinct(e.made for e in some if isinstance(e.made, Example)) for some in drawn]
+        return [
+            distinct(task, (each.made for each in some if isinstance(each.made, Example)))
+            for task, some in zip(tasks, drawn, strict=True)
+        ]
 
     def answers(self, tasks: Sequence[Task], seed: int) -> list[Completion | EngineError]:
         """Return the teacher's own answer to each task, for `ttsi judge`.
@@ -204,7 +210,7 @@ class TeacherGenerator:
                 *(endpoint.ask(self._body(task, draw), draw) for draw in draws)
             )
             drawn.answers += [outcome for outcome in outcomes if isinstance(outcome, Answer)]
-            drawn.made = next(_judged(task, k, attempts, outcomes), None)
+            drawn.made = next(_judged(task, k, attempts, outcomes, drawn.rejected), None)
             if drawn.made is not None:
                 return drawn
         if not any(answer.sound for answer in drawn.answers):
@@ -213,7 +219,7 @@ class TeacherGenerator:
 
     def _messages(self, task: Task) -> tuple[Message, ...]:
         """Return what the teacher is asked. It is another model: the tools stand in the text."""
-        return asking(replace(task, bare=None), self.prompt).messages
+        return self.asking(replace(task, bare=None)).messages
 
     def _body(self, task: Task, draw: int) -> dict[str, Any]:
         return self._request(self._messages(task), example_schema(task, self.max_calls), draw)
@@ -265,10 +271,22 @@ def _shown(task: Task) -> tuple[Message, ...]:
 
 
 def _judged(
-    task: Task, k: int, attempts: Sequence[int], outcomes: Sequence[Answer | TtsiError]
+    task: Task,
+    k: int,
+    attempts: Sequence[int],
+    outcomes: Sequence[Answer | TtsiError],
+    rejected: list[tuple[str, Unfit]],
 ) -> Iterator[Example | TtsiError]:
-    """Yield the failures and the valid examples of these attempts, in order."""
+    """Yield the failures and the valid examples of these attempts, in order.
+
+    What is neither is added to `rejected`.
+    """
     for attempt, outcome in zip(attempts, outcomes, strict=True):
-        found = accept(task, k, attempt, outcome.text) if isinstance(outcome, Answer) else outcome
-        if found is not None:
+        if not isinstance(outcome, Answer):
+            yield outcome
+            continue
+        found = accept(task, k, attempt, outcome.text)
+        if isinstance(found, Example):
             yield found
+        else:
+            rejected.append((outcome.text, found))

@@ -1,0 +1,34 @@
+"""Templates of prompts: texts with places, which are names in braces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from ttsi.errors import UsageError
+
+
+def filled(template: str, places: Mapping[str, str]) -> str:
+    """Return the template with each `{name}` of `places` replaced.
+
+    Other braces are text, since prompts show JSON; so is a place in what is filled in.
+    """
+    names = "|".join(map(re.escape, places))
+    return re.sub(rf"\{{({names})\}}", lambda found: places[found[1]], template)
+
+
+def check_places(
+    template: str, where: str, *, needed: Sequence[str], unknown: Mapping[str, str] | None = None
+) -> None:
+    """Raise UsageError where a place that is needed is missing, or one is there that is not filled.
+
+    `unknown` says, by name, why there is nothing to fill it with.
+    """
+    for name in needed:
+        if f"{{{name}}}" not in template:
+            cure = f"Write {{{name}}} where it is to stand."
+            raise UsageError(f"The template has no place for {name}.", where=where, cure=cure)
+    for name, why in (unknown or {}).items():
+        if f"{{{name}}}" in template:
+            what = f"The template has the place {{{name}}}, and {why}."
+            raise UsageError(what, where=where, cure="Take it out.")
