@@ -85,6 +85,9 @@ class Kept:
 
     def admit(self, worker: str, identity: Mapping[str, JSON]) -> None: ...
 
+    def enough(self) -> bool:
+        return False
+
     def warn(self, text: str) -> None:
         print(text)
 

@@ -19,7 +19,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
-_START = "start --block --node-ip-address=127.0.0.1 --num-gpus=0"
+_START = "start --block --node-ip-address=127.0.0.1"
 _HEAD = "--head --port=0 --include-dashboard=false --disable-usage-stats"
 _QUIET = "--include-log-monitor=false"
 _MEMORY = f"--object-store-memory={80 * 2**20}"
@@ -31,7 +31,7 @@ def started(cpus: int = 4) -> Iterator[str]:
     # Socket paths have to be short, and pytest's own folders are nested too deeply.
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as name:
         address = Path(name) / "ray_current_cluster"
-        words = [*_HEAD.split(), f"--num-cpus={cpus}", f"--temp-dir={name}"]
+        words = [*_HEAD.split(), f"--num-cpus={cpus}", "--num-gpus=0", f"--temp-dir={name}"]
         with _ray(Path(name), *words) as (process, said):
             while not (address.exists() and address.read_text()):
                 assert process.poll() is None, said.read_text()
@@ -40,10 +40,13 @@ def started(cpus: int = 4) -> Iterator[str]:
 
 
 @contextmanager
-def joined(cluster: str, cpus: int, **environment: str) -> Iterator[None]:
-    """Add a node to the cluster at this address, which Ray takes for another machine."""
+def joined(cluster: str, cpus: int, gpus: int = 0, **environment: str) -> Iterator[None]:
+    """Add a node to the cluster at this address, which Ray takes for another machine.
+
+    Ray hands out its logical GPUs as it does real ones.
+    """
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as name:
-        words = [f"--address={cluster}", f"--num-cpus={cpus}"]
+        words = [f"--address={cluster}", f"--num-cpus={cpus}", f"--num-gpus={gpus}"]
         with _ray(Path(name), *words, **environment) as (process, said):
             while "Ray runtime started" not in said.read_text():
                 assert process.poll() is None, said.read_text()

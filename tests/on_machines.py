@@ -11,7 +11,7 @@ import pytest
 from clusters import ENVIRONMENT, joined, started
 from on_ray import engine, on, run, same, spec
 
-from ttsi.errors import DeviceLost, MissingAsset, RunError, TtsiError
+from ttsi.errors import DeviceLost, LimitReached, MissingAsset, RunError, TtsiError
 
 pytestmark = [
     pytest.mark.slow,
@@ -63,6 +63,23 @@ def test_a_bad_machine_costs_no_sample(
     assert said in warnings
     assert "was given up" in capsys.readouterr().err
     assert there.seeds[0]["identity"]["engine"]["device"] == "cpu"
+
+
+def test_a_machine_with_two_gpus(cluster: str, tmp_path: Path) -> None:
+    """As docs/howto.md has it: Ray shows each worker its own GPU alone. And a limit ends both."""
+    with joined(cluster, cpus=2, gpus=2):
+        executor = on(cluster, num_gpus=1, wave=1)
+        limited = spec(executor=executor, stop_at={"minutes": 1e-9})
+        with pytest.raises(LimitReached) as caught:
+            run(tmp_path, limited)
+        whole = run(tmp_path, limited | {"stop_at": {"minutes": 60}})
+    assert same(whole, run(tmp_path / "local", spec()))
+    sessions = json.loads((whole.folder / "seed-0" / "sessions.json").read_text())["sessions"]
+    for session in sessions:
+        assert sorted(engine["gpus"] for engine in session["engines"]) == ["0", "1"]
+    # A worker's wave that had begun was finished.
+    assert 1 <= sessions[0]["samples"] <= 3
+    assert f"{sessions[0]['samples']} of 12 samples are finished" in str(caught.value)
 
 
 def forget_all_but_identity(folder: Path) -> None:

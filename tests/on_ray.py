@@ -27,7 +27,7 @@ from ttsi.cli.main import main
 from ttsi.errors import MissingAsset, RunError
 from ttsi.hooks import hookimpl
 from ttsi.records.journal import read
-from ttsi.running.evaluate import CellResult
+from ttsi.running.cell_result import CellResult
 from ttsi.running.progress import Silent
 from ttsi.testing import check_plugin, checks_for
 from ttsi.types import Record

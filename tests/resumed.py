@@ -13,7 +13,7 @@ import ttsi
 from ttsi.errors import RunError
 from ttsi.hooks import hookimpl
 from ttsi.records.journal import read
-from ttsi.running.evaluate import CellResult
+from ttsi.running.cell_result import CellResult
 from ttsi_fakes import ScriptedEngine
 
 OTHER = "sha256:" + "0" * 64

@@ -16,7 +16,8 @@ from ttsi.cli.calibrate import _journal_in
 from ttsi.records import journal
 from ttsi.records.journal import ESTIMATES
 from ttsi.results.runs import open_run
-from ttsi.running.evaluate import CellResult, estimates
+from ttsi.running.cell_result import CellResult
+from ttsi.running.evaluate import estimates
 from ttsi.running.waves import ScoredWaves
 from ttsi.solving import metering
 from ttsi.solving.budget import share_out

@@ -23,7 +23,8 @@ from ttsi.results.calibration import (
     thresholds,
 )
 from ttsi.results.runs import open_run
-from ttsi.running.evaluate import CellResult, estimates
+from ttsi.running.cell_result import CellResult
+from ttsi.running.evaluate import estimates
 
 ROOT = Path(__file__).resolve().parent.parent
 RATES = ("tpr", "fpr", "j", "f1")

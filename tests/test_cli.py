@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from _dists import ESTIMATOR, importable, write_dist
 
-from ttsi import __version__
+from ttsi import __version__, registry
 from ttsi.cli import main as cli
 from ttsi.cli import schema as schema_command
 from ttsi.errors import MissingAsset, SpecError, StorageError, VerificationError
+from ttsi.spec import load_spec
 
 SOUND = {
     "name": "sound",
@@ -250,27 +251,74 @@ def test_a_key_that_is_not_set_is_no_fault_of_the_spec(
     assert cli.main(["validate", str(path)]) == 0
 
 
+def test_validate_takes_the_changes_that_eval_takes(
+    sound: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["validate", str(sound), "--set", "benchmark.limit=7", "--json"]) == 0
+    changed = json.loads(capsys.readouterr().out)["specs"][0]["cells"][0]["digest"]
+    (first, _) = load_spec(sound, {"benchmark.limit": 7})
+    assert changed == first.digest
+    assert cli.main(["validate", str(sound), "--set", "estimator.threshold=7"]) == 2
+    assert "set by the command line" in capsys.readouterr().out
+
+
+def test_validate_takes_a_spec_to_serve_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = Path(__file__).parents[1] / "specs"
+    assert cli.main(["validate", str(specs / "serve-smollm2.json")]) == 0
+    assert "benchmark  none: a spec to serve" in capsys.readouterr().out
+    # What cannot be served either lacks its benchmark.
+    path = tmp_path / "neither.json"
+    for neither in ({"budget": 0.5}, {"matrix": {"/learner": ["lora_sft", "icl"]}}):
+        path.write_text(json.dumps(neither))
+        assert cli.main(["validate", str(path)]) == 2
+        assert "/benchmark: " in capsys.readouterr().out
+
+
+def test_every_spec_of_the_repository_is_sound() -> None:
+    specs = Path(__file__).parents[1] / "specs"
+    assert cli.main(["-q", "validate", *map(str, sorted(specs.rglob("*.json")))]) == 0
+
+
 # ---------------------------------------------------------------- plugins and schema
 
 
 @pytest.mark.usefixtures("acme")
-def test_plugins_lists_the_broken_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["plugins", "estimators"]) == 0
-    captured = capsys.readouterr()
-    rows = {line.split()[1]: line.split() for line in captured.out.splitlines()[1:]}
-    assert rows["acme/mine"] == [
-        "estimators",
-        "acme/mine",
-        "acme",
-        "1.5",
-        "acme_mine:Mine",
-        "ready",
-        "depth=2",
-        "weight=1",
-    ]
-    assert rows["acme/broken"][-1] == "broken"
-    assert rows["rss_margin"][2:4] == ["ttsi", __version__]
-    assert "No module named 'acme_gone'" in captured.err
+def test_plugins_says_what_each_is_for_in_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(["plugins"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert max(map(len, out.splitlines())) <= 80
+    said = " ".join(out.split())
+    assert "acme/mine (acme 1.5)" in said
+    assert "acme/broken (acme 1.5) broken: " in said
+    assert "No module named 'acme_gone'" in said
+    for kind in registry.KINDS:
+        for name, plugin in registry.discover(kind).items():
+            if plugin.builtin:
+                gist = registry.description(registry.load(kind, name)).partition("\n\n")[0]
+                assert gist, name
+                assert f"{name} {' '.join(gist.split())}" in said
+
+
+@pytest.mark.usefixtures("acme")
+def test_plugins_shows_one_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plugins", "estimators", "acme/mine"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("estimators acme/mine options: depth=2 ")
+    assert "weight=1" in said
+    assert "from acme 1.5, acme_mine:Mine, in /" in said
+    assert cli.main(["plugins", "estimators", "acme/broken"]) == 0
+    assert "broken: " in capsys.readouterr().out
+    assert cli.main(["plugins", "estimator", "rss_margin", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["plugins"]
+    assert row["does"].startswith("The paper's: ")
+    assert cli.main(["plugins", "estimators", "rss_margn"]) == 2
+    assert 'Did you mean "rss_margin"?' in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("acme")

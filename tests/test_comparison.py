@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -202,13 +203,18 @@ def run(out: Path, **changed: Any) -> Path:
     return cell.folder
 
 
-def test_runs_on_disk_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_on_disk_are_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")  # folders are on one line
     a, b = run(tmp_path, estimator="never"), run(tmp_path, estimator="always")
     capsys.readouterr()
     assert main(["compare", str(a), str(b)]) == 0
     out = capsys.readouterr().out
     for part in ("6 samples", "+50.0 points", "3 fixed, 0 broken; p = 0.25 (McNemar", "rows/1"):
         assert part in out
+    assert re.search(r"\nestimator\.name +never +always", out)
+    assert re.search(rf"\nfolder +{re.escape(str(a))} +{re.escape(str(b))}", out)
     assert main(["compare", str(a), str(b / "seed-0"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     (results,) = open_run(b).seeds
@@ -218,6 +224,42 @@ def test_runs_on_disk_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture
     out = capsys.readouterr().out
     assert "rows/3" not in out
     assert "2 more flips" in out
+
+
+def test_the_settings_that_differ_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = {"name": "random"}
+    runs = [
+        run(tmp_path / "a", estimator=random),
+        run(tmp_path / "b", estimator=random | {"rate": 0.25}, learner={"name": "icl"}),
+        run(tmp_path / "b", estimator=random, learner={"name": "lora_sft", "rank": 4}),
+    ]
+    first, second, third = map(open_run, runs)
+    # Options of another learner are not held against each other.
+    assert compare(first, second)["settings"] == {
+        "learner.name": {"a": "lora_sft", "b": "icl"},
+        "estimator.rate": {"a": first.spec["estimator"]["rate"], "b": 0.25},
+    }
+    assert compare(first, third)["settings"] == {"learner.rank": {"a": 8, "b": 4}}
+    capsys.readouterr()
+    assert main(["compare", *map(str, runs)]) == 0
+    out = capsys.readouterr().out
+    assert "   learner lora_sft, rate 0.5" in out
+    assert all(str(each) in out for each in runs)
+
+
+def test_runs_of_one_spec_differ_by_what_they_were_run_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [open_run(run(tmp_path / name)) for name in "ab"]
+    assert compare(*runs)["settings"] == {}
+    (seed,) = runs[1].seeds
+    engine = {**seed.identity["engine"], "weights_digest": "sha256:other"}
+    other = dataclasses.replace(seed, identity={**seed.identity, "engine": engine})
+    found = compare(runs[0], dataclasses.replace(runs[1], seeds=(other,)))["settings"]
+    assert list(found) == ["loaded.weights_digest"]
+    assert found["loaded.weights_digest"]["b"] == "sha256:other"
 
 
 def test_runs_over_several_seeds_are_compared(

@@ -21,7 +21,7 @@ import pytest
 
 import ttsi
 from ttsi.records.journal import read
-from ttsi.running.evaluate import CellResult
+from ttsi.running.cell_result import CellResult
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -83,6 +83,7 @@ READING = {
     "calibrate": ["calibrate", "GIVEN", "--out", "out"],
     "score": ["score", "GIVEN", "--benchmark", "ttsi-fakes/rows"],
     "report": ["report", "GIVEN", "-o", "page.html"],
+    "runs": ["runs", "GIVEN"],
     "compare A": ["compare", "GIVEN", "RUN"],
     "compare B": ["compare", "RUN", "GIVEN"],
     "export": ["export", "GIVEN", "-o", "records.csv"],

@@ -11,7 +11,7 @@ import pytest
 
 import ttsi
 from ttsi.cli.eval import exit_code
-from ttsi.running.evaluate import CellResult
+from ttsi.running.cell_result import CellResult
 from ttsi.running.progress import Bars, Events, Lines, Silent
 
 SPEC = {

@@ -1,4 +1,4 @@
-"""docs/python.md: its code runs unchanged, with the embedded model."""
+"""docs/python.md: its code runs unchanged, with the embedded model, and in a notebook's kernel."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ def test_the_code_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "adapted:" in said
     exec(compile(tasks, str(PAGE), "exec"), names)
     assert len(names["tasks"]) == 2  # type: ignore[arg-type]
-    compile(run, str(PAGE), "exec")
+    compile(run, str(PAGE), "exec")  # test_notebook.py runs it

@@ -18,7 +18,7 @@ import ttsi
 from ttsi.cli.main import main
 from ttsi.errors import SpecError, TtsiError
 from ttsi.hooks import hookimpl
-from ttsi.running.evaluate import CellResult
+from ttsi.running.cell_result import CellResult
 
 TESTS = Path(__file__).parent
 SCHEMAS = Path(ttsi.__file__).parent / "schemas"

@@ -14,7 +14,8 @@ import ttsi_fakes
 from ttsi.errors import RunError, SpecError
 from ttsi.records import provenance
 from ttsi.records.journal import read
-from ttsi.running.evaluate import CellResult, estimates
+from ttsi.running.cell_result import CellResult
+from ttsi.running.evaluate import estimates
 from ttsi.spec import load_spec
 from ttsi_fakes import ScriptedEngine
 

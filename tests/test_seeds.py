@@ -11,7 +11,7 @@ from test_run import _scripted, run, spec
 
 import ttsi
 from ttsi.hooks import hookimpl
-from ttsi.running.evaluate import CellResult
+from ttsi.running.cell_result import CellResult
 
 
 def summary_of(cell: CellResult) -> Any:

@@ -57,6 +57,7 @@ def imported_by(argv: list[str]) -> set[str]:
         ["--version"],
         ["eval", "--help"],
         ["score", "--help"],
+        ["runs", "--help"],
         ["report", "--help"],
         ["compare", "--help"],
         ["calibrate", "--help"],

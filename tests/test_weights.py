@@ -249,8 +249,10 @@ def test_hub_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    with pytest.raises(MissingAsset, match="the Hub did not answer"):
+    with pytest.raises(MissingAsset, match=r"http://127\.0\.0\.1:9 did not answer") as caught:
         weights.resolve({"id": "owner/name"})
+    assert "HF_ENDPOINT" in caught.value.cure
+    assert "HTTPS_PROXY" in caught.value.cure
 
 
 # ---------------------------------------------------------------- folders

@@ -214,6 +214,9 @@ class Told:
     def admit(self, worker: str, identity: Mapping[str, Any]) -> None:
         self.run.admit(worker, identity)
 
+    def enough(self) -> bool:
+        return bool(self.run.enough())
+
     def warn(self, text: str) -> None:
         self.run.warn(text)
 
@@ -344,7 +347,7 @@ class ByHand(Local):
         runner = factory(watcher)
         try:
             self.admit(session, runner)
-            for record in runner.run_wave(samples):
+            for record in runner.run_wave(self.wanted(session, samples)):
                 session.deliver(record)
             self.admit_late(session, runner)
             return [runner.close()]
@@ -356,6 +359,9 @@ class ByHand(Local):
         session.admit("the only one", runner.identity())
 
     def admit_late(self, session: Any, runner: Any) -> None: ...
+
+    def wanted(self, session: Any, samples: Any) -> Any:
+        return () if session.enough() else samples
 
     def give_up(self, runner: Any) -> None:
         runner.abandon()
@@ -378,6 +384,12 @@ class AdmitsLate(ByHand):
 class Idle(Local):
     def run(self, factory: Any, samples: Any, session: Any, watcher: Any = None) -> Any:
         return super().run(factory, samples, session, watcher) if samples else []
+
+
+@fails("enough", "23 samples were run although the session had said", "executors")
+class NeverHasEnough(ByHand):
+    def wanted(self, session: Any, samples: Any) -> Any:
+        return samples
 
 
 @fails("open", "after a fatal error a runner was neither closed nor abandoned", "executors")

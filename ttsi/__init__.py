@@ -2,7 +2,7 @@
 
     import ttsi
     cells = ttsi.evaluate("specs/quickstart.json", overrides={"benchmark.limit": 8})
-    print(cells[0].summary["accuracy"])
+    print(cells[0].accuracy)
 
 The names in this module are the public API: a plugin or a notebook imports everything from `ttsi`.
 """
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ttsi.errors import CorruptAsset as CorruptAsset
     from ttsi.errors import DeviceLost as DeviceLost
     from ttsi.errors import EngineError as EngineError
+    from ttsi.errors import LimitReached as LimitReached
     from ttsi.errors import MissingAsset as MissingAsset
     from ttsi.errors import OutOfMemory as OutOfMemory
     from ttsi.errors import PluginError as PluginError
@@ -83,7 +84,7 @@ if TYPE_CHECKING:
     from ttsi.protocols import Watcher as Watcher
     from ttsi.protocols import WaveRunner as WaveRunner
     from ttsi.records.identity import ENGINE_IDENTITY as ENGINE_IDENTITY
-    from ttsi.running.evaluate import CellResult as CellResult
+    from ttsi.running.cell_result import CellResult as CellResult
     from ttsi.running.evaluate import evaluate as evaluate
     from ttsi.settings import Asked as Asked
     from ttsi.settings import EngineCapability as EngineCapability
@@ -141,8 +142,9 @@ _NAMES = {
     "ttsi.assets": "Asset data_file",
     "ttsi.digests": "bytes_digest draw_seed file_digest json_digest",
     "ttsi.errors": (
-        "CorruptAsset DeviceLost EngineError MissingAsset OutOfMemory PluginError Problem "
-        "RunError SpecError StorageError TtsiError Unanswerable UsageError VerificationError"
+        "CorruptAsset DeviceLost EngineError LimitReached MissingAsset OutOfMemory PluginError "
+        "Problem RunError SpecError StorageError TtsiError Unanswerable UsageError "
+        "VerificationError"
     ),
     "ttsi.hooks": "hookimpl",
     "ttsi.optional": (
@@ -155,7 +157,8 @@ _NAMES = {
         "Executor Generator Inference Learner RunnerFactory Scorer Session Watcher WaveRunner"
     ),
     "ttsi.records.identity": "ENGINE_IDENTITY",
-    "ttsi.running.evaluate": "CellResult evaluate",
+    "ttsi.running.cell_result": "CellResult",
+    "ttsi.running.evaluate": "evaluate",
     "ttsi.settings": "Asked EngineCapability LoraRecipe Sampling",
     "ttsi.solving.metering": "asked_outside charge",
     "ttsi.solving.rejecting": "reject",

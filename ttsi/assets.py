@@ -125,7 +125,8 @@ def _download(asset: Asset, path: Path) -> None:
         raise MissingAsset(
             f"The data file {asset.name} could not be fetched: {type(error).__name__}.",
             where=asset.url,
-            cure="Run again with a network, or point TTSI_DATA_DIR at local copies.",
+            cure="Run again with a network (behind a proxy set HTTPS_PROXY), or point "
+            "TTSI_DATA_DIR at local copies.",
         ) from error
     except ValueError as error:  # pooch raises this for a digest that does not match
         raise CorruptAsset(

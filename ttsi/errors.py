@@ -8,7 +8,8 @@
     ├── CorruptAsset       5   a file with unexpected bytes
     ├── StorageError       1   a disk that is full, a folder that cannot be written
     ├── RunError           1   a run that cannot go on
-    │   └── DeviceLost     1   a device that no longer answers
+    │   ├── DeviceLost     1   a device that no longer answers
+    │   └── LimitReached   6   a run that stopped where its spec says
     ├── EngineError        1   a model call that failed; costs the sample, not the run
     │   ├── OutOfMemory    1   the wave is halved and tried again
     │   └── Unanswerable   1   a request that no call could answer: too long, or no such grammar
@@ -118,6 +119,12 @@ class RunError(TtsiError):
 
 class DeviceLost(RunError):
     """A device that answers no later call either, so the sample is not at fault."""
+
+
+class LimitReached(RunError):
+    """A run that has spent what its spec allows (`stop_at`). What is done is kept."""
+
+    exit_code = 6
 
 
 class EngineError(TtsiError):

@@ -123,4 +123,4 @@ class Hooks:
 
     def _failed(self, name: str, hook: str, why: str) -> None:
         self.failures.append((name, hook, why))
-        console.note(f"hook plugin {name}, {hook}: {why}")
+        console.warn(f"hook plugin {name}, {hook}: {why}")

@@ -343,13 +343,16 @@ class Session(Protocol):
 
     Call `admit` for every worker before its first wave. It raises RunError if the worker's engine
     is not the run's; such a worker gets no samples. Call `deliver` with all that its `run_wave`
-    yields. `warn` stores a message for readers of the
-    results, for example that a worker was lost.
+    yields. Before each wave ask `enough`: if it is True, hand out no more, and end as if there were
+    no more samples. `warn` stores a message for readers of the results, for example that a worker
+    was lost.
     """
 
     def admit(self, worker: str, identity: Mapping[str, JSON]) -> None: ...
 
     def deliver(self, made: Record | Played) -> None: ...
+
+    def enough(self) -> bool: ...
 
     def warn(self, text: str) -> None: ...
 

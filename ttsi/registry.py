@@ -125,7 +125,8 @@ def scoring_preset(benchmark: str, scorer: str) -> dict[str, Any]:
 def listing(kind: str | None = None) -> list[dict[str, Any]]:
     """List every plugin with its `state`: ready, broken, clash or off; with `why` unless ready.
 
-    Every module is imported, and no failure is raised. `options` is the schema, or None.
+    Every module is imported, and no failure is raised. `options` is the schema, or None; `does` is
+    the docstring.
     """
     rows = []
     for each in (kind,) if kind else (*KINDS, HOOKS):
@@ -348,6 +349,7 @@ def _row(plugin: Plugin, claims: tuple[Plugin, ...], *, on: bool) -> dict[str, A
         "builtin": plugin.builtin,
         "state": "ready",
         "why": "",
+        "does": "",
         "options": None,
     }
     if not on:
@@ -356,11 +358,23 @@ def _row(plugin: Plugin, claims: tuple[Plugin, ...], *, on: bool) -> dict[str, A
         return row | {"state": "clash", "why": str(_clash(claims))}
     try:
         schema: Mapping[str, Any] | None = None if plugin.kind == HOOKS else _schema(plugin)
-        if plugin.kind == HOOKS:
-            load_hook(plugin)
+        made = load_hook(plugin) if plugin.kind == HOOKS else _import(plugin)
     except PluginError as error:
         return row | {"state": "broken", "why": error.what}
-    return row | {"options": schema}
+    return row | {"does": description(made), "options": schema}
+
+
+def description(plugin: Any) -> str:
+    """Return the docstring of a plugin's class or hook module, or "": what it is for comes first.
+
+    That which a dataclass is given for want of one is none.
+    """
+    import inspect
+
+    text = getattr(plugin, "__doc__", None)
+    if not isinstance(text, str) or text.startswith(f"{getattr(plugin, '__name__', '')}("):
+        return ""
+    return inspect.cleandoc(text)
 
 
 def load_hook(plugin: Plugin) -> Any:

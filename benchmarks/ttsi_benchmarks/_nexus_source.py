@@ -74,7 +74,8 @@ def _hub_table(config: str) -> Table:
         raise MissingAsset(
             f"The NexusRaven table {config} could not be fetched: {type(error).__name__}: {error}",
             where=where,
-            cure="Run again with a network, or point TTSI_DATA_DIR at local copies.",
+            cure="Run again with a network (HF_ENDPOINT names a mirror, HTTPS_PROXY a proxy), or "
+            "point TTSI_DATA_DIR at local copies.",
         ) from error
 
 

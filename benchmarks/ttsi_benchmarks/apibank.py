@@ -49,7 +49,10 @@ OPTIONAL_MARKS = ("[Optional]", "Only needed")
 
 @dataclass(frozen=True)
 class ApiBank(CallSelection):
-    """Benchmark `apibank`; ids apibank/l1/0 to apibank/l1/398, apibank/l2/0 to apibank/l2/126."""
+    """The next call of a dialogue with its tools: API-Bank, levels 1 and 2.
+
+    Ids are apibank/l1/0 to apibank/l1/398, apibank/l2/0 to apibank/l2/126.
+    """
 
     levels: list[int] = option(
         [1, 2],

@@ -31,7 +31,10 @@ _CUE = "Generate API Request:"
 
 @dataclass(frozen=True)
 class ApiBankDialogues(ApiBank):
-    """Benchmark `apibank_dialogues`; ids apibank_dialogues/l1/0 to l1/211, l2/0 to l2/44."""
+    """Dialogues of API-Bank, call by call, each with the right history.
+
+    Ids are apibank_dialogues/l1/0 to l1/211, l2/0 to l2/44.
+    """
 
     def all_samples(self) -> list[Sample]:
         return [

@@ -37,7 +37,10 @@ WANTED: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Bbh(Selection):
-    """Benchmark `bbh`; ids bbh/boolean_expressions/0 to bbh/word_sorting/249."""
+    """BIG-Bench Hard: 27 tasks of reasoning; a choice, a number or a text is right.
+
+    Ids are bbh/boolean_expressions/0 to bbh/word_sorting/249.
+    """
 
     tasks: list[str] = option(
         list(TASKS),

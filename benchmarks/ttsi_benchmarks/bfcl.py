@@ -45,7 +45,9 @@ INSTRUCTION = (
 
 @dataclass(frozen=True)
 class Bfcl(CallSelection):
-    """Benchmark `bfcl`; ids bfcl/simple_python/0 to bfcl/irrelevance/239.
+    """One call, several or none: the Berkeley Function Calling Leaderboard, single turns.
+
+    Ids are bfcl/simple_python/0 to bfcl/irrelevance/239.
 
     `scoring` is what BFCL's own checker forgives (docs/benchmarks.md lists where they differ).
     """

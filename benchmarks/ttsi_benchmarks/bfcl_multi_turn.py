@@ -29,7 +29,9 @@ LOADER_VERSION = 1
 
 @dataclass(frozen=True)
 class BfclMultiTurn(CallSelection):
-    """Benchmark `bfcl_multi_turn`; ids bfcl_multi_turn/base/0 to .../long_context/199.
+    """Conversations of several turns with simulated APIs: BFCL, multi-turn.
+
+    Ids are bfcl_multi_turn/base/0 to .../long_context/199.
 
     A turn ends with an answer that makes no call, so that constrained decoding needs
     `"min_calls": 0`.

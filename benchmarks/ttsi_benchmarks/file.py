@@ -15,7 +15,9 @@ from ttsi_benchmarks._select import CallSelection
 
 @dataclass(frozen=True)
 class File(CallSelection):
-    """Benchmark `file`; ids are file/ and the row's own `id`, or its line number.
+    """Labelled rows of your own, from a file.
+
+    Ids are file/ and the row's own `id`, or its line number.
 
     It has the method `train` only if `train_path` is given, so that a learner that needs such rows
     is refused before anything runs.

@@ -50,7 +50,10 @@ TRAIN = _asset("train", "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3
 
 @dataclass(frozen=True)
 class Gsm8k(Selection):
-    """Benchmark `gsm8k`; ids gsm8k/0 to gsm8k/1318."""
+    """Problems of grade-school arithmetic; the number that solves them is right.
+
+    Ids are gsm8k/0 to gsm8k/1318.
+    """
 
     shots: int = option(
         0,

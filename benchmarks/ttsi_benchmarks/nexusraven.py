@@ -45,7 +45,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class NexusRaven(CallSelection):
-    """Benchmark `nexusraven`; ids nexusraven/0 to nexusraven/317."""
+    """One call out of 2 to 12 Python functions: NexusRaven's API evaluation.
+
+    Ids are nexusraven/0 to nexusraven/317.
+    """
 
     scoring: ClassVar[Mapping[str, JSON]] = {}
 

@@ -29,7 +29,10 @@ INSTRUCTION = "Call the tool that does what the user asks."
 
 @dataclass(frozen=True)
 class Quickstart(CallSelection):
-    """Benchmark `quickstart`; ids quickstart/0 to quickstart/39."""
+    """Forty everyday requests with three or four short tools, shipped with ttsi.
+
+    Ids are quickstart/0 to quickstart/39.
+    """
 
     scoring: ClassVar[Mapping[str, JSON]] = {}
 

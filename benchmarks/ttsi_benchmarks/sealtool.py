@@ -35,7 +35,10 @@ INSTRUCTION = (
 
 @dataclass(frozen=True)
 class SealTool(CallSelection):
-    """Benchmark `sealtool`; ids sealtool/0 to sealtool/293."""
+    """One call out of five tools: the easy, single-call requests of Seal-Tools.
+
+    Ids are sealtool/0 to sealtool/293.
+    """
 
     scoring: ClassVar[Mapping[str, JSON]] = {}
 

@@ -54,7 +54,10 @@ _RESULT = re.compile(r"API_call_[0-9]+")
 
 @dataclass(frozen=True)
 class SealToolFull(CallSelection):
-    """Benchmark `sealtool_full`; ids sealtool_full/0 to sealtool_full/699."""
+    """One to six calls, some of which use what others return: Seal-Tools, whole.
+
+    Ids are sealtool_full/0 to sealtool_full/699.
+    """
 
     split: Literal["test_in_domain", "dev"] = option(
         "test_in_domain", "Which rows: those for testing, or those for development."

@@ -37,7 +37,10 @@ INSTRUCTION = (
 
 @dataclass(frozen=True)
 class ToolAlpaca(CallSelection):
-    """Benchmark `toolalpaca`; ids toolalpaca/0 to toolalpaca/113."""
+    """One to five calls to a small web API: the test set of ToolAlpaca.
+
+    Ids are toolalpaca/0 to toolalpaca/113.
+    """
 
     scoring: ClassVar[Mapping[str, JSON]] = {}
 

@@ -283,7 +283,8 @@ class ScriptedEngine:
     def forget(self) -> None: ...
 
     def describe(self) -> dict[str, Any]:
-        return {"model": self.model["id"], "pid": os.getpid()}
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        return {"model": self.model["id"], "pid": os.getpid(), "gpus": gpus}
 
     def close(self) -> None:
         self.closed = True

@@ -8,6 +8,14 @@ import sys
 from io import TextIOWrapper
 from typing import Any, TextIO
 
+_quiet = False
+
+
+def be_quiet(quiet: bool) -> None:
+    """Say whether notes are left out from now on; errors and warnings never are."""
+    global _quiet
+    _quiet = quiet
+
 
 def prepare() -> None:
     """Make the standard streams writable, whatever state the caller left them in.
@@ -55,11 +63,17 @@ def give_up(stream: TextIO | None = None) -> None:
 
 def error(message: str) -> None:
     """Write one message to stderr, after `error:`."""
-    note(f"{_bold('error:', sys.stderr)} {message}")
+    warn(f"{_bold('error:', sys.stderr)} {message}")
 
 
 def note(message: str) -> None:
-    """Write a line to stderr; if that fails, only the exit code reports the error."""
+    """Write a line to stderr, unless this process is quiet."""
+    if not _quiet:
+        warn(message)
+
+
+def warn(message: str) -> None:
+    """Write a line to stderr; if that fails, only the exit code reports what is wrong."""
     with contextlib.suppress(OSError, ValueError):
         print(message, file=sys.stderr, flush=True)
 

@@ -44,7 +44,7 @@ _LISTED = re.compile(r"\(([A-Z])\)")
 
 
 class Choice(Worked):
-    """A value is one of the task's choices."""
+    """One of the task's choices."""
 
     name: ClassVar[str] = "choice"
     specimens: ClassVar[tuple[str, ...]] = (

@@ -49,7 +49,10 @@ _DECORATION = " \t*_`$%.()[]\\"
 
 
 class Number(Worked):
-    """A value is a number as text, in its one spelling: "1000", "-0.5", "1/3"."""
+    """A number, compared by its value.
+
+    A value is its text in its one spelling: "1000", "-0.5", "1/3".
+    """
 
     name: ClassVar[str] = "number"
     own: ClassVar[Mark] = Mark(0, 0, 0, "#### ")

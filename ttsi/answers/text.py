@@ -26,7 +26,10 @@ _BRACE = re.compile(r"[{}]")
 
 
 class Text(Worked):
-    """A value is a text in normal form, on one line."""
+    """A short text, compared in normal form.
+
+    A value is on one line.
+    """
 
     name: ClassVar[str] = "text"
     specimens: ClassVar[tuple[str, ...]] = (

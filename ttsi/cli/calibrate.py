@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ttsi.results.runs import Run
-    from ttsi.running.evaluate import CellResult
+    from ttsi.running.cell_result import CellResult
     from ttsi.running.progress import Silent
 
 EPILOG = """\

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ttsi.results.frontier import Cost, Frontier
+    from ttsi.results.runs import Run
 
 EPILOG = """\
 Runs are folders that `ttsi eval` wrote: runs/NAME-HASH with all its seeds, or one seed of it. All
 must be over the same samples (ids, prompts, references), scored alike, under the same seeds.
 
-Two are compared in full, of more each with the first, A. A difference is B less A. Its interval is
-a bootstrap over samples; p is McNemar's exact test, and with several seeds the exact test that
-exchanges A and B on whole samples. A sample that ended in an error counts as not correct.
+Two are compared in full, of more each with the first, A. What differs between the runs comes first:
+settings, versions, weights. A difference is B less A. Its interval is a bootstrap over samples; p
+is McNemar's exact test, and with several seeds the exact test that exchanges A and B on whole
+samples. A sample that ended in an error counts as not correct.
 
 Each method is held against the line of search: the best accuracy that the base model, votes or the
 best of several answers reached at its cost or less. --plot draws that.
@@ -33,7 +35,7 @@ examples:
   ttsi compare runs/base-HASH runs/tt-si-HASH --json > comparison.json
 """
 
-_LABELS = ("run", "model", "accuracy", "errors", "cost", "", "")
+_LABELS = ("accuracy", "errors", "cost", "", "")
 _HEAD = {"schema": "ttsi.comparisons/1"}
 _WIDTH = 64
 
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if len(pairs) == 1:
         show(pairs[0], max(args.flips, 0), screen)
     else:
-        show_all(pairs, names, screen)
+        show_all(pairs, runs, names, screen)
     for sentence in sentences(found):
         screen.print(printable(sentence), soft_wrap=True)
     return 0
@@ -109,9 +111,13 @@ def _write_plot(found: Frontier, cost: Cost, path: str) -> None:
     write_atomically(Path(path), standalone(drawn[cost].svg))
 
 
-def show_all(pairs: Sequence[dict[str, Any]], names: Sequence[str], console: Console) -> None:
+def show_all(
+    pairs: Sequence[dict[str, Any]], runs: Sequence[Run], names: Sequence[str], console: Console
+) -> None:
     """Print a table with a row for each run; differences are to the first."""
     from rich.table import Table
+
+    from ttsi.results.differences import differences, short
 
     first = pairs[0]
     console.print(_title(first), soft_wrap=True)
@@ -122,8 +128,11 @@ def show_all(pairs: Sequence[dict[str, Any]], names: Sequence[str], console: Con
     columns = ["accuracy, %", "less A", "p", "fixed/broken", "s", "tokens"]
     for column in [*columns, "USD"] if paid else columns:
         table.add_column(column, justify="right", no_wrap=True)
-    for letter, name, (side, pair) in zip(_letters(), names, rows, strict=False):
-        console.print(f"{letter}  {printable(name)}", soft_wrap=True)
+    settings = differences(runs)
+    for at, (letter, name, (side, pair)) in enumerate(zip(_letters(), names, rows, strict=False)):
+        console.print(f"{letter}  {printable(name)}  {printable(side['folder'])}", soft_wrap=True)
+        said = (f"{short(k, list(settings))} {_value(v[at])}" for k, v in settings.items())
+        console.print(f"   {', '.join(said)}", soft_wrap=True)
         usd = [f"{side['cost']['usd'] / _answers(side):.4f}"] if paid else []
         table.add_row(letter, *_cells(side, pair), *usd)
     console.print(table)
@@ -174,13 +183,38 @@ def show(found: dict[str, Any], flips: int, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("", "A", "B"):
         table.add_column(column, overflow="fold")
-    for row in zip(_LABELS, _side(found["a"]), _side(found["b"]), strict=True):
+    columns = _side(found["a"]), _side(found["b"])
+    numbers = zip(_LABELS, *columns, strict=True)
+    for row in (*_which(found), *_settings(found["settings"]), *numbers):
         table.add_row(*row)
     console.print(table)
+    if not found["settings"]:
+        console.print("No setting differs, nor do versions and weights.")
     for line in (*_difference(found), *_notes(found)):
         console.print(line, soft_wrap=True)
     for line in _flips(found["flips"], flips):
         console.print(line, soft_wrap=True)
+
+
+def _which(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the rows that say which runs are compared."""
+    rows = {"run": "name", "folder": "folder", "model": "model"}
+    a, b = found["a"], found["b"]
+    return [(label, printable(a[key]), printable(b[key])) for label, key in rows.items()]
+
+
+def _settings(differing: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return a row for each setting that differs: its key, and its value in A and in B."""
+    return [
+        (printable(key), _value(values["a"]), _value(values["b"]))
+        for key, values in differing.items()
+    ]
+
+
+def _value(value: Any) -> str:
+    from ttsi.pages import text
+
+    return "–" if value is None else printable(text.setting(value))
 
 
 def _side(side: dict[str, Any]) -> list[str]:
@@ -188,8 +222,6 @@ def _side(side: dict[str, Any]) -> list[str]:
     interval, cost = side["accuracy_interval"], side["cost"]
     ends = f" {_interval([100 * end for end in interval])}" if interval else ""
     return [
-        side["name"],
-        side["model"],
         f"{100 * side['accuracy']:.1f} %{ends}",
         str(side["errors"]),
         f"{cost['seconds']:.1f} s",

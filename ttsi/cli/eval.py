@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ttsi.cli import add_settings, settings
 
 if TYPE_CHECKING:
-    from ttsi.running.evaluate import CellResult
+    from ttsi.running.cell_result import CellResult
     from ttsi.running.progress import Silent
 
 EPILOG = """\
@@ -24,8 +24,9 @@ examples:
   ttsi eval specs/sealtool-smollm2.json --model ./my-model --wave 4 --json > events.jsonl
 
 Every finished sample is on disk at once. Stop it as you like: the same command resumes, and only
-what is missing or failed is run. What shapes results is in seed-S/identity.json: a run is not
-resumed with other weights, plugins or data, and the message says what differs.
+what is missing or failed is run. --set stop_at.minutes=30 or --set stop_at.usd=5 ends it by itself.
+What shapes results is in seed-S/identity.json: a run is not resumed with other weights, plugins or
+data, and the message says what differs.
 """
 
 
@@ -65,7 +66,8 @@ def add_changes(to: Any, *, example: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ttsi._common.console import note
+    from ttsi._common.console import note, warn
+    from ttsi.errors import LimitReached
     from ttsi.running.evaluate import evaluate
 
     reporter = _reporter(args)
@@ -78,6 +80,10 @@ def run(args: argparse.Namespace) -> int:
             fresh=args.fresh,
             cells=_wanted(args.cells),
         )
+    except LimitReached as reached:
+        reporter.stop()
+        warn(str(reached))
+        return reached.exit_code
     except KeyboardInterrupt:
         reporter.stop()
         note("\nInterrupted. Every finished sample is on disk; the same command resumes.")
@@ -85,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     finally:
         reporter.stop()
     if not args.json:
-        _show(cells)
+        _show(cells, quiet=args.quiet)
     return exit_code(cells)
 
 
@@ -140,20 +146,21 @@ def _reporter(args: argparse.Namespace) -> Silent:
     return {"bars": Bars, "lines": Lines, "none": Silent}[kind]()
 
 
-def _show(cells: list[CellResult]) -> None:
+def _show(cells: list[CellResult], *, quiet: bool) -> None:
+    """Print the table of results, unless `quiet`, and warn of samples without one."""
     from rich.console import Console
 
-    from ttsi._common.console import note
+    from ttsi._common.console import warn
     from ttsi.running.summary import show, show_grid
 
-    console = Console()
+    console = Console(quiet=quiet)
     if len(cells) > 1:
         show_grid(cells, console)
     else:
         show(cells[0], console)
     failed = sum(cell.errors for cell in cells)
     if failed:
-        note(
+        warn(
             f"{failed} samples ended in an error (samples.jsonl says which and why); "
             "the same command tries them again."
         )

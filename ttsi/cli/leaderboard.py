@@ -93,7 +93,7 @@ def _action(actions: Any, name: str, text: str, epilog: str, run: Any) -> argpar
     )
     for flags, does in (
         (("--debug",), "show tracebacks"),
-        (("-q", "--quiet"), "say only what is asked for"),
+        (("-q", "--quiet"), "say only what is asked for, and what goes wrong"),
     ):
         parser.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=does)
     parser.set_defaults(run=run)
@@ -120,7 +120,7 @@ def _submit(args: argparse.Namespace) -> int:
         console.print_json(
             {"folder": made.folder.as_posix(), "files": made.files, "entry": made.entry}
         )
-    else:
+    elif args.dry_run or not args.quiet:
         for line in _told(made, dry_run=args.dry_run):
             console.say(line)
     return 0
@@ -160,7 +160,7 @@ def _verify(args: argparse.Namespace) -> int:
     code = next((each for each in (4, 5) if each in codes), 0)
     if args.json:
         console.print_json({"ok": code == 0, "submissions": [each.as_json() for each in verdicts]})
-    elif not args.quiet:
+    else:
         console.note(_summary(verdicts))
     return code
 

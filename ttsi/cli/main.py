@@ -23,6 +23,7 @@ VERBS = {
     "validate": "check specs and tell all their problems at once",
     "serve": "an OpenAI-compatible endpoint whose model adapts to each request",
     "prompts": "what the model is shown of one sample, at every stage",
+    "runs": "list runs, with what tells them apart",
     "report": "runs as one HTML page that needs no network",
     "compare": "runs over the same samples, paired, and accuracy against cost",
     "calibrate": "what other thresholds would have done, from one set of estimates",
@@ -53,7 +54,7 @@ examples:
 
 options:
   --debug      show tracebacks (before or after the verb)
-  -q, --quiet  say only what is asked for
+  -q, --quiet  say only what is asked for, and what goes wrong
   --version    print the version
 
 environment (the command line wins over it, and it wins over the spec):
@@ -68,7 +69,8 @@ environment (the command line wins over it, and it wins over the spec):
 
 exit codes:
   0 done   1 failed   2 bad spec or usage   3 finished with errored samples
-  4 results are not what they claim   5 a dependency, plugin or asset is missing   130 interrupted
+  4 results are not what they claim   5 a dependency, plugin or asset is missing
+  6 stopped where the spec's "stop_at" says   130 interrupted
 """
 
 
@@ -112,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # the outermost handler: turns failures into messages and exit codes
         return _report(error, debug=debug)
     finally:
+        console.be_quiet(False)
         console.flush()
     return code
 
@@ -138,6 +141,7 @@ def _run(argv: list[str]) -> int:
         raise
     if unknown:
         _refuse(unknown[0], of_verb)
+    console.be_quiet(args.quiet)
     code: int = args.run(args)
     return code
 
@@ -166,7 +170,7 @@ def _add_verb(parser: argparse.ArgumentParser, verb: str) -> argparse.ArgumentPa
 def _add_common(parser: argparse.ArgumentParser, *, default: object) -> None:
     for flags, text in (
         (("--debug",), "show tracebacks"),
-        (("-q", "--quiet"), "say only what is asked for"),
+        (("-q", "--quiet"), "say only what is asked for, and what goes wrong"),
     ):
         parser.add_argument(*flags, action="store_true", default=default, help=text)
 

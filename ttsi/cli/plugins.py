@@ -1,4 +1,4 @@
-"""`ttsi plugins [KIND]`: list the installed plugins, and whether they load.
+"""`ttsi plugins [KIND [NAME]]`: list the installed plugins, or show one with its options.
 
 `ttsi plugins check NAME`: check that a plugin keeps the contract of its kind.
 """
@@ -16,12 +16,19 @@ from ttsi.cli import add_settings, settings
 if TYPE_CHECKING:
     from ttsi.testing import Outcome
 
-_COLUMNS = ("kind", "name", "distribution", "version", "origin", "state", "options")
+_WIDEST = 100
+_INDENT = 22
+_OTHER_KINDS = {
+    "answers": "What an answer is; a benchmark's tasks name it.",
+    "hooks": "What watches runs.",
+}
 
 EPILOG = """\
 examples:
-  ttsi plugins                                  all of them
-  ttsi plugins estimators --json                one kind, with options schemas and folders
+  ttsi plugins                                  all of them, and what each is for
+  ttsi plugins estimators                       one kind
+  ttsi plugins estimators rss_margin            one plugin: its options, and where it is
+  ttsi plugins estimators --json                with the schemas of options, and folders
   ttsi plugins check rss_margin --set threshold=0.5
   ttsi plugins check transformers --set model=smollm2-135m
   ttsi plugins check acme/best --kind learners  where several kinds have one of that name
@@ -39,18 +46,19 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "plugins",
         help="list what is installed and whether it loads, or check a plugin's contract",
-        usage="ttsi plugins [KIND] [--json]\n       ttsi plugins check NAME [--kind KIND] "
+        usage="ttsi plugins [KIND [NAME]] [--json]\n       ttsi plugins check NAME [--kind KIND] "
         "[--set KEY=VALUE ...] [--json]",
-        description="List the plugins that are installed, where each comes from, and whether it "
-        "loads: ready, broken, clash (two claim one name) or off (TTSI_LOAD_PLUGINS). Or check "
-        "that one keeps the contract of its kind.",
+        description="List the plugins that are installed and what each is for. One that is not "
+        "ttsi's own has its package and version; one that cannot be used says why: broken, clash "
+        "(two claim one name) or off (TTSI_LOAD_PLUGINS). Or show the options of one, or check "
+        "that it keeps the contract of its kind.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "what", nargs="?", metavar="KIND", help="benchmarks, estimators, ...; or the word check"
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="check: a plugin, as specs name it")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a plugin, as specs name it")
     parser.add_argument("--kind", metavar="KIND", help="check: the plugin's kind, if need be")
     add_settings(parser, "check: an option of the plugin, or the model of an engine")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
@@ -64,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
         if args.name is None:
             raise UsageError("Name the plugin to check.", cure="ttsi plugins lists them.")
         return _check(args)
-    if args.name is not None or args.settings or args.kind:
-        what = "A NAME, --kind and --set belong to `ttsi plugins check`."
+    if args.settings or args.kind:
+        what = "--kind and --set belong to `ttsi plugins check`."
         raise UsageError(what, cure="ttsi plugins --help")
     return _list(args)
 
@@ -78,20 +86,96 @@ def _list(args: argparse.Namespace) -> int:
 
     rows = registry.listing(_plural(args.what))
     rows = [row | {"path": _path(row["origin"])} for row in rows]
+    if args.name is not None:
+        rows = _named(args.name, rows)
     if args.json:
         console.print_json({"plugins": rows})
-        return 0
-    _print(_COLUMNS, [[*map(row.get, _COLUMNS[:-1]), _compact(row["options"])] for row in rows])
-    for row in rows:
-        if row["state"] in ("broken", "clash"):
-            console.note(f"{row['kind']} {row['name']}: {row['why']}")
-    places: dict[str, set[str]] = {}
-    for row in rows:
-        places.setdefault(f"{row['distribution']} {row['version']}", set()).add(row["path"])
-    for distribution, paths in places.items():
-        found = " and ".join(sorted(filter(None, paths))) or "no folder that Python looks in"
-        console.note(f"{distribution} is in {found}")
+    elif args.name is not None:
+        console.say("\n\n".join(map(_whole, rows)))
+    else:
+        kinds = dict.fromkeys(row["kind"] for row in rows)
+        said = [_of_kind(kind, [row for row in rows if row["kind"] == kind]) for kind in kinds]
+        console.say("\n\n".join(said))
     return 0
+
+
+def _named(name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of this name: two where it is a clash. Raises UsageError without any."""
+    from ttsi._common.suggest import did_you_mean
+    from ttsi.errors import UsageError
+
+    found = [row for row in rows if row["name"] == name]
+    if not found:
+        names = sorted({row["name"] for row in rows})
+        raise UsageError(f'There is no such plugin: "{name}".', cure=did_you_mean(name, names))
+    return found
+
+
+def _of_kind(kind: str, rows: Sequence[dict[str, Any]]) -> str:
+    from ttsi.spec.schema import COMPONENTS, DESCRIPTIONS
+
+    keys = {each: key for key, each in COMPONENTS.items()}
+    what = DESCRIPTIONS[keys[kind]] if kind in keys else _OTHER_KINDS[kind]
+    return "\n".join([_entry(kind, what, ""), *(_entry(row["name"], _gist(row)) for row in rows)])
+
+
+def _gist(row: dict[str, Any]) -> str:
+    """Return what a plugin is for, with its package if that is not ttsi, or why it is no use."""
+    gist = " ".join(row["does"].partition("\n\n")[0].split())
+    package = "" if row["builtin"] else f"({row['distribution']} {row['version']})"
+    state = "" if row["state"] == "ready" else f"{row['state']}: {row['why']}"
+    return " ".join(filter(None, (gist, package, state)))
+
+
+def _entry(name: str, text: str, indent: str = "  ") -> str:
+    """Return a name and a text beside it, in lines of the terminal's width."""
+    head = f"{indent}{name}"
+    first = head.ljust(_INDENT) if len(head) < _INDENT - 1 else head + "  "
+    return _wrapped(first + text, " " * _INDENT) if text else head
+
+
+def _wrapped(text: str, later: str = "") -> str:
+    import shutil
+    import textwrap
+
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    lines = textwrap.wrap(
+        text,
+        max(width, 2 * _INDENT),
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
+
+
+def _whole(row: dict[str, Any]) -> str:
+    """Return all about one plugin: its docstring, its options, and where it comes from."""
+    about = [_wrapped(" ".join(each.split())) for each in row["does"].split("\n\n")]
+    options = [_option(name, each) for name, each in _properties(row).items()]
+    place = f"{row['distribution']} {row['version']}, {row['origin']}, in {row['path'] or '?'}"
+    parts = [
+        f"{row['kind']} {row['name']}",
+        *filter(None, about),
+        *([] if row["state"] == "ready" else [f"{row['state']}: {row['why']}"]),
+        "\n".join(["options:", *options]) if options else "It has no options.",
+        f"from {place}",
+    ]
+    return "\n\n".join(parts)
+
+
+def _option(name: str, option: dict[str, Any]) -> str:
+    import json
+
+    default = json.dumps(option["default"]) if "default" in option else "..."
+    allowed = [json.dumps(each) for each in option.get("enum", ())]
+    one_of = f"One of {', '.join(allowed)}." if allowed else ""
+    return _entry(f"{name}={default}", f"{option.get('description', '')} {one_of}".strip())
+
+
+def _properties(row: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = (row["options"] or {}).get("properties", {})
+    return found
 
 
 def _plural(kind: str | None) -> str | None:
@@ -114,17 +198,6 @@ def _path(origin: str) -> str:
     folders = list(spec.submodule_search_locations or [])
     inside = folders[0] if folders else spec.origin or ""
     return str(Path(inside).parent) if inside else ""
-
-
-def _compact(options: dict[str, Any] | None) -> str:
-    """Return the options as name=default, the default in JSON; "..." for a required option."""
-    import json
-
-    known = (options or {}).get("properties", {})
-    return " ".join(
-        f"{name}={json.dumps(option['default'])}" if "default" in option else f"{name}=..."
-        for name, option in known.items()
-    )
 
 
 # ---------------------------------------------------------------- the checks

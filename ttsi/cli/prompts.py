@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         console.print_json(found)
     else:
-        if others and not args.quiet:
+        if others:
             console.note(f"The spec has {len(others) + 1} cells: the first is shown.")
         for line in lines(found):
             console.say(line)

@@ -77,7 +77,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from ttsi._common.console import note
+    from ttsi._common.console import note, warn
     from ttsi.solving.solver import solvable
     from ttsi.spec import effective_options
 
@@ -100,12 +100,11 @@ def run(args: argparse.Namespace) -> int:
         key=os.environ.get(KEY) or None,
     )
     if chosen.key is None and not server.is_local(args.host):
-        note(f"Whoever reaches {args.host} can use this server: there is no {KEY}.")
+        warn(f"Whoever reaches {args.host} can use this server: there is no {KEY}.")
     own = served.Served.of(spec, name=args.name, prompt=args.prompt)
 
     def ready(address: str, end: Callable[[], None]) -> None:
-        if not args.quiet:
-            note(f"{own.name} and {own.name}:base are served at {address}/v1")
+        note(f"{own.name} and {own.name}:base are served at {address}/v1")
 
     server.serve(spec, own, chosen, ready)
     return 0

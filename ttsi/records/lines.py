@@ -34,6 +34,10 @@ _NUMBER = (int, float)
 _PLAIN: dict[str, Any] = {"str": str, "bool": bool, "int": int, "float": _NUMBER}
 
 
+COSTS_ARE = "this sample's even share of its waves"
+"""Written into each record: tokens that are no whole numbers would else puzzle its readers."""
+
+
 def to_line(record: Record) -> str:
     """Return one line of samples.jsonl, without its newline, in ASCII so that any text survives."""
     return json.dumps(to_json(record), ensure_ascii=True, allow_nan=False)
@@ -55,6 +59,7 @@ def to_json(record: Record) -> dict[str, JSON]:
         "note": record.note,
         "error": record.error,
         "costs": _costs_json(record.costs),
+        "costs_are": COSTS_ARE,
         "steps": [_step_json(step) for step in record.steps],
     }
     if record.base_steps:

@@ -57,7 +57,7 @@ class Session:
 
     It begins, and calls `begun`, when the first worker is admitted, so that a worker with another
     engine leaves the folder unchanged. It ends with the context. `samples` counts the session's
-    records.
+    records. `enough` says whether no further wave is to begin.
     """
 
     def __init__(
@@ -66,7 +66,9 @@ class Session:
         identity: Identity,
         plugins: Mapping[str, JSON],
         begun: Callable[[], None] = lambda: None,
+        enough: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.enough = enough
         self._path = path
         self._identity = identity
         self._plugins = plugins
@@ -144,7 +146,7 @@ class Session:
         self._interrupt.check()
 
     def warn(self, text: str) -> None:
-        console.note(text)
+        console.warn(text)
         self._warnings.append(text)
 
     def _write(self, *, samples: int | None = None, ended: bool = False) -> None:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from ttsi.errors import UsageError
 from ttsi.results import metrics
+from ttsi.results.differences import differences
 from ttsi.results.runs import Run, SeedRun
 from ttsi.types import ENGINE_ERROR, JSON, Record, Score, StageCost
 
@@ -44,6 +45,7 @@ def compare(a: Run, b: Run) -> dict[str, JSON]:
         "seeds": list(pairs),
         "a": _side(a),
         "b": _side(b),
+        "settings": {k: {"a": v[0], "b": v[1]} for k, v in differences([a, b]).items()},
         "points": 100 * fmean(shares),
         "points_interval": bootstrap([100 * share for share in shares]),
         "bootstrap": {"method": "percentile", "resamples": RESAMPLES, "seed": BOOTSTRAP_SEED},

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsi._common.collection import long_lived
-from ttsi._common.console import note
+from ttsi._common.console import warn
 from ttsi._common.inputs import reason, shown
 from ttsi.errors import CorruptAsset, TtsiError, UsageError
 from ttsi.records import journal, provenance
@@ -92,7 +92,7 @@ def open_run(path: str | Path, name: str = journal.SAMPLES) -> Run:
     seeds = tuple(_open_seed(each, name, spec) for each in folders)
     for seed in seeds:
         if seed.doubt:
-            note(f"note: {shown(seed.folder)}: {seed.doubt}")
+            warn(f"note: {shown(seed.folder)}: {seed.doubt}")
     return Run(folder, spec, sessions, seeds)
 
 
@@ -104,7 +104,7 @@ def seed_folders(folder: Path, name: str = journal.SAMPLES) -> list[Path]:
     if (folder / name).is_file():
         return [folder]
     found = (each.parent for each in folder.glob(f"seed-*/{name}") if each.is_file())
-    every = sorted(found, key=_seed_of)
+    every = sorted(found, key=seed_of)
     # A refused seed has no identity and does not belong to this run.
     folders = [each for each in every if (each / IDENTITY).exists()] or every
     if not folders:
@@ -160,7 +160,7 @@ def _open_seed(folder: Path, name: str, spec: Mapping[str, Any]) -> SeedRun:
     # The last record of a sample counts, since a failed one may have been tried again.
     with long_lived():
         records = {record.id: record for record in journal.read(folder / name)}
-    found, number, doubt = tuple(records.values()), _seed_of(folder), ""
+    found, number, doubt = tuple(records.values()), seed_of(folder), ""
     complete = (folder / "manifest.json").is_file() and (folder / "results.json").is_file()
     results = metrics.summarise(found)
     if complete and name == journal.SAMPLES:
@@ -178,7 +178,8 @@ def _open_seed(folder: Path, name: str, spec: Mapping[str, Any]) -> SeedRun:
     return SeedRun(folder, number, found, results, complete, whose, doubt)
 
 
-def _seed_of(folder: Path) -> int:
+def seed_of(folder: Path) -> int:
+    """Return the seed whose folder this is. Raises UsageError for another name."""
     number = folder.resolve().name.removeprefix("seed-")
     if not (number.isascii() and number.removeprefix("-").isdigit()):
         raise UsageError(

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ttsi.errors import CorruptAsset
+from ttsi.errors import CorruptAsset, MissingAsset
 from ttsi.records import journal
 from ttsi.results.runs import read_spec, run_name, seed_folders
 from ttsi.types import AnswerStatus, Completion, Example, Record
+
+if TYPE_CHECKING:
+    import pandas
 
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -54,6 +57,21 @@ def rows(folder: Path) -> Iterator[list[Any]]:
     for seed in seeds:
         for record in journal.read_last(seed / journal.SAMPLES):
             yield row(Source(record, *named), where=str(seed))
+
+
+def data_frame(folder: Path) -> pandas.DataFrame:
+    """Return the table of a run as a data frame, in types that tell 0 from nothing.
+
+    Raises MissingAsset without pandas, else as `rows`.
+    """
+    try:
+        import pandas
+    except ModuleNotFoundError as error:
+        what = f"A data frame needs the package {error.name}, which is not installed."
+        raise MissingAsset(what, where="records()", cure="pip install pandas") from error
+    kinds = {"text": "string", "flag": "boolean", "count": "Int64", "number": "float64"}
+    frame = pandas.DataFrame(rows(folder), columns=[column.name for column in COLUMNS])
+    return frame.astype({column.name: kinds[column.kind] for column in COLUMNS})
 
 
 def row(source: Source, where: str = "") -> list[Any]:
@@ -164,6 +182,11 @@ def _spent(of: str, stage: str | None = None) -> Callable[[Source], float | None
     return spent
 
 
+def _score(source: Source) -> float:
+    score = source.record.final_score
+    return float(score is not None and score.correct)
+
+
 def _answer(of: str) -> list[Column]:
     text, score = partial(_of, of), partial(_of, f"{of}_score")
     who = f"the {of} answer"
@@ -199,6 +222,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("model", "text", lambda s: s.model, "the model's id"),
     Column("seed", "count", lambda s: s.record.seed, "the run seed"),
     Column("id", "text", lambda s: s.record.id, "the sample's id"),
+    Column("score", "number", _score, "1 if the final answer is right, else 0; its mean: accuracy"),
     Column("error", "text", lambda s: s.record.error or None, "why the sample has no answer"),
     Column("note", "text", lambda s: s.record.note or None, "why it was not adapted to"),
     Column("confidence", "number", _of("estimate", lambda e: e.confidence), _U, "0 to 1"),

@@ -39,9 +39,12 @@ from ttsi.records.steps import Steps
 from ttsi.results import metrics
 from ttsi.results.runs import Run, results_of
 from ttsi.running.assembly import Assembly
+from ttsi.running.cell_result import CellResult
 from ttsi.running.kept import begun_seeds, finished_results, kept_records
 from ttsi.running.names import grid_name, run_name
+from ttsi.running.notebook import Notebook, in_notebook
 from ttsi.running.seed_run import SeedWork, check_whole, forget_estimates, forget_seed
+from ttsi.running.spending import Spending
 from ttsi.solving import assemble
 from ttsi.solving.budget import unadapted
 from ttsi.solving.costs import add_costs
@@ -62,27 +65,6 @@ class Reporter(Watcher, Protocol):
     def seed_finished(self, results: Mapping[str, JSON]) -> None: ...
 
 
-@dataclass(frozen=True)
-class CellResult:
-    """One cell of the matrix: its folder, the results of every requested seed, and the summary.
-
-    The summary covers all finished seeds in the folder, including those of other commands.
-    """
-
-    spec: Spec
-    folder: Path
-    seeds: Mapping[int, Mapping[str, JSON]]
-    summary: Mapping[str, JSON]
-
-    @property
-    def errors(self) -> int:
-        return sum(int(results["errors"]) for results in self.seeds.values())
-
-    @property
-    def samples(self) -> int:
-        return sum(int(results["samples"]) for results in self.seeds.values())
-
-
 def evaluate(
     spec: str | Path | Mapping[str, Any],
     *,
@@ -96,10 +78,13 @@ def evaluate(
     """Run a spec (a path, or the document itself) and return one result per cell of its matrix.
 
     Like `ttsi eval`, it resumes what is unfinished in `out`, and raises a TtsiError where the
-    command would exit with an error. `hooks` are objects with methods marked `ttsi.hooks.hookimpl`;
+    command would exit with an error. It shows its progress in a notebook, and elsewhere where a
+    `reporter` does. `hooks` are objects with methods marked `ttsi.hookimpl`;
     `fresh` discards earlier results. Of a matrix only the cells with the values that `cells` gives
     for its axes are run, such as {"method": ["base", "tt-si"]}.
     """
+    if reporter is None and in_notebook():
+        reporter = Notebook()
     watching = Hooks()
     for number, hook in enumerate(hooks):
         watching.register(hook, f"evaluate-{number}")
@@ -159,7 +144,13 @@ def _cells(
     document = load_document(source)
     for spec in specs:
         assemble.check(spec)
-    return [_Cell(spec, document, every) for spec in specs]
+    spending = Spending(specs[0].stop_at)
+    cells = [_Cell(spec, document, every, spending) for spec in specs]
+    if spending.limited and not every.fresh:
+        for cell in cells:
+            for seed in cell.spec.seeds:
+                spending.add_stored(cell.folder / f"seed-{seed}")
+    return cells
 
 
 @dataclass
@@ -169,6 +160,7 @@ class _Cell:
     spec: Spec
     document: Any
     every: _Every
+    spending: Spending
 
     @property
     def folder(self) -> Path:
@@ -245,7 +237,8 @@ class _Cell:
     def session(
         self, name: str, whose: Identity, folder: Path, begun: Callable[[], None] = lambda: None
     ) -> Session:
-        return Session(folder / name, whose, assemble.plugins_used(self.spec), begun)
+        used = assemble.plugins_used(self.spec)
+        return Session(folder / name, whose, used, begun, self.spending.reached)
 
     def work(
         self,
@@ -255,8 +248,15 @@ class _Cell:
         deliver: Callable[[Record], None],
         keep: Callable[[Played], None],
     ) -> None:
-        """Run `samples` on the cell's executor."""
-        session.run(assemble.executor(self.spec), assembly, samples, deliver, self.reporter, keep)
+        """Run `samples` on the cell's executor, until as much is spent as the spec allows."""
+
+        def counted(record: Record) -> None:
+            self.spending.add(record, assembly.known.get(record.id))
+            deliver(record)
+
+        if samples and self.spending.reached():
+            return
+        session.run(assemble.executor(self.spec), assembly, samples, counted, self.reporter, keep)
 
     def estimates(
         self, seed: int, samples: list[Sample], folder: Path, session: Session
@@ -286,6 +286,7 @@ class _Cell:
                 known, played = self._lent(seed), steps.of(pending)
                 assembly = self.assembly(seed, adapt=False, known=known, played=played)
                 self.work(session, assembly, pending, deliver, steps.append)
+            self.spending.check(len(done), len(samples), folder)
             check_whole(samples, done)
             steps.remove()
         return done

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ttsi._common.console import note
+from ttsi._common.console import warn
 from ttsi._common.files import sweep
 from ttsi.protocols import Scorer
 from ttsi.records.identity import IDENTITY
@@ -38,7 +38,7 @@ def kept_records(
     if anew:
         more = f", nor are those of {len(anew) - 1} more" if len(anew) > 1 else ""
         said = f"the scores of {anew[0].id} are not what its answers earn{more}"
-        note(f"note: {journal.path} was edited: {said}. What they earn counts.")
+        warn(f"note: {journal.path} was edited: {said}. What they earn counts.")
     return done | {record.id: record for record in anew}
 
 
@@ -57,7 +57,7 @@ def finished_results(
         return None
     doubt = _doubt(folder / "results.json", spec, seed, [done[sample.id] for sample in samples])
     if doubt:
-        note(f"note: {folder / 'results.json'} is not what the records make: {doubt}. Made anew.")
+        warn(f"note: {folder / 'results.json'} is not what the records make: {doubt}. Made anew.")
         return None
     sweep(folder)
     return results_of(folder)

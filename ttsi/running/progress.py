@@ -64,7 +64,7 @@ class Bars(Silent):
 
         self.stop()
         console = Console(stderr=True)
-        console.print(_opening(spec, seed, samples, done, folder), highlight=False)
+        console.print(opening(spec, seed, samples, done, folder), highlight=False)
         self._progress = Progress(
             TextColumn("{task.description:<18}"),
             BarColumn(bar_width=32),
@@ -117,7 +117,7 @@ class Lines(Silent):
 
     def seed_started(self, spec: Spec, seed: int, samples: int, done: int, folder: Path) -> None:
         self.__init__()  # type: ignore[misc]
-        self._say(_opening(spec, seed, samples, done, folder))
+        self._say(opening(spec, seed, samples, done, folder))
 
     def plan(self, stage: str, count: int) -> None:
         self._planned[stage] = self._planned.get(stage, 0) + count
@@ -167,7 +167,8 @@ class Events(Silent):
         print(json.dumps({"event": event, **fields}), flush=True)
 
 
-def _opening(spec: Spec, seed: int, samples: int, done: int, folder: Path) -> str:
+def opening(spec: Spec, seed: int, samples: int, done: int, folder: Path) -> str:
+    """Return what is begun, in words: the spec, its model and samples, and where it is kept."""
     resumed = f", {done} already finished" if done else ""
     return (
         f"{spec.name}: {spec.model['id']} on {spec.benchmark.name}, seed {seed}, "

@@ -26,6 +26,7 @@ from ttsi.records.sessions import OF_ESTIMATES, SESSIONS, Session
 from ttsi.records.steps import Steps
 from ttsi.results import metrics, synthetic
 from ttsi.running.assembly import Assembly
+from ttsi.running.spending import Spending
 from ttsi.solving.budget import UNADAPTED, share_out
 from ttsi.solving.costs import add_costs
 from ttsi.spec import Spec, resolved
@@ -36,6 +37,7 @@ class Cell(Protocol):
     """What a seed needs from the cell of its spec."""
 
     spec: Spec
+    spending: Spending
 
     @property
     def hooks(self) -> Hooks: ...
@@ -133,7 +135,8 @@ class SeedWork:
             pending.sort(key=lambda sample: sample.id in known and not known[sample.id].uncertain)
             assembly = self.cell.assembly(self.seed, known=known, played=self.steps.of(pending))
             self.cell.work(self.session, assembly, pending, self._deliver, self.steps.append)
-            check_whole(self.samples, self.done)
+        self.cell.spending.check(len(self.done), len(self.samples), self.journal.folder)
+        check_whole(self.samples, self.done)
 
     def _proven(self) -> bool:
         """Whether the last session's engines had the run's weights, before and after."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ttsi.running.advice import advice
-from ttsi.running.evaluate import CellResult
+from ttsi.running.cell_result import CellResult
 from ttsi.running.progress import LABELS
 
 if TYPE_CHECKING:

@@ -153,7 +153,8 @@ def check(spec: Spec) -> None:
 
     Raises SpecError for parts that do not fit together, which no schema can express.
     """
-    benchmark(spec)
+    if spec.benchmark != NO_BENCHMARK:
+        benchmark(spec)
     executor(spec)
     _check_needs(spec, engine(spec), stages(spec))
 

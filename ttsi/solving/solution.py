@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 
 from ttsi.optional import Verdict
 from ttsi.types import JSON, Adaptation, Completion, Estimate, Example, Rejections, StageCost, Task
@@ -23,7 +24,7 @@ class Known:
     adaptation: Adaptation | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Solution:
     """The result of Algorithm 1 for one task; with an `error` it has nothing but its costs.
 
@@ -41,10 +42,18 @@ class Solution:
     rejected: Rejections = field(default_factory=Rejections)
     receipt: Mapping[str, JSON] | None = None
     adapted: Completion | None = None
-    adaptation: Adaptation | None = field(default=None, repr=False)
+    adaptation: Adaptation | None = None
     note: str = ""
     error: str = ""
     costs: Mapping[str, StageCost] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        if self.answer is None:
+            return f"<Solution of {self.task.id}: error {self.error}>"
+        sure = f"confidence {self.estimate.confidence:.2f}, " if self.estimate else ""
+        how = "adapted" if self.adapted else "not adapted"
+        text = shorten(self.answer.text, 60, placeholder=" …")
+        return f"<Solution of {self.task.id}: {sure}{how}: {text!r}>"
 
     @property
     def answer(self) -> Completion | None:

@@ -3,8 +3,8 @@
     load_spec("spec.json", {"benchmark.limit": 5})  ->  [Spec, ...]     one per cell of the matrix
     resolved(spec)                                  ->  the same, with every default written out
 
-Modules: reading (JSON), layering (precedence), matrix (axes), checking (faults), episodes and
-schema.
+Modules: reading (JSON), layering (precedence), matrix (axes), checking (faults), episodes, stopping
+and schema.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from ttsi.spec.episodes import Episodes as Episodes
 from ttsi.spec.layering import LIMIT, Setting, not_an_object, settings
 from ttsi.spec.reading import plain, read
 from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS, model_defaults
+from ttsi.spec.stopping import StopAt as StopAt
 from ttsi.types import JSON
 
-_SHAPES_NO_RESULT = ("ttsi", "name", "seeds", "executor")
+_SHAPES_NO_RESULT = ("ttsi", "name", "seeds", "executor", "stop_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,13 @@ class Spec:
     baseline: bool = True
     budget: float | None = None
     episodes: Episodes = field(default_factory=Episodes)
+    stop_at: StopAt = field(default_factory=StopAt)
     cell: Mapping[str, JSON] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """A digest over all that affects results, ttsi's version included; not name, seeds or
-        executor.
+        """A digest over all that affects results, ttsi's version included; not name, seeds,
+        executor or stop_at.
         """
         return digest_of(resolved(self), __version__)
 
@@ -154,6 +156,8 @@ def resolved(spec: Spec) -> dict[str, JSON]:
     document["budget"] = spec.budget
     if spec.episodes != Episodes():  # without episodes it has no effect
         document["episodes"] = asdict(spec.episodes)
+    if spec.stop_at != StopAt():
+        document["stop_at"] = asdict(spec.stop_at)
     return document
 
 
@@ -180,6 +184,7 @@ def _build(document: Mapping[str, JSON], cell: Mapping[str, JSON], fallback: str
         baseline=document.get("baseline", True),
         budget=_canonical(document.get("budget"), {"type": "number"}),
         episodes=Episodes(**_canonical(document.get("episodes", {}), options_schema(Episodes))),
+        stop_at=StopAt(**_canonical(document.get("stop_at", {}), options_schema(StopAt))),
         cell=cell,
         **components,
     )

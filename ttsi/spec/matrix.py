@@ -22,7 +22,7 @@ from ttsi.errors import Problem
 from ttsi.spec.schema import COMPONENTS, NAME, NAME_IN_WORDS
 from ttsi.spec.wording import pointer, shown, tokens_of, value_in_words
 
-# Seeds and executor do not affect results, so cells that differ only in them are the same run.
+# Other keys do not affect results, so cells that differ only in them are the same run.
 _MAY_VARY = (
     *("model", "baseline", "budget", "episodes"),
     *(key for key in COMPONENTS if key != "executor"),

@@ -10,6 +10,7 @@ from typing import Any
 from ttsi import registry
 from ttsi.options import options_schema
 from ttsi.spec.episodes import Episodes
+from ttsi.spec.stopping import StopAt
 
 COMPONENTS = {
     "engine": "engines",
@@ -93,7 +94,7 @@ _MODEL_OPTIONS: dict[str, Any] = {
     },
 }
 
-_DESCRIPTIONS = {
+DESCRIPTIONS = {
     "engine": "What runs the model.",
     "benchmark": "What is asked, and what the right answers are.",
     "estimator": "H: is the model uncertain about this input?",
@@ -131,7 +132,7 @@ def compose_schema(*, builtins_only: bool = False) -> dict[str, Any]:
     """Return the whole schema, without plugins that do not load, since no spec can use them."""
     components = {
         key: {
-            "description": _DESCRIPTIONS[key],
+            "description": DESCRIPTIONS[key],
             **({"default": DEFAULTS[key]} if key in DEFAULTS else {}),
             "anyOf": _variants(kind, builtins_only=builtins_only),
         }
@@ -192,6 +193,10 @@ def _plain_keys() -> dict[str, Any]:
         "episodes": {
             **options_schema(Episodes),
             "description": "How samples that are episodes are played; it has no effect on others.",
+        },
+        "stop_at": {
+            **options_schema(StopAt),
+            "description": "When to stop: what is done stays, and a larger limit goes on.",
         },
         "matrix": {
             "type": "object",

@@ -96,11 +96,13 @@ def _step(sample: Sample, number: int) -> Played:
 class Run:
     """A run as the executor sees it; it keeps what is admitted and delivered.
 
-    `refusing`: it refuses every worker. `stopped_after`: the number of records after which it
-    raises KeyboardInterrupt. `places`: processes and threads that delivered records.
+    `refusing`: it refuses every worker. `satisfied`: it wants no wave. `stopped_after`: the number
+    of records after which it raises KeyboardInterrupt. `places`: processes and threads that
+    delivered records.
     """
 
     refusing: bool = False
+    satisfied: bool = False
     stopped_after: int | None = None
     admitted: list[Any] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
@@ -121,6 +123,9 @@ class Run:
         self.places.add((os.getpid(), threading.get_ident()))
         if len(self.records) == self.stopped_after:
             raise KeyboardInterrupt
+
+    def enough(self) -> bool:
+        return self.satisfied
 
     def warn(self, text: str) -> None:
         """Ignore warnings: no check looks at them."""
@@ -228,6 +233,14 @@ def without_samples_an_engine_is_proven(subject: Subject) -> None:
     require(sound, told)
 
 
+def enough_is_enough(subject: Subject) -> None:
+    run = _run(subject.make(), CountingFactory(), Run(satisfied=True))
+    told = f"{len(run.records)} samples were run although the session had said that it is enough"
+    require(not run.records, told)
+    told = f"it returned {run.closed!r:.200} then, not what one worker's close did"
+    require(isinstance(run.closed, list) and run.closed, told)
+
+
 def nothing_stays_open(subject: Subject) -> None:
     _OPEN.clear()
     for what, factory, run in (
@@ -277,6 +290,11 @@ CHECKS = (
         "nothing",
         "Records may all be there and no proof of the engine: a run without samples makes it.",
         without_samples_an_engine_is_proven,
+    ),
+    Check(
+        "enough",
+        "A run that has spent what its spec allows begins no further wave, and ends soundly.",
+        enough_is_enough,
     ),
     Check(
         "open",

@@ -15,7 +15,9 @@ from ttsi_plugins.inference._votes import generated, majority
 
 @dataclass(frozen=True)
 class CallAgreement(Decoding):
-    """u = mean or minimum, over names and arguments, of the share of answers that agree on it.
+    """Unsure where sampled answers differ, name by name and argument by argument.
+
+    u = mean or minimum, over names and arguments, of the share of answers that agree on it.
 
     They agree with the answer of the majority. Unlike `self_consistency` this tells answers that
     differ in one argument from answers that differ in all.

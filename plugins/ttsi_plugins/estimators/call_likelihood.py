@@ -12,7 +12,9 @@ from ttsi_plugins.inference._requests import Asking
 
 @dataclass(frozen=True)
 class CallLikelihood(Asking):
-    """u = exp(mean or minimum of log p over the tokens of names and values of the greedy answer).
+    """Unsure where the names and values of the greedy answer are unlikely.
+
+    u = exp(mean or minimum of log p over the tokens of names and values of the greedy answer).
 
     Unlike `perplexity` it leaves out notation and forced tokens, of which the model is always sure.
     An answer that cannot be read has u = 0.

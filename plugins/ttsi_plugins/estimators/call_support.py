@@ -14,7 +14,9 @@ from ttsi_plugins.inference.direct import Direct
 
 @dataclass(frozen=True)
 class CallSupport:
-    """u = the least support of an argument of the greedy answer; uncertain iff u < threshold.
+    """Unsure where an argument of the greedy answer has no support in the request.
+
+    u = the least support of an argument of the greedy answer; uncertain iff u < threshold.
 
     u is 1 if no argument needs support, and 0 if the answer cannot be read or was cut off. Forms
     whose answers have no such parts are refused.

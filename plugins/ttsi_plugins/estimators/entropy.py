@@ -19,7 +19,9 @@ def evenness(logprobs: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Entropy(Candidates):
-    """u = 1 - H(p) / log n over the n candidates; uncertain iff u < threshold.
+    """Unsure where the probability is spread over several tools or options.
+
+    u = 1 - H(p) / log n over the n candidates; uncertain iff u < threshold.
 
     Unlike the margin it also depends on candidates beyond the two likeliest. The default threshold
     is close to the paper's: among five tools a margin of 0.95 is a u between 0.86 (the rest of the

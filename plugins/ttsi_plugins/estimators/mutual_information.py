@@ -42,7 +42,9 @@ def mutual_information(first: Sequence[float], then: Sequence[Sequence[float]]) 
 
 @dataclass(frozen=True)
 class MutualInformation(Candidates):
-    """u = 1 - I / log n, or 1 for fewer than two names; uncertain iff u < threshold.
+    """Unsure where the model changes its answer when it is told of another.
+
+    u = 1 - I / log n, or 1 for fewer than two names; uncertain iff u < threshold.
 
     It scores n + 1 prompts with a common prefix up to the end of the user's turn. The default
     threshold is that of `entropy`; as I <= H(Q1), it selects a subset of the inputs that `entropy`

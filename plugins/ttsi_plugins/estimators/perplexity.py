@@ -13,7 +13,10 @@ from ttsi import EngineCapability as Can
 
 @dataclass(frozen=True)
 class Perplexity:
-    """u = 1 / perplexity of the free greedy answer, in (0, 1]; uncertain iff u < threshold."""
+    """Unsure where the greedy answer, as a whole, is unlikely.
+
+    u = 1 / perplexity of the free greedy answer, in (0, 1]; uncertain iff u < threshold.
+    """
 
     needs: ClassVar[frozenset[Can]] = frozenset({Can.GENERATE})
 

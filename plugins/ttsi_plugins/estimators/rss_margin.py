@@ -21,7 +21,10 @@ def softmax_margin(logprobs: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class RssMargin(Candidates):
-    """u = p(1) - p(2) over the candidates; uncertain iff u < threshold."""
+    """The paper's: unsure where the likeliest tool is hardly likelier than the next.
+
+    u = p(1) - p(2) over the candidates; uncertain iff u < threshold.
+    """
 
     threshold: float = option(0.95, "Adapt where the margin is below this.", minimum=0, maximum=1)
 

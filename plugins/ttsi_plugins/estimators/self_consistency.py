@@ -23,7 +23,9 @@ def agreement(task: Task, answers: Sequence[Completion]) -> float:
 
 @dataclass(frozen=True)
 class SelfConsistency(Decoding):
-    """u = share of the commonest answer; uncertain iff u < threshold.
+    """Unsure where sampled answers are not all the same.
+
+    u = share of the commonest answer; uncertain iff u < threshold.
 
     u is a multiple of 1/n. The paper's sampling is narrow (temperature 0.7, top-p 0.8), so a single
     other answer is a sign of doubt: by the default threshold fewer than 20 answers must all agree.

@@ -10,7 +10,10 @@ from ttsi import JSON, RunnerFactory, Sample, Session, Watcher, option
 
 @dataclass(frozen=True)
 class Local:
-    """An executor in this process; `wave` samples pass the stages together, only for speed."""
+    """Waves of samples in this process, one after another.
+
+    `wave` samples pass the stages together, only for speed.
+    """
 
     wave: int = option(16, "How many samples pass the stages together.", minimum=1)
 
@@ -25,6 +28,8 @@ class Local:
         try:
             session.admit("this process", runner.identity())
             for first in range(0, len(samples), self.wave):
+                if session.enough():
+                    break
                 for made in runner.run_wave(samples[first : first + self.wave]):
                     session.deliver(made)
             return [runner.close()]

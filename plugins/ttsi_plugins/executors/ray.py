@@ -33,7 +33,10 @@ from ttsi_plugins.executors.ray_worker import BEAT, Actor, Board
 
 @dataclass(frozen=True)
 class Ray:
-    """An executor with one wave at a time on each worker; any worker may get any wave."""
+    """Waves on several workers: the GPUs of a machine, or of a cluster of Ray.
+
+    Each worker has one wave at a time, and any may get any wave.
+    """
 
     workers: int = option(1, "How many workers, each with a model of its own.", minimum=1)
     wave: int = option(16, "How many samples pass the stages together on a worker.", minimum=1)
@@ -163,6 +166,8 @@ class _Driver:
 
         A worker that still waits for its resources or its model does not hold up the others.
         """
+        if self.session.enough():
+            self.waiting.clear()
         for worker in self.workers:
             if worker.awaited is None and self.waiting:
                 worker.chunk = self.waiting.popleft()

@@ -21,6 +21,7 @@ _SHIPPED = (
     "TTSI_OFFLINE",
     "HF_HOME",
     "HF_HUB_OFFLINE",
+    "HF_ENDPOINT",
     "OMP_NUM_THREADS",
 )
 # Ray reads these when it is imported. Without the first, `uv run` packs up the working directory

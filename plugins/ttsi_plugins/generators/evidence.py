@@ -79,7 +79,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Evidence(Asks, Decoding):
-    """A generator of requests that are labelled by the model's own answers, if these have evidence.
+    """The model writes requests, and its own answers label them if they have evidence.
 
     Forms whose answers have no claims (choice, number, text) go by agreement alone.
     """

@@ -24,7 +24,10 @@ from ttsi_plugins.generators._contract import accept, distinct, example_schema
 
 @dataclass(frozen=True)
 class SelfGenerator(Asks):
-    """A generator that draws up to `attempts` outputs per example and keeps the first valid one."""
+    """The paper's: the model writes examples, requests and answers.
+
+    It draws up to `attempts` outputs per example and keeps the first valid one.
+    """
 
     samples: int = option(1, "K: how many examples to make for an input.", minimum=1, maximum=64)
     attempts: int = option(

@@ -57,7 +57,9 @@ class Drawn:
 
 @dataclass(frozen=True)
 class TeacherGenerator(Asks):
-    """A generator that asks for up to `attempts` outputs per example and keeps the first valid one.
+    """A stronger model writes the examples, at any OpenAI-compatible endpoint.
+
+    It is asked for up to `attempts` outputs per example; the first valid one is kept.
 
     Making one raises MissingAsset (no `openai`, no usable key) or UsageError (no plain URL,
     a template that lacks a place).

@@ -32,7 +32,9 @@ from ttsi_plugins.inference._votes import (
 
 @dataclass(frozen=True)
 class BestOf(Decoding):
-    """The best of several answers; answers that cannot be read count only if none can.
+    """The best of several answers: by votes, likelihood or support.
+
+    Answers that cannot be read count only if none can.
 
     votes: the first answer of the largest group that scores alike; of groups of one size, of that
     with the highest mean log-probability a token. likelihood: the answer with the highest mean

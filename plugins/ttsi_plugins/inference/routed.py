@@ -32,7 +32,7 @@ _ENDS = {
 
 @dataclass(frozen=True)
 class Routed(Direct):
-    """An answer that begins with a routing, which the model writes freely.
+    """First a free sentence that says which tool to call, then the answer.
 
     Where tools are on offer, the assistant's turn begins with "The tool to call is", and the model
     ends the sentence; otherwise with a short draft. Then the answer is written after it. The

@@ -21,7 +21,9 @@ from ttsi_plugins.learners._targets import TARGET_HELP, write_target
 
 @dataclass(frozen=True)
 class InContext:
-    """A learner that puts each example before the question, as a user and an assistant turn.
+    """Examples in context: nothing is trained.
+
+    Each example comes before the question, as a user and an assistant turn.
 
     An example of a conversation is shown from its beginning: the turns before the request belong to
     it as well, and the conversation to be answered follows whole.

@@ -22,7 +22,10 @@ from ttsi_plugins.learners._train import FromRows, Row, demonstrations
 
 @dataclass(frozen=True)
 class InContextTrain(FromRows):
-    """A learner that puts drawn rows before the question, each as a user and an assistant turn."""
+    """Labelled rows in context, drawn at random, instead of synthetic examples.
+
+    Each comes before the question, as a user and an assistant turn.
+    """
 
     needs: ClassVar[frozenset[EngineCapability]] = frozenset()
 

@@ -111,7 +111,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class LoraSft(Recipe):
-    """The paper's recipe. With K=1 its three steps have rates 0, lr, lr/2: two real updates."""
+    """The paper's: trains a LoRA adapter on the examples, for one input.
+
+    With K=1 its three steps have rates 0, lr, lr/2: two real updates.
+    """
 
     target: Literal["tool_call", "as_answered"] = option("tool_call", TARGET_HELP)
 

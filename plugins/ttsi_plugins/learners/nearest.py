@@ -27,7 +27,9 @@ from ttsi_plugins.learners.lora_sft import LoraSft
 
 @dataclass(frozen=True)
 class Nearest(FromRows, LoraSft):
-    """A learner that takes the rows whose questions share the most telling words (BM25).
+    """Labelled rows like the input, in context or trained on, instead of synthetic ones.
+
+    It takes the rows whose questions share the most telling words (BM25).
 
     The nearest row comes last: next to the question, or as the last pair of an epoch, which is also
     the first to be set aside under `held_out`. Rows that ask exactly what the task asks are left

@@ -24,7 +24,9 @@ from ttsi_plugins.learners.lora_sft import Recipe
 
 @dataclass(frozen=True)
 class Sft(FromRows, Recipe):
-    """A learner that trains one adapter for all tasks, with a seed that depends only on the run's.
+    """Trains one adapter on labelled rows, for all inputs: ordinary fine-tuning.
+
+    The seed of its training depends only on the run's.
 
     It trains at the first wave that has something to adapt, so the cost is in that wave's costs,
     and keeps the adapter.

@@ -12,7 +12,9 @@ from ttsi import JSON, Answer, Completion, Score, Task, form_of, option
 
 @dataclass(frozen=True)
 class Exact:
-    """Exact match in normal form (DESIGN section 8), as the task's answer form defines it.
+    """An answer is right if its value is: exact match of normal forms.
+
+    What the normal form is, the task's answer form says.
 
     The options are the switches of the form `calls`; the others have none.
 

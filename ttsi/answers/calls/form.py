@@ -33,7 +33,9 @@ ASKING = Asking(
 
 
 class Calls(Form):
-    """A value is a list of {"name", "arguments"}; a reference may have alternatives.
+    """Calls of tools, compared call by call.
+
+    A value is a list of {"name", "arguments"}; a reference may have alternatives.
 
     `[]` and prose both decline. The scorer's options are those of `Switches`.
     """

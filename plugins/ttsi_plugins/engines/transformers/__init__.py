@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class TransformersEngine(Deferred):
-    """An engine that scores, generates and trains with one base model; see `ttsi.protocols.Engine`.
+    """Scores, generates and trains with one model of transformers, on CPU or GPU.
 
     Raises EngineError (and OutOfMemory) from its calls, MissingAsset and CorruptAsset from `load`.
     """

@@ -44,18 +44,13 @@ def snapshot(name: str, revision: str) -> Path:
             )
     except errors.GatedRepoError as error:
         what, cure = "The model asks for consent or a login.", "hf auth login"
-        raise MissingAsset(what, where=f"https://huggingface.co/{name}", cure=cure) from error
+        raise MissingAsset(what, where=f"{_endpoint()}/{name}", cure=cure) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         missing = "revision" if isinstance(error, errors.RevisionNotFoundError) else "model"
         cure = 'Correct "model" in the spec, or `hf auth login` if the model is private.'
         raise MissingAsset(f"The Hub has no such {missing}.", where=where, cure=cure) from error
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, ConnectionError) as error:
-        why = "TTSI_OFFLINE forbids fetching it" if offline() else "the Hub did not answer"
-        raise MissingAsset(
-            f"The model is not in the Hub's local cache, and {why}.",
-            where=where,
-            cure=f"With a network: {download_command(name, revision)}",
-        ) from error
+        raise _unreached(name, revision) from error
     except OSError as error:
         raise StorageError(
             f"The Hub's cache cannot be written: {error.strerror or error}.",
@@ -63,6 +58,24 @@ def snapshot(name: str, revision: str) -> Path:
             cure="Free some space, or set HF_HOME to a folder on another disk.",
         ) from error
     return Path(folder)
+
+
+def _unreached(name: str, revision: str) -> MissingAsset:
+    """Return the error for a model that is not in the cache and that the Hub does not deliver."""
+    where, cure = f"{name} at revision {revision}", download_command(name, revision)
+    if offline():
+        what = "The model is not in the Hub's local cache, and TTSI_OFFLINE forbids fetching it."
+        return MissingAsset(what, where=where, cure=f"With a network: {cure}")
+    what = f"The model is not in the Hub's local cache, and {_endpoint()} did not answer."
+    other = "Set HF_ENDPOINT to a mirror's address, or HTTPS_PROXY to your proxy's"
+    return MissingAsset(what, where=where, cure=f"{other}; with a network: {cure}")
+
+
+def _endpoint() -> str:
+    """Return the address of the Hub, or of the mirror that HF_ENDPOINT names."""
+    import huggingface_hub
+
+    return str(huggingface_hub.constants.ENDPOINT)
 
 
 @contextmanager

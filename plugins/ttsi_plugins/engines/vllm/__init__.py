@@ -30,7 +30,7 @@ _SETTINGS = {
 
 @dataclass(eq=False)
 class VllmEngine(Deferred):
-    """An engine that generates with vLLM, and scores and trains with the transformers engine.
+    """Generates with vLLM, and scores and trains with the transformers engine.
 
     Both hold the same weights on the device for which the installed vLLM is built. vLLM runs all
     requests of a call at once. Adapters that act from the user turn on are refused, since vLLM does
