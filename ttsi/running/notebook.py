@@ -31,15 +31,16 @@ class Notebook(Silent):
         self._output: Any = None
 
     def seed_started(self, spec: Spec, seed: int, samples: int, done: int, folder: Path) -> None:
-        from IPython.display import display
+        from IPython import display as untyped
 
+        shown: Any = untyped
         self._opening = opening(spec, seed, samples, done, folder)
         self._began, self._told = time.monotonic(), 0.0
         self._first, self._done, self._samples = done, done, samples
         self._stage, self._last, self._errors = "", "", 0
         self._planned: dict[str, float] = {}
         self._reached: dict[str, float] = {}
-        self._output = display(self, display_id=True)
+        self._output = shown.display(self, display_id=True)
 
     def plan(self, stage: str, count: int) -> None:
         self._planned[stage] = self._planned.get(stage, 0) + count
