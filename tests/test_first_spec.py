@@ -18,8 +18,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "spec.md"
 def test_the_shortest_spec_answers_and_adapts(tmp_path: Path) -> None:
     first = re.search(r"^```json\n(.*?)^```", PAGE.read_text(), re.M | re.S)
     assert first is not None
-    overrides = {"benchmark.limit": 6, "executor.wave": 6}
-    (cell,) = ttsi.evaluate(json.loads(first[1]), out=tmp_path, overrides=overrides)
+    (cell,) = ttsi.evaluate(json.loads(first[1]), out=tmp_path)
     results = cell.seeds[0]
     assert results["correct"]
     assert results["adapted"]
