@@ -32,6 +32,7 @@ KNOWS_OF_CALLS = {
     "rows/lines.py": "JSON is as deep as calls may be",
     "rows/messages.py": "what an assistant called, in OpenAI's notation",
     "rows/reading.py": "the references of rows, in the notations that people have",
+    "running/advice.py": "it advises to decode under a grammar: the option's value",
     "running/judging.py": "a judge decodes under a grammar: the option's value",
     "scaffold/kinds.py": "a spec that decodes calls under a grammar: the option's value",
     "testing/benchmarks.py": "contract kit: references replayed as models write calls",

@@ -320,6 +320,10 @@ def test_a_model_of_the_hub_is_named_by_its_commit(mine: Path) -> None:
         "./models/mine",
         "models/mine.gguf",
         "models/mine.GGUF",
+        "./mine.gguf",
+        ".gguf",
+        "mine.GGUF",
+        "m ine.gguf",
         "acme/mine.safetensors",
         "acme/model:q4",
         "acme/../model",
@@ -334,6 +338,14 @@ def test_a_model_that_only_one_machine_has_is_refused(name: str, mine: Path) -> 
     assert told.where == SPEC
     assert "nobody else could run it" in told.what
     assert "Hub" in told.cure
+
+
+def test_a_gguf_file_is_named_by_its_bare_name_and_digest(mine: Path) -> None:
+    folder = _of_own_engine(mine, id="qwen2.5-0.5b.gguf")
+    (told,) = _told(folder)
+    assert "nothing says which file" in told.what
+    edit(folder, IDENTITY, put("engine", "config_digest", "sha256:" + "a" * 64))
+    assert not {"model", "identity"} & kinds(sealed(folder))
 
 
 def test_a_chat_template_that_only_one_machine_has_is_refused(mine: Path) -> None:

@@ -17,7 +17,7 @@ import ttsi_fakes
 from ttsi.cli.main import main
 from ttsi.errors import UsageError, VerificationError
 from ttsi.leaderboard.boards import boards
-from ttsi.leaderboard.comparable import board_options, scorer_options, selection
+from ttsi.leaderboard.comparable import board_options, method_settings, scorer_options, selection
 from ttsi.leaderboard.publishing import error_kind
 from ttsi.leaderboard.submission import CONTENT, slug
 from ttsi.records import provenance
@@ -103,6 +103,17 @@ def test_entries_of_other_runs_fit_the_schema(changed: dict[str, Any], tmp_path:
     if changed["estimator"] == "never":
         assert found["difference"] == {"mean": 0, "low": 0, "high": 0}
         assert found["p"] == 1
+
+
+def test_settings_are_what_is_not_the_default() -> None:
+    (spec,) = load_spec(
+        {
+            "benchmark": "quickstart",
+            "estimator": {"name": "always"},
+            "learner": {"name": "lora_sft", "rank": 16, "alpha": 16.0, "epochs": 3},
+        }
+    )
+    assert method_settings(resolved(spec)) == {"estimator": "always", "learner.rank": 16}
 
 
 def test_a_submission_can_be_compared_with_a_run(run: Path, tmp_path: Path) -> None:

@@ -19,11 +19,16 @@ from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL
 from ttsi.types import JSON
 
 _RESTORE = "Restore the file from the run, or submit the run again."
-PUBLISH = "Publish it on the Hub, and run the spec under its id there."
+PUBLISH = (
+    "Publish it on the Hub, and run the spec under its id there; or run a published GGUF file from "
+    "its own folder, so that the spec has its bare name."
+)
 _AGAIN = "Run the spec again, without files of another run."
 _TOLD = 5
 _OF_A_SEED = ("seed", "plugins.executor.")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_FILE = re.compile(r"\w[\w.-]*\.gguf", re.ASCII)
+"""The bare name of a GGUF file, which its SHA-256 tells from others of that name."""
 
 KNOWN_WEIGHTS = {
     "float32": "sha256:74df870ae583aef62a04a9cb52188e3b67da72b4dfef9dcc3fc40fb7eee24da7",
@@ -59,14 +64,15 @@ def identity_faults(submission: Submission) -> Iterator[Fault]:
 
 
 def is_local(spec: Mapping[str, JSON]) -> bool:
-    """Return whether ttsi's own engines would read the model, or its template, from a local file.
+    """Return whether only one machine may have the model, or its template, as the spec names it.
 
     False for a third party's engine: how it resolves an id is not known here.
     """
     name = spec["model"]["id"]
     own = "/" not in spec["engine"]["name"]
     of_a_file = spec["model"].get("chat_template") is not None
-    return own and (of_a_file or (name != DEFAULT_MODEL and not is_hub_id(name)))
+    public = name == DEFAULT_MODEL or is_hub_id(name) or _FILE.fullmatch(name) is not None
+    return own and (of_a_file or not public)
 
 
 def local(spec: Mapping[str, JSON]) -> str:
@@ -137,6 +143,8 @@ def _model(seed: Seed) -> Iterator[str]:
             yield f"has no model_revision: nothing says which commit of {shown(model['id'])} ran."
         elif _COMMIT.fullmatch(model["revision"]) and commit != model["revision"]:
             yield f"ran commit {shown(commit)}; the spec says {shown(model['revision'])}."
+    elif engine.get("config_digest") is None:
+        yield f"has no config_digest: nothing says which file {shown(model['id'])} is."
 
 
 def _engines(seed: Seed) -> Iterator[str]:

@@ -137,7 +137,9 @@ def _is_default(value: JSON, schema: Mapping[str, Any]) -> bool:
 
 
 def _plain(value: JSON, schema: Mapping[str, Any]) -> JSON:
-    """Return the value, sorted where it is a list of unique items, whose order means nothing."""
+    """Return the value as what it means: 1.0 is 1, and a list of unique items has no order."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, list) and schema.get("uniqueItems"):
         return sorted(value, key=json.dumps)
     return value
