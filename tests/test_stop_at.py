@@ -150,7 +150,7 @@ def test_it_shapes_no_result() -> None:
     assert "stop_at" not in resolved(plain)
     assert resolved(limited)["stop_at"] == {"usd": 1.0, "minutes": None}
     (again,) = load_spec(resolved(limited))
-    assert again == limited
+    assert (again.stop_at, again.digest) == (limited.stop_at, limited.digest)
 
 
 @pytest.mark.parametrize("wrong", [{"usd": 0}, {"minutes": "1"}, {"hours": 1}, 5])
