@@ -91,7 +91,10 @@ def rejected_table() -> str:
     """Why outputs of G are no examples, in the words of records."""
     from ttsi_plugins.generators._contract import WHY
 
-    return table(["reason", "what is wrong with the output"], [[f"`{name}`", told] for name, told in WHY.items()])
+    return table(
+        ["reason", "what is wrong with the output"],
+        [[f"`{name}`", told] for name, told in WHY.items()],
+    )
 
 
 def columns_table() -> str:
