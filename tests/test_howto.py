@@ -77,12 +77,14 @@ def test_one_sample_is_debugged(
 
 
 @pytest.mark.model
-def test_a_folder_is_run_and_exported(place: Path) -> None:
+def test_a_folder_is_run_and_exported(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     from ttsi_plugins.engines.transformers import weights
 
     shutil.copytree(weights.resolve({"id": "smollm2-135m"}), place / "my-model")
     (run,) = commands("Use your own model folder")
-    assert call(run) == 0
+    capfd.readouterr()
+    assert call(f"{run} -q") == 0
+    assert capfd.readouterr() == ("", "")  # no library speaks up either
     (export,) = commands("Get a CSV file")
     assert call(export) == 0
     with (place / "records.csv").open(newline="") as file:
