@@ -2,7 +2,7 @@
 
 500 requests by 32 clients, of which every fifth hangs up in the middle, with the base model's
 answers: none may fail, and memory is to be flat after the first 100. Then 64 requests, 16 at a
-time, by each of the two servers.
+time, by each of the two servers. Seconds are those of the clients.
 
     python -m perf.serve --model smollm2-135m
 """
@@ -32,6 +32,8 @@ import psutil
 from perf.common import samples
 
 _PATIENCE = 300
+WARM = 100
+"""The requests after which a server's memory is to be flat."""
 
 
 @contextmanager
@@ -101,7 +103,7 @@ def ask(address: str, body: bytes, hang_up_after: float | None = None) -> float 
 def load(address: str, process: psutil.Process, given: argparse.Namespace) -> dict[str, Any]:
     """Return the times and the memory, in MiB, of many clients of which some hang up."""
     asked = bodies(given.name + ":base", given.requests, given.tokens)
-    memory: list[tuple[int, float]] = []
+    memory: list[int] = []
     done, lock = 0, threading.Lock()
 
     def one(number: int) -> float | None:
@@ -110,8 +112,8 @@ def load(address: str, process: psutil.Process, given: argparse.Namespace) -> di
         took = ask(address, asked[number], leaves)
         with lock:
             done += 1
-            if done % 50 == 0:
-                memory.append((done, process.memory_info().rss / 2**20))
+            if done in (WARM, len(asked)):
+                memory.append(round(process.memory_info().rss / 2**20))
         return took
 
     began = time.monotonic()
@@ -123,7 +125,7 @@ def load(address: str, process: psutil.Process, given: argparse.Namespace) -> di
         "hung_up": times.count(None),
         "seconds": round(time.monotonic() - began, 2),
         **_spread([each for each in times if each is not None]),
-        "memory_mib": [(count, round(size)) for count, size in memory],
+        "memory_mib": {f"after {WARM}": memory[0], "at the end": memory[-1]},
     }
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ttsi.parameters.patterns import IrregularPattern, lengths, occurs, overlap, read_pattern
+from ttsi.parameters.automata import occurs, overlap
+from ttsi.parameters.patterns import IrregularPattern, lengths, read_pattern
 
 ATOMS = st.sampled_from(
     ["a", "b", ".", "[ab]", "[^a]", "[a-c1-3]", r"\d", r"\w", r"\.", "(?:ab|c)", "(b|)", r"[\d_]",

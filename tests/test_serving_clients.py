@@ -120,6 +120,23 @@ def test_a_stream_of_a_call_is_put_together_by_the_client(client: OpenAI) -> Non
     assert answer.usage == whole.usage
 
 
+def test_a_text_is_streamed_while_it_is_written(client: OpenAI) -> None:
+    ask: dict[str, Any] = {
+        "model": "small:base",
+        "messages": [{"role": "user", "content": "Tell me about the sea."}],
+        "max_tokens": 40,
+    }
+    chunks = list(client.chat.completions.create(**ask, stream=True))
+    parts = [chunk.choices[0].delta.content for chunk in chunks]
+    whole = client.chat.completions.create(**ask).choices[0].message.content
+    assert "".join(filter(None, parts)) == whole
+    assert sum(map(bool, parts)) > 1
+    prompt = {"model": "small", "prompt": "The sea is", "max_tokens": 40, "temperature": 0}
+    texts = [chunk.choices[0].text for chunk in client.completions.create(**prompt, stream=True)]
+    assert "".join(texts) == client.completions.create(**prompt).choices[0].text
+    assert sum(map(bool, texts)) > 1
+
+
 def test_an_answer_is_parsed_into_a_type(client: OpenAI) -> None:
     class Colour(BaseModel):
         name: str

@@ -14,8 +14,9 @@ from serving import FAKE, Server, asking, called, city, failing, serving
 
 from ttsi.errors import DeviceLost, EngineError, RunError
 from ttsi.serving import streams
+from ttsi.serving.tickets import SAID
 from ttsi.solving.waiting import LATE
-from ttsi.types import Request
+from ttsi.types import Generation, Request
 from ttsi_fakes import WRITING, ScriptedEngine
 
 SLOW = {**FAKE, "engine": {"name": "ttsi-fakes/scripted", "delay": 0.15}}
@@ -211,3 +212,73 @@ def test_comments_keep_a_stream_open_while_the_model_adapts(
         _, _, data = server.chat(stream=True)
     before = data.decode().partition("data: ")[0]
     assert before.count(": at work") >= 2
+
+
+WORDS = "One two three, and so on: half of a \u20ac, END and what is not said."
+
+
+@pytest.mark.parametrize(
+    ("body", "whole"),
+    [
+        ({"tools": None, "stop": ["END"]}, WORDS.partition("END")[0]),
+        ({"tools": None, "n": 2}, WORDS),
+        ({"tool_choice": "none", "response_format": {"type": "json_object"}}, WORDS),
+        # Where a tool may be called, what is said after an answer without one.
+        ({}, WORDS),
+    ],
+)
+def test_what_the_base_model_says_is_sent_while_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, body: dict[str, Any], whole: str
+) -> None:
+    writes_slowly(monkeypatch, WORDS, silent=not body)
+    with serving(FAKE) as server:
+        *told, _ = events(server.chat(model="fake:base", stream=True, **body)[2])
+        text = {"model": "fake", "prompt": "Once", "stream": True}
+        *plain, _ = events(server.ask("/v1/completions", text)[2])
+    choices = [each for chunk in map(json.loads, told) for each in chunk["choices"]]
+    first = [each["delta"] for each in choices if each["index"] == 0]
+    parts = [delta["content"] for delta in first if delta.get("content")]
+    assert ("".join(parts), len(parts) > 3) == (whole, True)
+    assert [delta.get("role") for delta in first].count("assistant") == 1
+    texts = [each["text"] for chunk in map(json.loads, plain) for each in chunk["choices"]]
+    assert ("".join(texts), len(texts) > 3) == (WORDS, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"model": "fake"}, WORDS),
+        ({"model": "fake:base", "logprobs": True}, WORDS),
+        ({"model": "fake:base"}, "<think>Well.</think>Hello."),
+    ],
+)
+def test_what_may_still_change_is_sent_when_it_is_whole(
+    monkeypatch: pytest.MonkeyPatch, body: dict[str, Any], text: str
+) -> None:
+    writes_slowly(monkeypatch, text)
+    with serving(FAKE) as server:
+        *told, _ = events(server.chat(stream=True, tools=None, **body)[2])
+    choices = [each for chunk in map(json.loads, told) for each in chunk["choices"]]
+    parts = [each["delta"]["content"] for each in choices if each["delta"].get("content")]
+    assert parts == [text.rpartition(">")[2]]
+
+
+def writes_slowly(monkeypatch: pytest.MonkeyPatch, text: str, silent: bool = False) -> None:
+    """Let the engine write `text`, and tell of it as one that writes bytes would.
+
+    If it is `silent`, it calls nothing and says nothing before it is asked for its words.
+    """
+
+    def generates(engine: Any, requests: list[Request]) -> Any:
+        called = [each for each in requests if each.prompt.messages and SAID not in each.owner]
+        if silent and called:
+            return [Generation("[]", 1, 1, 0.0, "stop") for _ in requests]
+        listeners = [engine.listener(request.owner) for request in requests]
+        for end in range(1, len(text.encode()) + 1):
+            for listener in filter(None, listeners):
+                listener(text.encode()[:end].decode(errors="replace"))
+            time.sleep(0.005)
+        return [Generation(text, 1, 1, 0.0, "stop") for _ in requests]
+
+    monkeypatch.setattr(ScriptedEngine, "listener", None, raising=False)
+    monkeypatch.setattr(ScriptedEngine, "generate", generates)

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from ttsi.optional import Leaves as Leaves
     from ttsi.optional import Renders as Renders
     from ttsi.optional import Rivals as Rivals
+    from ttsi.optional import TellsTexts as TellsTexts
     from ttsi.optional import TellsTurns as TellsTurns
     from ttsi.optional import Verdict as Verdict
     from ttsi.optional import Versioned as Versioned
@@ -149,7 +150,7 @@ _NAMES = {
     "ttsi.hooks": "hookimpl",
     "ttsi.optional": (
         "AnswersTasks Gates HasTemplate HasTrainingRows LearnsFromRows Leaves Renders Rivals "
-        "TellsTurns Verdict Versioned WritesCalls written_calls"
+        "TellsTexts TellsTurns Verdict Versioned WritesCalls written_calls"
     ),
     "ttsi.options": "option",
     "ttsi.protocols": (

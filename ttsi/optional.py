@@ -57,6 +57,17 @@ class Leaves(Protocol):
     left: Callable[[str], bool] | None
 
 
+@runtime_checkable
+class TellsTexts(Protocol):
+    """Optional for an engine: tell of texts while it writes them.
+
+    `listener`, if it is set, is asked with a request's owner who wants to be told the text so far,
+    again and again while it grows; None where nobody does. Thoughts that are open are not told.
+    """
+
+    listener: Callable[[str], Callable[[str], None] | None] | None
+
+
 class LearnsFromRows(Protocol):
     """Optional for a learner: baselines that learn from labelled rows.
 
@@ -152,7 +163,7 @@ class Versioned(Protocol):
 
 OPTIONAL: Mapping[str, tuple[type, ...]] = {
     "benchmarks": (HasTrainingRows, HasTemplate),
-    "engines": (Renders, WritesCalls, Leaves),
+    "engines": (Renders, WritesCalls, Leaves, TellsTexts),
     "generators": (AnswersTasks, HasTemplate),
     "inference": (Gates,),
     "learners": (LearnsFromRows,),

@@ -41,5 +41,5 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     spec = folder / "spec.json"
     spec.write_text(json.dumps(SPEC))
     command = [sys.executable, "-m", "ttsi", "serve", str(spec)]
-    with served(command, folder / "log", patience=300.0) as address:
+    with served(command, folder / "log", patience=1200.0) as address:
         yield address

@@ -145,15 +145,20 @@ class Journeys:
         return json_digest(["journeys", self.rows])
 
 
+def said(prompt: Prompt) -> str:
+    """Return what the model is asked last, or the text that it goes on with."""
+    return prompt.messages[-1].content if prompt.messages else prompt.opening
+
+
 def default_script(request: Request) -> str:
     """Right for even cities, wrong for odd ones unless adapted; writes examples when asked to."""
-    text = request.prompt.messages[-1].content
+    text = said(request.prompt)
     if WRITING in text:
         number = request.seed % 1000
         call = {"name": "get_weather", "arguments": {"city": f"Town{number}"}}
         return json.dumps({"input": f"Weather in Town{number}, please", "output": [call]})
     city = text.rsplit(" ", 1)[-1].rstrip("?")
-    right = request.adapter is not None or city[-1] in "02468"
+    right = request.adapter is not None or city[-1:] in "02468"
     name = "get_weather" if right else "get_time"
     return json.dumps([{"name": name, "arguments": {"city": city}}])
 
@@ -233,7 +238,7 @@ class ScriptedEngine:
             time.sleep(0.05)
 
     def _harm(self, request: Request) -> None:
-        text = request.prompt.messages[-1].content
+        text = said(request.prompt)
         fatal = self.fatal is not None and self.fatal in text and request.adapter is not None
         drawn = self.failing and draw_seed(0, text, "failing") % 1000 < 1000 * self.failing
         failing = drawn and WRITING not in text

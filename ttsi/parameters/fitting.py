@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from ttsi._common.jsons import JSON
-from ttsi.parameters.patterns import occurs
+from ttsi.parameters.automata import occurs
 
 Schema = Mapping[str, Any]
 
@@ -53,7 +53,7 @@ def faults(value: JSON, schema: Schema) -> int:
     """
     count = 0
     if "enum" in schema:
-        count += not any(same(value, each) for each in schema["enum"])
+        count += identity(value) not in map(identity, schema["enum"])
     if isinstance(value, str):
         count += not _within(len(value), schema.get("minLength"), schema.get("maxLength"))
         count += "pattern" in schema and not occurs(schema["pattern"], value)

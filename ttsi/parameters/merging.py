@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
 from ttsi._common.jsons import JSON
-from ttsi.parameters.fitting import exactly, faults, fits, is_of, same, within
+from ttsi.parameters.automata import occurs, overlap
+from ttsi.parameters.fitting import exactly, faults, fits, identity, is_of
 from ttsi.parameters.keywords import ANNOTATIONS, OF_TYPE
-from ttsi.parameters.patterns import IrregularPattern, lengths, occurs, overlap, read_pattern
+from ttsi.parameters.patterns import IrregularPattern, lengths, read_pattern
 
 Node = Mapping[str, Any]
 Plain = dict[str, JSON]
@@ -68,14 +69,15 @@ def common_values(nodes: Sequence[Node], pointer: str) -> list[JSON] | None:
     lists += [list(node["enum"]) for node in nodes if "enum" in node]
     if not lists:
         return None
-    common: list[JSON] = []
+    others = [set(map(identity, each)) for each in lists[1:]]
+    common: dict[Hashable, JSON] = {}
     for value in lists[0]:
-        everywhere = all(any(same(value, each) for each in other) for other in lists[1:])
-        if everywhere and not any(same(value, each) for each in common):
-            common.append(value)
+        key = identity(value)
+        if all(key in other for other in others):
+            common.setdefault(key, value)
     if not common:
         raise Conflict(pointer, "allows no value: its constants differ")
-    return common
+    return list(common.values())
 
 
 def common_types(nodes: Sequence[Node], values: list[JSON] | None, pointer: str) -> list[str]:
@@ -90,7 +92,7 @@ def common_types(nodes: Sequence[Node], values: list[JSON] | None, pointer: str)
         return [kind for kind, own in OF_TYPE.items() if any(own & node.keys() for node in nodes)]
     common = list(dict.fromkeys(_listed(lists[0])))
     for other in map(_listed, lists[1:]):
-        met = (_common_type(kind, other) for kind in common)
+        met = (common_type(kind, other) for kind in common)
         common = list(dict.fromkeys(kind for kind in met if kind))
     if not common:
         raise Conflict(pointer, "allows no value: its types differ")
@@ -101,7 +103,7 @@ def _listed(kinds: str | Sequence[str]) -> list[str]:
     return [kinds] if isinstance(kinds, str) else list(kinds)
 
 
-def _common_type(kind: str, others: Sequence[str]) -> str | None:
+def common_type(kind: str, others: Sequence[str]) -> str | None:
     if kind in others or (kind == "integer" and "number" in others):
         return kind
     return "integer" if kind == "number" and "integer" in others else None
@@ -118,8 +120,11 @@ def with_values(bodies: Sequence[Plain], values: list[JSON], definitions: Plain)
     left = list(values)
     found = []
     for body in bodies:
-        own = [value for value in left if fits(value, body, definitions)]
-        left = [value for value in left if not any(value is each for each in own)]
+        own: list[JSON] = []
+        others: list[JSON] = []
+        for value in left:
+            (own if fits(value, body, definitions) else others).append(value)
+        left = others
         if not own:
             continue
         kind = body["type"]
@@ -309,41 +314,3 @@ def _check_patterns(patterns: Plain, properties: Plain, pointer: str) -> None:
         if patterns[one] != patterns[other] and overlap(one, other):
             what = f"has {one!r} and {other!r}, which match the same names"
             raise SchemaFault(pointer, "patternProperties", what, cure)
-
-
-# ---------------------------------------------------------------- do branches exclude each other?
-
-
-def disjoint(one: Plain, other: Plain) -> bool:
-    """Whether two plain schemas certainly have no value in common."""
-    for a, b in ((one, other), (other, one)):
-        if "anyOf" in a:
-            return all(disjoint(branch, b) for branch in a["anyOf"])
-    if "type" not in one or "type" not in other:
-        return False
-    if not _common_type(one["type"], [other["type"]]):
-        return True
-    for a, b in ((one, other), (other, one)):
-        if "enum" in a:
-            return not any(is_of(v, b["type"]) and not faults(v, b) for v in a["enum"])
-    if one["type"] == "string":
-        return "pattern" in one and "pattern" in other and not overlap(
-            one["pattern"], other["pattern"]
-        )  # fmt: skip
-    if one["type"] == "object":
-        return _objects_disjoint(one, other) or _objects_disjoint(other, one)
-    if one["type"] in ("integer", "number"):
-        try:
-            number_bounds([one, other], "", whole="integer" in (one["type"], other["type"]))
-        except Conflict:
-            return True
-    return False
-
-
-def _objects_disjoint(one: Plain, other: Plain) -> bool:
-    """Whether a property that `one` requires excludes the values of `other`."""
-    for name in one.get("required", ()):
-        theirs = within(other, name)
-        if theirs is None or disjoint(one["properties"][name], dict(theirs)):
-            return True
-    return False

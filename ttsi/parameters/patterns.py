@@ -6,14 +6,14 @@ and word boundaries are refused, because no grammar could enforce them.
 
 `\\d`, `\\w` and `\\s` stand for their ASCII characters, `\\D`, `\\W` and `\\S` for all others, and
 `$` for the end of the text, in scoring, the contract and the grammar alike. Patterns are matched by
-an automaton, whose time is linear in the length of any text.
+automata.py.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -22,10 +22,8 @@ Ranges: TypeAlias = tuple[tuple[int, int], ...]
 """Code points, as sorted ranges that do not touch; both ends belong to them."""
 
 _LAST = 0x10FFFF
-_MOST_STATES = 10_000
-"""A pattern whose automaton has more states is refused, because matching would be slow."""
-
-_MOST_PAIRS = 4000
+_LONGEST = 10_000
+"""A pattern of more characters is refused."""
 
 
 class IrregularPattern(ValueError):
@@ -92,9 +90,11 @@ ANY = Chars(_complement(((10, 10),)), listed=False)
 _ANYTHING = Repeat(Chars(((0, _LAST),), listed=False), 0, None)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def read_pattern(pattern: str) -> Node:
     """Return a node for all strings in which `pattern` has a match. Raises IrregularPattern."""
+    if len(pattern) > _LONGEST:
+        raise IrregularPattern(f"a pattern of more than {_LONGEST} characters is not read")
     try:
         with warnings.catch_warnings():
             # Python warns of syntax that later versions may read differently.
@@ -102,7 +102,7 @@ def read_pattern(pattern: str) -> Node:
             re.compile(pattern)
         return _Reader(pattern).read()
     except (re.error, OverflowError) as error:
-        raise IrregularPattern(f"{pattern!r} is no regular expression: {error}") from error
+        raise IrregularPattern(f"{pattern!r:.200} is no regular expression: {error}") from error
     except RecursionError:
         raise IrregularPattern("a pattern with so many groups in each other is not read") from None
 
@@ -223,7 +223,7 @@ class _Reader:
         return self._pattern[self._at - 1]
 
     def _irregular(self, what: str) -> IrregularPattern:
-        return IrregularPattern(f"{what} in the pattern {self._pattern!r} cannot be held to")
+        return IrregularPattern(f"{what} in the pattern {self._pattern!r:.200} cannot be held to")
 
 
 def lengths(node: Node) -> tuple[int, int | None]:
@@ -241,129 +241,3 @@ def lengths(node: Node) -> tuple[int, int | None]:
     if isinstance(node, Either):
         return min(fewest), max(most_of) if bounded else None
     return sum(fewest), sum(most_of) if bounded else None
-
-
-# ---------------------------------------------------------------- does a string match?
-
-
-def occurs(pattern: str, text: str) -> bool:
-    """Whether `text` has a match of `pattern`. Raises IrregularPattern."""
-    return _automaton(pattern).takes(text)
-
-
-# ---------------------------------------------------------------- can a string match both?
-
-
-def overlap(one: str, other: str) -> bool:
-    """Whether some string matches both patterns; also True if the check would take too long.
-
-    Raises IrregularPattern.
-    """
-    left, right = _automaton(one), _automaton(other)
-    waiting = [(left.start, right.start)]
-    seen = set(waiting)
-    while waiting:
-        a, b = waiting.pop()
-        if a == left.end and b == right.end:
-            return True
-        if len(seen) > _MOST_PAIRS:
-            return True
-        for pair in _steps(left, right, a, b):
-            if pair not in seen:
-                seen.add(pair)
-                waiting.append(pair)
-    return False
-
-
-def _steps(left: _Automaton, right: _Automaton, a: int, b: int) -> Iterator[tuple[int, int]]:
-    yield from ((to, b) for to in left.free[a])
-    yield from ((a, to) for to in right.free[b])
-    for ranges, to in left.read[a]:
-        for others, and_to in right.read[b]:
-            if intersect(ranges, others):
-                yield to, and_to
-
-
-class _Automaton:
-    """A nondeterministic automaton from `start` to `end`, with free steps and reading steps."""
-
-    def __init__(self, node: Node) -> None:
-        self.free: list[list[int]] = []
-        self.read: list[list[tuple[Ranges, int]]] = []
-        self.start = self._state()
-        self.end = self._add(node, self.start)
-
-    def takes(self, text: str) -> bool:
-        """Whether the automaton accepts the whole text."""
-        states = self._freely([self.start])
-        for code in map(ord, text):
-            states = self._freely(
-                to
-                for state in states
-                for ranges, to in self.read[state]
-                if any(low <= code <= high for low, high in ranges)
-            )
-            if not states:
-                return False
-        return self.end in states
-
-    def _freely(self, states: Iterable[int]) -> set[int]:
-        """Return these states and all that free steps reach from them."""
-        waiting = list(states)
-        found: set[int] = set()
-        while waiting:
-            state = waiting.pop()
-            if state not in found:
-                found.add(state)
-                waiting += self.free[state]
-        return found
-
-    def _state(self) -> int:
-        if len(self.free) > _MOST_STATES:
-            raise OverflowError
-        self.free.append([])
-        self.read.append([])
-        return len(self.free) - 1
-
-    def _add(self, node: Node, start: int) -> int:
-        if isinstance(node, Chars):
-            end = self._state()
-            self.read[start].append((node.ranges, end))
-            return end
-        if isinstance(node, Row):
-            for item in node.items:
-                start = self._add(item, start)
-            return start
-        if isinstance(node, Either):
-            end = self._state()
-            for item in node.items:
-                self.free[self._add(item, start)].append(end)
-            return end
-        return self._add_repeat(node, start)
-
-    def _add_repeat(self, node: Repeat, start: int) -> int:
-        if lengths(node)[1] == 0:
-            return start
-        for _ in range(node.least):
-            start = self._add(node.item, start)
-        if node.most is None:
-            loop = self._state()
-            self.free[start].append(loop)
-            self.free[self._add(node.item, loop)].append(loop)
-            return loop
-        end = self._state()
-        self.free[start].append(end)
-        for _ in range(node.most - node.least):
-            start = self._add(node.item, start)
-            self.free[start].append(end)
-        return end
-
-
-@lru_cache(maxsize=512)
-def _automaton(pattern: str) -> _Automaton:
-    try:
-        return _Automaton(read_pattern(pattern))
-    except OverflowError:
-        raise IrregularPattern(
-            f"the pattern {pattern!r} takes more than {_MOST_STATES} states"
-        ) from None

@@ -19,12 +19,16 @@ A schema that has no such form is refused by SchemaFault. Otherwise JSON Schema 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, product
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, TypeAlias
 
 from ttsi._common.jsons import JSON
 from ttsi.parameters import merging
+from ttsi.parameters.automata import Laborious, bounded
+from ttsi.parameters.exclusion import disjoint, exclusive
+from ttsi.parameters.fitting import identity
 from ttsi.parameters.keywords import keyword_fault
 from ttsi.parameters.merging import Conflict, SchemaFault
 from ttsi.parameters.parts import (
@@ -44,6 +48,9 @@ Plain: TypeAlias = dict[str, JSON]
 
 _MOST_STEPS = 50_000
 """A schema whose references expand to more subschemas than this is refused."""
+
+_MOST_WORK = 2_000_000
+"""So is one whose patterns take more work to compare with each other, with names and constants."""
 
 
 def plain_parameters(parameters: Mapping[str, JSON]) -> Plain:
@@ -78,12 +85,16 @@ class _Compiler:
     def compile(self) -> Plain:
         root = Part("#", self._document)
         try:
-            plain = self._schema((root,), closed=self._closed_root)
+            with bounded(_MOST_WORK):
+                plain = self._schema((root,), closed=self._closed_root)
         except Conflict as conflict:
             raise conflict.fault() from None
         except RecursionError:
             what, cure = "nests too many schemas in each other", "Write fewer levels."
             raise SchemaFault("#", "", what, cure) from None
+        except Laborious:
+            what, cure = "take too long to match", "Write fewer or simpler patterns."
+            raise SchemaFault("#", "patterns", what, cure) from None
         if self._definitions:
             if "$ref" in plain:
                 plain = self._definitions[plain["$ref"].removeprefix("#/$defs/")]
@@ -133,8 +144,8 @@ class _Compiler:
             seen.add(part.pointer)
         return part
 
-    def _check(self, part: Part) -> None:
-        self._steps += 1
+    def _step(self, part: Part, steps: int = 1) -> None:
+        self._steps += steps
         if self._steps > _MOST_STEPS:
             raise SchemaFault(
                 part.pointer,
@@ -142,6 +153,9 @@ class _Compiler:
                 f"the schema spells out to more than {_MOST_STEPS} subschemas",
                 "Say it with fewer alternatives.",
             )
+
+    def _check(self, part: Part) -> None:
+        self._step(part)
         if not isinstance(part.node, Mapping):
             raise SchemaFault(
                 part.pointer, "", f"is no schema: {part.node!r}", "Make it an object."
@@ -207,29 +221,25 @@ class _Compiler:
                 continue
             found.append(body.get("anyOf", [body]))
         self._choosing.discard(key)
-        if choice.exclusive:
-            self._exclude_each_other(found, choice)
-        distinct: list[Plain] = []
-        for each in (each for branch in found for each in branch):
-            if each not in distinct:
-                distinct.append(each)
+        if choice.exclusive and not exclusive(found, partial(self._disjoint, choice.part)):
+            raise SchemaFault(
+                choice.part.pointer,
+                "oneOf",
+                "has branches that one value may satisfy at once",
+                "Write anyOf, or tell the branches apart: by type, by a property with a const "
+                "of its own, or by a property that one requires and the other does not have.",
+            )
+        distinct: dict[Hashable, Plain] = {}
+        for each in chain.from_iterable(found):
+            distinct.setdefault(identity(each), each)
         if not distinct:
             raise conflict
-        return distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
+        bodies = list(distinct.values())
+        return bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
 
-    def _exclude_each_other(self, found: Sequence[list[Plain]], choice: Choice) -> None:
-        for one, other in combinations(found, 2):
-            if not all(self._disjoint(a, b) for a, b in product(one, other)):
-                raise SchemaFault(
-                    choice.part.pointer,
-                    "oneOf",
-                    "has branches that one value may satisfy at once",
-                    "Write anyOf, or tell the branches apart: by type, by a property with a const "
-                    "of its own, or by a property that one requires and the other does not have.",
-                )
-
-    def _disjoint(self, one: Plain, other: Plain) -> bool:
-        return merging.disjoint(_deref(one, self._definitions), _deref(other, self._definitions))
+    def _disjoint(self, place: Part, one: Plain, other: Plain) -> bool:
+        self._step(place)
+        return disjoint(_deref(one, self._definitions), _deref(other, self._definitions))
 
     # ------------------------------------------------------------ keywords of one type
 
@@ -307,6 +317,7 @@ class _Compiler:
         bounds = merging.counts(nodes, "minProperties", "maxProperties", place)
         required = list(dict.fromkeys(name for node in nodes for name in node.get("required", ())))
         names = dict.fromkeys(name for node in nodes for name in node.get("properties", {}))
+        self._step(flat[0], len(names) * (len(flat) - 1))
         listed = [part.child("additionalProperties") for part in flat
                   if part.has("additionalProperties")]  # fmt: skip
         patterns = self._patterns(flat, listed)

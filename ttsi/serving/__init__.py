@@ -10,6 +10,7 @@ tickets.py        one answer that a client waits for
 waves.py          requests that arrive together are a wave; queue, deadlines, hang-ups
 solving.py        the thread that has the model
 answers.py        answers as OpenAI's objects, and their receipts
+writing.py        the part of a text under way that will not change
 streams.py        answers as server-sent events
 logs.py           the journal and the labelled rows, whole after a crash
 feedback.py       what clients say of answers -> labelled rows

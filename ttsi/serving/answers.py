@@ -15,6 +15,7 @@ from ttsi.answers.objects import behind_thoughts
 from ttsi.serving.tickets import Outcome
 from ttsi.types import JSON, StageCost, Token, Tool
 
+_LONGEST_HEADER = 500
 _AS_WRITTEN = Switches(fill_defaults=False, coerce=False, trim=False)
 
 
@@ -125,7 +126,13 @@ def headers_of(outcomes: Sequence[Outcome]) -> dict[str, str]:
     told = {"X-TTSI-Adapted": str(first.adapted).lower(), "X-TTSI-Reason": first.reason}
     if first.confidence is not None:
         told["X-TTSI-Confidence"] = f"{first.confidence:.6f}"
-    return {name: value.encode("ascii", "replace").decode() for name, value in told.items()}
+    return {name: _for_head(value) for name, value in told.items()}
+
+
+def _for_head(value: str) -> str:
+    """Return a text that can stand in a head: one line of ASCII, and not a long one."""
+    line = " ".join(value.encode("ascii", "replace").decode().split())
+    return "".join(filter(str.isprintable, line))[:_LONGEST_HEADER]
 
 
 def chat_logprobs(outcome: Outcome) -> dict[str, Any] | None:

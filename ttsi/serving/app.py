@@ -9,11 +9,12 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -21,7 +22,7 @@ from starlette.routing import Route
 
 from ttsi.serving import answers
 from ttsi.serving.chats import Chat, read_chat
-from ttsi.serving.feedback import Answers, labelled
+from ttsi.serving.feedback import Answers, read_feedback
 from ttsi.serving.fields import body_of
 from ttsi.serving.logs import Log
 from ttsi.serving.metrics import Metrics
@@ -35,7 +36,10 @@ from ttsi.types import JSON
 
 DEADLINE = "X-TTSI-Deadline"
 _LEFT = 499  # as others log a client that has closed its connection
+_READERS = 4
+_SOON = {"Retry-After": "1"}
 Handler = Callable[[Request], Awaitable[Response]]
+_Read = TypeVar("_Read")
 
 
 @dataclass
@@ -59,35 +63,33 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.answers = Answers(self.served.limits.kept)
+        self._readers, self._arriving = CapacityLimiter(_READERS), 0
         self.fingerprint = str(self.identity.get("weights_digest", ""))[:23]
 
     # ------------------------------------------------------------ routes
 
     async def chat(self, request: Request) -> Response:
-        body, size = await self._body(request)
-        asked = await run_in_threadpool(read_chat, body, self.served)
+        asked, data = await self._read(request, read_chat)
         tickets = [
             Ticket(task, asked.adapts, _future(), spoken)
             for task, spoken in zip(asked.tasks, asked.spoken, strict=True)
         ]
         id = f"chatcmpl-{secrets.token_hex(12)}"
-        return await self._answered(request, id, asked, tickets, body, size)
+        return await self._answered(request, id, asked, tickets, data)
 
     async def texts(self, request: Request) -> Response:
-        body, size = await self._body(request)
-        asked = await run_in_threadpool(read_texts, body, self.served)
+        asked, data = await self._read(request, read_texts)
         tickets = [Ticket(task, False, _future(), plain=True) for task in asked.tasks]
         id = f"cmpl-{secrets.token_hex(12)}"
-        return await self._answered(request, id, asked, tickets, body, size)
+        return await self._answered(request, id, asked, tickets, data)
 
     async def feedback(self, request: Request) -> Response:
-        body, _ = await self._body(request)
-        row = labelled(body, self.answers)
-        self.metrics.feedback(bool(body["correct"]))
-        kept = row is not None and self.rows is not None
-        if row is not None and self.rows is not None:
-            await self.rows.append(row)
-        return JSONResponse({"object": "feedback", "id": body["id"], "kept": kept})
+        told, _ = await self._read(request, partial(read_feedback, answers=self.answers))
+        self.metrics.feedback(told.correct)
+        kept = told.row is not None and self.rows is not None
+        if told.row is not None and self.rows is not None:
+            await self.rows.append(told.row)
+        return JSONResponse({"object": "feedback", "id": told.id, "kept": kept})
 
     async def models(self, request: Request) -> Response:
         listed = [self._model(name) for name in self.served.models]
@@ -118,24 +120,46 @@ class Desk:
 
     # ------------------------------------------------------------ requests
 
-    async def _body(self, request: Request) -> tuple[dict[str, Any], int]:
-        """Return the object that a request holds, and its bytes. Raises Refusal."""
+    async def _read(
+        self, request: Request, read: Callable[[dict[str, Any], Served], _Read]
+    ) -> tuple[_Read, bytes]:
+        """Return what `read` makes of the object in a request's body, and the body's bytes.
+
+        Raises Refusal. Few bodies are read at the same time: while they are, their objects may take
+        a hundred times the memory of the bytes.
+        """
+        data = await self._body(request)
+
+        def work() -> _Read:
+            return read(body_of(data), self.served)
+
+        return await to_thread.run_sync(work, limiter=self._readers), data
+
+    async def _body(self, request: Request) -> bytes:
+        """Return a request's body. Raises Refusal."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise Refusal(415, "The body has to be of the type application/json.")
-        most, read = self.served.limits.body_bytes, bytearray()
-        too_large = Refusal(413, f"A body has {most} bytes at most.")
-        if int(request.headers.get("content-length", 0)) > most:
+        limits, read = self.served.limits, bytearray()
+        too_large = Refusal(413, f"A body has {limits.body_bytes} bytes at most.")
+        if int(request.headers.get("content-length", 0)) > limits.body_bytes:
             raise too_large
         try:
-            async with asyncio.timeout(self.served.limits.body_seconds):
+            async with asyncio.timeout(limits.body_seconds):
                 async for chunk in request.stream():
                     read += chunk
-                    if len(read) > most:
+                    self._arriving += len(chunk)
+                    if len(read) > limits.body_bytes:
                         raise too_large
+                    if self._arriving > limits.arriving_bytes:
+                        raise Refusal(
+                            429, "Too much is sent at once.", headers={"Retry-After": "1"}
+                        )
         except TimeoutError:
             raise Refusal(408, "The body took too long.", headers={"Connection": "close"}) from None
-        return await run_in_threadpool(body_of, bytes(read)), len(read)
+        finally:
+            self._arriving -= len(read)
+        return bytes(read)
 
     def _deadline(self, request: Request) -> float | None:
         given = request.headers.get(DEADLINE)
@@ -157,15 +181,14 @@ class Desk:
         id: str,
         asked: Chat | Texts,
         tickets: list[Ticket],
-        body: dict[str, Any],
-        size: int,
+        data: bytes,
     ) -> Response:
         self.waves.submit(tickets, self._deadline(request))
         created, chat = int(time.time()), isinstance(asked, Chat)
         head = {"id": id, "created": created, "model": asked.model}
 
         async def ended(outcomes: Sequence[Outcome]) -> None:
-            await self._keep(id, created, asked, body, size, outcomes)
+            await self._keep(id, created, asked, data, outcomes)
 
         if asked.stream:
             kind = "chat.completion.chunk" if chat else "text_completion"
@@ -203,19 +226,19 @@ class Desk:
         id: str,
         created: int,
         asked: Chat | Texts,
-        body: dict[str, Any],
-        size: int,
+        data: bytes,
         outcomes: Sequence[Outcome],
     ) -> None:
         """Count answers, keep what feedback may be given to, and write the journal."""
         for outcome in outcomes:
             self.metrics.answer(outcome)
         if isinstance(asked, Chat):
-            self.answers.keep(id, size, asked.row, outcomes[0])
+            self.answers.keep(id, asked.row, outcomes[0])
         if self.journal is not None:
             told = [{"text": each.completion.text, **answers.receipt(each)} for each in outcomes]
-            line = {"id": id, "created": created, "model": asked.model, "request": body}
-            await self.journal.append({**line, "answers": told})
+            line = {"id": id, "created": created, "model": asked.model, "answers": told}
+            body = await to_thread.run_sync(json.loads, data, limiter=self._readers)
+            await self.journal.append({**line, "request": body})
 
     def _model(self, name: str) -> dict[str, Any]:
         about = {"id": name, "object": "model", "created": self.created, "owned_by": "ttsi"}

@@ -27,6 +27,7 @@ from ttsi.serving.conversations import Heard, check_size, heard, offered
 from ttsi.serving.fields import Fields
 from ttsi.serving.refusals import Refusal, bad
 from ttsi.serving.served import Limits, Served
+from ttsi.serving.tickets import SAID
 from ttsi.types import JSON, Asked, Task, Tool
 
 _LARGEST = 2**63 - 1
@@ -73,7 +74,7 @@ def read_chat(body: Mapping[str, Any], served: Served) -> Chat:
         model,
         model == served.name,
         tuple(replace(task, id=id) for id in ids),
-        tuple(otherwise and replace(otherwise, id=f"{id}~said") for id in ids),
+        tuple(otherwise and replace(otherwise, id=f"{id}{SAID}") for id in ids),
         stream=fields.boolean("stream"),
         include_usage=streaming.boolean("include_usage"),
         row={"messages": list(said.messages), "tools": body.get("tools") or []},
@@ -171,10 +172,11 @@ def _schema(fields: Fields, limits: Limits) -> Mapping[str, JSON] | None:
         raise bad("response_format", "response_format.json_schema.schema is a JSON Schema.")
     check_size(schema, limits, "response_format")
     try:
-        plain_schema(schema)
+        plain = plain_schema(schema)
     except SchemaFault as fault:
         told = f"{fault.pointer}: {fault.keyword} {fault.what}. {fault.cure}"
         raise bad("response_format", told) from None
+    check_size(plain, limits, "response_format")
     return schema
 
 

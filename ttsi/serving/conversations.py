@@ -53,15 +53,20 @@ def offered(given: Any, limits: Limits) -> tuple[Tool, ...]:
         raise bad("tools", f"tools are {limits.tools} at most.")
     check_size(given, limits, "tools")
     try:
-        return Toolbox().tools([_tool(each) for each in given], "tools")
+        tools = Toolbox().tools([_tool(each) for each in given], "tools")
     except TtsiError as error:
         raise refused(error, "tools") from None
+    check_size([tool.schema for tool in tools], limits, "tools")
+    if any(len(tool.name) > limits.tool_name for tool in tools):
+        raise bad("tools", f"A tool's name has {limits.tool_name} characters at most.")
+    return tools
 
 
 def check_size(given: Any, limits: Limits, param: str) -> None:
-    """Raise Refusal for schemas of which a grammar would take too long to make."""
+    """Raise Refusal for schemas and answers that would take too long to check."""
     if len(json.dumps(given)) > limits.schema_bytes:
-        raise bad(param, f"{param} take {limits.schema_bytes} characters of JSON at most.")
+        most = f"{limits.schema_bytes} characters of JSON at most, with references spelt out"
+        raise bad(param, f"{param} take {most}.")
 
 
 def refused(error: TtsiError, param: str) -> Refusal:

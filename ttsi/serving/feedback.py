@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,20 +11,30 @@ from typing import Any
 from ttsi.answers.calls.values import calls_in
 from ttsi.errors import TtsiError
 from ttsi.rows.calls import calls_of, check
-from ttsi.serving.conversations import refused
+from ttsi.serving.conversations import check_size, refused
 from ttsi.serving.fields import Fields
 from ttsi.serving.refusals import Refusal, bad
+from ttsi.serving.served import Served
 from ttsi.serving.tickets import Outcome
 from ttsi.types import JSON, Tool
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """An answer that feedback can be given to: what was asked, and the calls that were made."""
+    """An answer that feedback can be given to: what was asked, as JSON, and the calls made."""
 
-    row: Mapping[str, Any]
+    row: str
     tools: tuple[Tool, ...]
     calls: list[JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a client says of an answer: `row` is the labelled row that follows, if one does."""
+
+    id: str
+    correct: bool
+    row: dict[str, Any] | None
 
 
 class Answers:
@@ -31,29 +42,31 @@ class Answers:
 
     def __init__(self, most: int, most_bytes: int = 64 * 2**20) -> None:
         self._most, self._most_bytes, self._bytes = most, most_bytes, 0
-        self._kept: OrderedDict[str, tuple[Given, int]] = OrderedDict()
+        self._kept: OrderedDict[str, Given] = OrderedDict()
 
-    def keep(self, id: str, size: int, row: Mapping[str, Any], outcome: Outcome) -> None:
-        """Keep an answer to a request of `size` bytes, if tools were on offer."""
+    def keep(self, id: str, row: Mapping[str, Any], outcome: Outcome) -> None:
+        """Keep an answer, if tools were on offer."""
         if not row["tools"]:
             return
         tools = outcome.task.tools or ()
         calls = [call.as_json() for call in calls_in(outcome.completion.answer)] if tools else []
-        self._kept[id] = (Given(row, tools, calls), size)
-        self._bytes += size
+        # Texts: objects would take a hundred times as much memory.
+        kept = self._kept[id] = Given(json.dumps(row), tools, calls)
+        self._bytes += len(kept.row)
         while len(self._kept) > self._most or self._bytes > self._most_bytes:
-            self._bytes -= self._kept.popitem(last=False)[1][1]
+            self._bytes -= len(self._kept.popitem(last=False)[1].row)
 
     def find(self, id: str) -> Given:
         """Return an answer. Raises Refusal for one that is not known."""
-        if id not in self._kept:
+        found = self._kept.get(id)
+        if found is None:
             told = f"There is no answer {id!r:.100} with tools among the last {self._most}."
             raise Refusal(404, told, param="id", code="not_found")
-        return self._kept[id][0]
+        return found
 
 
-def labelled(body: Mapping[str, Any], answers: Answers) -> dict[str, Any] | None:
-    """Return the labelled row that feedback gives, or None if it does not say what is right.
+def read_feedback(body: Mapping[str, Any], served: Served, *, answers: Answers) -> Told:
+    """Return what a body says of one of the `answers`.
 
     `answer` is a list of calls, [] for none, in the notations that files have. Raises Refusal.
     """
@@ -65,12 +78,17 @@ def labelled(body: Mapping[str, Any], answers: Answers) -> dict[str, Any] | None
         raise bad("correct", "correct is true or false.")
     given, answer = answers.find(id), body.get("answer")
     if correct:
-        return {"id": id, **given.row, "reference": given.calls}
+        return Told(id, correct, _row(id, given, given.calls))
     if answer is None:
-        return None
+        return Told(id, correct, None)
+    check_size(answer, served.limits, "answer")
     try:
         calls = calls_of(answer, "answer", "answer")
         check(calls, given.tools, "answer")
     except TtsiError as error:
         raise refused(error, "answer") from None
-    return {"id": id, **given.row, "reference": [call.as_json() for call in calls]}
+    return Told(id, correct, _row(id, given, [call.as_json() for call in calls]))
+
+
+def _row(id: str, given: Given, calls: list[JSON]) -> dict[str, Any]:
+    return {"id": id, **json.loads(given.row), "reference": calls}

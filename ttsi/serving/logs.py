@@ -41,5 +41,7 @@ class Log(Lines):
 
     async def append(self, row: Any) -> None:
         """Write a line to disk before returning; on failure the file stays as it was."""
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False)
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._append, line)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._write, row)
+
+    def _write(self, row: Any) -> None:
+        self._append(json.dumps(row, ensure_ascii=False, allow_nan=False))

@@ -17,8 +17,10 @@ class Limits:
 
     body_bytes: int = 4 * 2**20
     body_seconds: float = 30.0
+    arriving_bytes: int = 256 * 2**20
     messages: int = 1000
     tools: int = 128
+    tool_name: int = 256
     schema_bytes: int = 128 * 2**10
     choices: int = 8
     stops: int = 4

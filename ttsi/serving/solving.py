@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ttsi._common.console import note
 from ttsi.answers.completions import read_completion
 from ttsi.digests import draw_seed
 from ttsi.errors import RunError, TtsiError, Unanswerable, ends_the_run
 from ttsi.serving.refusals import Refusal
-from ttsi.serving.tickets import ASKED, Group, Outcome, outcome_of, says_nothing
+from ttsi.serving.tickets import ASKED, SAID, Group, Outcome, outcome_of, says_nothing
 from ttsi.solving import assemble
 from ttsi.solving.pipeline import Pipeline
 from ttsi.solving.solution import Known, Solution
@@ -38,7 +39,8 @@ class Solving:
     """Solves groups on a loaded pipeline, and delivers outcomes as soon as there are any.
 
     `deliver` is called with each group's outcome or refusal, `told` with the base model's answer to
-    a group that is going to be adapted to; both in the thread that calls `wave`.
+    a group that is going to be adapted to, `writing` with the text so far of a group that listens;
+    all in the thread that calls `wave`.
     """
 
     def __init__(
@@ -47,8 +49,9 @@ class Solving:
         *,
         deliver: Callable[[Group, Outcome | Refusal], None],
         told: Callable[[Group, Solution], None],
+        writing: Callable[[Group, str], None],
     ) -> None:
-        self._spec, self._deliver, self._told = spec, deliver, told
+        self._spec, self._deliver, self._told, self._writing = spec, deliver, told, writing
         self._pipeline: Pipeline | None = None
         self._groups: dict[str, Group] = {}
         # Why tasks of a form cannot be adapted to, once that has shown.
@@ -83,7 +86,7 @@ class Solving:
     # ------------------------------------------------------------ ttsi.solving.waiting.Waiting
 
     def left(self, id: str) -> bool:
-        group = self._groups.get(id.removesuffix("~said"))
+        group = self._groups.get(id.removesuffix(SAID))
         return group is not None and group.left
 
     def late(self, id: str) -> bool:
@@ -92,6 +95,16 @@ class Solving:
 
     def answered(self, solution: Solution) -> None:
         self._told(self._groups[solution.task.id], solution)
+
+    def listener(self, id: str) -> Callable[[str], None] | None:
+        """Return what is told the text of a task that is its answer, whatever it will be."""
+        group = self._groups.get(id.removesuffix(SAID))
+        if group is None or not group.listened:
+            return None
+        is_text = id.endswith(SAID) or group.task.form == "text"
+        # Others draw several texts for a task.
+        alone = group.plain or self._spec.inference.name == "direct"
+        return partial(self._writing, group) if is_text and alone else None
 
     # ------------------------------------------------------------ tasks
 

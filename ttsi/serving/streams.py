@@ -12,6 +12,7 @@ from sse_starlette.sse import AppStatus
 from ttsi.serving import answers
 from ttsi.serving.refusals import Refusal
 from ttsi.serving.tickets import Outcome, Ticket
+from ttsi.serving.writing import Writing
 
 PING_SECONDS = 10
 _SEND_SECONDS = 30
@@ -35,13 +36,22 @@ def event_stream(
     called if the client goes before it. Comments show that the model is still at work.
     """
 
+    writings = [Writing(ticket) for ticket in tickets]
+
     async def events() -> AsyncIterator[ServerSentEvent]:
         outcomes: list[Outcome] = []
         ready: list[dict[str, Any]] = []
         try:
             for index, ticket in enumerate(tickets):
+                sent = ""
+                async for more in writings[index].grown():
+                    if chat and not sent:
+                        yield _event({**head, "choices": [_begun(index)]}, include_usage)
+                    choice = _delta(index, {"content": more}) if chat else _part(index, more)
+                    yield _event({**head, "choices": [choice]}, include_usage)
+                    sent += more
                 outcomes.append(await ticket.future)
-                ready += (_chat if chat else _text)(index, outcomes[-1])
+                ready += (_chat if chat else _text)(index, outcomes[-1], sent)
                 # The last one is held back for the receipts.
                 for choice in ready[:-1]:
                     yield _event({**head, "choices": [choice]}, include_usage)
@@ -74,10 +84,11 @@ def _sent(data: str) -> ServerSentEvent:
     return ServerSentEvent(data, sep="\n")
 
 
-def _chat(index: int, outcome: Outcome) -> Iterator[dict[str, Any]]:
-    """Yield the choices of the chunks of one answer."""
+def _chat(index: int, outcome: Outcome, sent: str) -> Iterator[dict[str, Any]]:
+    """Yield the choices of the chunks of one answer, whose text was `sent` so far."""
     message, told = answers.message_of(outcome), answers.chat_logprobs(outcome)
-    yield _delta(index, {"role": "assistant", "content": None if _calls(message) else ""})
+    if not sent:
+        yield _begun(index, None if _calls(message) else "")
     if message.get("reasoning_content"):
         yield _delta(index, {"reasoning_content": message["reasoning_content"]})
     for at, call in enumerate(_calls(message)):
@@ -87,13 +98,29 @@ def _chat(index: int, outcome: Outcome) -> Iterator[dict[str, Any]]:
         yield _delta(index, begun, None if at else told)
         written = {"index": at, "function": {"arguments": function["arguments"]}}
         yield _delta(index, {"tool_calls": [written]})
-    if message["content"]:
-        yield _delta(index, {"content": message["content"]}, told)
+    if content := _rest(message["content"] or "", sent):
+        yield _delta(index, {"content": content}, told)
     yield {**_delta(index, {}), "finish_reason": answers.finish_of(message, outcome)}
 
 
-def _text(index: int, outcome: Outcome) -> Iterator[dict[str, Any]]:
-    yield answers.text_choice(index, outcome)
+def _text(index: int, outcome: Outcome, sent: str) -> Iterator[dict[str, Any]]:
+    choice = answers.text_choice(index, outcome)
+    yield {**choice, "text": _rest(choice["text"], sent)}
+
+
+def _rest(text: str, sent: str) -> str:
+    """Return what has not been sent of a text. Raises Refusal if another beginning was sent."""
+    if not text.startswith(sent):
+        raise Refusal(500, "The answer was begun anew, and is not what was sent of it.")
+    return text[len(sent) :]
+
+
+def _begun(index: int, content: str | None = "") -> dict[str, Any]:
+    return _delta(index, {"role": "assistant", "content": content})
+
+
+def _part(index: int, text: str) -> dict[str, Any]:
+    return {"index": index, "text": text, "logprobs": None, "finish_reason": None}
 
 
 def _calls(message: Mapping[str, Any]) -> list[dict[str, Any]]:

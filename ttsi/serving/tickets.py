@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ttsi.solving.solution import Solution
@@ -13,6 +13,8 @@ from ttsi.types import AnswerStatus, Completion, Example, StageCost, Task
 CERTAIN = "the model is certain"
 ADAPTED = "the model was uncertain, and adapted"
 ASKED = "the base model was asked for"
+SAID = "~said"
+"""Behind a task's id it names the task that is asked if the answer has no words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class Ticket:
     """A task that somebody waits for; `spoken` is asked if the answer to it declines.
 
     `plain`: the task's input is a text that the model goes on with. `left` and `late` are set by
-    the event loop, and read by the thread that solves.
+    the event loop, and read by the thread that solves. `told` is called in the event loop with the
+    text so far, while the base model writes it.
     """
 
     task: Task
@@ -69,6 +72,7 @@ class Ticket:
     left: bool = False
     late: bool = False
     base: Solution | None = None
+    told: Callable[[str], None] | None = None
 
     def expire(self) -> None:
         """Let the base model's answer be the ticket's, now or as soon as it is there."""
@@ -93,6 +97,11 @@ class Group:
     @property
     def left(self) -> bool:
         return all(ticket.left for ticket in self.tickets)
+
+    @property
+    def listened(self) -> bool:
+        """Whether a text is wanted while it is written, and nothing takes its place later."""
+        return not self.adapts and any(ticket.told for ticket in self.tickets)
 
     @property
     def late(self) -> bool:

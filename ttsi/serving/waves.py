@@ -34,7 +34,12 @@ class Waves:
     def __init__(
         self, spec: Spec, *, wave: int, window: float = 0.02, most_waiting: int = 64
     ) -> None:
-        self._solving = Solving(spec, deliver=self._from_thread, told=self._told_by_thread)
+        self._solving = Solving(
+            spec,
+            deliver=self._from_thread,
+            told=self._told_by_thread,
+            writing=self._written_by_thread,
+        )
         self._wave, self._window, self._most = wave, window, most_waiting
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ttsi-solving")
         self._waiting: list[Ticket] = []
@@ -121,6 +126,9 @@ class Waves:
     def _told_by_thread(self, group: Group, solution: Solution) -> None:
         self._loop.call_soon_threadsafe(self._tell, group, solution)
 
+    def _written_by_thread(self, group: Group, text: str) -> None:
+        self._loop.call_soon_threadsafe(self._write, group, text)
+
     # ------------------------------------------------------------ and then in the event loop
 
     def _settle(self, group: Group, outcome: Outcome | Refusal) -> None:
@@ -137,6 +145,11 @@ class Waves:
             ticket.base = replace(solution, examples=())
             if ticket.late:
                 ticket.expire()
+
+    def _write(self, group: Group, text: str) -> None:
+        for ticket in group.tickets:
+            if ticket.told is not None:
+                ticket.told(text)
 
 
 def _stop(timer: asyncio.TimerHandle, _: asyncio.Future[Outcome]) -> None:

@@ -14,7 +14,7 @@ from ttsi import registry
 from ttsi._common.version import __version__
 from ttsi.digests import json_digest
 from ttsi.errors import Problem, SpecError, UsageError
-from ttsi.optional import HasTrainingRows, LearnsFromRows, Leaves, chosen
+from ttsi.optional import HasTrainingRows, LearnsFromRows, Leaves, TellsTexts, chosen
 from ttsi.protocols import Benchmark, Engine, Executor, Scorer, Watcher
 from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.solving.waiting import Waiting
@@ -87,6 +87,8 @@ class Engines:
         engine.on_progress = None
         if isinstance(engine, Leaves):
             engine.left = None
+        if isinstance(engine, TellsTexts):
+            engine.listener = None
         key = self._key(spec)
         if not (self._keep and sound) or key in self._idle:
             engine.close()

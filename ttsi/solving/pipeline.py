@@ -22,7 +22,7 @@ from functools import partial
 from typing import TypeVar
 
 from ttsi.errors import EngineError, OutOfMemory, RunError, ends_the_run, release
-from ttsi.optional import Gates, LearnsFromRows, Leaves, Rivals, chosen
+from ttsi.optional import Gates, LearnsFromRows, Leaves, Rivals, TellsTexts, chosen
 from ttsi.protocols import Engine, Estimator, Generator, Inference, Learner, Watcher
 from ttsi.solving.costs import STAGES, add_costs
 from ttsi.solving.metering import MeteredEngine, charging
@@ -77,6 +77,8 @@ class Pipeline:
         self._waiting = waiting
         if waiting is not None and isinstance(engine, Leaves):
             engine.left = self._left
+        if waiting is not None and isinstance(engine, TellsTexts):
+            engine.listener = waiting.listener
         # The largest wave that fits into the engine's memory, as far as known.
         self._fitting = sys.maxsize
         self._known: Mapping[str, Known] = {}

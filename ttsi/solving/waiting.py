@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ttsi.solving.solution import Solution, State
@@ -16,7 +16,8 @@ class Waiting(Protocol):
 
     `left`: nobody does any more, so that nothing more is done for it. `late`: its time is up, so
     that it is not adapted to any further. `answered` is told the estimate and the base model's
-    answer, as far as there is one, of a task that is still to be adapted to.
+    answer, as far as there is one, of a task that is still to be adapted to. `listener` returns who
+    wants to be told a text of the base model while it is written, as `ttsi.TellsTexts` has it.
     """
 
     def left(self, id: str) -> bool: ...
@@ -24,6 +25,8 @@ class Waiting(Protocol):
     def late(self, id: str) -> bool: ...
 
     def answered(self, solution: Solution) -> None: ...
+
+    def listener(self, id: str) -> Callable[[str], None] | None: ...
 
 
 def parted(

@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 from ttsi.answers.calls.values import ToolCall
-from ttsi.parameters.fitting import is_multiple, is_of
-from ttsi.parameters.patterns import occurs
+from ttsi.parameters.automata import occurs
+from ttsi.parameters.fitting import identity, is_multiple, is_of
 from ttsi.types import JSON, Tool
 
 
@@ -23,10 +23,10 @@ def argument_faults(tools: Sequence[Tool], call: ToolCall) -> list[str]:
 
 @cache
 def _validator() -> Any:
-    """Return a JSON Schema validator that checks multipleOf and pattern as scoring does.
+    """Return a JSON Schema validator with scoring's checks of multipleOf, patterns and uniqueItems.
 
-    The library's own checks divide floats, fail for large numbers, and may take exponential time to
-    match a pattern.
+    The library's own checks divide floats, fail for large numbers, may take exponential time to
+    match a pattern, and compare each item of a list with all others.
     """
     from jsonschema import Draft202012Validator, ValidationError
     from jsonschema.validators import extend
@@ -46,6 +46,10 @@ def _validator() -> Any:
             for wanted in (each for each in schemas if occurs(each, name)):
                 yield from validator.descend(item, schemas[wanted], path=name, schema_path=wanted)
 
+    def unique(_: Any, wanted: bool, value: JSON, __: Any) -> Iterator[ValidationError]:
+        if isinstance(value, list) and len(set(map(identity, value))) < len(value) and wanted:
+            yield ValidationError(f"{value!r} has non-unique elements")
+
     others_of = Draft202012Validator.VALIDATORS["additionalProperties"]
 
     def others(
@@ -62,6 +66,7 @@ def _validator() -> Any:
         {
             "multipleOf": multiple_of,
             "pattern": pattern,
+            "uniqueItems": unique,
             "patternProperties": patterns,
             "additionalProperties": others,
         },

@@ -43,6 +43,7 @@ class TransformersEngine(Deferred):
     )
     on_progress: Callable[[int, int], None] | None = None
     left: Callable[[str], bool] | None = None
+    listener: Callable[[str], Callable[[str], None] | None] | None = None
     _loaded: Runtime | None = field(default=None, init=False, repr=False)
     # A model that runs in native mode cannot do all of it, which is known once it is loaded.
     capabilities: frozenset[EngineCapability] = field(

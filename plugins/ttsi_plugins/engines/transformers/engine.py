@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 Progress = Callable[[int, int], None]
+_TELLING_SECONDS = 0.05
 
 
 class Runtime:
@@ -300,14 +302,20 @@ class Runtime:
     def _over(self, request: Request) -> Callable[[list[int]], bool] | None:
         """Return what says, of the tokens of a text, that they are the last before it is full."""
         stop, owner, left = request.stop, request.owner, self.options.left
-        if not stop and (left is None or not owner):
+        told = self.options.listener(owner) if self.options.listener and owner else None
+        if not stop and told is None and (left is None or not owner):
             return None
+        due = 0.0
         # A character has four bytes at most, and a token one at least.
         tail = 4 * max(map(len, stop), default=0) + 4
 
         def over(text: list[int]) -> bool:
+            nonlocal due
             if left is not None and owner and left(owner):
                 return True
+            if told is not None and text and time.monotonic() >= due:
+                told(self.tokens.decode(text))
+                due = time.monotonic() + _TELLING_SECONDS
             written = self.tokens.decode(text[-tail:]) if stop else ""
             return any(each in written for each in stop)
 

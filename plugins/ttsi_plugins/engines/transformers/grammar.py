@@ -17,6 +17,8 @@ from ttsi.parameters.plain import plain_schema
 from ttsi_plugins.engines.transformers.lowering import lowered
 
 _CACHE_BYTES = 256 * 2**20
+_LONGEST = 256 * 2**10
+"""A longer text for xgrammar is refused: at 1 MiB its grammar takes a minute and gigabytes."""
 
 
 @lru_cache(maxsize=256)
@@ -73,9 +75,14 @@ class Grammars:
         return repr(schema.get("title", "the answer"))
 
     def _compiled(self, schema: str) -> Any:
-        return self._compiler.compile_json_schema(
-            grammar_schema(schema), any_whitespace=False, strict_mode=True
-        )
+        text = grammar_schema(schema)
+        if len(text) > _LONGEST:
+            raise Unanswerable(
+                f"A schema takes {len(text)} characters in plain form, of {_LONGEST} at most.",
+                where="engine transformers, constrained decoding",
+                cure='Offer fewer tools, shorten their enums, or use "format": "free".',
+            )
+        return self._compiler.compile_json_schema(text, any_whitespace=False, strict_mode=True)
 
 
 class Matcher:

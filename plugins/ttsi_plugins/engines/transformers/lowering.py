@@ -22,6 +22,10 @@ _PLAIN: Ranges = ((0x20, 0x21), (0x23, 0x5B), (0x5D, 0xD7FF), (0xE000, 0x10FFFF)
 """The characters that stand in JSON strings as they are."""
 
 _LARGEST = 2**63 - 1
+_MOST_OPTIONAL = 500
+"""Of more the grammar takes minutes, for it grows with their square."""
+_LONGEST_PATTERN = 1000
+"""xgrammar spells repetitions out: of a longer pattern it makes no grammar, after minutes."""
 _LONGEST_STEP = 1024
 _WIDEST = 10_000
 
@@ -34,9 +38,11 @@ def lowered(plain: Mapping[str, Any]) -> dict[str, Any]:
     for keyword in ("default", "uniqueItems"):
         schema.pop(keyword, None)
     kind = schema.get("type")
+    if len(schema.get("properties", ())) - len(schema.get("required", ())) > _MOST_OPTIONAL:
+        raise ValueError(f"an object has more than {_MOST_OPTIONAL} optional properties")
     if "patternProperties" in schema:
         inner = schema["patternProperties"]
-        schema["patternProperties"] = {_written(read(name)): inner[name] for name in inner}
+        schema["patternProperties"] = {_spelt(read(name)): inner[name] for name in inner}
     if kind == "string" and "pattern" in schema:
         _lower_pattern(schema)
     if kind in ("integer", "number"):
@@ -83,7 +89,23 @@ def _lower_pattern(schema: dict[str, Any]) -> None:
     if isinstance(node, Repeat) and lengths(node.item) == (1, 1):
         limits = [each for each in (node.most, most) if each is not None]
         node = Repeat(node.item, max(node.least, least), min(limits) if limits else None)
-    schema["pattern"] = _written(node)
+    schema["pattern"] = _spelt(node)
+
+
+def _spelt(node: Node) -> str:
+    if _length(node) > _LONGEST_PATTERN:
+        what = f"takes more than {_LONGEST_PATTERN} characters with its repetitions spelt out"
+        raise ValueError(f"a pattern {what}")
+    return _written(node)
+
+
+def _length(node: Node) -> int:
+    """Return the number of characters of a pattern whose repetitions are spelt out."""
+    if isinstance(node, Chars):
+        return 1
+    if isinstance(node, Repeat):
+        return _length(node.item) * max(node.least, node.most or 1)
+    return sum(map(_length, node.items))
 
 
 def _written(node: Node) -> str:
