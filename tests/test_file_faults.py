@@ -153,7 +153,7 @@ def test_every_line_with_a_fault_is_named(tmp_path: Path) -> None:
     rows = [row(), row(reference=None), row(), *[row(id="twice")] * 3]
     error = refused(written(tmp_path, *rows))
     assert error.where.endswith("line 2")
-    assert error.what == 'The row has no "reference". Lines with a fault besides: 2 (5, 6).'
+    assert error.what == 'The row has no "reference". Also faulty: lines 5, 6.'
     again = refused(written(tmp_path, *rows[3:]))
     assert "'twice' is there twice: here and on line 1" in again.what
 

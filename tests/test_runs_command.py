@@ -69,7 +69,7 @@ def test_an_unfinished_run_says_how_far_it_is(
     (run,) = told(tmp_path, capsys).values()
     assert (run["seeds"], run["so_far"], run["accuracy"]) == ({"0": False}, 4, None)
     assert main(["runs", str(tmp_path)]) == 0
-    assert "seed 0 unfinished: 4 samples so far, no result yet" in capsys.readouterr().out
+    assert "seed 0 unfinished: 4 finished so far, no result yet" in capsys.readouterr().out
 
 
 def test_a_damaged_run_hides_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

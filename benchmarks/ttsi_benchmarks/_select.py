@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttsi import Sample, Task, UsageError, option
+from ttsi._common.places import check_places
 from ttsi.rows.rendering import Wording, Writer
 
 
@@ -72,6 +73,11 @@ class CallSelection(Selection):
         "Who writes the tools into the prompt: ttsi into the instruction, as the paper, or the "
         "model's own chat template, in which case calls are in its notation, too.",
     )
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for words of one's own that leave out the tools."""
+        if self.instruction is not None and self.prompt == "paper":
+            check_places(self.instruction, "benchmark.instruction", needed=("tools",))
 
     @property
     def wording(self) -> Wording:

@@ -78,7 +78,7 @@ def _progress(run: Listed) -> str:
         errors = f" ({run.errors} errors)" if run.errors else ""
         said.append(f"seed {', '.join(finished)}: {run.samples} samples{errors}")
     if begun:
-        said.append(f"seed {', '.join(begun)} unfinished: {run.so_far} samples so far")
+        said.append(f"seed {', '.join(begun)} unfinished: {run.so_far} finished so far")
     return "; ".join(said)
 
 

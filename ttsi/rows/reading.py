@@ -175,7 +175,8 @@ def _first(faults: Mapping[int, TtsiError]) -> TtsiError:
     if not others:
         return fault
     told = ", ".join(map(str, others[:_TOLD])) + (", ..." if len(others) > _TOLD else "")
-    what = f"{fault.what} Lines with a fault besides: {len(others)} ({told})."
+    lines = "line" if len(others) == 1 else "lines"
+    what = f"{fault.what} Also faulty: {lines} {told}."
     return type(fault)(what, where=fault.where, cure=fault.cure)
 
 

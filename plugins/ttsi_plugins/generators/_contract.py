@@ -23,7 +23,8 @@ from ttsi import (
 )
 
 WHY = {
-    "cut": "cut off at max_tokens before it was a whole JSON object",
+    "cut": "cut off at max_tokens before it was a whole JSON object; raise `generator.max_tokens` "
+    "or lower `generator.max_calls`",
     "no_object": 'no JSON object with "input" and "output"',
     "no_request": "no request in it",
     "copy": "its request is the task's own",
