@@ -24,7 +24,8 @@ from ttsi.testing.instances import instance
 from ttsi.testing.state import Shared
 from ttsi.types import Prompt, Record, Request, Sampling
 from ttsi_plugins.estimators.rss_margin import RssMargin
-from ttsi_plugins.generators._contract import asking, example_schema
+from ttsi_plugins.generators._asking import asking
+from ttsi_plugins.generators._contract import example_schema
 from ttsi_plugins.generators.self_generator import SelfGenerator
 from ttsi_plugins.inference.direct import Direct
 from ttsi_plugins.learners.lora_sft import LoraSft

@@ -127,12 +127,9 @@ def test_a_row_whose_owner_leaves_is_freed_at_the_next_token(leaving: list[str])
 
 
 @pytest.mark.model
-def test_a_prompt_without_messages_is_a_plain_text_and_an_empty_system_turn_is_none() -> None:
+def test_a_prompt_without_messages_is_a_plain_text() -> None:
     tokens = shared_engine()._runtime().tokens
     assert tokens.prompt(Prompt((), "The capital of")) == tokens.tokenizer.encode("The capital of")
-    asked = Message("user", "Hello")
-    empty = Prompt((Message("system", ""), asked))
-    assert tokens.prompt(empty) == tokens.prompt(Prompt((asked,)))
 
 
 def test_what_a_task_wants_is_what_is_asked_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -361,7 +361,7 @@ def test_a_run_says_what_its_template_did(
 ) -> None:
     describe = ttsi_fakes.ScriptedEngine.describe
     monkeypatch.setattr(ttsi_fakes.ScriptedEngine, "describe", lambda self: describe(self) | about)
-    assert cli.main(["eval", write(tmp_path), "--out", str(tmp_path / "runs"), "-q"]) == 0
+    assert cli.main(["eval", write(tmp_path), "--out", str(tmp_path / "runs")]) == 0
     out = capsys.readouterr().out
     assert out.count("chat template") == len(said_of_it)
     assert all(words in out for words in said_of_it)

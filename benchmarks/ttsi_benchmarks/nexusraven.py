@@ -54,9 +54,8 @@ class NexusRaven(CallSelection):
 
     def all_samples(self) -> list[Sample]:
         tools = {(row["dataset"], row["name"]): to_tool(row) for row in read_table(TOOLS)}
-        return [
-            to_sample(f"nexusraven/{i}", row, tools) for i, row in enumerate(read_table(QUERIES))
-        ]
+        rows = read_table(QUERIES)
+        return [to_sample(f"nexusraven/{i}", row, tools) for i, row in enumerate(rows)]
 
     def revision(self) -> str:
         """Return a digest of the rows, equal for local copies and the Hub if their rows are."""

@@ -95,11 +95,10 @@ def _speaker(step: Step) -> str:
 
 def _said(task: Task, *, first: bool) -> tuple[Message, ...]:
     """Return what was said since the last answer: at the first step, all but the system turn."""
-    turns = task.said
     if first:
-        return turns
-    answered = [at for at, turn in enumerate(turns, start=1) if turn.role == "assistant"]
-    return turns[answered[-1] :] if answered else turns
+        return task.said
+    answered = [at for at, turn in enumerate(task.said, start=1) if turn.role == "assistant"]
+    return task.said[answered[-1] :] if answered else task.said
 
 
 def _cut(message: Message) -> Message:
