@@ -172,15 +172,13 @@ _SHAPES = ("benchmark", "estimator", "generator", "learner", "inference")
 
 
 def _differing(spec: dict[str, Any], others: list[dict[str, Any]]) -> str:
-    """The options in which a spec is not as others, in brackets; its limit is in another column."""
+    """The options in which a spec is not as others; its limit is in another column."""
+    from ttsi.results.differences import differing
 
-    def options(of: dict[str, Any]) -> dict[str, Any]:
-        return {f"{part}.{key}": of[part][key] for part in _SHAPES for key in of[part]}
-
-    each, own = [options(other) for other in others], options(spec)
-    keys = sorted({key for some in each for key in some} - {"benchmark.limit"})
-    varying = [key for key in keys if len({json.dumps(some.get(key)) for some in each}) > 1]
-    told = [f"`{key}` {json.dumps(own[key]) if key in own else 'unset'}" for key in varying]
+    settings = differing([{part: each[part] for part in _SHAPES} for each in others])
+    at = others.index(spec)
+    varying = {key: values[at] for key, values in settings.items() if key != "benchmark.limit"}
+    told = [f"`{k}` {'unset' if v is None else json.dumps(v)}" for k, v in varying.items()]
     return f"; {', '.join(told)}" if told else ""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_progress import SPEC as SCRIPTED
 
 import ttsi
 import ttsi_fakes
@@ -20,15 +21,7 @@ from ttsi.spec import StopAt, load_spec, resolved, validate
 from ttsi.types import Record, StageCost
 from ttsi_plugins.generators.self_generator import SelfGenerator
 
-SPEC: dict[str, Any] = {
-    "name": "scripted",
-    "model": {"id": "scripted"},
-    "engine": "ttsi-fakes/scripted",
-    "benchmark": {"name": "ttsi-fakes/rows", "rows": 12},
-    "estimator": "always",
-    "inference": {"name": "direct", "decoding": "greedy"},
-    "executor": {"name": "local", "wave": 2},
-}
+SPEC: dict[str, Any] = {**SCRIPTED, "executor": {"name": "local", "wave": 2}}
 PRICE = 0.25
 """What an example costs, in US dollars."""
 

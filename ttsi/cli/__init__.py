@@ -5,9 +5,19 @@ At its top a module imports only light modules, to keep `ttsi --help` fast; `run
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+
+def add_common(parser: argparse.ArgumentParser, *, default: object) -> None:
+    """Add the options that all commands have."""
+    for flags, text in (
+        (("--debug",), "show tracebacks"),
+        (("-q", "--quiet"), "say only what is asked for, and what goes wrong"),
+    ):
+        parser.add_argument(*flags, action="store_true", default=default, help=text)
 
 
 def add_settings(to: Any, help: str) -> None:

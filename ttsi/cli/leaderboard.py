@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttsi._common import console
+from ttsi.cli import add_common
 
 if TYPE_CHECKING:
     from ttsi.leaderboard.submit import Submitted
@@ -91,11 +92,7 @@ def _action(actions: Any, name: str, text: str, epilog: str, run: Any) -> argpar
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    for flags, does in (
-        (("--debug",), "show tracebacks"),
-        (("-q", "--quiet"), "say only what is asked for, and what goes wrong"),
-    ):
-        parser.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=does)
+    add_common(parser, default=argparse.SUPPRESS)
     parser.set_defaults(run=run)
     return parser
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ttsi._common import console
 from ttsi._common.version import __version__
+from ttsi.cli import add_common
 
 if TYPE_CHECKING:
     from ttsi.errors import TtsiError
@@ -122,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     parser = _TopParser(prog="ttsi", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"ttsi {__version__}")
-    _add_common(parser, default=False)
+    add_common(parser, default=False)
     if any("\0" in word for word in argv):
         from ttsi.errors import UsageError
 
@@ -163,16 +164,8 @@ def _add_verb(parser: argparse.ArgumentParser, verb: str) -> argparse.ArgumentPa
     of_verb: argparse.ArgumentParser = subparsers.choices[verb]
     of_verb.allow_abbrev = False
     # Suppressed, so that the verb's parser does not reset flags given before the verb.
-    _add_common(of_verb, default=argparse.SUPPRESS)
+    add_common(of_verb, default=argparse.SUPPRESS)
     return of_verb
-
-
-def _add_common(parser: argparse.ArgumentParser, *, default: object) -> None:
-    for flags, text in (
-        (("--debug",), "show tracebacks"),
-        (("-q", "--quiet"), "say only what is asked for, and what goes wrong"),
-    ):
-        parser.add_argument(*flags, action="store_true", default=default, help=text)
 
 
 def _refuse(word: str, parser: argparse.ArgumentParser) -> NoReturn:

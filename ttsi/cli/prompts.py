@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ttsi.cli import add_settings
@@ -76,23 +76,32 @@ def run(args: argparse.Namespace) -> int:
 
     spec, *others = load_spec(Path(args.spec), overrides(args))
     if args.templates:
-        made = templates(spec, args.sample)
-        if args.json:
-            console.print_json(made)
-        for key, text in made["templates"].items() if not args.json else ():
-            console.say(f"{key}, in force for sample {made['sample']}")
-            for line in _lined(visible(text)):
-                console.say(line)
+        _print(templates(spec, args.sample), template_lines, as_json=args.json)
         return 0
     found = shown(spec, args.sample, all_stages=args.all_stages)
-    if args.json:
-        console.print_json(found)
-    else:
-        if others:
-            console.note(f"The spec has {len(others) + 1} cells: the first is shown.")
-        for line in lines(found):
-            console.say(line)
+    if others and not args.json:
+        console.note(f"The spec has {len(others) + 1} cells: the first is shown.")
+    _print(found, lines, as_json=args.json)
     return 1 if found["error"] else 0
+
+
+def _print(
+    found: dict[str, Any], told: Callable[[dict[str, Any]], Iterator[str]], *, as_json: bool
+) -> None:
+    from ttsi._common import console
+
+    if as_json:
+        console.print_json(found)
+        return
+    for line in told(found):
+        console.say(line)
+
+
+def template_lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines that show templates."""
+    for key, text in found["templates"].items():
+        yield f"{key}, in force for sample {found['sample']}"
+        yield from _lined(visible(text))
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:

@@ -156,11 +156,10 @@ class Evidence(Asks, Decoding):
 
     def _asked(self, slot: Slot, attempt: int, seed: int) -> Request:
         # A template of the user's own asks for a request that a tool serves.
-        asks = asking(slot.task, self.prompt, UNSERVED) if slot.unserved else None
-        prompt = asks or self.asking(slot.task)
+        own = asking(slot.task, self.prompt, UNSERVED) if slot.unserved else self.asking(slot.task)
         draw = draw_seed(seed, slot.task.id, f"generate/{slot.k}", attempt)
         owner = slot.task.id
-        return Request(prompt, self.sampling(), draw, grammar=_REQUEST_SCHEMA, owner=owner)
+        return Request(own, self.sampling(), draw, grammar=_REQUEST_SCHEMA, owner=owner)
 
     def _trial(self, slot: Slot, output: Generation) -> Trial:
         made = find_object(output.text, ("input",))
