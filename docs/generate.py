@@ -4,8 +4,9 @@ docs/cli.md       what the commands' own help prints
 docs/export.md    the columns of `ttsi export`
 docs/method.md    why answers are wrong, and why outputs of G are no examples
 docs/results.md   tables between its markers, from docs/results/*/ (files that runs left)
-README.md         the short table between its markers, from the same files
+README.md         tables between its markers, of the study and from perf/results/*.json
 docs/performance.md   what stands between its markers, from perf/results/*.json
+docs/signatures.md   what plugins implement and are given, from ttsi's source
 docs/findings.md  tables between its markers, from the study's runs in leaderboards/
 docs/paper.md     the table between its markers, from docs/results/
 """
@@ -22,17 +23,13 @@ from typing import Any
 import paper
 import performance
 import seeds
+import signatures
 import study
 from markup import between, table
-from stored import NOT_YET, OLD, RESULTS, Stored, read
+from stored import NOT_YET, OLD, RESULTS, Stored, named, read
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-MODELS = {
-    "smollm2-135m": "SmolLM2-135M",
-    "qwen2.5-coder-0.5b.gguf": "Qwen2.5-Coder-0.5B",
-    "qwen2.5-coder-1.5b.gguf": "Qwen2.5-Coder-1.5B",
-}
 STAGES = ("estimate", "answer", "generate", "learn", "adapted")
 
 
@@ -69,10 +66,11 @@ def pages() -> dict[Path, str]:
         DOCS / "method.md": method,
         DOCS / "export.md": between((DOCS / "export.md").read_text(), "columns", columns_table()),
         study.PAGE: study.page(),
+        signatures.PAGE: signatures.page(),
         DOCS / "paper.md": claims,
         DOCS / "performance.md": speed,
         readme: between(
-            between(readme.read_text(), "accuracy", accuracy_table(runs)),
+            between(readme.read_text(), "study", study.methods_table(study.studies())),
             "speed",
             performance.headline(measured),
         ),
@@ -272,7 +270,7 @@ def _accuracy(outcome: dict[str, Any]) -> str:
 
 
 def _model(spec: dict[str, Any]) -> str:
-    return MODELS.get(spec["model"]["id"], spec["model"]["id"])
+    return named(spec["model"]["id"])
 
 
 def _method(spec: dict[str, Any]) -> str:

@@ -2,9 +2,10 @@
 
     make study        (a part of `make docs`)
 
-A run belongs to the study if its spec is named study-BENCHMARK; its submission is named by the
-method. Halves of a benchmark: samples are sorted by digest; those at even places are the
-development half, in which a recipe may be chosen, and the others that on which it is reported.
+A run belongs to the study if its spec is named study-BENCHMARK, or study-BENCHMARK-PART for a part
+of its rows; its submission is named by the method. Halves of a benchmark: samples are sorted by
+digest; those at even places are the development half, in which a recipe may be chosen, and the
+others that on which it is reported.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from markup import between, table
-from stored import NOT_YET
+from stored import NOT_YET, named
 
 from ttsi.results import comparison, frontier
+from ttsi.results.metrics import wilson
 from ttsi.results.runs import Run, open_run
 from ttsi.types import Record
 
@@ -32,11 +34,21 @@ own, which were asked for as the adapted ones are."""
 
 @dataclass(frozen=True)
 class Study:
-    """The runs on one benchmark with one model, by method, the base model's first."""
+    """The runs on one benchmark (or a part) with one model, by method, the base model's first."""
 
     benchmark: str
     model: str
     runs: Mapping[str, Run]
+
+    @property
+    def place(self) -> list[str]:
+        """The first cells of a row."""
+        return [named(self.model), f"`{self.benchmark}`"]
+
+    def beside(self, name: str) -> Run:
+        """The base model's answers with which those of a method are compared."""
+        run = self.runs[name]
+        return _base(run) if run.spec["estimator"]["name"] != "never" else self.runs[BASE]
 
     def half(self, place: int) -> Study:
         """Return the runs with the samples of one half: 0 for development, 1 for reporting."""
@@ -49,7 +61,8 @@ def studies(submissions: Path = SUBMISSIONS) -> list[Study]:
         told = json.loads(path.read_text())
         run = open_run(path.parent)
         if run.name.startswith("study-"):
-            found.setdefault((told["benchmark"], told["model"]), {})[told["method"]] = run
+            place = (run.name.removeprefix("study-"), told["model"])
+            found.setdefault(place, {})[told["method"]] = run
     return [
         Study(benchmark, model, {BASE: runs.pop(BASE), **runs})
         for (benchmark, model), runs in sorted(found.items())
@@ -79,17 +92,20 @@ def sections(found: Sequence[Study]) -> dict[str, str]:
 
 
 def methods_table(found: Sequence[Study]) -> str:
-    head = ["model", "benchmark", "method", "right", "points", "fixed / broken", "p", "s a sample"]
-    rows = [
-        [study.model, f"`{study.benchmark}`", *row] for study in found for row in _methods(study)
-    ]
+    """Every method of every study, with its interval and its difference to the base model."""
+    head = ["model", "benchmark", "method", "samples", "seeds", "base model", "right", "points"]
+    head += ["fixed / broken", "p", "s a sample"]
+    rows = [[*study.place, *row] for study in found for row in _methods(study)]
     return table(head, rows) if rows else NOT_YET
 
 
 def _methods(study: Study) -> Iterator[list[str]]:
     for name, run in study.runs.items():
         right, count, seconds = _right(run), len(_records(run)), _seconds(run)
-        told = [name, f"{right} of {count} ({100 * right / count:.1f} %)"]
+        low, high = (round(100 * each) for each in wilson(right, count) or (0, 0))
+        told = [f"`{name}`", str(count // len(run.seeds)), str(len(run.seeds))]
+        told.append("" if name == BASE else f"{100 * _right(study.beside(name)) / count:.1f} %")
+        told.append(f"{100 * right / count:.1f} % [{low}, {high}]")
         yield [*told, *(["", "", ""] if name == BASE else _against(study, name)), f"{seconds:.1f}"]
 
 
@@ -105,7 +121,7 @@ def halves_table(found: Sequence[Study]) -> str:
                 continue
             sides = [_against(half, name) for half in halves]
             cells = [cell for points, _, p in sides for cell in (points, p)]
-            rows.append([study.model, f"`{study.benchmark}`", name, *cells])
+            rows.append([*study.place, f"`{name}`", *cells])
     return table(head, rows) if rows else NOT_YET
 
 
@@ -118,16 +134,14 @@ def search_table(found: Sequence[Study]) -> str:
         for verdict in made.verdicts:
             if verdict.cost == "seconds" and verdict.search is not None:
                 points = _points(verdict.points, verdict.interval)
-                told = [verdict.label, verdict.search, points, f"{verdict.p:.2g}"]
-                rows.append([study.model, f"`{study.benchmark}`", *told])
+                told = [f"`{verdict.label}`", f"`{verdict.search}`", points, f"{verdict.p:.2g}"]
+                rows.append([*study.place, *told])
     return table(head, rows) if rows else NOT_YET
 
 
 def _against(study: Study, name: str) -> list[str]:
     """Return points, fixed / broken, and p of a method beside the base model."""
-    run = study.runs[name]
-    adapts = run.spec["estimator"]["name"] != "never"
-    made: Mapping[str, Any] = comparison.compare(_base(run) if adapts else study.runs[BASE], run)
+    made: Mapping[str, Any] = comparison.compare(study.beside(name), study.runs[name])
     points = _points(made["points"], made["points_interval"])
     return [points, f"{made['fixed']} / {made['broken']}", f"{made['p']:.2g}"]
 

@@ -242,6 +242,24 @@ def test_validate_tells_what_does_not_go_together(
     assert "'sft' learns from labelled rows" in report["problems"][0]["message"]
 
 
+def test_validate_tells_the_faults_of_all_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "words.json"
+    benchmark = {"name": "quickstart", "instruction": "No tools."}
+    generator = {"name": "self", "template": "{seeds} {instruction}"}
+    inference = {"name": "pruned", "min_calls": 3, "max_calls": 2}
+    document = {"benchmark": benchmark, "generator": generator, "inference": inference}
+    path.write_text(json.dumps(document))
+    assert cli.main(["validate", "--json", str(path)]) == 2
+    (report,) = json.loads(capsys.readouterr().out)["specs"]
+    assert [(each["pointer"], each["cure"]) for each in report["problems"]] == [
+        ("/benchmark/instruction", "Write {tools} where it is to stand."),
+        ("/generator/template", "Did you mean {seed}?"),
+        ("/inference/min_calls", "Raise max_calls, or lower min_calls."),
+    ]
+
+
 def test_a_key_that_is_not_set_is_no_fault_of_the_spec(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

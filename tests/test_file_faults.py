@@ -54,7 +54,7 @@ from ttsi_benchmarks.file import File
         ({"tools": [{**WEATHER, "description": []}]}, "description that is no text", "Schema"),
         ({"reference": [{**ROME, "name": "get_wether"}]}, "not offered", '"get_weather"?'),
         ({"reference": [{**ROME, "arguments": {}}]}, "'city' is a required", '"strict": false'),
-        ({"reference": [{**ROME, "arguments": {"city": 1}}]}, "1 is not of type", '"strict"'),
+        ({"reference": [{**ROME, "arguments": {"city": 1}}]}, "city: 1 is not of type", '"strict"'),
         (
             {"reference": [{"name": "set_alarm", "allowed": {"hour": [7, -1]}}]},
             "-1 is less than the minimum",

@@ -39,7 +39,7 @@ def test_lines_tell_each_stage_of_each_wave_once(
     assert out == ""
     assert "12 samples -> " in err
     for stage in ("H estimate", "answer", "G generate", "T learn", "answer adapted"):
-        counts = re.findall(rf"\] {stage}: (\d+) samples so far", err)
+        counts = re.findall(rf"\] {stage}: (\d+) samples? so far", err)
         assert counts == ["5", "10", "12"], stage
     assert "10 of 12 samples finished, about" in err
     assert "12 of 12 samples finished" in err

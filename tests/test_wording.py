@@ -86,6 +86,8 @@ def test_a_chat_template_adds_the_tools_to_the_user_s_words() -> None:
     ("options", "told"),
     [
         ({"instruction": "No place."}, "no place for tools"),
+        ({"instruction": "{tool}"}, "Did you mean {tools}?"),
+        ({"instruction": "{tools} {Format}"}, "Did you mean {format}?"),
         ({"instruction": OWN, "prompt": "native"}, "{tools}, and the model's chat template"),
         ({"instruction": "{format}", "prompt": "native"}, "{format}, and"),
     ],
@@ -155,7 +157,9 @@ def test_the_places_that_a_template_needs() -> None:
         SelfGenerator(template="{instruction}")
     with pytest.raises(UsageError, match="no place for instruction"):
         SelfGenerator(template="{seed}")
-    SelfGenerator(template="{seed}", prompt="seed_first")
+    with pytest.raises(UsageError, match=r"\{seeds\}, which is no place"):
+        SelfGenerator(template="{seed} {instruction} {seeds}")
+    SelfGenerator(template="{seed} {answer}", prompt="seed_first")
 
 
 def test_what_is_filled_in_is_no_template() -> None:

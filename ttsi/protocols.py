@@ -301,7 +301,7 @@ class Scorer(Protocol):
 
 
 class Watcher(Protocol):
-    """Receives the progress of the stages; counts are samples."""
+    """Receives the progress of the stages; counts are samples, of the stage "load" models."""
 
     def plan(self, stage: str, count: int) -> None: ...
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ttsi import Sample, Task, UsageError, option
 from ttsi._common.places import check_places
-from ttsi.rows.rendering import Wording, Writer
+from ttsi.rows.rendering import PLACES, Wording, Writer
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class CallSelection(Selection):
     def __post_init__(self) -> None:
         """Raise UsageError for words of one's own that leave out the tools."""
         if self.instruction is not None and self.prompt == "paper":
-            check_places(self.instruction, "benchmark.instruction", needed=("tools",))
+            check_places(self.instruction, "benchmark.instruction", PLACES, needed=("tools",))
 
     @property
     def wording(self) -> Wording:

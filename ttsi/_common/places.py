@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from ttsi._common.suggest import slip
 from ttsi.errors import UsageError
 
 
@@ -18,12 +19,23 @@ def filled(template: str, places: Mapping[str, str]) -> str:
 
 
 def check_places(
-    template: str, where: str, *, needed: Sequence[str], unknown: Mapping[str, str] | None = None
+    template: str,
+    where: str,
+    places: Sequence[str],
+    *,
+    needed: Sequence[str],
+    unknown: Mapping[str, str] | None = None,
 ) -> None:
-    """Raise UsageError where a place that is needed is missing, or one is there that is not filled.
+    """Raise UsageError where a place is misspelt or missing, or one is there that is not filled.
 
-    `unknown` says, by name, why there is nothing to fill it with.
+    `places` are all that there may be. `unknown` says, by name, why there is nothing to fill it
+    with.
     """
+    for word in re.findall(r"\{(\w+)\}", template):
+        meant = None if word in places else slip(word, places)
+        if meant is not None:
+            what = f"The template has {{{word}}}, which is no place."
+            raise UsageError(what, where=where, cure=f"Did you mean {{{meant}}}?")
     for name in needed:
         if f"{{{name}}}" not in template:
             cure = f"Write {{{name}}} where it is to stand."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,10 @@ def _submit(args: argparse.Namespace) -> int:
     elif args.dry_run or not args.quiet:
         for line in _told(made, dry_run=args.dry_run):
             console.say(line)
+        if not args.dry_run:
+            render = f"ttsi leaderboard render --to {shlex.quote(args.to)}"
+            console.say("next: commit this folder and nothing else")
+            console.say(f"      who runs the board renders it, as you may to see it: {render}")
     return 0
 
 
@@ -142,8 +147,6 @@ def _told(made: Submitted, *, dry_run: bool) -> Iterator[str]:
         yield f"{entry['errors']} samples ended in an error; they count as not correct"
     for note in entry["notes"]:
         yield f"note: {note}"
-    if not dry_run:
-        yield "next: commit this folder and nothing else; who runs the board renders it"
 
 
 def _verify(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -75,13 +76,23 @@ exit codes:
 """
 
 
+_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)$")
+
+
 class _Parser(argparse.ArgumentParser):
     """An argparse parser that raises UsageError, so that all errors look the same."""
 
     def error(self, message: str) -> NoReturn:
         from ttsi.errors import UsageError
 
-        raise UsageError(f"{message[:1].upper()}{message[1:]}.", cure=f"{self.prog} --help")
+        cure = f"{self.prog} --help"
+        choice = _CHOICE.search(message)
+        if choice is not None:
+            from ttsi._common.suggest import nearest
+
+            meant = nearest(choice[1], re.findall(r"'([^']*)'", choice[2]))
+            cure = f'Did you mean "{meant}"? {cure}' if meant else cure
+        raise UsageError(f"{message[:1].upper()}{message[1:]}.", cure=cure)
 
     def _print_message(self, message: str, file: Any = None) -> None:
         # argparse's own method hides write errors, such as a full disk.

@@ -75,7 +75,20 @@ def run(args: argparse.Namespace) -> int:
     if args.settings or args.kind:
         what = "--kind and --set belong to `ttsi plugins check`."
         raise UsageError(what, cure="ttsi plugins --help")
+    _meant_check(args.what)
     return _list(args)
+
+
+def _meant_check(word: str | None) -> None:
+    """Raise UsageError for a word that is no kind and looks like `check`."""
+    from ttsi._common.suggest import nearest
+    from ttsi.errors import UsageError
+    from ttsi.spec.schema import COMPONENTS
+
+    kinds = [*COMPONENTS, *COMPONENTS.values(), *_OTHER_KINDS]
+    if word is not None and nearest(word, ["check", *kinds]) == "check":
+        what = f'There is no kind of plugin "{word[:200]}".'
+        raise UsageError(what, cure="Did you mean: ttsi plugins check NAME")
 
 
 # ---------------------------------------------------------------- the list

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ttsi._common import console
     from ttsi.cli.eval import overrides
+    from ttsi.running.progress import Lines, Silent
     from ttsi.solving.prompts import shown, templates
     from ttsi.spec import load_spec
 
@@ -78,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     if args.templates:
         _print(templates(spec, args.sample), template_lines, as_json=args.json)
         return 0
-    found = shown(spec, args.sample, all_stages=args.all_stages)
+    watcher = Silent() if args.quiet or args.json else Lines()
+    found = shown(spec, args.sample, all_stages=args.all_stages, watcher=watcher)
     if others and not args.json:
         console.note(f"The spec has {len(others) + 1} cells: the first is shown.")
     _print(found, lines, as_json=args.json)
@@ -123,9 +126,20 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         for call, times in _alike(stage["calls"]):
             yield from _call(call, times, found["prompts"], seen)
     yield ""
-    for each in found["rejected"]:
-        yield f"G's output is no example, {each['reason']}: {visible(each['detail'])}"
+    yield from _rejected(found["rejected"])
     yield from _ending(found)
+
+
+def _rejected(outputs: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield a line for each reason why outputs of G are no examples, with how many it holds for."""
+    reasons = Counter((each["reason"], each["detail"]) for each in outputs)
+    for (reason, detail), count in reasons.items():
+        whose = (
+            "An output of G is no example"
+            if count == 1
+            else f"{count} outputs of G are no examples"
+        )
+        yield f"{whose}, {reason}: {visible(detail)}"
 
 
 def _ending(found: dict[str, Any]) -> Iterator[str]:

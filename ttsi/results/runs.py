@@ -17,6 +17,7 @@ from typing import Any
 from ttsi._common.collection import long_lived
 from ttsi._common.console import warn
 from ttsi._common.inputs import reason, shown
+from ttsi._common.suggest import did_you_mean
 from ttsi.errors import CorruptAsset, TtsiError, UsageError
 from ttsi.records import journal, provenance
 from ttsi.records.identity import IDENTITY
@@ -111,9 +112,18 @@ def seed_folders(folder: Path, name: str = journal.SAMPLES) -> list[Path]:
         raise UsageError(
             f"There is no run here: neither {name} nor seed-*/{name}.",
             where=str(folder),
-            cure="Name a folder that `ttsi eval` wrote, such as runs/NAME-HASH.",
+            cure=_runs_near(folder, name),
         )
     return folders
+
+
+def _runs_near(folder: Path, name: str) -> str:
+    """Say which runs are in the folder or beside it."""
+    for place in (folder, folder.parent):
+        found = {str(each.parents[1]) for each in place.glob(f"*/seed-*/{name}")}
+        if found:
+            return did_you_mean(str(folder), found, noun=f"runs in {place}")
+    return "Name a folder that `ttsi eval` wrote, such as runs/NAME-HASH."
 
 
 def whole_run(folder: Path) -> Path:

@@ -22,6 +22,7 @@ ANSWER_FORMAT = (
 
 _TOOLS = "\n\nTools:\n"
 _LISTED = f"{{instruction}}{_TOOLS}{{tools}}"
+PLACES = ("instruction", "tools", "format")
 TEMPLATE = f"{_LISTED}\n\n{{format}}"
 """The system turn of a task that is answered by calling tools."""
 
@@ -86,6 +87,7 @@ class Wording:
         check_places(
             self.instruction,
             "benchmark.instruction",
+            PLACES,
             needed=("tools",) if lists else (),
             unknown={name: why for name in ("tools", "format") if name not in places},
         )

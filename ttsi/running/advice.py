@@ -1,10 +1,12 @@
-"""What to try next, for who reads a run's table: said where a format is what stood in the way."""
+"""What to try next, for who reads a run's table, where a format or a length stood in the way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from ttsi.records.journal import SAMPLES, read_last
 from ttsi.spec import Spec, resolved
 
 _UNREAD = ("unparsable", "no_call", "no_answer")
@@ -35,4 +37,19 @@ def advice(spec: Spec, results: Mapping[str, Any]) -> Iterator[str]:
             f"{unread} of {answers['samples']} answers of the base model give nothing that can be "
             "scored. This allows nothing but answers in the task's form: "
             "--set inference.format=tool_calls"
+        )
+
+
+def cut_advice(spec: Spec, results: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Yield a sentence where wrong answers were cut off at max_tokens; `folder` is the seed's."""
+    if not any(results["reasons"].get(reason) for reason in _UNREAD):
+        return
+    records = read_last(folder / SAMPLES)
+    wrong = [each.final for each in records if each.final_score and not each.final_score.correct]
+    cut = sum(final.cut for final in wrong if final is not None)
+    most = resolved(spec)["inference"].get("max_tokens")
+    if cut and most:
+        yield (
+            f"{cut} of {len(wrong)} wrong answers were cut off at max_tokens. Longer ones: "
+            f"--set inference.max_tokens={2 * most}"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttsi._common.console import note
+from ttsi.solving.assemble import LOAD
 from ttsi.solving.costs import STAGES
 from ttsi.spec import Spec
 from ttsi.types import JSON, Record
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 LABELS = {
+    LOAD: "   load model",
     "estimate": "H  estimate",
     "answer": "   answer",
     "generate": "G  generate",
@@ -120,13 +122,16 @@ class Lines(Silent):
         self._say(opening(spec, seed, samples, done, folder))
 
     def plan(self, stage: str, count: int) -> None:
+        if stage == LOAD:
+            self._say("loading the model")
         self._planned[stage] = self._planned.get(stage, 0) + count
 
     def advance(self, stage: str, count: float) -> None:
         self._reached[stage] = self._reached.get(stage, 0.0) + count
         if round(self._reached[stage], 6) == self._planned[stage]:
-            label = " ".join(LABELS.get(stage, stage).split())
-            self._say(f"{label}: {self._planned[stage]} samples so far")
+            label, so_far = " ".join(LABELS.get(stage, stage).split()), self._planned[stage]
+            told = "done" if stage == LOAD else f"{so_far} sample{'s'[: so_far != 1]} so far"
+            self._say(f"{label}: {told}")
 
     def sample_finished(self, record: Record, done: int, samples: int) -> None:
         if record.error:

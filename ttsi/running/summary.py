@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ttsi.running.advice import advice
+from ttsi.running.advice import advice, cut_advice
 from ttsi.running.cell_result import CellResult
 from ttsi.running.progress import LABELS
 
@@ -25,7 +26,8 @@ def show(cell: CellResult, console: Console) -> None:
         for label, value in _rows(results):
             table.add_row(label, value)
         console.print(table)
-        for line in (*_remarks(results), *advice(cell.spec, results)):
+        cut = cut_advice(cell.spec, results, cell.folder / f"seed-{seed}")
+        for line in (*_remarks(results), *advice(cell.spec, results), *cut):
             console.print(line, soft_wrap=True, highlight=False)
     if len(cell.summary["seeds"]) > 1:
         console.print(_over_seeds(cell.summary))
@@ -34,6 +36,8 @@ def show(cell: CellResult, console: Console) -> None:
     for seed in cell.seeds:
         folder = cell.folder / f"seed-{seed}"
         console.print(f"{folder}/  {names}", soft_wrap=True, highlight=False)
+    shown = f"ttsi report {shlex.quote(str(cell.folder))}"
+    console.print(f"{shown}  writes a page with every sample", soft_wrap=True, highlight=False)
 
 
 def engine_remarks(engine: Mapping[str, Any]) -> list[str]:

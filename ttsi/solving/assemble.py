@@ -13,7 +13,7 @@ from typing import Any, Self
 from ttsi import registry
 from ttsi._common.version import __version__
 from ttsi.digests import json_digest
-from ttsi.errors import Problem, SpecError, UsageError
+from ttsi.errors import Problem, SpecError, TtsiError, UsageError
 from ttsi.optional import HasTrainingRows, LearnsFromRows, Leaves, TellsTexts, chosen
 from ttsi.protocols import Benchmark, Engine, Executor, Scorer, Watcher
 from ttsi.solving.pipeline import Pipeline, Stages
@@ -21,6 +21,9 @@ from ttsi.solving.waiting import Waiting
 from ttsi.spec import NO_BENCHMARK, Component, Spec, effective_options
 from ttsi.spec.schema import COMPONENTS, model_defaults
 from ttsi.types import JSON, Sample
+
+LOAD = "load"
+"""The stage, for watchers, in which a model is loaded; it counts models instead of samples."""
 
 
 def benchmark(spec: Spec) -> Benchmark:
@@ -67,8 +70,11 @@ class Engines:
     def __exit__(self, *error: object) -> None:
         self._close_idle()
 
-    def lend(self, spec: Spec) -> Engine:
-        """Return a loaded engine for `spec`, idle or new, without state from earlier calls."""
+    def lend(self, spec: Spec, watcher: Watcher | None = None) -> Engine:
+        """Return a loaded engine for `spec`, idle or new, without state from earlier calls.
+
+        The watcher learns of loading, as of a stage named `LOAD`.
+        """
         found = self._idle.pop(self._key(spec), None)
         if found is not None:
             return found
@@ -76,7 +82,7 @@ class Engines:
         self._close_idle()
         made = engine(spec)
         try:
-            made.load()
+            load(made, watcher)
         except BaseException:
             _close_quietly(made)
             raise
@@ -109,6 +115,15 @@ class Engines:
         return json_digest([spec.engine.name, effective_options(spec, "engine"), model])
 
 
+def load(engine: Engine, watcher: Watcher | None = None) -> None:
+    """Load the engine's model, which may take minutes, and tell the watcher before and after."""
+    if watcher is not None:
+        watcher.plan(LOAD, 1)
+    engine.load()
+    if watcher is not None:
+        watcher.advance(LOAD, 1)
+
+
 def _close_quietly(engine: Engine) -> None:
     """Close the engine in any state; an error here must not hide the original one."""
     with suppress(Exception):
@@ -131,7 +146,7 @@ def pipeline(
     """
     parts = stages(spec)
     _check_needs(spec, engine(spec), parts)
-    made = engines.lend(spec)
+    made = engines.lend(spec, watcher)
     try:
         # A model that is loaded may do less than its engine announced.
         _check_needs(spec, made, parts)
@@ -153,12 +168,40 @@ def pipeline(
 def check(spec: Spec) -> None:
     """Make every part of `spec` except the weights, and discard them.
 
-    Raises SpecError for parts that do not fit together, which no schema can express.
+    Raises SpecError for parts that do not fit together, which no schema can express, and for all
+    parts with faults of their own; if a single part has one, that part's own error.
     """
-    if spec.benchmark != NO_BENCHMARK:
-        benchmark(spec)
-    executor(spec)
+    faults: dict[str, UsageError | SpecError] = {}
+    lacking: list[TtsiError] = []  # of this machine, such as a key or a package
+    for role in COMPONENTS:
+        try:
+            _part(spec, role)
+        except (UsageError, SpecError) as error:
+            faults[role] = error
+        except TtsiError as error:
+            lacking.append(error)
+    if len(faults) > 1:
+        raise SpecError([each for fault in faults.items() for each in _problems(*fault)])
+    for one in [*faults.values(), *lacking]:
+        raise one
     _check_needs(spec, engine(spec), stages(spec))
+
+
+def _part(spec: Spec, role: str) -> object:
+    if role == "benchmark" and spec.benchmark == NO_BENCHMARK:
+        return None
+    if role == "engine":
+        return engine(spec)
+    return scorer(spec) if role == "scorer" else _make(role, getattr(spec, role))
+
+
+def _problems(role: str, error: UsageError | SpecError) -> list[Problem]:
+    if isinstance(error, SpecError):
+        return error.problems
+    # Such an error names its place as users write it: generator.template.
+    named = error.where.startswith(f"{role}.") and " " not in error.where
+    place = error.where.replace(".", "/") if named else role
+    return [Problem(f"/{place}", error.what, error.cure)]
 
 
 def training_rows(spec: Spec) -> list[Sample]:

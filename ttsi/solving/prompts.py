@@ -15,7 +15,7 @@ from ttsi._common.suggest import did_you_mean
 from ttsi.digests import json_digest
 from ttsi.errors import UsageError
 from ttsi.optional import HasTemplate, Renders
-from ttsi.protocols import Engine
+from ttsi.protocols import Engine, Watcher
 from ttsi.solving import assemble
 from ttsi.solving.metering import MeteredEngine, hearing
 from ttsi.solving.pipeline import Pipeline
@@ -52,15 +52,20 @@ class Call:
 class Recorder(MeteredEngine):
     """An engine that records its calls. As the pipeline's watcher it also knows the stage."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, watcher: Watcher | None) -> None:
         super().__init__(engine)
+        self._watcher = watcher
         self.stage = ""
         self.asked: list[Call] = []
 
     def plan(self, stage: str, count: int) -> None:
         self.stage = stage
+        if self._watcher is not None:
+            self._watcher.plan(stage, count)
 
-    def advance(self, stage: str, count: float) -> None: ...
+    def advance(self, stage: str, count: float) -> None:
+        if self._watcher is not None:
+            self._watcher.advance(stage, count)
 
     def loglikelihoods(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
@@ -89,7 +94,13 @@ class Recorder(MeteredEngine):
         self.asked.append(Call(self.stage, "outside", Prompt(tuple(messages))))
 
 
-def shown(spec: Spec, sample: str | None = None, *, all_stages: bool = False) -> dict[str, JSON]:
+def shown(
+    spec: Spec,
+    sample: str | None = None,
+    *,
+    all_stages: bool = False,
+    watcher: Watcher | None = None,
+) -> dict[str, JSON]:
     """Run Algorithm 1 on one sample (None: the first) and report what the model was shown.
 
     With `all_stages` a certain sample is adapted as well. Raises UsageError if there is no such
@@ -98,11 +109,11 @@ def shown(spec: Spec, sample: str | None = None, *, all_stages: bool = False) ->
     assemble.check(spec)
     chosen = _choose(spec, sample)
     engine, seed = assemble.engine(spec), spec.seeds[0]
-    recorder = Recorder(engine)
+    recorder = Recorder(engine, watcher)
     # With a budget the whole run decides which samples are adapted; here this one always is.
     forced = all_stages or spec.budget is not None
     try:
-        engine.load()
+        assemble.load(engine, watcher)
         solution, forced = _run(spec, recorder, chosen, seed, forced)
         found = _Account(engine).tell(recorder.asked)
         about = engine.describe()

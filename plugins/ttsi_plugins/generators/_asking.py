@@ -115,7 +115,7 @@ class Asks:
     def __post_init__(self) -> None:
         if self.template is not None:
             needed = ("seed", "instruction") if self.prompt == "quoted" else ("seed",)
-            check_places(self.template, "generator.template", needed=needed)
+            check_places(self.template, "generator.template", PLACES, needed=needed)
 
     def template_for(self, task: Task) -> str:
         """Return the template of the user's turn."""

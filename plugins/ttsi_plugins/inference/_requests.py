@@ -17,6 +17,7 @@ from ttsi import (
     Request,
     Sampling,
     Task,
+    UsageError,
     draw_seed,
     form_of,
     option,
@@ -45,6 +46,14 @@ class Asking:
     max_calls: int | None = option(
         None, "Most calls under format tool_calls; null: any.", minimum=1
     )
+
+    def __post_init__(self) -> None:
+        if self.max_calls is not None and self.min_calls > self.max_calls:
+            raise UsageError(
+                f"At least {self.min_calls} calls and at most {self.max_calls} are asked for.",
+                where="inference.min_calls",
+                cure="Raise max_calls, or lower min_calls.",
+            )
 
     @property
     def needs(self) -> frozenset[Can]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -43,7 +43,10 @@ class Exact:
     )
 
     def score(self, task: Task, reference: Answer, completion: Completion) -> Score:
-        return form_of(task).score(task, reference, completion.answer, self._options)
+        found = form_of(task).score(task, reference, completion.answer, self._options)
+        if completion.cut and not found.correct:
+            return replace(found, detail=f"{found.detail}; the answer was cut off at max_tokens")
+        return found
 
     @cached_property
     def _options(self) -> Mapping[str, JSON]:

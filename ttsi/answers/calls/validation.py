@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ttsi.answers.calls.values import ToolCall
 from ttsi.parameters.automata import occurs
 from ttsi.parameters.fitting import identity, is_multiple, is_of
 from ttsi.types import JSON, Tool
 
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+
 
 def argument_faults(tools: Sequence[Tool], call: ToolCall) -> list[str]:
-    """List what is wrong with `call`: unknown tool, or unknown, missing or ill-typed arguments."""
+    """List what is wrong with `call`: unknown tool, or unknown, missing or ill-typed arguments.
+
+    What is wrong with a value begins with the argument's name, and its place therein.
+    """
     tool = next((tool for tool in tools if tool.name == call.name), None)
     if tool is None:
         return [f"{call.name!r} is not an offered tool"]
     checker = _validator()(dict(tool.schema))
-    return [error.message for error in checker.iter_errors(dict(call.arguments))]
+    return [_told(error) for error in checker.iter_errors(dict(call.arguments))]
+
+
+def _told(error: ValidationError) -> str:
+    place = "/".join(map(str, error.absolute_path))
+    return f"{place}: {error.message}" if place else error.message
 
 
 @cache
