@@ -44,7 +44,7 @@ def _classes(module: ast.Module) -> Iterator[str]:
                 yield f"{told}\n"
             body = "\n".join(_members(node))
             if body:
-                yield f"```python\n{body}\n```\n"
+                yield f"```text\n{body}\n```\n"
 
 
 def _members(node: ast.ClassDef) -> Iterator[str]:
@@ -66,7 +66,7 @@ def _method(node: ast.FunctionDef) -> Iterator[str]:
         yield f"{node.name}: {ast.unparse(node.returns) if node.returns else ''}" + _comment(told)
         return
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    yield f"def {node.name}({ast.unparse(node.args)}){returns}: ..." + _comment(told)
+    yield f"def {node.name}({ast.unparse(node.args)}){returns}" + _comment(told)
 
 
 def _comment(told: str) -> str:
