@@ -3,9 +3,10 @@
     make study        (a part of `make docs`)
 
 A run belongs to the study if its spec is named study-BENCHMARK, or study-BENCHMARK-PART for a part
-of its rows; its submission is named by the method. Halves of a benchmark: samples are sorted by
-digest; those at even places are the development half, in which a recipe may be chosen, and the
-others that on which it is reported.
+of its rows; its submission is named by the method. Development and reporting: of a study of more
+rows (`WIDER`) those are the development rows that were seen before; of others, samples are sorted
+by digest, and those at even places are the development half. There a recipe may be chosen; what it
+is worth is told by the other rows.
 """
 
 from __future__ import annotations
@@ -32,13 +33,21 @@ BASE = "base"
 own, which were asked for as the adapted ones are."""
 
 
+WIDER = {"sealtool-all": "sealtool", "bfcl-calls-more": "bfcl-calls"}
+"""Studies of more rows, and those whose answers were looked at before they were run."""
+
+
 @dataclass(frozen=True)
 class Study:
-    """The runs on one benchmark (or a part) with one model, by method, the base model's first."""
+    """The runs on one benchmark (or a part) with one model, by method, the base model's first.
+
+    `seen` are ids of samples that were looked at before these runs; without any, halves are made.
+    """
 
     benchmark: str
     model: str
     runs: Mapping[str, Run]
+    seen: frozenset[str] = frozenset()
 
     @property
     def place(self) -> list[str]:
@@ -50,9 +59,15 @@ class Study:
         run = self.runs[name]
         return _base(run) if run.spec["estimator"]["name"] != "never" else self.runs[BASE]
 
-    def half(self, place: int) -> Study:
-        """Return the runs with the samples of one half: 0 for development, 1 for reporting."""
-        return replace(self, runs={name: _half(run, place) for name, run in self.runs.items()})
+    def halves(self) -> tuple[Study, Study]:
+        """Return the runs with the samples for development, and with those for reporting."""
+        records = sorted(_records(self.runs[BASE]), key=lambda record: record.digest)
+        ids = list(dict.fromkeys(record.id for record in records))
+        first = self.seen or frozenset(ids[::2])
+        return self._of(first), self._of(frozenset(ids) - first)
+
+    def _of(self, ids: frozenset[str]) -> Study:
+        return replace(self, runs={name: _part(run, ids) for name, run in self.runs.items()})
 
 
 def studies(submissions: Path = SUBMISSIONS) -> list[Study]:
@@ -64,19 +79,25 @@ def studies(submissions: Path = SUBMISSIONS) -> list[Study]:
             place = (run.name.removeprefix("study-"), told["model"])
             found.setdefault(place, {})[told["method"]] = run
     return [
-        Study(benchmark, model, {BASE: runs.pop(BASE), **runs})
+        Study(benchmark, model, {BASE: runs[BASE], **runs}, _seen(benchmark, model, found))
         for (benchmark, model), runs in sorted(found.items())
         if BASE in runs
     ]
 
 
-def _half(run: Run, place: int) -> Run:
-    seeds = []
-    for seed in run.seeds:
-        order = sorted(record.digest for record in seed.records)
-        wanted = set(order[place::2])
-        records = tuple(record for record in seed.records if record.digest in wanted)
-        seeds.append(replace(seed, records=records))
+def _seen(
+    benchmark: str, model: str, found: Mapping[tuple[str, str], Mapping[str, Run]]
+) -> frozenset[str]:
+    before = found.get((WIDER.get(benchmark, ""), model), {})
+    return frozenset(record.id for run in before.values() for record in _records(run))
+
+
+def _part(run: Run, ids: frozenset[str]) -> Run:
+    """Return the run with the records of these samples."""
+    seeds = [
+        replace(seed, records=tuple(record for record in seed.records if record.id in ids))
+        for seed in run.seeds
+    ]
     return replace(run, seeds=tuple(seeds))
 
 
@@ -110,18 +131,17 @@ def _methods(study: Study) -> Iterator[list[str]]:
 
 
 def halves_table(found: Sequence[Study]) -> str:
-    """The same comparison in each half."""
+    """The same comparison in the rows for development, and in those for reporting."""
+    told = ("samples", "points", "fixed / broken", "p")
     head = ["model", "benchmark", "method"]
-    head += [f"{half}: {what}" for half in ("development", "reported") for what in ("points", "p")]
+    head += [f"{half}: {what}" for half in ("development", "reported") for what in told]
     rows = []
     for study in found:
-        halves = [study.half(0), study.half(1)]
+        halves = study.halves()
         for name in study.runs:
-            if name == BASE:
-                continue
-            sides = [_against(half, name) for half in halves]
-            cells = [cell for points, _, p in sides for cell in (points, p)]
-            rows.append([*study.place, f"`{name}`", *cells])
+            if name != BASE:
+                cells = [[str(len(_records(h.runs[name]))), *_against(h, name)] for h in halves]
+                rows.append([*study.place, f"`{name}`", *cells[0], *cells[1]])
     return table(head, rows) if rows else NOT_YET
 
 
