@@ -97,7 +97,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["validate", "x.json", "--jsn"], 'Did you mean "--json"?'),
         (["validate", "x.json", "--js"], 'Did you mean "--json"?'),
         (["plugins", "estimater"], 'Did you mean "estimators"?'),
+        (["plugins", "chek", "rss_margin"], "Did you mean: ttsi plugins check NAME"),
         (["schema", "spce"], 'Did you mean "spec"?'),
+        (["export", "run", "--to", "cvs"], 'Did you mean "csv"? ttsi export --help'),
+        (["leaderboard", "vrify", "x"], 'Did you mean "verify"? ttsi leaderboard --help'),
         (["validate", "nowhere.json"], "There is no spec nowhere.json"),
     ],
 )

@@ -38,6 +38,7 @@ def test_lines_tell_each_stage_of_each_wave_once(
     out, err = told(Lines(), tmp_path, capsys)
     assert out == ""
     assert "12 samples -> " in err
+    assert re.findall(r"\] (load.*)", err) == ["loading the model", "load model: done"]
     for stage in ("H estimate", "answer", "G generate", "T learn", "answer adapted"):
         counts = re.findall(rf"\] {stage}: (\d+) samples? so far", err)
         assert counts == ["5", "10", "12"], stage

@@ -297,7 +297,9 @@ def test_the_command_says_what_is_amiss(tmp_path: Path, capsys: pytest.CaptureFi
         ((run.folder, run.folder), "-o FILE"),
         ((run.folder, "-o", tmp_path), "report.html"),
         ((run.folder, "--limit-samples", "-1"), "negative"),
-        ((tmp_path,), "no run here"),
+        ((tmp_path,), f"The runs in {tmp_path} are: {run.folder}"),
+        ((str(run.folder)[:-2],), f'Did you mean "{run.folder}"?'),
+        ((tmp_path / "no" / "run",), "no run here"),
     ):
         assert report(*arguments) == 2
         assert part in capsys.readouterr().err
