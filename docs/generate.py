@@ -111,7 +111,8 @@ def command_reference() -> str:
         "# The command line",
         "What `ttsi --help` and `ttsi VERB --help` print. This page is generated: `make docs`.",
     ]
-    for verb in ("", *VERBS):
+    boards = [f"leaderboard {action}" for action in ("submit", "verify", "render")]
+    for verb in ("", *VERBS, *boards):
         title = f"ttsi {verb}".strip()
         parts.append(f"## {title}\n\n```text\n{_help(verb)}\n```")
     return "\n\n".join(parts) + "\n"
@@ -287,7 +288,7 @@ def _rate(value: float | None) -> str:
 
 
 def _help(verb: str) -> str:
-    words = [verb, "--help"] if verb else ["--help"]
+    words = [*verb.split(), "--help"]
     done = subprocess.run(
         [sys.executable, "-m", "ttsi", *words],
         capture_output=True,

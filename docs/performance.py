@@ -41,6 +41,9 @@ EXPECTED = (
 _HEADLINES = (
     "estimate-sealtool",
     "decode-constrained",
+    "decode-constrained-batched",
+    "decode-llama.cpp-16",
+    "decode-vllm-16",
     "train-exact",
     "train-activated",
     "whole-exact",

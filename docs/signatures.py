@@ -1,6 +1,7 @@
-"""docs/signatures.md: what plugins implement and are given, from the source of `ttsi` itself.
+"""docs/signatures.md: what plugins implement, are given and may call, from the source of `ttsi`.
 
-The source is read as text, so that the page shows annotations as they are written.
+The source is read as text, so that the page shows annotations as they are written. Only names that
+`ttsi` exports are shown.
 """
 
 from __future__ import annotations
@@ -9,42 +10,93 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import ttsi
+
 ROOT = Path(__file__).resolve().parent.parent / "ttsi"
 PAGE = Path(__file__).resolve().parent / "signatures.md"
 SECTIONS = {
-    "protocols.py": "What a plugin has",
-    "optional.py": "What a plugin may have",
-    "types.py": "What it is given and returns",
+    "What a plugin has": ("protocols.py",),
+    "What a plugin may have": ("optional.py",),
+    "Tasks, answers, results": ("types.py", "answers/calls/values.py"),
+    "What stages and engines exchange": ("exchange.py", "settings.py"),
+    "Functions": (
+        "options.py",
+        "digests.py",
+        "answers/__init__.py",
+        "answers/completions.py",
+        "answers/objects.py",
+        "answers/calls/parse.py",
+        "answers/calls/match.py",
+        "answers/calls/validation.py",
+        "solving/metering.py",
+        "solving/rejecting.py",
+        "assets.py",
+    ),
+    "Errors": ("errors.py",),
 }
 
 HEAD = """\
 # Signatures
 
-The methods and attributes of each kind of plugin, and the types in them, as `ttsi` declares them.
-All of these names come from `ttsi` itself: `from ttsi import Task, Estimate`.
-[plugins.md](plugins.md) says how they are used; [testing.md](testing.md) has the contract of each
-kind.
+The methods and attributes of each kind of plugin, the types in them, and the functions that plugins
+call, as `ttsi` declares them. All names that have a heading or stand in a block come from `ttsi`
+itself: `from ttsi import Task, Estimate`. [plugins.md](plugins.md) says how they are used;
+[testing.md](testing.md) has the contract of each kind.
 """
 
 
 def page() -> str:
     """Return docs/signatures.md as it should be."""
     lines = [HEAD]
-    for name, title in SECTIONS.items():
-        lines += [f"## {title}\n", *_classes(ast.parse((ROOT / name).read_text()))]
+    for title, files in SECTIONS.items():
+        modules = [ast.parse((ROOT / name).read_text()) for name in files]
+        nodes = [node for module in modules for node in module.body]
+        lines += [f"## {title}\n", *_aliases(nodes), *_classes(nodes), *_functions(nodes)]
     return "\n".join(lines)
 
 
-def _classes(module: ast.Module) -> Iterator[str]:
-    for node in module.body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+def _aliases(nodes: list[ast.stmt]) -> Iterator[str]:
+    """Yield a block with the exported type aliases and constants."""
+    told = [
+        ast.unparse(node)
+        for node in nodes
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) in ttsi.__all__
+    ]
+    told += [
+        ast.unparse(node)
+        for node in nodes
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ttsi.__all__
+    ]
+    if told:
+        yield _block(told)
+
+
+def _classes(nodes: list[ast.stmt]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.ClassDef) and node.name in ttsi.__all__:
             yield f"### {node.name}\n"
-            told = ast.get_docstring(node)
-            if told:
-                yield f"{told}\n"
-            body = "\n".join(_members(node))
-            if body:
-                yield f"```text\n{body}\n```\n"
+            yield from _docstring(node)
+            members = list(_members(node))
+            if members:
+                yield _block(members)
+
+
+def _functions(nodes: list[ast.stmt]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef) and node.name in ttsi.__all__:
+            yield f"### {node.name}\n"
+            yield _block([_signature(node)])
+            yield from _docstring(node)
+
+
+def _docstring(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:
+    told = ast.get_docstring(node)
+    if told:
+        yield f"{told}\n"
+
+
+def _block(lines: list[str]) -> str:
+    return "```text\n" + "\n".join(lines) + "\n```\n"
 
 
 def _members(node: ast.ClassDef) -> Iterator[str]:
@@ -62,12 +114,14 @@ def _is_public(name: str) -> bool:
 
 def _method(node: ast.FunctionDef) -> Iterator[str]:
     told = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
-    if any(isinstance(each, ast.Name) and each.id == "property" for each in node.decorator_list):
-        yield f"{node.name}: {ast.unparse(node.returns) if node.returns else ''}" + _comment(told)
-        return
+    said = f"  # {told}" if told else ""
+    decorators = {ast.unparse(each) for each in node.decorator_list}
+    if decorators & {"property", "cached_property"}:
+        yield f"{node.name}: {ast.unparse(node.returns) if node.returns else ''}{said}"
+    else:
+        yield _signature(node) + said
+
+
+def _signature(node: ast.FunctionDef) -> str:
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    yield f"def {node.name}({ast.unparse(node.args)}){returns}" + _comment(told)
-
-
-def _comment(told: str) -> str:
-    return f"  # {told}" if told else ""
+    return f"def {node.name}({ast.unparse(node.args)}){returns}"

@@ -27,6 +27,8 @@ from ttsi.types import Record
 
 ROOT = Path(__file__).resolve().parent.parent
 SUBMISSIONS = ROOT / "leaderboards" / "submissions"
+ESTIMATORS = ROOT / "docs" / "results" / "estimators"
+"""What `ttsi calibrate --json` printed of several estimators, a file for each benchmark."""
 PAGE = ROOT / "docs" / "findings.md"
 BASE = "base"
 """The method with which those that do not adapt are compared; others have base answers of their
@@ -109,6 +111,7 @@ def sections(found: Sequence[Study]) -> dict[str, str]:
         "methods": methods_table(found),
         "halves": halves_table(found),
         "search": search_table(found),
+        "estimators": estimators_table(sorted(ESTIMATORS.glob("*.json"))),
     }
 
 
@@ -157,6 +160,26 @@ def search_table(found: Sequence[Study]) -> str:
                 told = [f"`{verdict.label}`", f"`{verdict.search}`", points, f"{verdict.p:.2g}"]
                 rows.append([*study.place, *told])
     return table(head, rows) if rows else NOT_YET
+
+
+def estimators_table(files: Sequence[Path]) -> str:
+    """Estimators over the same base answers."""
+    head = ["model", "benchmark", "estimator", "samples", "AUROC", "PRR", "ECE", "J"]
+    head += ["accuracy, 25 % adapted", "s a sample"]
+    rows = []
+    for file in files:
+        told = json.loads(file.read_text())
+        for row in told["rows"]:
+            figures = [_decimal(row[key]) for key in ("auroc", "prr", "ece", "j")]
+            chosen = "–" if row["selection"] is None else f"{100 * row['selection']:.1f} %"
+            name = f"`{row['estimator']['name']}`"
+            cells = [named(told["model"]), f"`{told['benchmark']}`", name, str(told["samples"])]
+            rows.append([*cells, *figures, chosen, _decimal(row["seconds"])])
+    return table(head, rows) if rows else NOT_YET
+
+
+def _decimal(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _against(study: Study, name: str) -> list[str]:

@@ -76,6 +76,22 @@ def test_one_sample_is_debugged(
     assert "quickstart/6" in (place / "debug" / "report.html").read_text()
 
 
+def test_the_prompt_is_changed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heading = "Change the prompt"
+    (shown,) = commands(heading)
+    assert call(shown) == 0
+    told = capsys.readouterr().out
+    assert "benchmark.instruction" in told
+    assert "generator.template" in told
+    (document,) = blocks(heading, "json")
+    (place / "worded.json").write_text(document)
+    assert main(["prompts", "worded.json", "--templates", "--json"]) == 0
+    templates = json.loads(capsys.readouterr().out)["templates"]
+    (spec,) = load_spec(document)
+    assert templates["benchmark.instruction"] == spec.benchmark.options["instruction"]
+    assert templates["generator.template"] == spec.generator.options["template"]
+
+
 @pytest.mark.model
 def test_a_folder_is_run_and_exported(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     from ttsi_plugins.engines.transformers import weights

@@ -107,6 +107,7 @@ def test_the_page_shows_the_environment_as_it_is() -> None:
 @pytest.mark.model
 def test_the_embedded_model_plays_it_and_the_run_is_verified(tmp_path: Path) -> None:
     limits = {"benchmark.limit": 1, "benchmark.most": 2, "generator.attempts": 1}
+    limits["episodes.estimate_at"] = "first_of_turn"  # the others are tested in test_episodes.py
     (cell,) = ttsi.evaluate(EXAMPLE / "spec.json", overrides=limits, out=tmp_path / "runs")
     assert cell.errors == 0
     run = open_run(cell.folder)

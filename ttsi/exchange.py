@@ -56,8 +56,7 @@ class Prompt:
     """A chat, the assistant's first words, tools for the chat template, and `thinking`: whether the
     answer may begin with a thought, where the spec's `model.thinking` is on.
 
-    An empty system turn is left out. Without messages the prompt is the `opening` alone, which the
-    model goes on with as plain text.
+    Without messages the prompt is the `opening` alone, which the model goes on with as plain text.
     """
 
     messages: tuple[Message, ...]
@@ -76,7 +75,10 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """log P(continuation | prompt), summed over its tokens, in nats."""
+    """log P(continuation | prompt), summed over its `tokens` in number, in nats.
+
+    The continuation is tokenised by itself; no token that ends the text is added.
+    """
 
     logprob: float
     tokens: int
@@ -212,7 +214,7 @@ class Adapter:
     """LoRA weights for one input, in memory, in PEFT's own format.
 
     `safetensors` are the bytes of adapter_model.safetensors, `config` is adapter_config.json.
-    `source` names the training data if that was not the input's own examples.
+    A request is answered under it as its `adapter`. `source` names the training data if that was not the input's own examples.
     """
 
     safetensors: bytes = field(repr=False)
