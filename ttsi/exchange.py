@@ -214,7 +214,8 @@ class Adapter:
     """LoRA weights for one input, in memory, in PEFT's own format.
 
     `safetensors` are the bytes of adapter_model.safetensors, `config` is adapter_config.json.
-    A request is answered under it as its `adapter`. `source` names the training data if that was not the input's own examples.
+    A request is answered under it as its `adapter`. `source` names the training data if that was
+    not the input's own examples.
     """
 
     safetensors: bytes = field(repr=False)
