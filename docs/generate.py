@@ -39,7 +39,7 @@ def pages() -> dict[Path, str]:
     bases = [run for run in stored if not _adapts(run)]
     runs = [run for run in stored if _adapts(run)]
     readme, results = ROOT / "README.md", DOCS / "results.md"
-    measured = performance.stored()
+    measured, told = performance.stored(), study.methods_table(study.studies())
     speed = between((DOCS / "performance.md").read_text(), "accuracy", variants_table(old))
     for name, text in performance.sections(measured).items():
         speed = between(speed, name, text)
@@ -48,6 +48,7 @@ def pages() -> dict[Path, str]:
         claims = between(claims, name, text)
     results_text = results.read_text()
     for name, text in (
+        ("study", told),
         ("accuracy", accuracy_table(runs)),
         ("estimator", estimator_table(runs)),
         ("seconds", seconds_table(runs)),
@@ -70,7 +71,7 @@ def pages() -> dict[Path, str]:
         DOCS / "paper.md": claims,
         DOCS / "performance.md": speed,
         readme: between(
-            between(readme.read_text(), "study", study.methods_table(study.studies())),
+            between(readme.read_text(), "study", told),
             "speed",
             performance.headline(measured),
         ),
