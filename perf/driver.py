@@ -237,7 +237,7 @@ def record_of(name: str, size: int) -> Record:
         digest="sha256:" + 64 * "0",
         seed=0,
         estimate=Estimate(0.4, True, {tool.name: -1.5 * n for n, tool in enumerate(_TOOLS)}),
-        examples=(Example(task, (_CALL,), "", 1),),
+        examples=(Example(task, answer_with([_CALL]), "", 1),),
         receipt={"kind": "lora", "digest": "sha256:" + 64 * "0", "losses": [1.25, 1.25, 1.125]},
         base=_ANSWER,
         base_score=Score(True),

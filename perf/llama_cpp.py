@@ -77,7 +77,7 @@ class Peer:
 
 def main() -> None:
     given = arguments(__doc__ or "").parse_args()
-    bench = Bench(given.model, "cpu", given.dtype, max_batch=given.samples)
+    bench = Bench(given.model, given.device, given.dtype, max_batch=given.samples)
     rows = Rows(bench, given)
     found = weights.gguf_file({"id": given.model})
     if found is None:

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from perf.common import Bench, arguments, samples
-from perf.result import about, versions, write
+from perf.result import LEAST_PAIRS, about, versions, write
 from perf.timing import begin_peak, peak
 from perf.variants import Variant, pipeline
 
@@ -43,6 +43,9 @@ def main() -> None:
             f"{row['peak_memory_bytes'] / GIB:.2f} GiB above the loaded model, "
             f"{row['adapted']} of {given.samples} adapted in {row['seconds']:.0f} s"
         )
+    if given.pairs < LEAST_PAIRS:
+        print(f"not kept: fewer than {LEAST_PAIRS} pairs were asked for")
+        return
     values = {key: rows[0][key] for key in ("device", "model", "machine", "versions")}
     values |= {"stage": "memory", "samples": given.samples, "variant": given.variant}
     kept = ("budget_bytes", "peak_memory_bytes", "seconds", "adapted")

@@ -1,4 +1,4 @@
-"""The result of a measurement, in perf/results/STAGE-DEVICE-MODEL.json (DESIGN section 7)."""
+"""The result of a measurement, in perf/results/STAGE-DEVICE-MODEL.json."""
 
 from __future__ import annotations
 

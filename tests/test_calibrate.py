@@ -211,6 +211,24 @@ def test_a_spec_is_estimated_once(
     assert of_folder["all"] == found["all"]
 
 
+def test_base_answers_are_lent_to_runs_of_the_same_answers_alone(tmp_path: Path) -> None:
+    document = spec(inference={"name": "direct", "decoding": "greedy"})
+    (first,) = estimates(document, out=tmp_path)
+    lender = open_run(first.folder, ESTIMATES)
+    lent, own = (
+        estimates(
+            {**document, "estimator": "perplexity", "inference": inference},
+            out=tmp_path,
+            answered=lender,
+        )[0]
+        for inference in (document["inference"], {"name": "direct", "decoding": "sample"})
+    )
+    runs = [open_run(each.folder, ESTIMATES) for each in (first, lent, own)]
+    seconds = [[each.costs["answer"].seconds for each in run.seeds[0].records] for run in runs]
+    assert seconds[0] == seconds[1]
+    assert not set(seconds[0]) & set(seconds[2])
+
+
 @pytest.mark.parametrize("damaged", [False, True])
 def test_estimates_of_other_weights_are_refused_until_they_are_made_afresh(
     tmp_path: Path,

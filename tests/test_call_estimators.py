@@ -117,6 +117,8 @@ def test_numbers_words_and_nested_values_count() -> None:
 def test_an_answer_that_declines_counts_whole_and_one_that_cannot_be_read_is_0() -> None:
     refusal = written(("I", -1.0), (" cannot", -3.0), (".", -9.0), ("", -9.0))
     assert value(refusal) == value(refusal, "values") == pytest.approx(math.exp(-2))
+    nothing = written(("None", -0.1), (" of these tools can", -3.0))
+    assert value(nothing) == pytest.approx(math.exp(-1.55))
     broken = written(('[{"name": "get_time", "argum', -0.1))
     assert value(broken) == 0
     assert value(replace(MADE, finish="length")) > 0

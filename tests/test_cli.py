@@ -259,7 +259,7 @@ def test_validate_tells_the_faults_of_all_parts(
     assert [(each["pointer"], each["cure"]) for each in report["problems"]] == [
         ("/benchmark/instruction", "Write {tools} where it is to stand."),
         ("/generator/template", "Did you mean {seed}?"),
-        ("/inference/min_calls", "Raise max_calls, or lower min_calls."),
+        ("/inference", "Raise max_calls, or lower min_calls."),
     ]
 
 

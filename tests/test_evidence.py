@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ttsi.answers import form_of
 from ttsi.answers.calls.values import ToolCall, answer_with, calls_in
 from ttsi.answers.objects import find_object
+from ttsi.errors import UsageError
 from ttsi.solving.rejecting import rejecting
 from ttsi.types import Answer, Example, Likelihood, Message, Prompt, Request, Task, Tool
 from ttsi_fakes import ScriptedEngine, make_sample
@@ -271,3 +272,8 @@ def test_optional_arguments_without_support_are_no_training_data() -> None:
     text = json.dumps(calls.value)
     assert made(["Is it raining in Rome"], lambda asked, n: text, task)[0] == []
     assert len(made(["Is it raining in Rome, in kelvin"], lambda asked, n: text, task)[0]) == 1
+
+
+def test_more_calls_at_least_than_at_most_are_refused() -> None:
+    with pytest.raises(UsageError, match="At least 3 calls and at most 1"):
+        Evidence(min_calls=3, max_calls=1)

@@ -1,4 +1,4 @@
-"""Values converted to the schema's type (DESIGN section 8, rules 2 to 4)."""
+"""Values converted to the schema's type."""
 
 from __future__ import annotations
 

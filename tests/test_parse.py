@@ -1,4 +1,4 @@
-"""Text to calls (DESIGN section 8, rule 1): what is read or refused, and its status."""
+"""Text to calls: what is read or refused, and its status."""
 
 from __future__ import annotations
 

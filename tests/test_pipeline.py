@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from ttsi.answers.calls.values import calls_in
 from ttsi.errors import EngineError, OutOfMemory, RunError, StorageError
 from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.solving.solution import Solution
-from ttsi.types import Estimate, Message, Prompt, Request, Sampling, Task
+from ttsi.types import Estimate, Message, Prompt, Request, Sampling, Task, Training
 from ttsi_fakes import WRITING, ScriptedEngine, default_script, make_sample
 from ttsi_plugins.estimators.constant import Always, Never
 from ttsi_plugins.generators.self_generator import SelfGenerator
@@ -253,6 +254,25 @@ def test_an_unsound_estimate_is_an_error(confidence: float) -> None:
     assert all(
         "no sound estimate" in each.error for each in solve(ScriptedEngine(), estimator=Unsound())
     )
+
+
+def test_numbers_that_no_record_can_hold_cost_their_sample() -> None:
+    class Unsound(Direct):
+        def answer(self, tasks: Sequence[Task], *rest: Any) -> Any:
+            made = super().answer(tasks, *rest)
+            return [replace(each, logprob=float("nan")) for each in made]
+
+    found = solve(ScriptedEngine(), inference=Unsound(decoding="greedy"))
+    assert all("log-probability is nan" in each.error for each in found)
+
+    class Diverging(ScriptedEngine):
+        def train(self, jobs: Any) -> Any:
+            training = Training(losses=(1.0, float("inf")))
+            return [replace(made, training=training) for made in super().train(jobs)]
+
+    found = solve(Diverging())
+    assert {each.error.partition("Lower")[0] != "" for each in found if each.error} == {True}
+    assert any("Training diverged" in each.error for each in found)
 
 
 def test_a_stage_that_loses_a_task_is_an_error() -> None:

@@ -67,6 +67,16 @@ def test_the_least_recently_used_goes_first() -> None:
     assert [store.longest([n] * 3).length for n in (1, 2, 3)] == [3, 0, 2]
 
 
+def test_a_text_that_grows_token_by_token_is_dropped_without_recursion() -> None:
+    store = Prefixes(2000 * TOKEN_BYTES)
+    grown = list(range(1200))
+    for length in range(1, len(grown) + 1):
+        store.add(grown[:length], length - 1, read(grown[:length], length - 1))
+    store.budget = 10 * TOKEN_BYTES
+    store.add([7], 0, read([7]))
+    assert store.bytes <= store.budget
+
+
 def test_a_past_in_use_outlives_its_place_in_the_store() -> None:
     store = Prefixes(10**6)
     store.add([1, 2, 3, 4], 0, read([1, 2, 3, 4]))

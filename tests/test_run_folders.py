@@ -79,6 +79,17 @@ def test_what_was_there_before_stays(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", first.name}
 
 
+def test_a_folder_that_was_there_stays_whatever_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ScriptedEngine, "generate", _lost)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results.json").write_text("")  # as a shell's `>` makes it
+    with pytest.raises(RunError):
+        run(tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.json"]
+
+
 def test_a_run_with_a_sample_stays_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -310,6 +310,7 @@ def test_separators_that_are_no_line_ends(
         (["--benchmark", "quickstart", "--scorer-option", "ordered"], "is not KEY=VALUE"),
         (["--benchmark", "quickstart", "--benchmark-option", "limit=0"], "less than the minimum"),
         (["--benchmark", "quickstart", "--subset"], "no predictions"),
+        (["--benchmark", "bfcl_multi_turn"], "are episodes"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[-1],
 )

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from ttsi.answers import form_of
 from ttsi.answers.calls.values import ToolCall, answer_with, calls_in
+from ttsi.answers.completions import read_completion
+from ttsi.settings import Asked
 from ttsi.types import (
     DECLINED,
     UNPARSABLE,
@@ -191,6 +193,21 @@ def test_a_routing_is_written_freely_and_the_call_after_it() -> None:
     assert made.text == f"<think>\n{said}\n</think>\n\n{ROME}"
     assert calls_in(made.answer) == (ToolCall("get_time", {"city": "Rome"}),)
     assert (made.completion_tokens, made.logprob) == (8, -4.0)
+
+
+def test_a_routed_answer_ends_at_the_client_s_stop() -> None:
+    task = replace(TASK, asked=Asked(stop=("END",)))
+    engine = Saying((" get_time\n", -1.0), (f"{ROME} ENDED", -1.0))
+    (made,) = Routed().answer([task], [None], engine, 0)
+    assert made.text.endswith(f"\n\n{ROME} ")
+    assert calls_in(made.answer) == (ToolCall("get_time", {"city": "Rome"}),)
+
+
+def test_stops_within_a_thought_and_line_breaks_behind_it_do_not_count() -> None:
+    task = replace(TASK, asked=Asked(stop=("\n",)))
+    thought = "<think>\nWhich tool?\n</think>\n\n"
+    read = read_completion(task, Generation(f"{thought}{ROME}\nDone.", 9, 4, -1.0, "stop"))
+    assert read.text == f"{thought}{ROME}"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -282,3 +283,23 @@ def writes_slowly(monkeypatch: pytest.MonkeyPatch, text: str, silent: bool = Fal
 
     monkeypatch.setattr(ScriptedEngine, "listener", None, raising=False)
     monkeypatch.setattr(ScriptedEngine, "generate", generates)
+
+
+def test_who_waits_when_the_model_is_lost_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a request that could not join the wave, as the same one is in it for another model."""
+    failing(monkeypatch, "City3", DeviceLost("gone"))
+    ends = pytest.raises(RunError, match="gone")
+    with ends, serving(FAKE, window=0.5) as server:
+        bodies = [city(3, model=model) for model in ("fake", "fake:base", "fake")]
+        assert [status for status, _, _ in together(server, bodies)] == [503] * 3
+
+
+def test_work_that_several_share_counts_once(server: Server) -> None:
+    def told() -> float:
+        text = server.ask("/metrics")[2].decode()
+        return float(re.findall(r'^ttsi_tokens_total{kind="completion"} (.*)$', text, re.M)[0])
+
+    server.chat(**city(11))
+    alone, before = told(), told()
+    together(server, [city(12)] * 4)
+    assert told() - before <= 2 * alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,12 @@ def test_what_is_not_known_is_left_out() -> None:
     assert found is not None
     assert (found["distance"], found["distinctness"], found["loss"]) == (None, None, None)
     assert found["length"]["seed"] is None
+
+
+def test_a_pass_is_without_the_examples_that_are_held_out() -> None:
+    made = record("a", example("a", 1), example("b", 1), example("c", 1), losses=[4, 3, 2, 1])
+    held = replace(made, receipt={**(made.receipt or {}), "held_out": [9.0, 8.0, 7.0]})
+    assert synthetic.quality([held], {"a": "x"})["loss"] == {"tasks": 1, "first": 3.5, "last": 1.5}
 
 
 @pytest.mark.parametrize("losses", [["x"], [float("nan")], [None], [1.0, float("inf")]])

@@ -34,6 +34,9 @@ from ttsi.solving.pipeline import Pipeline, Stages
 from ttsi.types import Example, Record
 from ttsi_fakes import ScriptedEngine, make_sample
 from ttsi_plugins.estimators.constant import Always
+from ttsi_plugins.generators import _answers
+from ttsi_plugins.generators._answers import Answer
+from ttsi_plugins.generators._endpoint import read
 from ttsi_plugins.generators.teacher import TeacherGenerator
 from ttsi_plugins.inference.direct import Direct
 from ttsi_plugins.learners.lora_sft import LoraSft
@@ -338,3 +341,21 @@ def test_it_works_inside_a_running_event_loop() -> None:
         before = own_threads()
         assert len(asyncio.run(notebook(server.url))[0]) == 1
         assert own_threads() == before
+
+
+def test_a_failure_stands_for_a_while_and_is_then_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers, now = _answers.Answers(tmp_path), [100.0]
+    monkeypatch.setattr(_answers.time, "monotonic", lambda: now[0])
+    answers.put("sha256:aa", EngineError("busy"), "m")
+    assert str(answers.get("sha256:aa")) == "busy"
+    now[0] += 61
+    assert answers.get("sha256:aa") is None
+    answers.put("sha256:aa", Answer("said", 5, 6, cut=True), "m")
+    assert answers.get("sha256:aa") == Answer("said", cut=True)
+
+
+def test_an_answer_that_was_cut_says_so() -> None:
+    choice = {"message": {"content": "so far"}, "finish_reason": "length"}
+    assert read(json.dumps({"choices": [choice]}).encode()) == Answer("so far", cut=True)

@@ -76,12 +76,17 @@ def _type_schema(hint: Any) -> dict[str, Any]:
     if origin in (list, tuple):
         return {"type": "array", "items": _type_schema(args[0])}
     if origin in (Union, types.UnionType):
-        if args[1:] == (type(None),):
-            base = _type_schema(args[0])
+        others = [arg for arg in args if arg is not type(None)]
+        if len(others) == 1 < len(args):
+            base = _type_schema(others[0])
             if "enum" in base:
                 return {"enum": [*base["enum"], None]}
-            return {**base, "type": [base["type"], "null"]}
+            return {**base, "type": [base["type"], "null"]} if "type" in base else base
         return {"anyOf": [_type_schema(arg) for arg in args]}
+    if hint is type(None):
+        return {"type": "null"}
     if origin is dict or hint is dict:
         return {"type": "object"}
+    if hint in (list, tuple):
+        return {"type": "array"}
     return {}

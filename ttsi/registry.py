@@ -1,6 +1,6 @@
 """Plugins, found by entry point and loaded by name.
 
-Each kind has the entry-point group `ttsi.<kind>` (DESIGN section 3). Discovery imports nothing; a
+Each kind has the entry-point group `ttsi.<kind>`. Discovery imports nothing; a
 plugin's module is imported when a spec names it, or by `listing`.
 
 Plugins of the distribution `ttsi` have bare names, all others `distribution/name`, so that no
@@ -243,11 +243,15 @@ def _cure_of_absence(kind: str, name: str) -> str:
     )
 
 
+def _group(kind: str) -> str:
+    return next(group for group, its in _GROUPS.items() if its == kind)
+
+
 def _clash(claims: tuple[Plugin, ...]) -> PluginError:
     origins = " and ".join(f"{p.origin} ({p.distribution} {p.version})" for p in claims)
     return PluginError(
         f'The name "{claims[0].name}" among the {claims[0].kind} is claimed by {origins}.',
-        where=f"entry-point group ttsi.{claims[0].kind}",
+        where=f"entry-point group {_group(claims[0].kind)}",
         cure=f"Upgrade {claims[0].distribution}, or uninstall it: pip uninstall "
         f"{claims[0].distribution}",
     )
@@ -367,7 +371,7 @@ def _row(plugin: Plugin, claims: tuple[Plugin, ...], *, on: bool) -> dict[str, A
 def description(plugin: Any) -> str:
     """Return the docstring of a plugin's class or hook module, or "": what it is for comes first.
 
-    That which a dataclass is given for want of one is none.
+    The docstring that `dataclass` generates does not count.
     """
     import inspect
 

@@ -52,7 +52,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What who asks wants of this one answer; None leaves it to the inference's own options.
+    """Settings of one request, which override the inference's options; None keeps the option.
 
     The answer ends where one of the texts in `stop` would begin. `constrained`: it is decoded under
     its form's grammar, or under the JSON Schema in `schema`, which wins. `least` and `most` bound

@@ -120,7 +120,7 @@ class Task:
 
     @property
     def digest(self) -> str:
-        """A digest that changes with any part but the id."""
+        """A digest that changes with any part but the id and what is `asked`."""
         tools = [[t.name, t.description, t.parameters] for t in self.tools]
         turns = [[turn.role, turn.content] for turn in self.turns]
         shown = [self.instruction, self.bare, self.input, self.form, self.choices]
@@ -142,10 +142,10 @@ class Task:
 
         In a conversation the input takes the place of what the user said last. What follows that is
         left out, since it answers what was said; the turns before it stay. `choices` are the
-        options of the other input, if they differ.
+        options of the other input, if they differ. What is `asked` of the answer is left out.
         """
         other = self.choices if choices is None else choices
-        return replace(self, id=f"{self.id}#{suffix}", choices=other).after(
+        return replace(self, id=f"{self.id}#{suffix}", choices=other, asked=None).after(
             (*self.past, Message("user", input))
         )
 

@@ -117,7 +117,7 @@ def storage(place: Path) -> Iterator[None]:
         if error.errno in _NO_SPACE:
             what, cure = (
                 "The disk is full.",
-                "Free some space and run the same command: it resumes.",
+                "Free some space and give the same command again: a run resumes.",
             )
         elif error.errno == errno.ENXIO:
             what = "It is a pipe that no process reads."
@@ -125,5 +125,5 @@ def storage(place: Path) -> Iterator[None]:
         else:
             reason = error.strerror or str(error)
             what = f"Cannot write there: {reason[:1].lower()}{reason[1:]}."
-            cure = "Choose a folder that can be written with --out FOLDER."
+            cure = "Choose a place that can be written; of a run, with --out FOLDER."
         raise StorageError(what, where=str(place), cure=cure) from error

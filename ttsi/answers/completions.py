@@ -10,7 +10,9 @@ from ttsi.types import Asked, Completion, Generation, Task
 def read_completion(task: Task, generation: Generation) -> Completion:
     """Return the completion that ends where the task wants it to."""
     text, asked = generation.text, task.asked or Asked()
-    behind = len(text) - len(behind_thoughts(text) or "") if asked.stop else 0
+    answer = (behind_thoughts(text) or "") if asked.stop else text
+    # Line breaks behind a thought belong to its mark.
+    behind = len(text) - len(answer if answer == text else answer.lstrip())
     found = [text.find(stop, behind) for stop in asked.stop]
     end = min((at for at in found if at >= 0), default=None)
     return Completion(

@@ -21,7 +21,7 @@ class Form(ABC):
     """
 
     name: ClassVar[str]
-    reasons: ClassVar[tuple[str, ...]] = ("no_answer", "unparsable", "wrong_value")
+    reasons: ClassVar[tuple[str, ...]] = ("unparsable", "no_answer", "wrong_value")
     """The reasons why an answer is wrong; the first that applies is given."""
     fields: ClassVar[tuple[str, ...]] = ("answer", "message")
     """The keys under which a line of a predictions file may have the answer, besides `text`."""
@@ -96,7 +96,8 @@ class Form(ABC):
         if self.key(task, answer, options) == self.key(task, reference, options):
             return Score(True)
         if answer.status is AnswerStatus.DECLINED:
-            return Score(False, "no_answer", f"expected {self.shown(task, reference)}, got none")
+            told = bounded(f"expected {self.shown(task, reference)}, got none")
+            return Score(False, "no_answer", told)
         wanted, given = self.shown(task, reference), self.shown(task, answer)
         return Score(False, "wrong_value", bounded(f"expected {wanted}, got {given}"))
 

@@ -77,6 +77,10 @@ def run(args: argparse.Namespace) -> int:
     chosen: Any = registry.load("scorers", args.scorer)
     scorer: Scorer = chosen(**{**preset, **_options(args.scorer_option, "scorers", args.scorer)})
     samples = with_sound_tools(benchmark.samples())
+    if any(sample.episode for sample in samples):
+        what = f"Samples of {args.benchmark!r} are episodes, which one answer does not end."
+        cure = "Run them by `ttsi eval`, which plays them."
+        raise UsageError(what, where="--benchmark", cure=cure)
     tasks = {sample.id: sample.task for sample in samples}
     answers = read_predictions(Path(args.predictions), tasks)
     if args.subset:

@@ -89,21 +89,24 @@ def _load(path: str, changed: dict[str, Any]) -> list[Spec]:
 
 
 def _check_together(specs: list[Spec]) -> None:
-    """Raise SpecError with the distinct problems of all cells, if there are any."""
-    from ttsi.errors import MissingAsset, Problem, SpecError
+    """Raise the error of the only cell with one, or SpecError with the problems of all cells."""
+    from ttsi.errors import MissingAsset, SpecError, UsageError
     from ttsi.solving import assemble
 
-    problems: dict[Problem, None] = {}
+    faults: dict[str, SpecError | UsageError] = {}
     for spec in specs:
         try:
             assemble.check(spec)
-        except SpecError as error:
-            problems |= dict.fromkeys(error.problems)
+        except (SpecError, UsageError) as error:
+            faults.setdefault(str(error), error)
         except MissingAsset:
             # That this machine lacks a key or a package is no fault of the spec.
             continue
-    if problems:
-        raise SpecError(list(problems))
+    if len(faults) > 1:
+        every = [each for fault in faults.values() for each in assemble.problems("", fault)]
+        raise SpecError(list(dict.fromkeys(every)))
+    for fault in faults.values():
+        raise fault
 
 
 def _summary(path: str, specs: list[Spec]) -> str:

@@ -1,4 +1,4 @@
-"""Leaderboards that anyone can submit to and check (DESIGN section 10).
+"""Leaderboards that anyone can submit to and check.
 
 submission.py  a submission's names, place and files, and how it is read
 safe.py        reads untrusted files: sizes are bounded, links not followed, nothing executed

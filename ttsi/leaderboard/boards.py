@@ -10,7 +10,7 @@ from typing import Any
 from ttsi.leaderboard.comparable import Ground, in_words, is_ranked
 
 Entry = Mapping[str, Any]
-"""What `ttsi.leaderboard.entries.entry` returns for one submission."""
+"""What `ttsi.leaderboard.entries.entry_of` returns for one submission."""
 
 
 @dataclass(frozen=True)

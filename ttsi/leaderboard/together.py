@@ -148,7 +148,7 @@ def _is_copy(mine: Mapping[str, Trace], theirs: Mapping[str, Trace], *, of_one_m
 
     Without examples to compare, two models that answer alike are two models still.
     """
-    own = [id for id in mine if _adapted(mine[id]) or (id in theirs and _adapted(theirs[id]))]
+    own = [id for id in mine if mine[id].adapted or (id in theirs and theirs[id].adapted)]
     wanted = own or list(mine)
     left, seen = int((1 - _MOST) * len(wanted) + 1e-9), of_one_model
     for id in wanted:
@@ -160,10 +160,6 @@ def _is_copy(mine: Mapping[str, Trace], theirs: Mapping[str, Trace], *, of_one_m
                 return False
         seen = seen or both
     return seen
-
-
-def _adapted(trace: Trace) -> bool:
-    return trace.adapted
 
 
 def _traces(seed: Seed) -> dict[str, Trace]:

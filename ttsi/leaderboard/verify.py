@@ -1,4 +1,4 @@
-"""`ttsi leaderboard verify`: every fault of every submission (DESIGN section 10).
+"""`ttsi leaderboard verify`: every fault of every submission.
 
 Stored texts are parsed and scored again, episodes are played again with them, and the metrics
 computed again, with the benchmark that is installed here. Nothing in a submission is executed.

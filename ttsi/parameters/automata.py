@@ -68,7 +68,10 @@ def bounded(work: int) -> Iterator[None]:
 
 
 def occurs(pattern: str, text: str) -> bool:
-    """Whether `text` has a match of `pattern`. Raises IrregularPattern."""
+    """Whether `text` has a match of `pattern`; False if the search would take too long.
+
+    Raises IrregularPattern, and Laborious within `bounded`.
+    """
     automaton, shared = _automaton(pattern), _SHARED.get()
     if shared is not None:
         return automaton.takes(text, shared)
@@ -79,9 +82,9 @@ def occurs(pattern: str, text: str) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether some string matches both patterns; also True if the check would take too long.
+    """Whether some string matches both patterns; also True where very many states would be seen.
 
-    Raises IrregularPattern and Laborious.
+    Raises IrregularPattern, and Laborious where single looks are too many.
     """
     left, right = _automaton(one), _automaton(other)
     work = _SHARED.get() or _Work(_MOST_WORK)

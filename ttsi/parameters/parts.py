@@ -8,6 +8,7 @@ from functools import partial
 from itertools import product
 from typing import Any, TypeAlias
 
+from ttsi._common.pointers import pointer, unescaped
 from ttsi.parameters.keywords import are_names
 from ttsi.parameters.merging import SchemaFault, constrains, matches
 
@@ -27,11 +28,10 @@ class Part:
         return replace(self, without=self.without | {keyword})
 
     def child(self, *steps: str | int) -> Part:
-        pointer, node = self.pointer, self.node
+        node = self.node
         for step in steps:
-            pointer += "/" + str(step).replace("~", "~0").replace("/", "~1")
             node = node[step]
-        return Part(pointer, node)
+        return Part(self.pointer + pointer(*steps), node)
 
 
 NULL = Part("(null)", {"type": "null"})
@@ -135,4 +135,4 @@ def target_of(part: Part, document: Mapping[str, Any]) -> Part:
 def _unescaped(step: str) -> str:
     from urllib.parse import unquote
 
-    return unquote(step).replace("~1", "/").replace("~0", "~")
+    return unescaped(unquote(step))

@@ -79,12 +79,15 @@ def _undo(folder: Path, made: Sequence[Path]) -> None:
     if any(path.suffix == ".jsonl" or path.name not in _BESIDE for path in left):
         return
     shutil.rmtree(folder, ignore_errors=True)
+    run = folder.parent
+    # A run's summary of seeds that are not there says nothing.
+    if {path.name for path in run.iterdir()} == {SUMMARY}:
+        (run / SUMMARY).unlink()
+        made = [run, *made]
     for above in folder.parents:
-        names = {path.name for path in above.iterdir()}
-        # A run's summary of seeds that are not there says nothing.
-        if names - {SUMMARY} or not (names or above in made):
+        if above not in made or any(above.iterdir()):
             return
-        shutil.rmtree(above, ignore_errors=True)
+        above.rmdir()
 
 
 class Lines:

@@ -74,7 +74,7 @@ def manifest(folder: Path, without: Container[str] = ()) -> dict[str, dict[str, 
 def intact(folder: Path) -> bool:
     """Whether the manifest of a run's folder exists and every file matches it."""
     try:
-        recorded = json.loads((folder / "manifest.json").read_text())["files"]
+        recorded = json.loads((folder / "manifest.json").read_bytes())["files"]
         return bool(recorded.items() <= manifest(folder)["files"].items())
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return False

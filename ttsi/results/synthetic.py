@@ -143,11 +143,12 @@ def loss(every: Sequence[Made]) -> dict[str, JSON] | None:
 
     A step's loss is from before its update. None where no adapter was trained on them.
     """
-    passes = [
-        (fmean(losses[: len(each.examples)]), fmean(losses[-len(each.examples) :]))
-        for each in every
-        if (losses := _losses(each.receipt))
-    ]
+    passes = []
+    for each in every:
+        losses = _losses(each.receipt)
+        if losses:
+            steps = _steps_of_a_pass(each, len(losses))
+            passes.append((fmean(losses[:steps]), fmean(losses[-steps:])))
     if not passes:
         return None
     return {
@@ -155,6 +156,13 @@ def loss(every: Sequence[Made]) -> dict[str, JSON] | None:
         "first": fmean(first for first, _ in passes),
         "last": fmean(last for _, last in passes),
     }
+
+
+def _steps_of_a_pass(made: Made, steps: int) -> int:
+    """Return how many steps a pass through the examples has: those held out are not trained on."""
+    held_out = (made.receipt or {}).get("held_out")
+    passes = len(held_out) - 1 if isinstance(held_out, list) else 0
+    return max(1, steps // passes) if passes > 0 else len(made.examples)
 
 
 def _losses(receipt: Mapping[str, Any] | None) -> list[float]:

@@ -199,7 +199,12 @@ def _answer(of: str) -> list[Column]:
             f"{of}_status", "text", text(lambda c: c.answer.status), "ok, declined or unparsable"
         ),
         Column(f"{of}_answer", "text", text(shown), "the answer as it was read, in JSON"),
-        Column(f"{of}_tokens", "count", text(lambda c: c.completion_tokens), "the text's tokens"),
+        Column(
+            f"{of}_tokens",
+            "count",
+            text(lambda c: c.completion_tokens),
+            "tokens of the text; of best_of, of all its answers",
+        ),
         Column(f"{of}_cut", "flag", text(lambda c: c.cut), "the text was cut off at max_tokens"),
         Column(f"{of}_logprob", "number", text(lambda c: c.logprob), "its log-probability", "nats"),
     ]

@@ -33,9 +33,10 @@ def advice(spec: Spec, results: Mapping[str, Any]) -> Iterator[str]:
     unread = sum(answers["reasons"].get(reason, 0) for reason in _UNREAD)
     free = written["inference"].get("format") == "free"
     if free and unread > _MANY * answers["samples"]:
+        whose = "answers of the base model" if results["base"] else "answers"
         yield (
-            f"{unread} of {answers['samples']} answers of the base model give nothing that can be "
-            "scored. This allows nothing but answers in the task's form: "
+            f"{unread} of {answers['samples']} {whose} give nothing that can be scored. "
+            "This allows nothing but answers in the task's form: "
             "--set inference.format=tool_calls"
         )
 

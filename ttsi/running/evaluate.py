@@ -48,9 +48,11 @@ from ttsi.running.spending import Spending
 from ttsi.solving import assemble
 from ttsi.solving.budget import unadapted
 from ttsi.solving.costs import add_costs
-from ttsi.spec import Spec, load_document, load_spec, resolved
+from ttsi.spec import Spec, read_spec, resolved
 from ttsi.spec.choosing import chosen
 from ttsi.types import JSON, Played, Record, Sample
+
+_SHAPES_BASE_ANSWERS = ("model", "engine", "benchmark", "inference", "episodes")
 
 
 class Reporter(Watcher, Protocol):
@@ -140,8 +142,8 @@ def _cells(
     wanted: Mapping[str, Sequence[JSON]] | None = None,
 ) -> list[_Cell]:
     """Return the cells that are wanted, all of them by default, after checking them."""
-    specs = chosen(load_spec(source, overrides), wanted or {})
-    document = load_document(source)
+    every_cell, document = read_spec(source, overrides)
+    specs = chosen(every_cell, wanted or {})
     for spec in specs:
         assemble.check(spec)
     spending = Spending(specs[0].stop_at)
@@ -313,9 +315,12 @@ class _Cell:
     def _lent(self, seed: int) -> dict[str, Record]:
         """Return the base answers of the run that lends them, without estimates, by id.
 
-        A chat template may tell the date, so answers of another one are not taken.
+        Only a run lends them whose spec asks the base model for the same answers. A chat template
+        may tell the date, so answers of another one are not taken.
         """
-        seeds = self.every.answered.seeds if self.every.answered else ()
+        lender, own = self.every.answered, resolved(self.spec)
+        alike = lender and all(lender.spec.get(key) == own.get(key) for key in _SHAPES_BASE_ANSWERS)
+        seeds = lender.seeds if lender and alike else ()
         return {
             record.id: replace(
                 record,
@@ -342,9 +347,8 @@ class _Cell:
                 "A budget is a share of the samples, by one estimate of each, and episodes have an "
                 "estimate at every step, which depends on what was adapted before.",
                 where="/budget",
-                cure="Take it out: the estimator's threshold then says which steps are uncertain. "
-                '`ttsi calibrate` shows how many episodes that makes uncertain; "estimate_at" and '
-                "the limits in `episodes` bound what one may spend.",
+                cure="Take it out: the estimator's threshold then says which steps are uncertain; "
+                '"estimate_at" and the limits in `episodes` bound what an episode may spend.',
             )
         return samples
 
@@ -368,7 +372,7 @@ class _Cell:
         if results is None:
             with only_writer(folder):
                 self._work(seed, samples, folder)
-            results = json.loads((folder / "results.json").read_text())
+            results = json.loads((folder / "results.json").read_bytes())
         if self.reporter:
             self.reporter.seed_finished(results)
         return results

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ttsi.running.progress import LABELS, Silent, opening
+from ttsi.running.progress import Silent, opening, stage_name
 from ttsi.spec import Spec
 from ttsi.types import JSON, Record
 
@@ -47,8 +47,9 @@ class Notebook(Silent):
 
     def advance(self, stage: str, count: float) -> None:
         self._reached[stage] = self._reached.get(stage, 0) + count
-        name = " ".join(LABELS.get(stage, stage).split())
-        self._stage = f"{name} {self._reached[stage]:.0f} of {self._planned.get(stage, 0):.0f}"
+        self._stage = (
+            f"{stage_name(stage)} {self._reached[stage]:.0f} of {self._planned.get(stage, 0):.0f}"
+        )
         self._update()
 
     def sample_finished(self, record: Record, done: int, samples: int) -> None:

@@ -27,6 +27,11 @@ LABELS = {
 }
 
 
+def stage_name(stage: str) -> str:
+    """Return a stage's name for people, without the alignment of bars."""
+    return " ".join(LABELS.get(stage, stage).split())
+
+
 class Silent:
     """A reporter that prints nothing, and the base of the others."""
 
@@ -116,6 +121,7 @@ class Lines(Silent):
         self._began = time.monotonic()
         self._planned = dict.fromkeys(STAGES, 0)
         self._reached = dict.fromkeys(STAGES, 0.0)
+        self._found: int | None = None  # samples that were finished before this session
 
     def seed_started(self, spec: Spec, seed: int, samples: int, done: int, folder: Path) -> None:
         self.__init__()  # type: ignore[misc]
@@ -129,15 +135,18 @@ class Lines(Silent):
     def advance(self, stage: str, count: float) -> None:
         self._reached[stage] = self._reached.get(stage, 0.0) + count
         if round(self._reached[stage], 6) == self._planned[stage]:
-            label, so_far = " ".join(LABELS.get(stage, stage).split()), self._planned[stage]
+            so_far = self._planned[stage]
             told = "done" if stage == LOAD else f"{so_far} sample{'s'[: so_far != 1]} so far"
-            self._say(f"{label}: {told}")
+            self._say(f"{stage_name(stage)}: {told}")
 
     def sample_finished(self, record: Record, done: int, samples: int) -> None:
+        if self._found is None:
+            self._found = done - 1
         if record.error:
             self._say(f"error {record.id}: {record.error}")
         elif done == samples or done % 10 == 0:
-            left = (time.monotonic() - self._began) / max(done, 1) * (samples - done)
+            seconds = (time.monotonic() - self._began) / (done - self._found)
+            left = seconds * (samples - done)
             self._say(f"{done} of {samples} samples finished, about {left:.0f} s to go")
 
     def _say(self, text: str) -> None:

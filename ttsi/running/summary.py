@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttsi.running.advice import advice, cut_advice
 from ttsi.running.cell_result import CellResult
-from ttsi.running.progress import LABELS
+from ttsi.running.progress import stage_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -182,10 +182,9 @@ def _accuracy(outcome: Mapping[str, Any]) -> str:
 def _seconds(stages: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     for stage, sums in stages["by_stage"].items():
-        label = " ".join(LABELS.get(stage, stage).split())
         rows.append(
             (
-                label,
+                stage_name(stage),
                 f"{sums['seconds']:.1f} s for {sums['samples']} samples, "
                 f"{sums['seconds_per_sample']:.2f} s each",
             )

@@ -152,9 +152,7 @@ class Desk:
                     if len(read) > limits.body_bytes:
                         raise too_large
                     if self._arriving > limits.arriving_bytes:
-                        raise Refusal(
-                            429, "Too much is sent at once.", headers={"Retry-After": "1"}
-                        )
+                        raise Refusal(429, "Too much is sent at once.", headers=_SOON)
         except TimeoutError:
             raise Refusal(408, "The body took too long.", headers={"Connection": "close"}) from None
         finally:

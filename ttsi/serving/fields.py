@@ -33,9 +33,6 @@ class Fields:
     def __init__(self, body: Mapping[str, Any], within: str = "") -> None:
         self._body, self._within = body, within
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._body
-
     def get(self, name: str) -> Any:
         return self._body.get(name)
 

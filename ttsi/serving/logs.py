@@ -15,8 +15,9 @@ from ttsi.records.journal import Lines, only_writer_of
 class Log(Lines):
     """A file to which objects are appended, one a line; a context manager.
 
-    A line counts once it is on disk. What a killed process left of its last line is cut off. Raises
-    RunError if another process writes the file, StorageError if it cannot be written.
+    A line is written as a whole, and is on disk within a tenth of a second of the next line, or at
+    the end. What a killed process left of its last line is cut off. Raises RunError if another
+    process writes the file, StorageError if it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +41,7 @@ class Log(Lines):
         super().__exit__(*error)
 
     async def append(self, row: Any) -> None:
-        """Write a line to disk before returning; on failure the file stays as it was."""
+        """Write a line before returning; on failure the file stays as it was."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._write, row)
 
     def _write(self, row: Any) -> None:

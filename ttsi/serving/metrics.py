@@ -68,6 +68,9 @@ class Metrics:
         self._answers.labels(str(outcome.adapted).lower()).inc()
         if outcome.confidence is not None:
             self._confidence.observe(outcome.confidence)
+
+    def spent(self, outcome: Outcome) -> None:
+        """Count the seconds and tokens of a task, once for all who asked it."""
         for stage, cost in outcome.costs.items():
             self._stages.labels(stage).inc(cost.seconds)
             self._tokens.labels("prompt").inc(cost.prompt_tokens)

@@ -74,7 +74,7 @@ async def _serve(
         waves = Waves(spec, wave=settings.wave, window=settings.window, most_waiting=settings.queue)
         identity = await waves.load()
         metrics = Metrics(lambda: float(waves.waiting))
-        waves.on_wave = metrics.wave
+        waves.on_wave, waves.on_outcome = metrics.wave, metrics.spent
         desk = Desk(
             waves,
             served,

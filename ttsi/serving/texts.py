@@ -42,7 +42,7 @@ def read_texts(body: Mapping[str, Any], served: Served) -> Texts:
     tasks = []
     for at, prompt in enumerate(_prompts(body.get("prompt"), limits)):
         task = Task("", (), "", prompt, "text", asked=asked)
-        tasks += [(f"{id}~{at}" if at else id, task) for id in named(fields, task, limits)]
+        tasks += [(f"{id}~prompt{at}" if at else id, task) for id in named(fields, task, limits)]
     streaming = Fields(fields.mapping("stream_options"), "stream_options.")
     return Texts(
         model,

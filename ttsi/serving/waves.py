@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -43,11 +44,12 @@ class Waves:
         self._wave, self._window, self._most = wave, window, most_waiting
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ttsi-solving")
         self._waiting: list[Ticket] = []
-        self._some = asyncio.Event()
+        self._some, self._full = asyncio.Event(), asyncio.Event()
         self._seconds = 1.0
         self._loop = asyncio.get_running_loop()
         self.broken: BaseException | None = None
         self.on_wave: Callable[[int, float], None] = lambda tasks, seconds: None
+        self.on_outcome: Callable[[Outcome], None] = lambda outcome: None
 
     async def load(self) -> dict[str, JSON]:
         """Load the model, and return its identity."""
@@ -84,7 +86,7 @@ class Waves:
                 timer = self._loop.call_later(deadline, ticket.expire)
                 ticket.future.add_done_callback(partial(_stop, timer))
         self._waiting += tickets
-        self._some.set()
+        self._note_how_many()
 
     def leave(self, tickets: Sequence[Ticket]) -> None:
         """Forget tickets whose client has gone; of those under way the model stops its texts."""
@@ -92,16 +94,23 @@ class Waves:
             ticket.left = True
             ticket.future.cancel()
         self._waiting = [ticket for ticket in self._waiting if not ticket.left]
+        self._note_how_many()
+
+    def _note_how_many(self) -> None:
+        for event, least in ((self._some, 1), (self._full, self._wave)):
+            if len(self._waiting) >= least:
+                event.set()
+            else:
+                event.clear()
 
     async def run(self) -> None:
         """Solve waves until this is cancelled, or the model can no longer be used."""
         while self.broken is None:
             await self._some.wait()
-            if len(self._waiting) < self._wave:
-                await asyncio.sleep(self._window)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._full.wait(), self._window)
             groups, self._waiting = grouped(self._waiting, self._wave)
-            if not self._waiting:
-                self._some.clear()
+            self._note_how_many()
             if groups:
                 await self._solve(groups)
 
@@ -112,8 +121,12 @@ class Waves:
         except Exception as error:
             self.broken = error
             failed = Refusal(503, f"The model can no longer be used: {error}")
-            for group in (*groups, *grouped(self._waiting, self._most)[0]):
+            for group in groups:
                 self._settle(group, failed)
+            for ticket in self._waiting:
+                if not ticket.future.done():
+                    ticket.future.set_exception(failed)
+            self._waiting = []
         seconds = time.monotonic() - began
         self._seconds = _RECENT * self._seconds + (1 - _RECENT) * seconds
         self.on_wave(len(groups), seconds)
@@ -132,6 +145,8 @@ class Waves:
     # ------------------------------------------------------------ and then in the event loop
 
     def _settle(self, group: Group, outcome: Outcome | Refusal) -> None:
+        if isinstance(outcome, Outcome):
+            self.on_outcome(outcome)
         for ticket in group.tickets:
             if ticket.future.done():
                 continue

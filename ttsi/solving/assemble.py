@@ -181,7 +181,7 @@ def check(spec: Spec) -> None:
         except TtsiError as error:
             lacking.append(error)
     if len(faults) > 1:
-        raise SpecError([each for fault in faults.items() for each in _problems(*fault)])
+        raise SpecError([each for fault in faults.items() for each in problems(*fault)])
     for one in [*faults.values(), *lacking]:
         raise one
     _check_needs(spec, engine(spec), stages(spec))
@@ -195,13 +195,15 @@ def _part(spec: Spec, role: str) -> object:
     return scorer(spec) if role == "scorer" else _make(role, getattr(spec, role))
 
 
-def _problems(role: str, error: UsageError | SpecError) -> list[Problem]:
+def problems(role: str, error: UsageError | SpecError) -> list[Problem]:
+    """Return what is wrong with one part, or with the whole spec if `role` is "", as problems."""
     if isinstance(error, SpecError):
         return error.problems
     # Such an error names its place as users write it: generator.template.
-    named = error.where.startswith(f"{role}.") and " " not in error.where
-    place = error.where.replace(".", "/") if named else role
-    return [Problem(f"/{place}", error.what, error.cure)]
+    head, _, rest = error.where.partition(".")
+    named = head in COMPONENTS and rest and " " not in rest
+    place = f"/{head}/{rest.replace('.', '/')}" if named else f"/{role}".rstrip("/")
+    return [Problem(place, error.what, error.cure)]
 
 
 def training_rows(spec: Spec) -> list[Sample]:

@@ -35,7 +35,8 @@ def share_out(records: Iterable[Record], budget: float) -> dict[str, Record]:
 def unadapted(record: Record) -> Record | None:
     """Return the base model's part of `record`; None without an estimate or a base answer.
 
-    After an adapted step of an episode H was asked of another conversation than the base model's.
+    None also for an episode that was adapted: its later estimates are for a conversation that the
+    base model did not have.
     """
     if record.estimate is None or record.base is None or (record.steps and record.adapted):
         return None

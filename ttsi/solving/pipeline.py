@@ -10,7 +10,6 @@ speed.
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections import deque
@@ -19,7 +18,6 @@ from collections.abc import Generator as TypingGenerator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 from ttsi.errors import EngineError, OutOfMemory, RunError, ends_the_run, release
 from ttsi.optional import Gates, LearnsFromRows, Leaves, Rivals, TellsTexts, chosen
@@ -29,11 +27,21 @@ from ttsi.solving.metering import MeteredEngine, charging
 from ttsi.solving.receipts import receipt_of
 from ttsi.solving.rejecting import rejecting
 from ttsi.solving.solution import Known, Solution, State
+from ttsi.solving.stage_results import (
+    parallel,
+    sound_adaptation,
+    sound_answer,
+    sound_estimate,
+    sound_verdict,
+)
 from ttsi.solving.waiting import LATE, LEFT, Waiting, parted
-from ttsi.types import JSON, Generation, Request, StageCost, Task
-
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+from ttsi.types import (
+    JSON,
+    Generation,
+    Request,
+    StageCost,
+    Task,
+)
 
 
 @dataclass(frozen=True)
@@ -229,7 +237,7 @@ class Pipeline:
         waiting = self._waiting
         if waiting is None:
             return states
-        left, late, staying = parted(waiting, states, answered=answered)
+        left, late, staying = parted(waiting, states, self._so_far, answered=answered)
         self._answer([state for state in late if state.base is None])
         for state in left:
             yield Solution(state.task, error=LEFT, costs=self._settled(state.task))
@@ -251,23 +259,18 @@ class Pipeline:
         tasks = [state.task for state in states]
         with self._stage_of("estimate", states):
             estimates = self._stages.estimator.estimate(tasks, self._engine, self._seed)
-            for state, estimate in _parallel(states, estimates, "estimator"):
-                if not 0.0 <= estimate.confidence <= 1.0 or not all(
-                    math.isfinite(score) for score in estimate.scores.values()
-                ):
-                    raise EngineError(f"The estimator gave no sound estimate: {estimate}")
-                state.estimate = estimate
+            for state, estimate in parallel(states, estimates, "estimator"):
+                state.estimate = sound_estimate(estimate)
 
     def _answer(self, states: list[State]) -> None:
         if not states:
             return
         tasks = [state.task for state in states]
         with self._stage_of("answer", states):
-            answers = self._stages.inference.answer(
-                tasks, [None] * len(tasks), self._engine, self._seed
-            )
-            for state, answer in _parallel(states, answers, "inference"):
-                state.base = answer
+            nothing = [None] * len(tasks)
+            answers = self._stages.inference.answer(tasks, nothing, self._engine, self._seed)
+            for state, answer in parallel(states, answers, "inference"):
+                state.base = sound_answer(answer)
 
     def _generate(self, states: list[State]) -> None:
         if not states:
@@ -275,7 +278,7 @@ class Pipeline:
         tasks = [state.task for state in states]
         with self._stage_of("generate", states), rejecting() as rejected:
             examples = self._stages.generator.generate(tasks, self._engine, self._seed)
-            for state, some in _parallel(states, examples, "generator"):
+            for state, some in parallel(states, examples, "generator"):
                 state.examples, state.rejected = some, rejected.of(state.task.id)
 
     def _learn(self, states: list[State]) -> None:
@@ -289,8 +292,8 @@ class Pipeline:
                 self._engine,
                 self._seed,
             )
-            for state, adaptation in _parallel(states, adaptations, "learner"):
-                state.adaptation = adaptation
+            for state, adaptation in parallel(states, adaptations, "learner"):
+                state.adaptation = sound_adaptation(adaptation)
 
     def _answer_adapted(self, states: list[State]) -> None:
         if not states:
@@ -300,8 +303,8 @@ class Pipeline:
             answers = self._stages.inference.answer(
                 tasks, [state.adaptation for state in states], self._engine, self._seed
             )
-            for state, answer in _parallel(states, answers, "inference"):
-                state.adapted = answer
+            for state, answer in parallel(states, answers, "inference"):
+                state.adapted = sound_answer(answer)
             self._gate(states)
 
     def _gate(self, states: list[State]) -> None:
@@ -316,10 +319,8 @@ class Pipeline:
             if state.base and state.adapted and state.adaptation
         ]
         verdicts = inference.judge(rivals, self._engine, self._seed)
-        for state, verdict in _parallel(states, verdicts, "gate"):
-            if verdict is not None and not math.isfinite(verdict.base + verdict.adapted):
-                raise EngineError(f"The gate gave no sound verdict: {verdict}")
-            state.verdict = verdict
+        for state, verdict in parallel(states, verdicts, "gate"):
+            state.verdict = sound_verdict(verdict)
 
     @contextmanager
     def _stage_of(self, stage: str, states: list[State]) -> Iterator[None]:
@@ -377,11 +378,18 @@ class Pipeline:
             costs=self._settled(state.task),
         )
 
+    def _so_far(self, task: Task) -> dict[str, StageCost]:
+        """Return all costs of a task up to now."""
+        known = self._known.get(task.id)
+        spent = {stage: by_task.get(task.id) for stage, by_task in self._spent.items()}
+        return add_costs(known.costs if known else {}, {k: v for k, v in spent.items() if v})
+
     def _settled(self, task: Task) -> dict[str, StageCost]:
         """Return all costs of a task whose solution is made now, failed attempts included."""
-        known = self._known.get(task.id)
-        spent = {stage: by_task.pop(task.id, None) for stage, by_task in self._spent.items()}
-        return add_costs(known.costs if known else {}, {k: v for k, v in spent.items() if v})
+        found = self._so_far(task)
+        for by_task in self._spent.values():
+            by_task.pop(task.id, None)
+        return found
 
     def _failed(self, task: Task, error: Exception) -> Solution:
         text = f"{self._stage}: {type(error).__name__}: {error}"
@@ -390,11 +398,3 @@ class Pipeline:
 
 def _close(engine: Engine, sound: bool) -> None:
     engine.close()
-
-
-def _parallel(
-    given: Sequence[Given], made: Sequence[Made], who: str
-) -> Iterator[tuple[Given, Made]]:
-    if len(given) != len(made):
-        raise EngineError(f"The {who} returned {len(made)} results for {len(given)} tasks.")
-    return zip(given, made, strict=True)

@@ -28,11 +28,13 @@ class Known:
 class Solution:
     """The result of Algorithm 1 for one task; with an `error` it has nothing but its costs.
 
-    `base` is the answer of the base model, if it was asked. `rejected` is what G wrote that became
-    no example. `adapted` is the answer under the
-    adaptation, or None if nothing was adapted or the base answer was kept instead. `adaptation` is
-    the one under which it was answered, which no record keeps and `ttsi.Solver` does not hand out;
-    `receipt` is that of an adaptation that was made for this task.
+    `base`: the answer of the base model, if it was asked.
+    `rejected`: what G wrote that became no example.
+    `receipt`: how the task's adaptation was made, if one was.
+    `adapted`: the answer under the adaptation; None if nothing was adapted, or if the base answer
+    was kept instead.
+    `adaptation`: that under which it was answered. No record keeps it, and `ttsi.Solver` leaves it
+    out.
     """
 
     task: Task

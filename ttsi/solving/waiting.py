@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ttsi.solving.solution import Solution, State
+from ttsi.types import StageCost, Task
 
 LEFT = "nobody waits for it any more"
 LATE = "its time was up: answered by the base model"
@@ -30,11 +31,16 @@ class Waiting(Protocol):
 
 
 def parted(
-    waiting: Waiting, states: Sequence[State], *, answered: bool
+    waiting: Waiting,
+    states: Sequence[State],
+    costs: Callable[[Task], Mapping[str, StageCost]],
+    *,
+    answered: bool,
 ) -> tuple[list[State], list[State], list[State]]:
     """Return the states of tasks that nobody waits for, that are late, and the others.
 
-    Before the base model has `answered` none is late; after it, those who wait are told its answer.
+    Before the base model has `answered` none is late; after it, those who wait are told its answer,
+    with the task's `costs` so far.
     """
     left, late, staying = [], [], []
     for state in states:
@@ -45,5 +51,6 @@ def parted(
         else:
             staying.append(state)
             if answered:
-                waiting.answered(Solution(state.task, estimate=state.estimate, base=state.base))
+                known = Solution(state.task, state.estimate, state.base, costs=costs(state.task))
+                waiting.answered(known)
     return left, late, staying

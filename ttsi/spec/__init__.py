@@ -85,7 +85,18 @@ def load_spec(
     environment: bool = True,
     benchmark: bool = True,
 ) -> list[Spec]:
-    """Read, check and split a spec: one Spec, or one for each cell of its matrix.
+    """Return what `read_spec` does, without the document."""
+    return read_spec(source, overrides, environment=environment, benchmark=benchmark)[0]
+
+
+def read_spec(
+    source: Path | Mapping[str, JSON] | str,
+    overrides: Mapping[str, JSON] | None = None,
+    *,
+    environment: bool = True,
+    benchmark: bool = True,
+) -> tuple[list[Spec], JSON]:
+    """Read, check and split a spec: one Spec, or one for each cell of its matrix; and as written.
 
     `source` is a path, a mapping, or JSON text that begins with `{`. Precedence, from the highest:
     `overrides` (dotted key -> value), environment variables, the spec, defaults. With `environment`
@@ -109,7 +120,7 @@ def load_spec(
     for error in check.broken.values():
         raise error
     fallback = Path(where).stem if where else ""
-    return [_build(cell.document, cell.values, fallback) for cell in check.cells]
+    return [_build(cell.document, cell.values, fallback) for cell in check.cells], document
 
 
 def _no_json(layers: Mapping[str, Setting]) -> list[Problem]:
@@ -119,14 +130,6 @@ def _no_json(layers: Mapping[str, Setting]) -> list[Problem]:
         for place, setting in layers.items()
         for problem in plain(setting.value)[1]
     ]
-
-
-def load_document(source: Path | Mapping[str, JSON] | str) -> JSON:
-    """Return the JSON value of a spec as written, unchecked. Raises SpecError if it is not JSON."""
-    document, where, problems = read(source)
-    if document is None:
-        raise SpecError(problems or [not_an_object(document)], where=where)
-    return document
 
 
 def validate(document: JSON, overrides: Mapping[str, JSON] | None = None) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""Find every fault of a spec at once, by JSON pointer, in plain words (DESIGN section 4)."""
+"""Find every fault of a spec at once, by JSON pointer, in plain words."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ttsi import registry
+from ttsi._common.pointers import pointer
 from ttsi.errors import PluginError, Problem, UsageError
 from ttsi.spec.layering import Cell, Setting, cells, not_an_object, with_matrix, with_origin
 from ttsi.spec.schema import COMPONENTS, DEFAULTS, skeleton
-from ttsi.spec.wording import pointer, problems_of
+from ttsi.spec.wording import problems_of
 
 
 class Check:

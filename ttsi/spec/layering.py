@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ttsi._common.pointers import pointer, tokens_of
 from ttsi.errors import Problem
 from ttsi.spec.matrix import Choice, axes_of, unless_set
 from ttsi.spec.schema import COMPONENTS, DEFAULT_MODEL, DEFAULTS
-from ttsi.spec.wording import pointer, tokens_of, value_in_words
+from ttsi.spec.wording import value_in_words
 
 LIMIT = "/benchmark/limit"
 _ENVIRONMENT = {
@@ -156,9 +157,9 @@ def _opened(key: str, value: Any) -> Any:
 
 def with_origin(problem: Problem, cell: Cell, fixed: Mapping[str, Setting]) -> Problem:
     """Return the problem of a cell, located where its cause is written: matrix or fixed setting."""
-    for place, setting in fixed.items():
+    for place in sorted(fixed, key=len, reverse=True):
         if _within(problem.pointer, place):
-            message = f"{problem.message.rstrip('.')} (set by {setting.source})."
+            message = f"{problem.message.rstrip('.')} (set by {fixed[place].source})."
             return Problem(problem.pointer, message, problem.cure)
     for target in sorted(cell.places, key=len, reverse=True):
         if _within(problem.pointer, target):

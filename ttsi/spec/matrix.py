@@ -17,10 +17,11 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from ttsi._common.pointers import pointer, tokens_of
 from ttsi._common.suggest import did_you_mean
 from ttsi.errors import Problem
 from ttsi.spec.schema import COMPONENTS, NAME, NAME_IN_WORDS
-from ttsi.spec.wording import pointer, shown, tokens_of, value_in_words
+from ttsi.spec.wording import shown, value_in_words
 
 # Other keys do not affect results, so cells that differ only in them are the same run.
 _MAY_VARY = (

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ttsi._common.inputs import read_input, to_utf8
+from ttsi._common.pointers import pointer
 from ttsi.errors import Problem
-from ttsi.spec.wording import pointer
 
 _DEEPEST = 32
 """The greatest nesting; a spec needs four levels. This bounds all later recursion."""

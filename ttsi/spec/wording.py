@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ttsi._common.pointers import pointer
 from ttsi._common.suggest import did_you_mean, nearest
 from ttsi.errors import Problem
 
@@ -19,16 +20,6 @@ _TYPE_WORDS = {
     "null": "null",
 }
 _LONGEST_VALUE_SHOWN = 60
-
-
-def pointer(*tokens: str | int) -> str:
-    """Return the JSON pointer of these steps (RFC 6901)."""
-    return "".join("/" + str(t).replace("~", "~0").replace("/", "~1") for t in tokens)
-
-
-def tokens_of(json_pointer: str) -> list[str]:
-    """Split a JSON pointer, which begins with a slash, into its steps (RFC 6901)."""
-    return [t.replace("~1", "/").replace("~0", "~") for t in json_pointer.split("/")[1:]]
 
 
 def value_in_words(value: Any) -> str:

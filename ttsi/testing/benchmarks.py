@@ -166,7 +166,10 @@ def prompts_are_whole(subject: Subject) -> None:
         asks = task.messages[-1].role != "assistant"
         require(asks, f"{sample.id}: the last turn is the assistant's, which leaves nothing to say")
         prompt = "\n".join(turn.content for turn in task.messages)
-        hidden = [name for name in task.tool_names if name not in prompt]
+        by_template = {tool.name for tool in task.offered}
+        hidden = [
+            name for name in task.tool_names if name not in prompt and name not in by_template
+        ]
         require(not hidden, f"{sample.id}: the prompt does not show the tool {', '.join(hidden)}")
 
 

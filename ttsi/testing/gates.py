@@ -16,7 +16,7 @@ from ttsi.types import Completion, Demonstrations
 
 
 def verdicts_are_sound(subject: Subject) -> None:
-    """Do nothing with an inference that is no gate."""
+    """Check the verdicts of a gate; other inference passes."""
     if subject.kind != "inference" or not isinstance(subject.make(), Gates):
         return
     rivals = _rivals()

@@ -1,4 +1,4 @@
-"""Contract checks of scorers (DESIGN section 8), on calls drawn with fixed seeds."""
+"""Contract checks of scorers, on calls drawn with fixed seeds."""
 
 from __future__ import annotations
 

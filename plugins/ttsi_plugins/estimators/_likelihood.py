@@ -66,6 +66,8 @@ def _spans(text: str, value: JSON, over: Over) -> list[tuple[int, int]]:
     """Return where names and values are in the text, in order; without any, where its answer is."""
     start = len(text) - len(behind_thoughts(text) or "")
     whole = [(start, len(text))]
+    if value is None:  # the answer declines: it has no names and values
+        return whole
     if isinstance(value, str):
         # Where an answer is one text, what leads to it may hold the same text.
         return [each.span() for each in _spelt(value).finditer(text, start)][-1:] or whole

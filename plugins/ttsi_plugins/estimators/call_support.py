@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ttsi import Claim, Completion, Engine, Estimate, Task, UsageError, form_of, option
+from ttsi import (
+    Claim,
+    Completion,
+    Engine,
+    Estimate,
+    Task,
+    UsageError,
+    form_of,
+    option,
+    read_completion,
+)
 from ttsi import EngineCapability as Can
 from ttsi_plugins._support import BASIS, Basis, Claimed, needs, supports
 from ttsi_plugins.inference.direct import Direct
@@ -48,7 +58,10 @@ class CallSupport:
         )
 
     def estimate(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[Estimate]:
-        answers = self._answering.answer(tasks, [None] * len(tasks), engine, seed)
+        # Greedy, whatever a client of the task wants for its own answer.
+        requests = [self._answering.request(task, None, 0) for task in tasks]
+        written = engine.generate(requests)
+        answers = [read_completion(task, each) for task, each in zip(tasks, written, strict=True)]
         made = [Claimed(task, _claims(task, a)) for task, a in zip(tasks, answers, strict=True)]
         estimates = []
         for answer, found in zip(answers, supports(made, engine, self.support), strict=True):

@@ -9,47 +9,68 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ttsi import EngineError, StorageError
+
+_FAILED_SECONDS = 60
+"""How long a failure stands for the request."""
+
+_MOST_KNOWN = 4096
+"""How many answers are in memory that are on no disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The answer to a request, and the tokens that were paid for it now: none from the cache.
 
-    `sound` is False if the response was no chat completion; then the text is empty.
+    `sound` is False if the response was no chat completion; then the text is empty. `cut`: it ended
+    at the length that was allowed.
     """
 
     text: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
     sound: bool = True
+    cut: bool = False
 
 
 class Answers:
-    """Outcomes by digest: this run's in memory, and the sound answers of all runs under `folder`.
+    """Outcomes by digest: sound answers of all runs under `folder`, the others in memory.
 
-    Failures are kept in memory, so that they are not tried again after a wave is halved for one.
+    Failures are kept for `_FAILED_SECONDS`, so that they are not tried again after a wave is halved
+    for one, and are tried again by who asks later. Of what is in memory the oldest gives way.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._known: dict[str, Answer | EngineError] = {}
+        self._known: OrderedDict[str, Answer] = OrderedDict()
+        self._failed: dict[str, tuple[float, EngineError]] = {}
 
     def get(self, key: str) -> Answer | EngineError | None:
         """Return a kept outcome, for which no tokens are paid, or None."""
+        since, failure = self._failed.get(key, (0.0, None))
+        if failure is not None and time.monotonic() - since < _FAILED_SECONDS:
+            return failure
         return self._known.get(key) or self._read(key)
 
     def put(self, key: str, outcome: Answer | EngineError, model: str) -> None:
         """Keep an outcome. Raises StorageError if the folder cannot be written."""
+        now = time.monotonic()
         if isinstance(outcome, EngineError):
-            self._known[key] = outcome
-            return
-        self._known[key] = replace(outcome, prompt_tokens=0, completion_tokens=0)
-        if self._folder is not None and outcome.sound:
+            old = [each for each, (at, _) in self._failed.items() if now - at >= _FAILED_SECONDS]
+            for each in old:
+                del self._failed[each]
+            self._failed[key] = (now, outcome)
+        elif self._folder is not None and outcome.sound:
             self._write(self._path(key), outcome, model)
+        else:
+            self._known[key] = replace(outcome, prompt_tokens=0, completion_tokens=0)
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
 
     def _path(self, key: str) -> Path:
         assert self._folder is not None
@@ -65,7 +86,7 @@ class Answers:
         except (OSError, ValueError, RecursionError):
             return None
         text = kept.get("text") if isinstance(kept, dict) else None
-        return Answer(text) if isinstance(text, str) else None
+        return Answer(text, cut=kept.get("cut") is True) if isinstance(text, str) else None
 
     def _write(self, path: Path, answer: Answer, model: str) -> None:
         content = {
@@ -73,6 +94,7 @@ class Answers:
             "text": answer.text,
             "prompt_tokens": answer.prompt_tokens,
             "completion_tokens": answer.completion_tokens,
+            "cut": answer.cut,
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from ttsi import EngineError, MissingAsset, RunError, TtsiError, json_digest
+from ttsi import EngineError, MissingAsset, RunError, StorageError, TtsiError, json_digest
 from ttsi.assets import offline
 from ttsi_plugins.generators._answers import Answer, Answers
 from ttsi_plugins.generators._keys import Address, Key, how_to_set
@@ -115,10 +115,13 @@ class Endpoint:
             if known is not None:
                 return known
             outcome = await self._post(body)
-        if isinstance(outcome, Answer | EngineError):
-            self._answers.put(key, outcome, str(body["model"]))
-        else:
-            self._refused = outcome
+        try:
+            if isinstance(outcome, Answer | EngineError):
+                self._answers.put(key, outcome, str(body["model"]))
+                return outcome
+        except StorageError as error:
+            outcome = error
+        self._refused = outcome
         return outcome
 
     async def _post(self, body: Mapping[str, Any]) -> Answer | TtsiError:
@@ -162,10 +165,10 @@ def read(content: bytes) -> Answer:
     usage = document.get("usage")
     tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     match document.get("choices"):
-        case [{"message": {"content": str(text)}}, *_]:
-            return Answer(text, *tokens)
-        case [{"message": {}}, *_]:
-            return Answer("", *tokens)
+        case [{"message": {"content": str(text)}, **rest}, *_]:
+            return Answer(text, *tokens, cut=rest.get("finish_reason") == "length")
+        case [{"message": {}, **rest}, *_]:
+            return Answer("", *tokens, cut=rest.get("finish_reason") == "length")
     return Answer("", *tokens, sound=False)
 
 

@@ -120,6 +120,10 @@ class Evidence(Asks, Decoding):
         maximum=1,
     )
 
+    def __post_init__(self) -> None:
+        Asks.__post_init__(self)
+        Decoding.__post_init__(self)
+
     @property
     def needs(self) -> frozenset[Can]:
         weighing = frozenset[Can]() if self.support == "off" else needs(self.support)

@@ -175,7 +175,10 @@ class TeacherGenerator(Asks):
         async with Endpoint(self._server(), self._answers) as endpoint:
             draws = [draw_seed(seed, task.id, "judge", 0) % 2**31 for task in tasks]
             asked = (
-                endpoint.ask(self._request(_shown(task), answer_schema(task, self.max_calls), d), d)
+                endpoint.ask(
+                    self._request(_in_text(task).messages, answer_schema(task, self.max_calls), d),
+                    d,
+                )
                 for task, d in zip(tasks, draws, strict=True)
             )
             return await asyncio.gather(*asked)
@@ -184,7 +187,8 @@ class TeacherGenerator(Asks):
         if not answer.sound:
             return not_a_chat(self._server(), 1)
         read = answer_of(task, answer.text, as_json=self.format == "json")
-        return Completion(answer.text, read, answer.prompt_tokens, answer.completion_tokens)
+        tokens = answer.prompt_tokens, answer.completion_tokens
+        return Completion(answer.text, read, *tokens, cut=answer.cut)
 
     async def _wave(self, tasks: Sequence[Task], engine: Engine, seed: int) -> list[list[Drawn]]:
         done = 0
@@ -219,7 +223,7 @@ class TeacherGenerator(Asks):
 
     def _messages(self, task: Task) -> tuple[Message, ...]:
         """Return what the teacher is asked. It is another model: the tools stand in the text."""
-        return self.asking(replace(task, bare=None)).messages
+        return self.asking(_in_text(task)).messages
 
     def _body(self, task: Task, draw: int) -> dict[str, Any]:
         return self._request(self._messages(task), example_schema(task, self.max_calls), draw)
@@ -265,9 +269,9 @@ class TeacherGenerator(Asks):
         return Server(address, key, self.concurrency, self.timeout, self.retries)
 
 
-def _shown(task: Task) -> tuple[Message, ...]:
+def _in_text(task: Task) -> Task:
     """Return the task as another model is asked it: the tools stand in the text."""
-    return replace(task, bare=None).messages
+    return replace(task, bare=None)
 
 
 def _judged(
@@ -285,7 +289,7 @@ def _judged(
         if not isinstance(outcome, Answer):
             yield outcome
             continue
-        found = accept(task, k, attempt, outcome.text)
+        found = accept(task, k, attempt, outcome.text, cut=outcome.cut)
         if isinstance(found, Example):
             yield found
         else:

@@ -51,7 +51,7 @@ class Asking:
         if self.max_calls is not None and self.min_calls > self.max_calls:
             raise UsageError(
                 f"At least {self.min_calls} calls and at most {self.max_calls} are asked for.",
-                where="inference.min_calls",
+                where="min_calls and max_calls",
                 cure="Raise max_calls, or lower min_calls.",
             )
 
@@ -127,5 +127,6 @@ class Decoding(Asking):
 def _messages(task: Task, adaptation: Adaptation | None) -> tuple[Message, ...]:
     if not isinstance(adaptation, Demonstrations):
         return task.messages
-    system, *question = task.messages
-    return (system, *adaptation.turns, *question)
+    # A task without an instruction has no system turn.
+    told = task.messages[: -len(task.said)]
+    return (*told, *adaptation.turns, *task.said)

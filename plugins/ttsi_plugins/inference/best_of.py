@@ -40,7 +40,7 @@ class BestOf(Decoding):
     with the highest mean log-probability a token. likelihood: the answer with the highest mean
     log-probability a token. support: the answer whose least supported claim is supported best;
     0.5 is the support of an answer without claims. Ties go to the answer with more votes, then to
-    the first.
+    the first. The tokens of the completion are those of all answers, since all were written for it.
     """
 
     samples: int = option(5, "How many answers are made.", minimum=1)

@@ -95,9 +95,10 @@ def _after(request: Request, said: str) -> Request:
 
 def _joined(task: Task, said: str, route: Generation, answer: Generation) -> Completion:
     """Return the completion with the routing as a thought, and the tokens of both texts."""
+    read = read_completion(task, answer)
     return replace(
-        read_completion(task, answer),
-        text=f"<think>\n{said}\n</think>\n\n{answer.text}" if said else answer.text,
+        read,
+        text=f"<think>\n{said}\n</think>\n\n{read.text}" if said else read.text,
         completion_tokens=route.completion_tokens + answer.completion_tokens,
         logprob=route.logprob + answer.logprob,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
+from ttsi._common.pointers import pointer, tokens_of
 from ttsi.answers.calls import Switches
 from ttsi.answers.calls.normal_forms import Form, Former, refers_back
 from ttsi.answers.calls.values import ToolCall
@@ -33,7 +34,7 @@ def claims_of(task: Task, calls: Sequence[ToolCall], wrapper: Wrapper) -> tuple[
             value, optional = form.arguments[name], _is_optional(form, name)
             if refers_back(value, place) or (optional and _says_nothing(form, name)):
                 continue
-            where = f"/{place}/arguments/{name.replace('~', '~0').replace('/', '~1')}"
+            where = pointer(place, "arguments", name)
             stated = request.states(value, name)
             made.append(Claim(where, written, span, optional, stated))
     return tuple(made)
@@ -43,8 +44,8 @@ def without(calls: Sequence[ToolCall], claims: Iterable[Claim]) -> list[ToolCall
     """Return the calls without the arguments that make these claims."""
     left: list[dict[str, JSON]] = [dict(call.arguments) for call in calls]
     for claim in claims:
-        _, place, _, name = claim.where.split("/")
-        del left[int(place)][name.replace("~1", "/").replace("~0", "~")]
+        place, _, name = tokens_of(claim.where)
+        del left[int(place)][name]
     return [ToolCall(call.name, kept) for call, kept in zip(calls, left, strict=True)]
 
 

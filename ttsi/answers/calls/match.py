@@ -1,4 +1,4 @@
-"""Compare calls with the reference (DESIGN section 8, rules 5 to 8).
+"""Compare calls with the reference.
 
 Equality of normal forms is an equivalence relation, so that comparing multisets of normal forms
 gives a maximum matching of parallel calls in linear time. A reference with alternatives is settled

@@ -1,4 +1,4 @@
-"""Convert arguments to the types of the tool's schema (DESIGN section 8, rules 2 to 4).
+"""Convert arguments to the types of the tool's schema.
 
 Reference and prediction are normalised alike; two calls are equal if their normal forms are.
 

@@ -59,10 +59,10 @@ def _call(value: Mapping[str, JSON]) -> ToolCall:
 class Reason(StrEnum):
     """Why calls are wrong: the first reason found."""
 
-    NO_CALL = "no_call"
     UNPARSABLE = "unparsable"
+    NO_CALL = "no_call"
+    WRONG_COUNT = "wrong_count"
     WRONG_NAME = "wrong_name"
     MISSING_ARGUMENT = "missing_argument"
     EXTRA_ARGUMENT = "extra_argument"
     WRONG_VALUE = "wrong_value"
-    WRONG_COUNT = "wrong_count"

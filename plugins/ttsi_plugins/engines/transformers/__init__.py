@@ -1,4 +1,4 @@
-"""The engine that runs a model in this process, through transformers and PEFT (DESIGN section 7).
+"""The engine that runs a model in this process, through transformers and PEFT.
 
 Only the class and its options live here; the modules beside it import torch and are reached from
 `load`, so that naming the engine in a spec costs nothing.

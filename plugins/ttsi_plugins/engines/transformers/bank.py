@@ -1,4 +1,4 @@
-"""Many LoRA adapters beside one base model, each acting on its own rows of a pass (section 7).
+"""Many LoRA adapters beside one base model, each acting on its own rows of a pass.
 
 One forward hook on each linear layer adds (x A^T) B^T, scaled, to the layer's output; A [rows, r,
 in] and B [rows, out, r] are batched over the rows. The base model's modules and weights stay as

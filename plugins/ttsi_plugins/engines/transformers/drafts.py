@@ -30,6 +30,9 @@ SOURCES = GRAMMAR, EARLIER, REPEATED, PAIR, WORD = (
 MOST = 16
 """The most tokens of a guess."""
 
+_FORCED = 512
+"""Characters of a forced text that are made into tokens: 16 tokens are hardly ever longer."""
+
 # The least probability that a token is kept, and the tokens before it: below it, reading the token
 # takes longer than it saves.
 _WORTH = 0.35
@@ -118,11 +121,16 @@ class Answers:
         return places
 
     def clear(self) -> None:
-        """Forget all answers and prompts, and how guesses did."""
+        """Forget all answers and prompts, and how likely guesses are right; counts stay."""
         self.chances = dict.fromkeys(SOURCES, _CHANCE)
         self._to.clear()
         self._prompts.clear()
         self._tokens = 0
+
+    def count_anew(self) -> None:
+        """Begin to count guesses from 0."""
+        self.guessed.clear()
+        self.right.clear()
 
     def describe(self) -> dict[str, JSON]:
         """Return how many tokens of each source were guessed, and how many of them were right."""
@@ -216,7 +224,7 @@ class Drafter:
     def _asked(self, source: str, last: list[int], grammar: Matcher | None) -> list[int]:
         """Return what `source` says to follow `last`, the last tokens of the text."""
         if source == GRAMMAR:
-            return [] if grammar is None else self._tokens(grammar.forced())
+            return [] if grammar is None else self._tokens(grammar.forced()[:_FORCED])
         if source == EARLIER:
             return self._answered([*_START, *last][-3:])
         if source == WORD:

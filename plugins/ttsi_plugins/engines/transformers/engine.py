@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -27,12 +25,14 @@ from ttsi import (
     TrainJob,
     Unanswerable,
 )
+from ttsi._common.collection import collect
 from ttsi.errors import release
 
 from . import lora, modes, proven, support, training, weights
 from .carrying import CarryingReader, reader
 from .decode import Decoder
 from .drafts import Answers, Drafter
+from .ending import over
 from .failures import failure
 from .grammar import Grammars
 from .identity import identity
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 Progress = Callable[[int, int], None]
-_TELLING_SECONDS = 0.05
 
 
 class Runtime:
@@ -223,6 +222,7 @@ class Runtime:
         """Drop cached prefixes and adapters, and restore limits that a lack of memory lowered."""
         for room in self._rooms:
             room.restore()
+        self.answers.count_anew()
         self._drop()
 
     @property
@@ -297,29 +297,15 @@ class Runtime:
         if request.adapter is not None:
             start = self._start_under(request.adapter, prompt)
         drafter = self._drafter(request.prompt, prompt)
-        return Row(request, prompt, matcher, start, thought, drafter, self._over(request))
-
-    def _over(self, request: Request) -> Callable[[list[int]], bool] | None:
-        """Return what says, of the tokens of a text, that they are the last before it is full."""
-        stop, owner, left = request.stop, request.owner, self.options.left
-        told = self.options.listener(owner) if self.options.listener and owner else None
-        if not stop and told is None and (left is None or not owner):
-            return None
-        due = 0.0
-        # A character has four bytes at most, and a token one at least.
-        tail = 4 * max(map(len, stop), default=0) + 4
-
-        def over(text: list[int]) -> bool:
-            nonlocal due
-            if left is not None and owner and left(owner):
-                return True
-            if told is not None and text and time.monotonic() >= due:
-                told(self.tokens.decode(text))
-                due = time.monotonic() + _TELLING_SECONDS
-            written = self.tokens.decode(text[-tail:]) if stop else ""
-            return any(each in written for each in stop)
-
-        return over
+        return Row(
+            request,
+            prompt,
+            matcher,
+            start,
+            thought,
+            drafter,
+            over(request, self.options, self.tokens),
+        )
 
     def _drafter(self, asked: Prompt, ids: list[int]) -> Drafter:
         """Return what guesses at the answer: the same question may come with demonstrations."""
@@ -387,7 +373,7 @@ def _pass_tokens(device: torch.device) -> int:
 
 
 def _free() -> None:
-    gc.collect()
+    collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

@@ -17,7 +17,7 @@ def failure(error: RuntimeError | MemoryError, doing: str) -> TtsiError:
             cure="Run the same command: it resumes, on a new context of the device. If it "
             'stops at the same sample, try "device": "cpu" for the engine.',
         )
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return OutOfMemory(
             f"Out of memory while {doing}: {first_line(error)}",
             where="engine transformers",
@@ -30,7 +30,8 @@ def failure(error: RuntimeError | MemoryError, doing: str) -> TtsiError:
     )
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory was lacking, by the error's type or, as torch raises it plainly, its words."""
     words = str(error).lower()
     told = "out of memory" in words or "can't allocate memory" in words
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or told
@@ -38,7 +39,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _is_device_lost(error: BaseException) -> bool:
     """Return whether the device's context is broken, so that every later call would fail."""
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return False
     words = str(error).lower()
     # A call that cuBLAS or cuDNN refuses (CUBLAS_STATUS_...) leaves the device usable.

@@ -103,18 +103,20 @@ class Prefixes:
 
     def _shrink(self) -> None:
         while self.bytes > self.budget:
-            oldest = min(self._leaves(self._root), key=lambda leaf: leaf.used)
+            oldest = min(self._leaves(), key=lambda leaf: leaf.used)
             assert oldest.kv is not None
             assert oldest.parent is not None
             del oldest.parent.children[oldest.tokens[0]]
             self.bytes -= oldest.kv.nbytes
 
-    def _leaves(self, node: _Node) -> Iterator[_Node]:
-        for child in node.children.values():
-            if child.children:
-                yield from self._leaves(child)
-            else:
-                yield child
+    def _leaves(self) -> Iterator[_Node]:
+        # Without recursion: a conversation that grows turn by turn makes a deep tree.
+        waiting = list(self._root.children.values())
+        while waiting:
+            node = waiting.pop()
+            waiting += node.children.values()
+            if not node.children:
+                yield node
 
 
 def common(one: Sequence[object], other: Sequence[object]) -> int:

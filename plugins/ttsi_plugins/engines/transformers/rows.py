@@ -28,7 +28,7 @@ class Row:
     thought: Thought | None = None
     drafter: Drafter | None = None
     # Whether the tokens written so far are the last: nobody waits for more, or wants more.
-    over: Callable[[list[int]], bool] | None = None
+    over: Callable[[list[int], int], bool] | None = None
     text: list[int] = field(default_factory=list)
     # Of each token that was drawn, the one that ended the text included: its log-probability in
     # nats, and whether nothing else could have been written.
@@ -129,5 +129,6 @@ class Row:
                 self._open = None
         elif self.drawn - self._before >= self.request.sampling.max_tokens:
             self.finish = "length"
-        if self.over is not None and self.over(self.text if self._open is None else []):
+        thinking = self._open is not None
+        if self.over is not None and self.over([] if thinking else self.text, self._before):
             self.finish = "length"

@@ -1,4 +1,4 @@
-"""Load the model that a spec's `model` object names (DESIGN section 4).
+"""Load the model that a spec's `model` object names.
 
 `model.id` is, in this order: `smollm2-135m`, the embedded default; a .gguf file; a local folder; a
 Hub id "owner/name". The kinds are told apart by the id and the disk, never by asking a network.
@@ -97,11 +97,14 @@ def load(model: Mapping[str, JSON], device: str = "auto") -> Loaded:
     with hub.needs_packages():
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from .failures import is_out_of_memory
     place = _device(device)
     dtype = _dtype(model, auto="bfloat16" if place.type == "cuda" else "float32")
-    folder = resolve({**model, "dtype": dtype})
-    _check_architecture(folder, _remedy(model))
+    folder = Path(str(model["id"]))
     try:
+        folder = resolve({**model, "dtype": dtype})
+        _check_architecture(folder, _remedy(model))
         with (
             hub.library_errors("transformers cannot load this model", folder, _remedy(model)),
             hub.quiet(),
@@ -122,7 +125,7 @@ def load(model: Mapping[str, JSON], device: str = "auto") -> Loaded:
             network, info = made
             network = network.eval().requires_grad_(False)
     except CorruptAsset as error:
-        if isinstance(error.__cause__, MemoryError | torch.OutOfMemoryError):
+        if is_out_of_memory(error.__cause__):
             cure = "Use a smaller model, a smaller dtype or another device."
             what = f"The model does not fit into the memory of {place}."
             raise RunError(what, where=str(folder), cure=cure) from error.__cause__

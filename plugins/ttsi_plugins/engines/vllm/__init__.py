@@ -1,4 +1,4 @@
-"""The engine that generates with vLLM, and scores and trains with transformers (DESIGN section 7).
+"""The engine that generates with vLLM, and scores and trains with transformers.
 
 Only the class and its options live here; the modules beside it import torch and vLLM and are
 reached from `load`, so that naming the engine in a spec costs nothing.

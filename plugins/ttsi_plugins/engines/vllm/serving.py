@@ -118,7 +118,9 @@ class Server:
 
     def forget(self) -> None:
         """Drop cached prefixes."""
-        self._running().llm_engine.reset_prefix_cache()
+        if self._llm is not None:  # what is not running holds nothing
+            with self.errors("dropping cached prefixes"):
+                self._llm.llm_engine.reset_prefix_cache()
 
     def close(self) -> None:
         if self._llm is not None:
