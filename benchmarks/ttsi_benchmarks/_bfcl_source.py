@@ -1,4 +1,4 @@
-"""BFCL's files from the wheel `bfcl-eval`: its data is read, its code is never imported.
+"""BFCL's files from the wheel `bfcl-eval`: its data is read; no code of it is imported here.
 
 A file under `TTSI_DATA_DIR` (`bfcl/BFCL_v4_multiple.json`, `bfcl/possible_answer/...`) takes
 precedence over the wheel's.

@@ -1,4 +1,4 @@
-"""The simulated APIs of an episode, in a process that it cannot leave: BFCL's classes as they are.
+"""The simulated APIs of an episode, in a process of bounded memory: BFCL's classes as they are.
 
 It is run as a script, knows nothing of ttsi, and answers each line of JSON with one. There are two
 worlds with the same beginning: the model's, and one for the right calls. A call reaches a method by

@@ -1,4 +1,4 @@
-"""The worlds of an episode, from the side that asks: a worker, its time, and its end."""
+"""Client of the process that runs an episode's simulated APIs: calls, time limits, shutdown."""
 
 from __future__ import annotations
 

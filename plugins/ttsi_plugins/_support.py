@@ -23,7 +23,7 @@ from ttsi import Claim, Engine, EngineCapability, Message, Prompt, Task
 Basis: TypeAlias = Literal["lexical", "likelihood", "both"]
 
 STATED = 2.0
-"""What the words' testimony is worth, in nats."""
+"""The evidence, in nats, that a stated value counts for."""
 
 BASIS = (
     "What supports a value: its words stand in the request, or the request makes the model "

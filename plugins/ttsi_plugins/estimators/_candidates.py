@@ -52,7 +52,7 @@ class Candidates:
         "sum", "Sum a candidate's token log-probabilities, or take their mean."
     )
     no_call_candidate: bool = option(
-        False, "Score an answer that declines beside them, of calls the name 'none'."
+        False, "Also score declining as a candidate; for calls it is the name 'none'."
     )
 
     def found(self, tasks: Sequence[Task], engine: Engine) -> list[Found]:

@@ -106,7 +106,7 @@ class _Worker:
 class _Driver:
     """The state of one run: waiting chunks, workers, and machines that get no more workers.
 
-    `strikes` counts, by machine, the workers that died while loading since its last record.
+    `load_failures` counts, by machine, the workers that died while loading since its last record.
     """
 
     executor: Ray
@@ -115,7 +115,7 @@ class _Driver:
     watcher: Watcher | None
     waiting: deque[_Chunk] = field(default_factory=deque)
     workers: list[_Worker] = field(default_factory=list)
-    strikes: Counter[str] = field(default_factory=Counter)
+    load_failures: Counter[str] = field(default_factory=Counter)
     bad: set[str] = field(default_factory=set)
     shipped: Any = None
     board: Any = None
@@ -190,7 +190,7 @@ class _Driver:
             try:
                 self._take(worker)
             except ray.exceptions.RayError as error:
-                self._bury(worker, error)
+                self._replace_dead(worker, error)
             except DeviceLost as error:
                 self._take_back(worker)
                 self._give_up(worker, error)
@@ -211,7 +211,7 @@ class _Driver:
             worker.chunk = worker.awaited = None
             return
         made = _get(reference)
-        self.strikes.pop(_machine(worker), None)
+        self.load_failures.pop(_machine(worker), None)
         if isinstance(made, Played):
             self.session.deliver(made)
             return
@@ -221,7 +221,7 @@ class _Driver:
         if self.watcher is not None:
             self.watcher.advance(worker.name, 1)
 
-    def _bury(self, worker: _Worker, error: Exception) -> None:
+    def _replace_dead(self, worker: _Worker, error: Exception) -> None:
         """Hand out again what a dead worker had not finished, and start another in its place.
 
         A machine on which too many workers died while loading is given up.
@@ -231,8 +231,8 @@ class _Driver:
             self._plan(worker, -len(worker.chunk.samples))
             self._hand_out_again(worker.chunk, in_short(error))
         else:
-            self.strikes[machine] += 1
-        if _cannot_be_made(error) or self.strikes[machine] > self.executor.retries:
+            self.load_failures[machine] += 1
+        if _cannot_be_made(error) or self.load_failures[machine] > self.executor.retries:
             self._give_up(worker, error)
             return
         self._end(worker)
@@ -257,7 +257,7 @@ class _Driver:
         # Without a machine, Ray could not make the worker anywhere: it is not tried again.
         instead = self._elsewhere() if machine else None
         if instead is None and not self.workers:
-            raise _told(error, self.strikes[machine]) from error
+            raise _told(error, self.load_failures[machine]) from error
         self.session.warn(f"{worker.name} was given up: {in_short(error)}")
         if instead is not None:
             self._start(worker.number, instead)

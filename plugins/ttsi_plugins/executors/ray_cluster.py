@@ -142,7 +142,7 @@ def _connect(address: str) -> None:
     # A new cluster has the environment of this process anyway.
     told = {name: os.environ[name] for name in _SHIPPED if name in os.environ}
     try:
-        _knock(address)
+        _check_reachable(address)
         ray.init(
             address=address,
             runtime_env={} if address == "local" else {"env_vars": told},
@@ -158,7 +158,7 @@ def _connect(address: str) -> None:
         ) from error
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raise OSError if nothing answers at HOST:PORT; Ray would try again for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit():

@@ -240,7 +240,7 @@ _NO_REQUEST = ("no_request", "copy", "near_copy")
 def _settle(trial: Trial, attempt: int) -> None:
     """Give the slot its example, or report why this attempt is none.
 
-    A request was meant to be one that no tool serves: it is one, unless the answers to it stand up.
+    An `unserved` slot keeps its request unless the answers to it pass all checks: a tool serves it.
     """
     slot, answer, fault = trial.slot, trial.answer, trial.fault
     output: JSON = trial.text

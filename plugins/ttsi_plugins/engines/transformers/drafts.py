@@ -1,4 +1,7 @@
-"""Guesses at what a row writes next, which a pass of decoding reads beside the row's last token.
+"""Speculative decoding without a draft model: guesses at what a row writes next.
+
+A pass of decoding reads them beside the row's last token (prompt lookup, forced tokens, earlier
+answers).
 
 A guess changes how many passes a text takes, and not the text: the row keeps what it draws, as far
 as that is the guess. What a pass computes is the same up to rounding, so that in 16 bits, where

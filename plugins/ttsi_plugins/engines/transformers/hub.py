@@ -11,6 +11,7 @@ from typing import Any
 
 from ttsi import CorruptAsset, MissingAsset, StorageError, TtsiError
 from ttsi.assets import offline
+from ttsi_plugins.engines._messages import first_line
 
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt", "vocab.txt"]
 # Other formats of the same weights: sub-folders (onnx, original) and Mistral's own layout.
@@ -104,12 +105,12 @@ def library_errors(what: str, where: Path, cure: str) -> Iterator[None]:
         raise
     except ImportError as error:
         raise MissingAsset(
-            f"{what}: {_first_line(error)}",
+            f"{what}: {first_line(error)}",
             where=str(where),
             cure="Install what it names.",
         ) from error
     except Exception as error:
-        raise CorruptAsset(f"{what}: {_first_line(error)}", where=str(where), cure=cure) from error
+        raise CorruptAsset(f"{what}: {first_line(error)}", where=str(where), cure=cure) from error
 
 
 @contextmanager
@@ -142,8 +143,3 @@ def _bars_on_terminals_only() -> Iterator[None]:
         yield
     finally:
         utils.enable_progress_bars()
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]

@@ -14,7 +14,7 @@ from .tokens import Tokens
 
 
 class Text(NamedTuple):
-    """A pair's ids; the adapter acts from `start` on, and learns `taught` tokens of the prompt."""
+    """A pair's ids; the adapter acts from `start` on, and learns the last `taught` of the prompt."""
 
     prompt: list[int]
     target: list[int]
@@ -23,7 +23,7 @@ class Text(NamedTuple):
 
 
 class Draft:
-    """A job as token ids, before what stands before its adapter's beginning has been read."""
+    """A job as token ids; `read` adds the KV cache of the tokens before the adapter acts."""
 
     def __init__(self, job: TrainJob, tokens: Tokens) -> None:
         self.job = job

@@ -41,7 +41,7 @@ def check(model: Any) -> None:
 
 
 def carries(model: Any) -> bool:
-    """Return whether the names of modules let expect that some carry a state between tokens."""
+    """Return whether the names of modules suggest that some carry a state between tokens."""
     return any(_named(part) or isinstance(part, nn.Conv1d) for part in model.modules())
 
 

@@ -1,4 +1,4 @@
-"""Attention of all rows of a pass in one call, for devices on which a loop over rows would wait."""
+"""Attention of all rows of a pass in one call, for devices that a loop over rows keeps waiting."""
 
 from __future__ import annotations
 
