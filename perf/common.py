@@ -138,7 +138,7 @@ def samples(
 
 
 def first_weights(engine: TransformersEngine, recipe: LoraRecipe, seed: int) -> Adapter:
-    """Return the adapter from which ours starts: after a step at rate 0, which changes no weight."""
+    """Return the adapter from which ours starts: after a step at rate 0, so no weight changes."""
     still = replace(recipe, learning_rate=0.0, epochs=1)
     prompt = Prompt((Message("system", "Be brief."), Message("user", "Hello.")))
     (adapter,) = engine.train([TrainJob("start", ((prompt, "Hello."),), still, seed)])

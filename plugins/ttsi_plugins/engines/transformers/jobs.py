@@ -14,7 +14,7 @@ from .tokens import Tokens
 
 
 class Text(NamedTuple):
-    """A pair's ids; the adapter acts from `start` on, and learns the last `taught` of the prompt."""
+    """A pair's ids; the adapter acts from `start` on and learns the prompt's last `taught`."""
 
     prompt: list[int]
     target: list[int]
