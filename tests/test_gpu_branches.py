@@ -34,9 +34,9 @@ def test_a_gpu_reads_more_tokens_in_a_pass_than_a_cpu() -> None:
 
 def test_what_cuda_says_when_it_is_full_is_out_of_memory() -> None:
     said = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-    assert failures._is_out_of_memory(said)
-    assert failures._is_out_of_memory(RuntimeError("CUDA error: out of memory"))
-    assert not failures._is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+    assert failures.is_out_of_memory(said)
+    assert failures.is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    assert not failures.is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
 
 
 @pytest.mark.parametrize(

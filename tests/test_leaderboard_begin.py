@@ -64,7 +64,8 @@ def test_submit_and_contributing_say_one_thing_of_rendering(
     assert main([*words, "--third-party"]) == 0
     assert "next: commit this folder and nothing else" in capsys.readouterr().out
     text = " ".join((ROOT / "leaderboards/CONTRIBUTING.md").read_text(encoding="utf-8").split())
-    assert "Commit that folder and nothing else; a maintainer merges it and runs" in text
+    assert "Commit that folder and nothing else, and open a pull request" in text
+    assert "a maintainer merges it and runs `ttsi leaderboard render`" in text
 
 
 def test_what_a_killed_submission_left_goes(run: Path, tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def test_a_notebook_runs_the_pages_and_shows_progress(tmp_path: Path) -> None:
     assert "<progress " in displays[0]["data"]["text/html"]
     assert "0 of 2 samples" in displays[0]["data"]["text/plain"]
     assert re.search(r"2 of 2 samples in \d+ s; accuracy ", updates[-1]["data"]["text/plain"])
-    assert any("answer 2 of 2" in update["data"]["text/plain"] for update in updates)
+    told = [update["data"]["text/plain"] for update in updates]
+    assert any("answer 2 of 2" in each for each in told), told
     assert re.search(r"^[\d.]+ -> [\d.]+$", printed(said), re.MULTILINE)
     assert re.fullmatch(r"[\d.]+ [\d.]+ runs/quickstart-\w+\n", printed(again))
     (result,) = (content for kind, content in shown if kind == "execute_result")

@@ -46,11 +46,11 @@ class Notebook(Silent):
         self._planned[stage] = self._planned.get(stage, 0) + count
 
     def advance(self, stage: str, count: float) -> None:
-        self._reached[stage] = self._reached.get(stage, 0) + count
-        self._stage = (
-            f"{stage_name(stage)} {self._reached[stage]:.0f} of {self._planned.get(stage, 0):.0f}"
-        )
-        self._update()
+        self._reached[stage] = done = self._reached.get(stage, 0) + count
+        of = self._planned.get(stage, 0)
+        self._stage = f"{stage_name(stage)} {done:.0f} of {of:.0f}"
+        # The end of a stage is told in any case: what comes next may take long.
+        self._update(at_once=round(done, 6) >= of)
 
     def sample_finished(self, record: Record, done: int, samples: int) -> None:
         self._done = done
