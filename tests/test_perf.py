@@ -16,6 +16,7 @@ from tiny_model import tiny_llama
 
 from perf import profile
 from perf.common import Unequal, agree
+from perf.driver import record_of
 from perf.floor import (
     Rates,
     Shape,
@@ -28,6 +29,7 @@ from perf.floor import (
 )
 from perf.result import LEAST_PAIRS, Machine, Result, compare, report, write
 from perf.timing import Side, speed_ratios, spread, take_turns
+from ttsi.records.lines import to_line
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
@@ -35,7 +37,6 @@ MIB = 2**20
 
 # Linear layers 4 * (2 x 2) and 3 * (2 x 3): 34 weights; head 10; rank 1: 4 * 4 + 3 * 5 = 31.
 TINY = Shape(layers=1, hidden=2, heads=1, kv_heads=1, head_size=2, intermediate=3, vocabulary=5)
-
 
 # ---------------------------------------------------------------- floors
 
@@ -271,3 +272,9 @@ def test_every_part_of_the_page_has_its_markers() -> None:
 @pytest.mark.parametrize("stage", performance.EXPECTED)
 def test_every_expected_stage_has_words(stage: str) -> None:
     assert performance.label(stage) != stage
+
+
+def test_the_driver_measures_with_records_of_the_wanted_size() -> None:
+    for size in (1000, 20_000):
+        line = to_line(record_of("rows/1", size))
+        assert max(size, 1000) * 0.9 < len(line) < max(size, 1500) * 1.6
