@@ -29,6 +29,8 @@ def collect() -> None:
 
     It takes a second where there are 100,000 records, and is for what holds a model.
     """
+    apart = gc.get_freeze_count() > 0
     gc.unfreeze()
     gc.collect()
-    gc.freeze()
+    if apart:
+        gc.freeze()

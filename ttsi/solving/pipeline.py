@@ -35,13 +35,7 @@ from ttsi.solving.stage_results import (
     sound_verdict,
 )
 from ttsi.solving.waiting import LATE, LEFT, Waiting, parted
-from ttsi.types import (
-    JSON,
-    Generation,
-    Request,
-    StageCost,
-    Task,
-)
+from ttsi.types import JSON, Generation, Request, StageCost, Task
 
 
 @dataclass(frozen=True)
