@@ -26,7 +26,7 @@ import seeds
 import signatures
 import study
 from markup import between, table
-from stored import NOT_YET, OLD, RESULTS, Stored, named, read
+from stored import NOT_YET, OLD, RESULTS, Stored, accuracy, named, read
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -39,7 +39,8 @@ def pages() -> dict[Path, str]:
     bases = [run for run in stored if not _adapts(run)]
     runs = [run for run in stored if _adapts(run)]
     readme, results = ROOT / "README.md", DOCS / "results.md"
-    measured, told = performance.stored(), study.methods_table(study.studies())
+    measured, studied = performance.stored(), study.studies()
+    told = study.methods_table(studied)
     speed = between((DOCS / "performance.md").read_text(), "accuracy", variants_table(old))
     for name, text in performance.sections(measured).items():
         speed = between(speed, name, text)
@@ -66,7 +67,7 @@ def pages() -> dict[Path, str]:
         DOCS / "cli.md": command_reference(),
         DOCS / "method.md": method,
         DOCS / "export.md": between((DOCS / "export.md").read_text(), "columns", columns_table()),
-        study.PAGE: study.page(),
+        study.PAGE: study.page(studied),
         signatures.PAGE: signatures.page(),
         DOCS / "paper.md": claims,
         DOCS / "performance.md": speed,
@@ -134,8 +135,8 @@ def accuracy_table(runs: list[Stored]) -> str:
                 f"`{results['benchmark']}`",
                 method,
                 str(results["samples"]),
-                _accuracy(results["base"]),
-                _accuracy(results) if results["adapted"] else "–",
+                accuracy(results["base"]),
+                accuracy(results) if results["adapted"] else "–",
                 f"{change['fixed']} / {change['broken']}" if results["adapted"] else "–",
                 f"{change['mcnemar_p']:.2g}" if results["adapted"] else "–",
             ]
@@ -194,7 +195,7 @@ def asked_table(runs: list[Stored]) -> str:
                 results["engines"][0]["dtype"],
                 f"`{spec['benchmark']['prompt']}`",
                 str(results["samples"]),
-                _accuracy(results["base"]),
+                accuracy(results["base"]),
                 ", ".join(f"{name} {count}" for name, count in reasons),
                 f"{answers['prompt_tokens'] / results['samples']:.0f}",
                 f"{answers['completion_tokens'] / results['samples']:.0f}",
@@ -218,8 +219,8 @@ def variants_table(runs: list[Stored]) -> str:
             [
                 _active_from(spec),
                 spec["generator"]["prompt"],
-                _accuracy(results["base"]),
-                _accuracy(results),
+                accuracy(results["base"]),
+                accuracy(results),
                 f"{change['fixed']} / {change['broken']}",
                 f"{change['mcnemar_p']:.2g}",
                 f"{results['uncertain']}, {results['adapted']}",
@@ -264,11 +265,6 @@ def _adapts(run: Stored) -> bool:
     """Whether the run is not of a base model alone."""
     _, spec = run
     return bool(spec["estimator"]["name"] != "never")
-
-
-def _accuracy(outcome: dict[str, Any]) -> str:
-    low, high = outcome["accuracy_interval"]
-    return f"{100 * outcome['accuracy']:.1f} % [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def _model(spec: dict[str, Any]) -> str:

@@ -51,42 +51,42 @@ def page() -> str:
     for title, files in SECTIONS.items():
         modules = [ast.parse((ROOT / name).read_text()) for name in files]
         nodes = [node for module in modules for node in module.body]
-        lines += [f"## {title}\n", *_aliases(nodes), *_classes(nodes), *_functions(nodes)]
+        lines += [f"## {title}\n", *_section([n for n in nodes if _name(n) in ttsi.__all__])]
     return "\n".join(lines)
 
 
-def _aliases(nodes: list[ast.stmt]) -> Iterator[str]:
-    """Yield a block with the exported type aliases and constants."""
-    told = [
-        ast.unparse(node)
-        for node in nodes
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) in ttsi.__all__
-    ]
-    told += [
-        ast.unparse(node)
-        for node in nodes
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ttsi.__all__
-    ]
-    if told:
-        yield _block(told)
+def _name(node: ast.stmt) -> str:
+    """Return what a statement defines, or ""."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return node.name
+    if isinstance(node, ast.AnnAssign | ast.Assign):
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+        return ast.unparse(target)
+    return ""
 
 
-def _classes(nodes: list[ast.stmt]) -> Iterator[str]:
-    for node in nodes:
-        if isinstance(node, ast.ClassDef) and node.name in ttsi.__all__:
-            yield f"### {node.name}\n"
-            yield from _docstring(node)
-            members = list(_members(node))
-            if members:
-                yield _block(members)
+def _section(nodes: list[ast.stmt]) -> Iterator[str]:
+    """Yield aliases and constants in one block, then each class, then each function."""
+    aliases = [ast.unparse(n) for n in nodes if isinstance(n, ast.AnnAssign | ast.Assign)]
+    if aliases:
+        yield _block(aliases)
+    for kind in (ast.ClassDef, ast.FunctionDef):
+        for node in nodes:
+            if isinstance(node, kind):
+                yield f"### {node.name}\n"
+                yield from _class(node) if isinstance(node, ast.ClassDef) else _function(node)
 
 
-def _functions(nodes: list[ast.stmt]) -> Iterator[str]:
-    for node in nodes:
-        if isinstance(node, ast.FunctionDef) and node.name in ttsi.__all__:
-            yield f"### {node.name}\n"
-            yield _block([_signature(node)])
-            yield from _docstring(node)
+def _class(node: ast.ClassDef) -> Iterator[str]:
+    yield from _docstring(node)
+    members = list(_members(node))
+    if members:
+        yield _block(members)
+
+
+def _function(node: ast.FunctionDef) -> Iterator[str]:
+    yield _block([_signature(node)])
+    yield from _docstring(node)
 
 
 def _docstring(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,3 +31,9 @@ def read(folder: Path) -> Stored:
 def named(model: str) -> str:
     """Return a model's name for people."""
     return MODELS.get(model, model)
+
+
+def accuracy(outcome: Mapping[str, Any]) -> str:
+    """Return the share of right answers with its interval, in per cent."""
+    low, high = outcome["accuracy_interval"]
+    return f"{100 * outcome['accuracy']:.1f} % [{100 * low:.0f}, {100 * high:.0f}]"

@@ -12,16 +12,16 @@ is worth is told by the other rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from markup import between, table
-from stored import NOT_YET, named
+from stored import NOT_YET, accuracy, named
 
 from ttsi.results import comparison, frontier
-from ttsi.results.metrics import wilson
+from ttsi.results.metrics import outcome
 from ttsi.results.runs import Run, open_run
 from ttsi.types import Record
 
@@ -94,13 +94,15 @@ def _seen(
     return frozenset(record.id for run in before.values() for record in _records(run))
 
 
+def _with(run: Run, made: Callable[[Iterable[Record]], Iterable[Record]]) -> Run:
+    """Return the run with other records, which are made of those of each seed."""
+    seeds = [replace(seed, records=tuple(made(seed.records))) for seed in run.seeds]
+    return replace(run, seeds=tuple(seeds))
+
+
 def _part(run: Run, ids: frozenset[str]) -> Run:
     """Return the run with the records of these samples."""
-    seeds = [
-        replace(seed, records=tuple(record for record in seed.records if record.id in ids))
-        for seed in run.seeds
-    ]
-    return replace(run, seeds=tuple(seeds))
+    return _with(run, lambda records: (each for each in records if each.id in ids))
 
 
 # ---------------------------------------------------------------- tables
@@ -125,12 +127,11 @@ def methods_table(found: Sequence[Study]) -> str:
 
 def _methods(study: Study) -> Iterator[list[str]]:
     for name, run in study.runs.items():
-        right, count, seconds = _right(run), len(_records(run)), _seconds(run)
-        low, high = (round(100 * each) for each in wilson(right, count) or (0, 0))
-        told = [f"`{name}`", str(count // len(run.seeds)), str(len(run.seeds))]
-        told.append("" if name == BASE else f"{100 * _right(study.beside(name)) / count:.1f} %")
-        told.append(f"{100 * right / count:.1f} % [{low}, {high}]")
-        yield [*told, *(["", "", ""] if name == BASE else _against(study, name)), f"{seconds:.1f}"]
+        seeds, own = len(run.seeds), _outcome(run)
+        beside = "" if name == BASE else f"{100 * _outcome(study.beside(name))['accuracy']:.1f} %"
+        told = [f"`{name}`", str(own["samples"] // seeds), str(seeds), beside, accuracy(own)]
+        against = ["", "", ""] if name == BASE else _against(study, name)
+        yield [*told, *against, f"{_seconds(run):.1f}"]
 
 
 def halves_table(found: Sequence[Study]) -> str:
@@ -191,17 +192,12 @@ def _against(study: Study, name: str) -> list[str]:
 
 def _base(run: Run) -> Run:
     """Return the run with its base answers in place of the final ones."""
-    seeds = [
-        replace(
-            seed,
-            records=tuple(
-                replace(record, final=record.base, final_score=record.base_score)
-                for record in seed.records
-            ),
-        )
-        for seed in run.seeds
-    ]
-    return replace(run, seeds=tuple(seeds))
+    return _with(
+        run,
+        lambda records: (
+            replace(each, final=each.base, final_score=each.base_score) for each in records
+        ),
+    )
 
 
 def _points(points: float | None, interval: Sequence[float] | None) -> str:
@@ -215,8 +211,8 @@ def _records(run: Run) -> list[Record]:
     return [record for seed in run.seeds for record in seed.records]
 
 
-def _right(run: Run) -> int:
-    return sum(bool(record.final_score and record.final_score.correct) for record in _records(run))
+def _outcome(run: Run) -> Mapping[str, Any]:
+    return outcome([record.final_score for record in _records(run)])
 
 
 def _seconds(run: Run) -> float:
@@ -224,13 +220,13 @@ def _seconds(run: Run) -> float:
     return sum(cost.seconds for each in records for cost in each.costs.values()) / len(records)
 
 
-def page() -> str:
+def page(found: Sequence[Study]) -> str:
     """docs/findings.md as it should be."""
-    text, found = PAGE.read_text(), studies()
+    text = PAGE.read_text()
     for name, inside in sections(found).items():
         text = between(text, name, inside)
     return text
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    PAGE.write_text(page(studies()))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -76,22 +75,25 @@ exit codes:
 """
 
 
-_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)$")
-
-
 class _Parser(argparse.ArgumentParser):
     """An argparse parser that raises UsageError, so that all errors look the same."""
 
     def error(self, message: str) -> NoReturn:
-        from ttsi.errors import UsageError
+        self._fail(message, f"{self.prog} --help")
 
-        cure = f"{self.prog} --help"
-        choice = _CHOICE.search(message)
-        if choice is not None:
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
             from ttsi._common.suggest import nearest
 
-            meant = nearest(choice[1], re.findall(r"'([^']*)'", choice[2]))
-            cure = f'Did you mean "{meant}"? {cure}' if meant else cure
+            meant = nearest(str(value), map(str, action.choices or ()))
+            help = f"{self.prog} --help"
+            self._fail(str(error), f'Did you mean "{meant}"? {help}' if meant else help)
+
+    def _fail(self, message: str, cure: str) -> NoReturn:
+        from ttsi.errors import UsageError
+
         raise UsageError(f"{message[:1].upper()}{message[1:]}.", cure=cure)
 
     def _print_message(self, message: str, file: Any = None) -> None:
