@@ -165,6 +165,9 @@ def pipeline(
         raise
 
 
+_STAGES = ("estimator", "generator", "learner", "inference")
+
+
 def check(spec: Spec) -> None:
     """Make every part of `spec` except the weights, and discard them.
 
@@ -173,9 +176,10 @@ def check(spec: Spec) -> None:
     """
     faults: dict[str, UsageError | SpecError] = {}
     lacking: list[TtsiError] = []  # of this machine, such as a key or a package
+    made: dict[str, Any] = {}
     for role in COMPONENTS:
         try:
-            _part(spec, role)
+            made[role] = _part(spec, role)
         except (UsageError, SpecError) as error:
             faults[role] = error
         except TtsiError as error:
@@ -184,7 +188,7 @@ def check(spec: Spec) -> None:
         raise SpecError([each for fault in faults.items() for each in problems(*fault)])
     for one in [*faults.values(), *lacking]:
         raise one
-    _check_needs(spec, engine(spec), stages(spec))
+    _check_needs(spec, made["engine"], Stages(**{role: made[role] for role in _STAGES}))
 
 
 def _part(spec: Spec, role: str) -> object:
@@ -245,12 +249,8 @@ def stages(spec: Spec) -> Stages:
     learner = _make("learner", spec.learner)
     if chosen(learner, LearnsFromRows, "needs_train"):
         learner.teach(partial(training_rows, spec))
-    return Stages(
-        estimator=_make("estimator", spec.estimator),
-        generator=_make("generator", spec.generator),
-        learner=learner,
-        inference=_make("inference", spec.inference),
-    )
+    others = {role: _make(role, getattr(spec, role)) for role in _STAGES if role != "learner"}
+    return Stages(learner=learner, **others)
 
 
 def engine(spec: Spec, options: Mapping[str, JSON] | None = None) -> Engine:
@@ -281,7 +281,7 @@ def _check_needs(spec: Spec, engine: Engine, stages: Stages) -> None:
                 'Give the learner a "file", or choose another benchmark.',
             )
         )
-    roles = ["estimator", "generator", "learner", "inference"]
+    roles = list(_STAGES)
     if not chosen(stages.learner, LearnsFromRows, "needs_examples"):
         roles.remove("generator")
     for role in roles:
