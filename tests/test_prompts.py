@@ -243,6 +243,11 @@ def test_of_a_matrix_the_first_cell_is_shown(capsys: Any, tmp_path: Path) -> Non
     captured = capsys.readouterr()
     assert "2 cells" in captured.err
     assert captured.out.count("target") == 1
+    cell = ["--cell", "/generator/samples=2"]
+    assert cli.main(["prompts", write(tmp_path, matrix=matrix), *cell]) == 0
+    captured = capsys.readouterr()
+    assert "cells" not in captured.err
+    assert captured.out.count("target") == 2
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 from serving import FAKE, a_call, asking, city, serving
 
 from ttsi.answers.calls.values import calls_in
-from ttsi.errors import RunError
+from ttsi.errors import RunError, StorageError
+from ttsi.serving.logs import Log
 from ttsi.serving.served import Limits
 from ttsi_benchmarks.file import File
 from ttsi_plugins.learners.nearest import Nearest
@@ -43,6 +47,21 @@ def test_a_torn_line_is_cut_off_when_a_file_is_opened_again(tmp_path: Path) -> N
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[0] == {"whole": 1}
     assert len(lines) == 2
+
+
+def test_a_full_disk_behind_a_torn_line_leaves_what_was_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "journal.jsonl"
+    path.write_text('{"whole": 1}\n{"torn": ')
+    with Log(path) as log, monkeypatch.context() as refusing:
+        refusing.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match="disk is full"):
+            asyncio.run(log.append({"row": 2}))
+    assert path.read_text() == '{"whole": 1}\n'
 
 
 def test_feedback_becomes_rows_that_the_benchmark_file_and_learners_read(tmp_path: Path) -> None:

@@ -185,9 +185,30 @@ def test_estimators_of_a_spec_share_their_base_answers(
     assert len(asked) == 12
 
 
+def test_a_cell_of_a_matrix_is_calibrated_with_several_estimators(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tmp_path / "spec.json"
+    methods = {"base": {"/estimator": "never"}, "tt-si": {}, "in-context": {"/learner": "icl"}}
+    spec.write_text(json.dumps(document(matrix={"method": methods})))
+    command = ["calibrate", str(spec), "--cell", "method=in-context", "--json"]
+    command += ["--out", str(tmp_path / "runs")]
+    assert main(command) == 0
+    (found,) = json.loads(capsys.readouterr().out)["runs"]
+    assert found["estimator"]["name"] == "rss_margin"
+    assert main([*command, "--estimators", "rss_margin,entropy"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["estimator"]["name"] for row in rows] == ["rss_margin", "entropy"]
+    specs = [json.loads(p.read_text()) for p in tmp_path.glob("runs/*/seed-0/spec.resolved.json")]
+    assert {spec["learner"]["name"] for spec in specs} == {"icl"}
+    assert main([*command[:3], "method=other"]) == 2
+    assert "no cell" in capsys.readouterr().err.lower()
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
+        (["{run}", "--cell", "method=a"], "cannot be changed in cell"),
         (["{run}", "{spec}"], "folders of runs"),
         (["{run}", "--estimators", "entropy"], "cannot be changed in estimator"),
         (["{run}", "--plot", "x.svg"], "draws several"),

@@ -92,10 +92,13 @@ def print_json(value: Any) -> None:
 
 
 def is_plain(stream: TextIO) -> bool:
-    """Whether colour is off: not a terminal, NO_COLOR is set (no-color.org), or TERM is dumb."""
-    return (
-        not stream.isatty() or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    )
+    """Whether colour is off: NO_COLOR is set (no-color.org), or lines cannot be redrawn."""
+    return bool(os.environ.get("NO_COLOR")) or not can_redraw(stream)
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Whether a line that was written can be written over: on a terminal that is not dumb."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _bold(text: str, stream: TextIO) -> str:

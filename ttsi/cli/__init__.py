@@ -27,6 +27,28 @@ def add_settings(to: Any, help: str) -> None:
     )
 
 
+def add_cells(to: Any) -> None:
+    """Add --cell AXIS=VALUE, which `wanted_cells` reads, to a parser or an argument group."""
+    to.add_argument(
+        "--cell",
+        action="append",
+        default=[],
+        metavar="AXIS=VALUE",
+        dest="cells",
+        help="only these cells of the spec's matrix, such as method=tt-si; may be repeated",
+    )
+
+
+def wanted_cells(texts: Iterable[str]) -> dict[str, list[Any]]:
+    """Return what each --cell asks for, by axis. Raises UsageError."""
+    wanted: dict[str, list[Any]] = {}
+    for text in texts:
+        found = settings([text], example="--cell method=tt-si", what="--cell", form="AXIS=VALUE")
+        for axis, value in found.items():
+            wanted.setdefault(axis, []).append(value)
+    return wanted
+
+
 def settings(
     texts: Iterable[str], *, example: str, what: str = "--set", form: str = "KEY=VALUE"
 ) -> dict[str, Any]:

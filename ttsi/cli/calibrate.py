@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from ttsi.cli import add_cells, wanted_cells
 
+if TYPE_CHECKING:
     from ttsi.results.runs import Run
     from ttsi.running.cell_result import CellResult
     from ttsi.running.progress import Silent
@@ -37,6 +37,7 @@ the same share of the samples to adapt to (--budget, 0.25 unless said); it takes
 these samples, which a run with the estimator `always` has. --plot draws their ROC.
   ttsi calibrate runs/margin-HASH runs/entropy-HASH runs/always-HASH --plot roc.svg
   ttsi calibrate specs/quickstart.json --estimators rss_margin,entropy,perplexity
+  ttsi calibrate specs/study/sealtool.json --cell method=tt-si --estimators rss_margin,entropy
 
 A budget needs no labels. `ttsi eval SPEC --set estimator.threshold=T` then runs at the threshold
 chosen; choose it on other samples than those that you report.
@@ -65,6 +66,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print it all as one JSON object")
     of_spec = parser.add_argument_group("for a spec", "as for `ttsi eval`")
     add_changes(of_spec, example="estimator.context=bare")
+    add_cells(of_spec)
     of_spec.add_argument(
         "--estimators", metavar="A,B,...", help="these instead of its own, side by side"
     )
@@ -93,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
         console.print_json({"runs": found})
     else:
         from rich.console import Console
+
+        from ttsi.cli.calibration_tables import show
 
         for each in found:
             show(each, Console(highlight=False, markup=False))
@@ -125,8 +129,8 @@ def _runs(args: argparse.Namespace) -> list[Run]:
     changed = overrides(args)
     paths = [Path(path) for path in args.paths]
     if all(path.is_dir() for path in paths):
-        if changed or args.estimators:
-            keys = ", ".join(sorted(changed) or ["estimator"])
+        if changed or args.estimators or args.cells:
+            keys = ", ".join(sorted(changed) or ["estimator" if args.estimators else "cell"])
             what = f"A finished run cannot be changed in {keys}."
             raise UsageError(what, where=str(paths[0]), cure="Name its spec, not its folder.")
         if args.fresh:
@@ -138,15 +142,34 @@ def _runs(args: argparse.Namespace) -> list[Run]:
         cure = "Name one spec, with --estimators A,B,... for several estimators."
         raise UsageError(what, where=str(next(p for p in paths if not p.is_dir())), cure=cure)
     names = args.estimators.split(",") if args.estimators else [None]
+    source = _cells(args, changed) if args.cells else [(paths[0], changed)]
     runs: list[Run] = []
     for name in names:
-        own = changed if name is None else {**changed, "estimator": name}
-        runs += _estimates(args, own, runs[0] if runs else None)
+        for spec, own in source:
+            other = own if name is None else {**own, "estimator": name}
+            runs += _estimates(args, spec, other, runs[0] if runs else None)
     return runs
 
 
+def _cells(
+    args: argparse.Namespace, changed: dict[str, Any]
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the cells that --cell names, as specs of their own with nothing left to change.
+
+    They are chosen by how the spec has them, before --estimators makes some of them alike.
+    """
+    from ttsi.spec import load_spec, resolved
+    from ttsi.spec.choosing import chosen
+
+    specs = chosen(load_spec(Path(args.paths[0]), changed), wanted_cells(args.cells))
+    return [(resolved(spec), {}) for spec in specs]
+
+
 def _estimates(
-    args: argparse.Namespace, changed: dict[str, Any], answered: Run | None
+    args: argparse.Namespace,
+    spec: Path | dict[str, Any],
+    changed: dict[str, Any],
+    answered: Run | None,
 ) -> list[Run]:
     """Return the runs of the spec's cells with estimates; `answered` lends its base answers."""
     from ttsi.running.evaluate import estimates
@@ -154,7 +177,7 @@ def _estimates(
     reporter = reporter_of(args)
     try:
         cells = estimates(
-            Path(args.paths[0]),
+            spec,
             out=args.out,
             overrides=changed,
             reporter=reporter,
@@ -199,7 +222,7 @@ def reporter_of(args: argparse.Namespace) -> Silent:
 
     if args.quiet or args.json:
         return Silent()
-    return Lines() if console.is_plain(sys.stderr) else Bars()
+    return Bars() if console.can_redraw(sys.stderr) else Lines()
 
 
 # ---------------------------------------------------------------- several estimators
@@ -223,6 +246,8 @@ def _side_by_side(args: argparse.Namespace, runs: list[Run]) -> None:
     else:
         from rich.console import Console
 
+        from ttsi.cli.calibration_tables import show_estimators
+
         show_estimators(found, Console(highlight=False, markup=False))
 
 
@@ -238,146 +263,3 @@ def _plot(runs: list[Run], names: list[str], path: str) -> None:
         what = "There is no curve: the base model is right on all, or wrong on all."
         raise UsageError(what, cure="Leave --plot out, or choose other samples.")
     write_atomically(Path(path), standalone(drawn.svg))
-
-
-def show_estimators(found: dict[str, Any], console: Console) -> None:
-    """Print the estimators as a table, and below what selection lacks."""
-    from rich.table import Table
-
-    seeds = ", ".join(map(str, found["seeds"]))
-    title = f"{found['model']} on {found['benchmark']}, {found['samples']} samples, seed {seeds}"
-    console.print(title, soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("estimator", overflow="fold")
-    for column in ("AUROC", "PRR", "ECE", "J", "threshold", "s", "selection"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in found["rows"]:
-        table.add_row(
-            row["label"],
-            *(_rate(row[key]) for key in ("auroc", "prr", "ece", "j")),
-            "–" if row["threshold"] is None else str(row["threshold"]),
-            "–" if row["seconds"] is None else f"{row['seconds']:.3f}",
-            _percent(row["selection"]),
-        )
-    console.print(table)
-    share = f"{100 * found['share']:g} %"
-    console.print(
-        f"J at the threshold with the largest; s: of H for a sample; selection: accuracy if the "
-        f"least confident {share} were adapted to",
-        soft_wrap=True,
-    )
-    lacking = max(row["lacking"] for row in found["rows"])
-    if lacking:
-        console.print(
-            f"selection lacks adapted answers (of up to {lacking} samples): add a run with the "
-            "estimator always",
-            soft_wrap=True,
-        )
-    errors = max(row["errors"] for row in found["rows"])
-    if errors:
-        console.print(f"up to {errors} samples have no estimate or base answer: not correct")
-
-
-# ---------------------------------------------------------------- for people
-
-
-def show(found: dict[str, Any], console: Console) -> None:
-    """Print the numbers over all seeds: the sweep as a table, and remarks and suggestions below."""
-    from rich.table import Table
-
-    numbers, seeds = found["all"], list(found["by_seed"])
-    title = (
-        f"{found['name']}: {found['estimator']['name']} of {found['model']} on "
-        f"{found['benchmark']}, {numbers['samples']} samples"
-    )
-    if len(seeds) > 1:
-        title += f" (seeds {', '.join(seeds)} together)"
-    console.print(title, soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    for column in ("threshold", "uncertain", "TPR", "FPR", "J", "F1", "accuracy"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("")
-    marks = _marks(found)
-    for row in numbers["sweep"]:
-        table.add_row(
-            str(row["threshold"]),
-            _share(row["uncertain"], numbers["samples"]),
-            *(_rate(row[key]) for key in ("tpr", "fpr", "j", "f1")),
-            _percent(row["accuracy"]),
-            ", ".join(marks.get(row["threshold"], [])),
-        )
-    console.print(table)
-    for line in _remarks(numbers):
-        console.print(line, soft_wrap=True)
-
-
-def _marks(found: dict[str, Any]) -> dict[float, list[str]]:
-    """Return the remarks beside each threshold in the table."""
-    suggested = found["all"]["suggested"]
-    marks: dict[float, list[str]] = {}
-    for label, threshold in (
-        ("this run", found["threshold"]),
-        ("largest J", (suggested["by_j"] or {}).get("threshold")),
-        ("most accurate", (suggested["by_accuracy"] or {}).get("threshold")),
-        ("budget", (found["all"]["budget"] or {}).get("threshold")),
-    ):
-        if threshold is not None:
-            marks.setdefault(float(threshold), []).append(label)
-    return marks
-
-
-def _remarks(numbers: dict[str, Any]) -> list[str]:
-    samples, lines = numbers["samples"], []
-    if numbers["errors"]:
-        count = f"{numbers['errors']} sample{'s' if numbers['errors'] > 1 else ''}"
-        lines.append(f"{count} ended in an error: not correct at any threshold")
-    if numbers["labelled"]:
-        risks = numbers["risk_at_coverage"]
-        lines += [
-            f"AUROC {_rate(numbers['auroc'])}; the base model is wrong on {numbers['wrong']}",
-            f"risk at coverage {'/'.join(risks)} %: "
-            + " / ".join(_percent(risk) for risk in risks.values()),
-        ]
-        lines += _suggestions(numbers)
-    else:
-        lines.append("not every base answer was made or scored, so no rate is known (--budget)")
-    budget = numbers["budget"]
-    if budget:
-        lines.append(
-            f"budget {budget['fraction']:g}: threshold {budget['threshold']} makes "
-            f"{_share(budget['uncertain'], samples)} uncertain"
-        )
-    return lines
-
-
-def _suggestions(numbers: dict[str, Any]) -> list[str]:
-    by_j, by_accuracy = numbers["suggested"]["by_j"], numbers["suggested"]["by_accuracy"]
-    lines = []
-    if by_j is None:
-        lines.append("suggested: none, as the base model is right on all, or wrong on all")
-    elif by_j["j"] <= 0:
-        lines.append("suggested: none; no threshold flags wrong answers more often than right ones")
-    else:
-        lines.append(
-            f"suggested: threshold {by_j['threshold']} (J {by_j['j']:.2f}), "
-            f"--set estimator.threshold={by_j['threshold']}"
-        )
-    if by_accuracy is not None:
-        nothing = "" if by_accuracy["uncertain"] else ", adapting to none"
-        lines.append(
-            f"most accurate of those known: threshold {by_accuracy['threshold']} "
-            f"({_percent(by_accuracy['accuracy'])}{nothing})"
-        )
-    return lines
-
-
-def _share(count: int, samples: int) -> str:
-    return f"{count} ({_percent(count / samples)})"
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
-
-
-def _rate(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"

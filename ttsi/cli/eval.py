@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttsi.cli import add_settings, settings
+from ttsi.cli import add_cells, add_settings, settings, wanted_cells
 
 if TYPE_CHECKING:
     from ttsi.running.cell_result import CellResult
@@ -25,6 +23,7 @@ examples:
 
 Every finished sample is on disk at once. Stop it as you like: the same command resumes, and only
 what is missing or failed is run. --set stop_at.minutes=30 or --set stop_at.usd=5 ends it by itself.
+Cells of a matrix that have model, benchmark and inference in common ask the base model once.
 What shapes results is in seed-S/identity.json: a run is not resumed with other weights, plugins or
 data, and the message says what differs.
 """
@@ -41,14 +40,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("spec", metavar="SPEC", help="a JSON spec (see `ttsi schema spec`)")
     add_changes(parser, example="estimator.threshold=0.5")
-    parser.add_argument(
-        "--cell",
-        action="append",
-        default=[],
-        metavar="AXIS=VALUE",
-        dest="cells",
-        help="only these cells of the spec's matrix, such as method=tt-si; may be repeated",
-    )
+    add_cells(parser)
     parser.add_argument("--fresh", action="store_true", help="forget what was finished before")
     parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
     parser.add_argument("--progress", choices=["auto", "bars", "lines", "none"], default="auto")
@@ -78,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             overrides=overrides(args),
             reporter=reporter,
             fresh=args.fresh,
-            cells=_wanted(args.cells),
+            cells=wanted_cells(args.cells),
         )
     except LimitReached as reached:
         reporter.stop()
@@ -116,16 +108,6 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
     return changed
 
 
-def _wanted(texts: Sequence[str]) -> dict[str, list[Any]]:
-    """Return what each --cell asks for, by axis. Raises UsageError."""
-    wanted: dict[str, list[Any]] = {}
-    for text in texts:
-        found = settings([text], example="--cell method=tt-si", what="--cell", form="AXIS=VALUE")
-        for axis, value in found.items():
-            wanted.setdefault(axis, []).append(value)
-    return wanted
-
-
 def exit_code(cells: list[CellResult]) -> int:
     """Return 0 without errors, 3 where some samples ended in an error, 1 where all did."""
     errors = sum(cell.errors for cell in cells)
@@ -135,14 +117,14 @@ def exit_code(cells: list[CellResult]) -> int:
 
 
 def _reporter(args: argparse.Namespace) -> Silent:
+    from ttsi._common import console
     from ttsi.running.progress import Bars, Events, Lines, Silent
 
     if args.json:
         return Events()
     kind = "none" if args.quiet else args.progress
     if kind == "auto":
-        terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        kind = "bars" if terminal else "lines"
+        kind = "bars" if console.can_redraw(sys.stderr) else "lines"
     return {"bars": Bars, "lines": Lines, "none": Silent}[kind]()
 
 

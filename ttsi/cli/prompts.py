@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ttsi.cli import add_settings
+from ttsi.cli import add_cells, add_settings, wanted_cells
 
 EPILOG = """\
 H, G and T and the answers run as in a run, on one sample, and nothing is kept. What is printed is
@@ -34,6 +34,7 @@ examples:
   ttsi prompts specs/quickstart.json
   ttsi prompts specs/quickstart.json --sample quickstart/3 --all-stages
   ttsi prompts specs/sealtool-smollm2.json --set learner=icl --set model.date=2025-01-31
+  ttsi prompts specs/study/sealtool.json --cell method=tt-si
   ttsi prompts specs/quickstart.json --templates
   ttsi prompts specs/quickstart.json --json > prompts.json
 """
@@ -55,6 +56,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--sample", metavar="ID", help="a sample's id (default: the first sample)")
     parser.add_argument("--model", metavar="ID", help="another model: Hub id, folder, .gguf")
     add_settings(parser, "change any key of the spec, such as generator.prompt=seed_first")
+    add_cells(parser)
     parser.add_argument(
         "--all-stages", action="store_true", help="adapt to the sample even if it is certain"
     )
@@ -75,15 +77,17 @@ def run(args: argparse.Namespace) -> int:
     from ttsi.running.progress import Lines, Silent
     from ttsi.solving.prompts import shown, templates
     from ttsi.spec import load_spec
+    from ttsi.spec.choosing import chosen
 
-    spec, *others = load_spec(Path(args.spec), overrides(args))
+    specs = load_spec(Path(args.spec), overrides(args))
+    spec, *others = chosen(specs, wanted_cells(args.cells))
     if args.templates:
         _print(templates(spec, args.sample), template_lines, as_json=args.json)
         return 0
     watcher = Silent() if args.quiet or args.json else Lines()
     found = shown(spec, args.sample, all_stages=args.all_stages, watcher=watcher)
     if others and not args.json:
-        console.note(f"The spec has {len(others) + 1} cells: the first is shown.")
+        console.note(f"The first of {len(others) + 1} cells is shown; --cell chooses another.")
     _print(found, lines, as_json=args.json)
     return 1 if found["error"] else 0
 

@@ -48,10 +48,11 @@ class Identity:
     """
 
     def __init__(self, folder: Path, known: Mapping[str, JSON], anew: Container[int] = ()) -> None:
+        self.known = dict(known)
         self._folder = folder
-        self._known = dict(known)
         self._stored = read(folder)
         self._anew = anew
+        self._lender: tuple[Path, Mapping[str, JSON]] | None = None
 
     @property
     def stored(self) -> dict[str, JSON]:
@@ -71,9 +72,9 @@ class Identity:
         """
         _, other = next(_others(self._folder.parent, self._anew), (None, None))
         if other is not None:
-            self._compare_with_others({**self._known, "engine": other["engine"]}, "this run")
+            self._compare_with_others({**self.known, "engine": other["engine"]}, "this run")
         if self._stored is not None:
-            self._compare({**self._known, "engine": self._stored["engine"]}, "this run")
+            self._compare({**self.known, "engine": self._stored["engine"]}, "this run")
         elif any(_has_lines(self._folder / name) for name in _MADE):
             raise RunError(
                 f"There are records here but no {IDENTITY}: nothing says what made them.",
@@ -81,10 +82,24 @@ class Identity:
                 cure="Start anew with `ttsi eval --fresh`, or in another folder with --out FOLDER.",
             )
 
+    def takes_over(self, folder: Path, engine: Mapping[str, JSON]) -> bool:
+        """Return whether results of `engine`, which are in `folder`, may be used here.
+
+        If no engine was admitted yet, `engine` is the only one that will be.
+        """
+        if self._stored is not None:
+            return bool(self._stored["engine"] == engine)
+        self._lender = self._lender or (folder, engine)
+        return self._lender[1] == engine
+
     def admit(self, worker: str, engine: Mapping[str, JSON]) -> None:
-        """Make `engine` the run's engine, or raise RunError if the run has another."""
-        told = {**self._known, "engine": dict(engine)}
+        """Make `engine` the run's engine, or raise RunError if the run has another.
+
+        It is raised as well if results of another engine were taken over.
+        """
+        told = {**self.known, "engine": dict(engine)}
         if self._stored is None:
+            self._compare_with_lender(told, worker)
             self._compare_with_others(told, worker)
             write_json(self._folder / IDENTITY, told)
             self._stored = told
@@ -94,7 +109,16 @@ class Identity:
     def _compare(self, told: Mapping[str, JSON], who: str) -> None:
         found = list(differences(self._stored, told))
         if found:
-            raise _refusal(found, who, self._folder, "")
+            raise _refusal(found, who, self._folder, _anew())
+
+    def _compare_with_lender(self, told: Mapping[str, JSON], who: str) -> None:
+        if self._lender is not None:
+            folder, engine = self._lender
+            found = list(differences({**told, "engine": engine}, told))
+            if found:
+                cure = "Run the cells that are missing alone, with --cell: then they take no base "
+                cure += "answers over. Or run all anew, with --fresh or in another --out FOLDER."
+                raise _refusal(found, who, folder, cure)
 
     def _compare_with_others(self, told: Mapping[str, JSON], who: str) -> None:
         for folder, other in _others(self._folder.parent, self._anew):
@@ -102,21 +126,27 @@ class Identity:
             if found:
                 lying = {each for each, _ in _others(folder.parent, ())} | {self._folder}
                 seeds = ",".join(sorted(each.name.removeprefix("seed-") for each in lying))
-                raise _refusal(found, who, folder, f" --seeds {seeds}")
+                raise _refusal(found, who, folder, _anew(f" --seeds {seeds}"))
+
+
+def _anew(seeds: str = "") -> str:
+    """Return the cure; `seeds` is the option with all seeds to run anew, "" for one seed."""
+    return (
+        "Get back what it was, and run the same command: it resumes. Or start anew, with "
+        f"`ttsi eval --fresh{seeds}` or in another folder with --out FOLDER."
+    )
 
 
 def _refusal(
-    found: Sequence[tuple[str, JSON, JSON]], who: str, folder: Path, seeds: str
+    found: Sequence[tuple[str, JSON, JSON]], who: str, folder: Path, cure: str
 ) -> RunError:
-    """Return the error; `seeds` is the option with all seeds to run anew, "" for one seed."""
     lines = [f"\n  {key} was {json.dumps(old)}, is {json.dumps(new)}" for key, old, new in found]
     more = f"\n  and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
     told = "".join(lines[:_TOLD]) + more
     return RunError(
         f"The results here have another identity than {who}:{told}",
         where=str(folder / IDENTITY),
-        cure="Get back what it was, and run the same command: it resumes. Or start anew, with "
-        f"`ttsi eval --fresh{seeds}` or in another folder with --out FOLDER.",
+        cure=cure,
     )
 
 

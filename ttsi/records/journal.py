@@ -103,12 +103,14 @@ class Lines:
         with storage(self.path):
             self.folder.mkdir(parents=True, exist_ok=True)
             heal(self.path)
+        if self._file is not None:
+            self._safe = _size(self._file)
         return self
 
     def _open(self) -> None:
         # Unbuffered: data that the disk refused must not be written later.
         self._file = self.path.open("ab", buffering=0)
-        self._safe = os.fstat(self._file.fileno()).st_size
+        self._safe = _size(self._file)
 
     def __exit__(
         self,
@@ -124,7 +126,7 @@ class Lines:
         """Write a line before returning; if the disk refuses it, the file stays as it was."""
         if self._file is None:
             raise RunError("The journal is not open.", where=str(self.path))
-        size = os.fstat(self._file.fileno()).st_size
+        size = _size(self._file)
         line = (text + "\n").encode()
         try:
             with storage(self.path):
@@ -145,7 +147,12 @@ class Lines:
         except StorageError:
             os.ftruncate(file.fileno(), self._safe)
             raise
-        self._safe, self._synced = os.fstat(file.fileno()).st_size, time.monotonic()
+        self._safe, self._synced = _size(file), time.monotonic()
+
+
+def _size(file: FileIO) -> int:
+    """Return the bytes that a file has now."""
+    return os.fstat(file.fileno()).st_size
 
 
 class Journal(Lines):

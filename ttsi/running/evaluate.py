@@ -41,6 +41,7 @@ from ttsi.results.runs import Run, results_of
 from ttsi.running.assembly import Assembly
 from ttsi.running.cell_result import CellResult
 from ttsi.running.kept import begun_seeds, finished_results, kept_records
+from ttsi.running.lending import Lender, lent
 from ttsi.running.names import grid_name, run_name
 from ttsi.running.notebook import Notebook, in_notebook
 from ttsi.running.seed_run import SeedWork, check_whole, forget_estimates, forget_seed
@@ -51,8 +52,6 @@ from ttsi.solving.costs import add_costs
 from ttsi.spec import Spec, read_spec, resolved
 from ttsi.spec.choosing import chosen
 from ttsi.types import JSON, Played, Record, Sample
-
-_SHAPES_BASE_ANSWERS = ("model", "engine", "benchmark", "inference", "episodes")
 
 
 class Reporter(Watcher, Protocol):
@@ -112,12 +111,12 @@ def estimates(
 
     Writes seed-S/estimates.jsonl in each cell's folder. Existing estimates are kept, and estimates
     of a run of the same spec are reused. The results are those of the base model. `answered` is a
-    run that differs in the estimator alone, and lends its base answers.
+    run with estimates that differs in the estimator alone, and lends its base answers.
     """
     with assemble.Engines() as engines:
-        every = _Every(
-            Path(out), reporter, Hooks(), fresh, engines, estimating=True, answered=answered
-        )
+        every = _Every(Path(out), reporter, Hooks(), fresh, engines, estimating=True)
+        if answered is not None:
+            every.lenders.append(Lender(answered.spec, answered.folder, ESTIMATES))
         return [cell.estimate() for cell in _cells(spec, overrides, every)]
 
 
@@ -131,7 +130,7 @@ class _Every:
     fresh: bool
     engines: assemble.Engines
     estimating: bool = False
-    answered: Run | None = None
+    lenders: list[Lender] = field(default_factory=list)
     today: str = field(default_factory=lambda: provenance.today())
 
 
@@ -210,6 +209,7 @@ class _Cell:
         for seed in self.spec.seeds:
             seeds[seed] = self._seed(seed, samples, self.folder / f"seed-{seed}")
             summary = self.write_summary()
+        self._lends(SAMPLES)
         return CellResult(self.spec, self.folder, seeds, summary)
 
     def estimate(self) -> CellResult:
@@ -225,8 +225,9 @@ class _Cell:
                 whose = self.identity(seed, folder)
                 begun = partial(self.write_head_once, folder)
                 with self.session(OF_ESTIMATES, whose, folder, begun) as session:
-                    records = self.estimates(seed, samples, folder, session)
+                    records = self.estimates(whose, samples, folder, session)
             seeds[seed] = metrics.summarise([records[sample.id] for sample in samples])
+        self._lends(ESTIMATES)
         return CellResult(self.spec, self.folder, seeds, self._summary(seeds))
 
     def identity(self, seed: int, folder: Path) -> Identity:
@@ -261,9 +262,10 @@ class _Cell:
         session.run(assemble.executor(self.spec), assembly, samples, counted, self.reporter, keep)
 
     def estimates(
-        self, seed: int, samples: list[Sample], folder: Path, session: Session
+        self, whose: Identity, samples: list[Sample], folder: Path, session: Session
     ) -> dict[str, Record]:
         """Return a record of every sample without adaptation, errored ones too."""
+        seed = whose.known["seed"]
         with Journal(folder, ESTIMATES) as kept, Steps(folder, STEPS_OF_ESTIMATES) as steps:
             done = kept_records(kept, samples, seed, self.scorer)
 
@@ -285,7 +287,7 @@ class _Cell:
                     deliver(record)
             pending = [sample for sample in samples if sample.id not in done]
             if pending:
-                known, played = self._lent(seed), steps.of(pending)
+                known, played = self.lent(whose, pending), steps.of(pending)
                 assembly = self.assembly(seed, adapt=False, known=known, played=played)
                 self.work(session, assembly, pending, deliver, steps.append)
             self.spending.check(len(done), len(samples), folder)
@@ -312,26 +314,12 @@ class _Cell:
         found = (unadapted(record) for record in read(folder / SAMPLES))
         return {record.id: record for record in found if record is not None}
 
-    def _lent(self, seed: int) -> dict[str, Record]:
-        """Return the base answers of the run that lends them, without estimates, by id.
+    def lent(self, whose: Identity, samples: Sequence[Sample]) -> dict[str, Record]:
+        """Return what cells before this one lend to a seed; see `lending`."""
+        return lent(self.every.lenders, self.spec, whose, samples)
 
-        Only a run lends them whose spec asks the base model for the same answers. A chat template
-        may tell the date, so answers of another one are not taken.
-        """
-        lender, own = self.every.answered, resolved(self.spec)
-        alike = lender and all(lender.spec.get(key) == own.get(key) for key in _SHAPES_BASE_ANSWERS)
-        seeds = lender.seeds if lender and alike else ()
-        return {
-            record.id: replace(
-                record,
-                estimate=None,
-                costs={k: v for k, v in record.costs.items() if k == "answer"},
-            )
-            for each in seeds
-            if each.seed == seed and each.identity.get("date") == self.settled.model["date"]
-            for record in each.records
-            if record.base is not None
-        }
+    def _lends(self, journal: str) -> None:
+        self.every.lenders.append(Lender(resolved(self.spec), self.folder, journal))
 
     def _samples(self) -> list[Sample]:
         with long_lived():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from ttsi._common.console import note
 from ttsi._common.files import write_atomically, write_json
 from ttsi.errors import RunError
 from ttsi.hooks import Hooks
@@ -65,8 +66,10 @@ class Cell(Protocol):
     ) -> None: ...
 
     def estimates(
-        self, seed: int, samples: list[Sample], folder: Path, session: Session
+        self, whose: Identity, samples: list[Sample], folder: Path, session: Session
     ) -> dict[str, Record]: ...
+
+    def lent(self, whose: Identity, samples: Sequence[Sample]) -> dict[str, Record]: ...
 
     def told(self, record: Record, done: int, samples: int) -> None: ...
 
@@ -94,10 +97,14 @@ class SeedWork:
     steps: Steps
     done: dict[str, Record]
     whose: Identity
+    lent: dict[str, Record] = field(init=False)
     spent: dict[str, Mapping[str, StageCost]] = field(init=False)
 
     def __post_init__(self) -> None:
         folder = self.journal.folder
+        pending = [sample for sample in self.samples if sample.id not in self.done]
+        alone = not pending or self.cell.spec.budget is not None
+        self.lent = {} if alone else self.cell.lent(self.whose, pending)
         self.session = self.cell.session(SESSIONS, self.whose, folder, self._begun)
         self.spent = {
             name: self._own_costs(record) for name, record in self.journal.failures().items()
@@ -105,6 +112,9 @@ class SeedWork:
 
     def begin(self) -> None:
         spec = self.cell.spec
+        if self.lent:
+            told = f"{len(self.lent)} base answers are those of cells before this one"
+            note(f"{told}, which asked the model for the same")
         self.cell.hooks.run_started(
             {
                 "name": spec.name,
@@ -131,8 +141,9 @@ class SeedWork:
             pending = [sample for sample in self.samples if sample.id not in self.done]
             if not pending and self._proven():
                 return
-            # If the uncertain samples are known, they come first, in waves of their own.
-            pending.sort(key=lambda sample: sample.id in known and not known[sample.id].uncertain)
+            if self.cell.spec.budget is not None:
+                # The uncertain samples come first, in waves of their own.
+                pending.sort(key=lambda each: each.id in known and not known[each.id].uncertain)
             assembly = self.cell.assembly(self.seed, known=known, played=self.steps.of(pending))
             self.cell.work(self.session, assembly, pending, self._deliver, self.steps.append)
         self.cell.spending.check(len(self.done), len(self.samples), self.journal.folder)
@@ -179,11 +190,14 @@ class SeedWork:
         self.cell.hooks.run_finished(results)
 
     def _known(self) -> dict[str, Record]:
-        """Return, with a budget, all estimates and base answers, marked uncertain or not."""
+        """Return what need not be computed: with a budget, all estimates and base answers.
+
+        Samples are then marked uncertain or not. Without one, it is what other cells lend.
+        """
         budget = self.cell.spec.budget
         if budget is None:
-            return {}
-        records = self.cell.estimates(self.seed, self.samples, self.journal.folder, self.session)
+            return self.lent
+        records = self.cell.estimates(self.whose, self.samples, self.journal.folder, self.session)
         known = share_out(records.values(), budget)
         for name, record in list(self.done.items()):
             # A sample that failed to be estimated last time may have changed the choice.
@@ -197,9 +211,9 @@ class SeedWork:
 
     def _own_costs(self, record: Record) -> dict[str, StageCost]:
         """Return the costs of a record to be redone, without those that `known` includes again."""
-        if self.cell.spec.budget is None:
-            return dict(record.costs)
-        return {stage: cost for stage, cost in record.costs.items() if stage not in UNADAPTED}
+        lent = self.lent.get(record.id)
+        known = (lent.costs if lent else ()) if self.cell.spec.budget is None else UNADAPTED
+        return {stage: cost for stage, cost in record.costs.items() if stage not in known}
 
     def _deliver(self, record: Record) -> None:
         if record.id in self.spent:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ttsi.errors import LimitReached
 from ttsi.records.journal import ESTIMATES, SAMPLES, read
+from ttsi.solving.budget import UNADAPTED
 from ttsi.spec import StopAt
-from ttsi.types import Record
+from ttsi.types import Record, StageCost
 
 
 @dataclass
@@ -18,6 +19,7 @@ class Spending:
     limits: StopAt
     usd: float = 0.0
     seconds: float = 0.0
+    _unadapted: set[tuple[str, int, str, StageCost]] = field(default_factory=set)
 
     @property
     def limited(self) -> bool:
@@ -31,10 +33,14 @@ class Spending:
                 self.seconds += sign * cost.seconds
 
     def add_stored(self, folder: Path) -> None:
-        """Add what the records in a seed's folder cost."""
+        """Add what the records in a seed's folder cost, and once what one cell lent to another."""
         found = {each.id: each for name in (ESTIMATES, SAMPLES) for each in read(folder / name)}
         for record in found.values():
-            self.add(record)
+            unadapted = [(stage, record.costs.get(stage, StageCost())) for stage in UNADAPTED]
+            keys = {(record.id, record.seed, *each) for each in unadapted}
+            before = {stage: cost for _, _, stage, cost in keys & self._unadapted}
+            self.add(record, replace(record, costs=before))
+            self._unadapted |= keys
 
     def reached(self) -> bool:
         """Whether no further wave is to begin."""

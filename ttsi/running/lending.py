@@ -1,0 +1,81 @@
+"""What a cell of a matrix takes over from cells before it: base answers, and estimates.
+
+Cells often differ in G, T or the estimator alone, and their base model would answer every sample
+alike. It answers once, and the records of the later cells have the answer with what it cost then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ttsi.records import identity
+from ttsi.records.identity import Identity
+from ttsi.records.journal import ESTIMATES, read
+from ttsi.spec import Spec, resolved
+from ttsi.types import JSON, Record, Sample
+
+_ANSWERS = ("model", "engine", "benchmark", "inference", "episodes")
+"""The keys of a spec that shape the base model's answers."""
+_STATED = ("ttsi", "revision", "date", "seed")
+"""The same of an identity, besides the plugins; a chat template may tell the date."""
+
+
+@dataclass(frozen=True)
+class Lender:
+    """A run whose records may be used again: its resolved spec, its folder, the journal's name."""
+
+    spec: Mapping[str, JSON]
+    folder: Path
+    journal: str
+
+
+def lent(
+    lenders: Iterable[Lender], spec: Spec, whose: Identity, samples: Iterable[Sample]
+) -> dict[str, Record]:
+    """Return records with base answers to these samples that the run would make again, by id.
+
+    They have an estimate where the lender's estimator is the run's. Episodes are not lent: what is
+    estimated and answered there depends on what was adapted before. From now on `whose` admits the
+    lender's engine only.
+    """
+    found: dict[str, Record] = {}
+    own, wanted = resolved(spec), {sample.id: sample.digest for sample in samples}
+    for lender in lenders:
+        folder = lender.folder / f"seed-{whose.known['seed']}"
+        stated = identity.read(folder)
+        if stated is None or any(stated.get(key) != whose.known[key] for key in _STATED):
+            continue
+        alike = {
+            key
+            for key in (*_ANSWERS, "estimator")
+            if lender.spec.get(key) == own.get(key)
+            and stated.get("plugins", {}).get(key) == whose.known["plugins"].get(key)
+        }
+        if not alike.issuperset(_ANSWERS) or not whose.takes_over(folder, stated["engine"]):
+            continue
+        # Under a budget other samples count as uncertain than by the threshold.
+        by_threshold = lender.spec.get("budget") is None or lender.journal == ESTIMATES
+        for record in read(folder / lender.journal):
+            made = _unadapted(record, estimates="estimator" in alike and by_threshold)
+            if made is None or made.digest != wanted.get(made.id):
+                continue
+            if made.id not in found or found[made.id].estimate is None:
+                found[made.id] = made
+    return found
+
+
+def _unadapted(record: Record, *, estimates: bool) -> Record | None:
+    """Return a record of the base answer, and of the estimate if that is wanted."""
+    if record.error or record.base is None or record.steps:
+        return None
+    stages = ("estimate", "answer") if estimates else ("answer",)
+    return Record(
+        record.id,
+        record.digest,
+        record.seed,
+        estimate=record.estimate if estimates else None,
+        base=record.base,
+        costs={stage: record.costs[stage] for stage in stages if stage in record.costs},
+    )
