@@ -11,9 +11,12 @@ CPU cores all of it takes two hours.
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 STAGES: dict[str, list[str]] = {
     "perf.estimate": [],
@@ -41,14 +44,24 @@ def main() -> None:
         command = [sys.executable, "-m", stage, *options, *rest]
         print("\n$", " ".join(command[1:]), flush=True)
         left = None if end is None else max(0.0, end - time.monotonic())
-        try:
-            bad = left == 0 or subprocess.run(command, check=False, timeout=left).returncode
-        except subprocess.TimeoutExpired:
-            bad = True
-        if bad:
+        if left == 0 or _run(command, left):
             failed.append(f"{stage} (no time left)" if end and time.monotonic() >= end else stage)
     if failed:
         sys.exit(f"not measured: {', '.join(failed)}")
+
+
+def _run(command: list[str], seconds: float | None) -> int:
+    """Return the command's exit code; after `seconds` it ends, with all that it has started."""
+    process = subprocess.Popen(command, process_group=0)
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return 1
+    finally:
+        # Of ctrl-C, too, a process group of its own learns from here alone.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ timed.
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -44,10 +45,11 @@ _APART = 1e-3
 class Checkout(Worker):
     """A process that runs the engine of a checkout."""
 
-    def __init__(self, checkout: Path, model: str, device: str, samples: int) -> None:
+    def __init__(self, checkout: Path, given: argparse.Namespace) -> None:
         places = [checkout, checkout / "plugins", checkout / "benchmarks"]
         path = os.pathsep.join(map(str, places))
-        super().__init__(WORKER, [model, device, str(samples)], {**os.environ, "PYTHONPATH": path})
+        asked = [given.model, given.device, given.dtype, str(given.samples)]
+        super().__init__(WORKER, asked, {**os.environ, "PYTHONPATH": path})
         if Path(self.told["ttsi"]).parent.parent != checkout:
             sys.exit(f"{self.told['ttsi']} was imported, not the one in {checkout}")
 
@@ -65,9 +67,7 @@ def main() -> None:
         _git("worktree", "add", "--detach", str(other), given.commit)
         workers: list[Checkout] = []
         try:
-            workers += [
-                Checkout(place, given.model, given.device, given.samples) for place in (ROOT, other)
-            ]
+            workers += [Checkout(place, given) for place in (ROOT, other)]
             table = [_compared(stage, workers, given.pairs) for stage in stages]
         finally:
             for worker in workers:

@@ -29,8 +29,8 @@ GRAMMAR: Any = {
 
 
 def main() -> None:
-    model, device, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    engine = TransformersEngine({"id": model}, device=device)
+    model, device, dtype, samples = sys.argv[1:]
+    engine, count = TransformersEngine({"id": model, "dtype": dtype}, device=device), int(samples)
     engine.load()
     told = engine.describe()
     rows = list(registry.load("benchmarks", "sealtool")().samples())

@@ -45,8 +45,10 @@ def main() -> None:
     # By itself vLLM keeps a core free for its scheduler; ours uses them all.
     environment = {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0", **os.environ}
     with tempfile.TemporaryDirectory() as folder:
-        job = _job(bench, rows, _written(rows.adapters, Path(folder)))
-        worker = Worker(WORKER, [job], environment, given.python)
+        # As a file, for an argument has 128 KiB at most.
+        job = Path(folder) / "job.json"
+        job.write_text(_job(bench, rows, _written(rows.adapters, Path(folder))))
+        worker = Worker(WORKER, [str(job)], environment, given.python)
         # The first answers leave their prompts in vLLM's prefix cache.
         ours, theirs = rows.ours(), Side("vLLM", lambda: worker.ask("answer"))
         try:

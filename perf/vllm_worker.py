@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 # vLLM writes to standard output, which is for answers alone.
@@ -19,7 +20,7 @@ def main() -> None:
     from vllm.lora.request import LoRARequest
     from vllm.sampling_params import StructuredOutputsParams
 
-    job = json.loads(sys.argv[1])
+    job = json.loads(Path(sys.argv[1]).read_text())
     torch.set_num_threads(job["threads"])
     adapters = job["adapters"]
     lora = {

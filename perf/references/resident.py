@@ -14,6 +14,7 @@ import xgrammar
 from torch import Tensor
 
 from ttsi_plugins.engines.transformers import weights
+from ttsi_plugins.engines.transformers.grammar import grammar_schema
 from ttsi_plugins.engines.transformers.tokens import Tokens
 
 
@@ -41,7 +42,7 @@ class Resident:
         text = json.dumps(schema)
         if text not in self._compiled:
             self._compiled[text] = self._compiler.compile_json_schema(
-                text, any_whitespace=False, strict_mode=True
+                grammar_schema(text), any_whitespace=False, strict_mode=True
             )
         return self._compiled[text]
 
