@@ -12,6 +12,7 @@ import pytest
 import ttsi
 from ttsi.cli.eval import exit_code
 from ttsi.running.cell_result import CellResult
+from ttsi.running.evaluate import estimates
 from ttsi.running.progress import Bars, Events, Lines, Silent
 
 SPEC = {
@@ -59,6 +60,15 @@ def test_a_resumed_run_says_what_it_found(
     _, err = told(Lines(), tmp_path, capsys)
     assert "12 already finished" in err
     assert "G generate" not in err
+
+
+def test_estimates_that_were_made_before_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = {**SPEC, "estimator": "rss_margin"}
+    for told in (False, True):
+        estimates(spec, out=tmp_path, reporter=Lines())
+        assert ("12 already finished" in capsys.readouterr().err) == told
 
 
 def test_events_count_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -217,8 +217,6 @@ class _Cell:
         seeds = {}
         for seed in self.spec.seeds:
             folder = self.folder / f"seed-{seed}"
-            if self.reporter:
-                self.reporter.seed_started(self.spec, seed, len(samples), 0, folder)
             with only_writer(folder):
                 if self.every.fresh:
                     forget_estimates(folder)
@@ -268,6 +266,8 @@ class _Cell:
         seed = whose.known["seed"]
         with Journal(folder, ESTIMATES) as kept, Steps(folder, STEPS_OF_ESTIMATES) as steps:
             done = kept_records(kept, samples, seed, self.scorer)
+            if self.reporter and self.every.estimating:
+                self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
 
             def deliver(record: Record) -> None:
                 record = replace(record, costs=add_costs(spent.get(record.id, {}), record.costs))
