@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import study_examples
 from markup import between, table
 from stored import NOT_YET, accuracy, named
 
@@ -114,6 +115,7 @@ def sections(found: Sequence[Study]) -> dict[str, str]:
         "halves": halves_table(found),
         "search": search_table(found),
         "estimators": estimators_table(sorted(ESTIMATORS.glob("*.json"))),
+        **study_examples.sections(),
     }
 
 

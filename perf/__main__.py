@@ -59,9 +59,10 @@ def _run(command: list[str], seconds: float | None) -> int:
         return 1
     finally:
         # Of ctrl-C, too, a process group of its own learns from here alone.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        for how, patience in ((signal.SIGINT, 10), (signal.SIGKILL, None)):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, how)
+                process.wait(patience)
 
 
 if __name__ == "__main__":

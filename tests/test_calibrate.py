@@ -212,21 +212,15 @@ def test_a_spec_is_estimated_once(
 
 
 def test_base_answers_are_lent_to_runs_of_the_same_answers_alone(tmp_path: Path) -> None:
-    document = spec(inference={"name": "direct", "decoding": "greedy"})
-    (first,) = estimates(document, out=tmp_path)
-    lender = open_run(first.folder, ESTIMATES)
-    lent, own = (
-        estimates(
-            {**document, "estimator": "perplexity", "inference": inference},
-            out=tmp_path,
-            answered=lender,
-        )[0]
-        for inference in (document["inference"], {"name": "direct", "decoding": "sample"})
-    )
-    runs = [open_run(each.folder, ESTIMATES) for each in (first, lent, own)]
+    answers = [{"name": "direct", "decoding": decoding} for decoding in ("greedy", "sample")]
+    document = {**spec(1.0), "matrix": {"/inference": answers}}
+    cells = estimates(document, out=tmp_path, estimators=["rss_margin", "perplexity"])
+    runs = [open_run(cell.folder, ESTIMATES) for cell in cells]
+    assert [run.spec["inference"]["decoding"] for run in runs] == ["greedy", "sample"] * 2
     seconds = [[each.costs["answer"].seconds for each in run.seeds[0].records] for run in runs]
-    assert seconds[0] == seconds[1]
-    assert not set(seconds[0]) & set(seconds[2])
+    assert seconds[0] == seconds[2]
+    assert seconds[1] == seconds[3]
+    assert not set(seconds[0]) & set(seconds[1])
 
 
 @pytest.mark.parametrize("damaged", [False, True])

@@ -14,10 +14,16 @@ from test_progress import SPEC as SCRIPTED
 import ttsi
 import ttsi_fakes
 from ttsi.cli.main import main
-from ttsi.records.journal import read
+from ttsi.records import identity
+from ttsi.records.identity import Identity
+from ttsi.records.journal import ESTIMATES, SAMPLES, read
+from ttsi.running.evaluate import estimates
+from ttsi.running.lending import Lender, lent
 from ttsi.running.spending import Spending
-from ttsi.spec import StopAt
+from ttsi.spec import StopAt, load_spec, resolved
 from ttsi.types import Record
+from ttsi_plugins.estimators.entropy import Entropy
+from ttsi_plugins.inference.direct import Direct
 from ttsi_plugins.learners.lora_sft import LoraSft
 
 ROWS = 12
@@ -61,6 +67,13 @@ def cells(out: Path, *names: str, **changed: Any) -> dict[str, dict[str, Record]
 def _records(folder: Path) -> Iterator[tuple[str, Record]]:
     for record in read(folder / "seed-0" / "samples.jsonl"):
         yield record.id, record
+
+
+def another_engine(path: Path) -> None:
+    """Change the engine that an identity names."""
+    told = json.loads(path.read_text())
+    told["engine"]["dtype"] = "bfloat16"
+    path.write_text(json.dumps(told))
 
 
 def without_costs(records: dict[str, Record]) -> dict[str, Record]:
@@ -140,9 +153,7 @@ def test_an_estimate_of_an_earlier_cell_serves_a_budget(
 def test_base_answers_of_another_engine_are_refused(tmp_path: Path) -> None:
     cells(tmp_path, "base")
     (path,) = tmp_path.glob("scripted-*/seed-0/identity.json")
-    told = json.loads(path.read_text())
-    told["engine"]["dtype"] = "bfloat16"
-    path.write_text(json.dumps(told))
+    another_engine(path)
     with pytest.raises(ttsi.RunError, match=r"engine\.dtype was") as caught:
         cells(tmp_path, "base", "always")
     assert "--cell" in str(caught.value)
@@ -155,9 +166,7 @@ def test_a_run_with_records_takes_nothing_over_from_another_engine(tmp_path: Pat
     cells(tmp_path, "base")
     (path,) = tmp_path.glob("scripted-*/seed-0/identity.json")
     before = cells(tmp_path, "always")["always"]
-    told = json.loads(path.read_text())
-    told["engine"]["dtype"] = "bfloat16"
-    path.write_text(json.dumps(told))
+    another_engine(path)
     (journal,) = {
         p.parent / "samples.jsonl" for p in tmp_path.glob("scripted-*/seed-0/identity.json")
     } - {path.parent / "samples.jsonl"}
@@ -167,20 +176,93 @@ def test_a_run_with_records_takes_nothing_over_from_another_engine(tmp_path: Pat
     assert without_costs(found) == without_costs(before)
 
 
+def fails(*_: Any) -> Any:
+    raise RuntimeError("a fault")
+
+
 def test_a_sample_that_is_tried_again_has_the_cost_of_its_answer_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: Any) -> Any:
-        raise RuntimeError("a fault")
-
     with monkeypatch.context() as failing:
         failing.setattr(LoraSft, "learn", fails)
         first = cells(tmp_path, "base", "always")
     assert all(record.error for record in first["always"].values())
-    second = cells(tmp_path, "base", "always")
-    for id, record in second["always"].items():
-        assert record.costs["answer"] == first["base"][id].costs["answer"]
+    assert all("answer" not in record.costs for record in first["always"].values())
+    alone = cells(tmp_path, "always")["always"]
+    for id, record in alone.items():
+        assert record.costs["answer"] != first["base"][id].costs["answer"]
         assert record.costs["generate"].seconds > first["always"][id].costs["generate"].seconds
+
+
+def test_what_a_sample_spent_before_anything_was_lent_still_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as failing:
+        failing.setattr(LoraSft, "learn", fails)
+        first = cells(tmp_path, "always")["always"]
+    found = cells(tmp_path, "base", "always")
+    for id, record in found["always"].items():
+        both = first[id].costs["answer"].seconds + found["base"][id].costs["answer"].seconds
+        assert record.costs["answer"].seconds == pytest.approx(both)
+
+
+def test_an_estimate_that_is_tried_again_has_the_cost_of_its_answer_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = {**SCRIPTED, "estimator": "rss_margin"}
+    (first,) = estimates(spec, out=tmp_path, estimators=["rss_margin"])
+    for _ in range(2):
+        with monkeypatch.context() as failing:
+            failing.setattr(Entropy, "estimate", fails)
+            estimates(spec, out=tmp_path, estimators=["rss_margin", "entropy"])
+    (_, second) = estimates(spec, out=tmp_path, estimators=["rss_margin", "entropy"])
+    answers = []
+    for cell in (first, second):
+        made = [each for each in read(cell.folder / "seed-0" / ESTIMATES) if not each.error]
+        answers.append({each.id: each.costs["answer"] for each in made})
+    assert answers[0] == answers[1]
+
+
+def test_without_a_baseline_no_base_answer_is_taken_over(tmp_path: Path) -> None:
+    found = cells(tmp_path, "base", "always", baseline=False)
+    assert all(record.base for record in found["base"].values())
+    assert not any(record.base for record in found["always"].values())
+
+
+def test_where_nothing_is_lent_any_engine_is_admitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as failing:
+        failing.setattr(Direct, "answer", fails)
+        cells(tmp_path, "base")
+    (folder,) = tmp_path.glob("scripted-*")
+    stated = identity.read(folder / "seed-0")
+    assert stated is not None
+    (spec,) = load_spec({**SPEC, "matrix": {"method": {"always": {}}}})
+    samples = list(ttsi_fakes.Rows(rows=ROWS).samples())
+    for lines in ("", "lends"):
+        known = identity.known(spec, 0, stated["date"], stated["revision"])
+        whose = Identity(tmp_path / "new" / f"seed-{lines}", known)
+        (lender_spec,) = load_spec({**SPEC, "matrix": {"method": {"base": MATRIX["base"]}}})
+        found = lent([Lender(resolved(lender_spec), folder, SAMPLES)], spec, whose, samples)
+        assert bool(found) == bool(lines)
+        other = {**stated["engine"], "dtype": "bfloat16"}
+        (tmp_path / "new" / f"seed-{lines}").mkdir(parents=True)
+        if lines:
+            with pytest.raises(ttsi.RunError):
+                whose.admit("a worker", other)
+        else:
+            whose.admit("a worker", other)
+        cells(tmp_path, "base")
+
+
+def test_a_seed_takes_over_what_the_runs_other_seeds_may_have(tmp_path: Path) -> None:
+    cells(tmp_path, "base", seeds=[0, 1])
+    for path in tmp_path.glob("scripted-*/seed-*/identity.json"):
+        another_engine(path)
+    cells(tmp_path, "always", seeds=[0])
+    found = cells(tmp_path, "base", "always", seeds=[0, 1])
+    assert len(found["always"]) == ROWS
 
 
 def test_what_is_taken_over_counts_once_towards_a_limit(tmp_path: Path) -> None:
@@ -203,4 +285,4 @@ def test_the_command_says_what_is_taken_over(
         json.dumps({**SPEC, "matrix": {"method": {n: MATRIX[n] for n in ("base", "always")}}})
     )
     assert main(["eval", str(path), "--out", str(tmp_path / "runs")]) == 0
-    assert "12 base answers are those of cells before this one" in capsys.readouterr().err
+    assert "12 base answers are those of cells before" in capsys.readouterr().err

@@ -186,7 +186,7 @@ def test_estimators_of_a_spec_share_their_base_answers(
 
 
 def test_a_cell_of_a_matrix_is_calibrated_with_several_estimators(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec = tmp_path / "spec.json"
     methods = {"base": {"/estimator": "never"}, "tt-si": {}, "in-context": {"/learner": "icl"}}
@@ -201,6 +201,15 @@ def test_a_cell_of_a_matrix_is_calibrated_with_several_estimators(
     assert [row["estimator"]["name"] for row in rows] == ["rss_margin", "entropy"]
     specs = [json.loads(p.read_text()) for p in tmp_path.glob("runs/*/seed-0/spec.resolved.json")]
     assert {spec["learner"]["name"] for spec in specs} == {"icl"}
+    monkeypatch.setenv("TTSI_SEEDS", "3")
+    more = ["--estimators", "rss_margin,entropy", "--set", "estimator.threshold=0.25"]
+    assert main([*command, *more, "--seeds", "1,2"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["seeds"] == [1, 2]
+    assert [row["estimator"]["threshold"] for row in told["rows"]] == [0.25, 0.25]
+    both = ["--cell", "method=base", "--cell", "method=tt-si", "--estimators", "rss_margin,entropy"]
+    assert main([*command[:2], *both, *command[4:]]) == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 2
     assert main([*command[:3], "method=other"]) == 2
     assert "no cell" in capsys.readouterr().err.lower()
 

@@ -141,48 +141,23 @@ def _runs(args: argparse.Namespace) -> list[Run]:
         what = "Several paths have to be folders of runs."
         cure = "Name one spec, with --estimators A,B,... for several estimators."
         raise UsageError(what, where=str(next(p for p in paths if not p.is_dir())), cure=cure)
-    names = args.estimators.split(",") if args.estimators else [None]
-    source = _cells(args, changed) if args.cells else [(paths[0], changed)]
-    runs: list[Run] = []
-    for name in names:
-        for spec, own in source:
-            other = own if name is None else {**own, "estimator": name}
-            runs += _estimates(args, spec, other, runs[0] if runs else None)
-    return runs
+    return _estimates(args, changed)
 
 
-def _cells(
-    args: argparse.Namespace, changed: dict[str, Any]
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return the cells that --cell names, as specs of their own with nothing left to change.
-
-    They are chosen by how the spec has them, before --estimators makes some of them alike.
-    """
-    from ttsi.spec import load_spec, resolved
-    from ttsi.spec.choosing import chosen
-
-    specs = chosen(load_spec(Path(args.paths[0]), changed), wanted_cells(args.cells))
-    return [(resolved(spec), {}) for spec in specs]
-
-
-def _estimates(
-    args: argparse.Namespace,
-    spec: Path | dict[str, Any],
-    changed: dict[str, Any],
-    answered: Run | None,
-) -> list[Run]:
-    """Return the runs of the spec's cells with estimates; `answered` lends its base answers."""
+def _estimates(args: argparse.Namespace, changed: dict[str, Any]) -> list[Run]:
+    """Return the runs of the spec's cells, with estimates."""
     from ttsi.running.evaluate import estimates
 
     reporter = reporter_of(args)
     try:
         cells = estimates(
-            spec,
+            Path(args.paths[0]),
             out=args.out,
             overrides=changed,
             reporter=reporter,
             fresh=args.fresh,
-            answered=answered,
+            cells=wanted_cells(args.cells),
+            estimators=args.estimators.split(",") if args.estimators else (),
         )
     finally:
         reporter.stop()

@@ -23,7 +23,7 @@ examples:
 
 Every finished sample is on disk at once. Stop it as you like: the same command resumes, and only
 what is missing or failed is run. --set stop_at.minutes=30 or --set stop_at.usd=5 ends it by itself.
-Cells of a matrix that have model, benchmark and inference in common ask the base model once.
+Cells that would get the same answers from the base model ask it once, if one command runs them.
 What shapes results is in seed-S/identity.json: a run is not resumed with other weights, plugins or
 data, and the message says what differs.
 """

@@ -85,10 +85,12 @@ class Identity:
     def takes_over(self, folder: Path, engine: Mapping[str, JSON]) -> bool:
         """Return whether results of `engine`, which are in `folder`, may be used here.
 
-        If no engine was admitted yet, `engine` is the only one that will be.
+        If no engine was admitted to this run yet, `engine` is the only one that will be.
         """
-        if self._stored is not None:
-            return bool(self._stored["engine"] == engine)
+        _, other = next(_others(self._folder.parent, self._anew), (None, self._stored))
+        before = self._stored or other
+        if before is not None:
+            return bool(before["engine"] == engine)
         self._lender = self._lender or (folder, engine)
         return self._lender[1] == engine
 
@@ -116,8 +118,8 @@ class Identity:
             folder, engine = self._lender
             found = list(differences({**told, "engine": engine}, told))
             if found:
-                cure = "Run the cells that are missing alone, with --cell: then they take no base "
-                cure += "answers over. Or run all anew, with --fresh or in another --out FOLDER."
+                cure = "Run alone what is missing, with --cell or --estimators: it then takes no "
+                cure += "base answers over. Or run all anew, with --fresh or another --out FOLDER."
                 raise _refusal(found, who, folder, cure)
 
     def _compare_with_others(self, told: Mapping[str, JSON], who: str) -> None:

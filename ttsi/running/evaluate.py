@@ -37,11 +37,11 @@ from ttsi.records.journal import (
 from ttsi.records.sessions import OF_ESTIMATES, Session
 from ttsi.records.steps import Steps
 from ttsi.results import metrics
-from ttsi.results.runs import Run, results_of
+from ttsi.results.runs import results_of
 from ttsi.running.assembly import Assembly
 from ttsi.running.cell_result import CellResult
 from ttsi.running.kept import begun_seeds, finished_results, kept_records
-from ttsi.running.lending import Lender, lent
+from ttsi.running.lending import Lender, lent, without_lent
 from ttsi.running.names import grid_name, run_name
 from ttsi.running.notebook import Notebook, in_notebook
 from ttsi.running.seed_run import SeedWork, check_whole, forget_estimates, forget_seed
@@ -49,8 +49,8 @@ from ttsi.running.spending import Spending
 from ttsi.solving import assemble
 from ttsi.solving.budget import unadapted
 from ttsi.solving.costs import add_costs
-from ttsi.spec import Spec, read_spec, resolved
-from ttsi.spec.choosing import chosen
+from ttsi.spec import Spec, resolved
+from ttsi.spec.choosing import read_cells
 from ttsi.types import JSON, Played, Record, Sample
 
 
@@ -60,6 +60,8 @@ class Reporter(Watcher, Protocol):
     def seed_started(
         self, spec: Spec, seed: int, samples: int, done: int, folder: Path
     ) -> None: ...
+
+    def taken_over(self, count: int) -> None: ...
 
     def sample_finished(self, record: Record, done: int, samples: int) -> None: ...
 
@@ -105,19 +107,18 @@ def estimates(
     overrides: Mapping[str, Any] | None = None,
     reporter: Reporter | None = None,
     fresh: bool = False,
-    answered: Run | None = None,
+    cells: Mapping[str, Sequence[JSON]] | None = None,
+    estimators: Sequence[str] = (),
 ) -> list[CellResult]:
     """Estimate and answer all samples of a spec without adapting, as `ttsi calibrate` does.
 
     Writes seed-S/estimates.jsonl in each cell's folder. Existing estimates are kept, and estimates
-    of a run of the same spec are reused. The results are those of the base model. `answered` is a
-    run with estimates that differs in the estimator alone, and lends its base answers.
+    of a run of the same spec are reused. The results are those of the base model. `cells` are as
+    in `evaluate`; each is estimated by each of `estimators`, or else by its own.
     """
     with assemble.Engines() as engines:
         every = _Every(Path(out), reporter, Hooks(), fresh, engines, estimating=True)
-        if answered is not None:
-            every.lenders.append(Lender(answered.spec, answered.folder, ESTIMATES))
-        return [cell.estimate() for cell in _cells(spec, overrides, every)]
+        return [cell.estimate() for cell in _cells(spec, overrides, every, cells, estimators)]
 
 
 @dataclass(frozen=True)
@@ -139,10 +140,10 @@ def _cells(
     overrides: Mapping[str, Any] | None,
     every: _Every,
     wanted: Mapping[str, Sequence[JSON]] | None = None,
+    estimators: Sequence[str] = (),
 ) -> list[_Cell]:
     """Return the cells that are wanted, all of them by default, after checking them."""
-    every_cell, document = read_spec(source, overrides)
-    specs = chosen(every_cell, wanted or {})
+    specs, document = read_cells(source, overrides, wanted, estimators)
     for spec in specs:
         assemble.check(spec)
     spending = Spending(specs[0].stop_at)
@@ -269,7 +270,10 @@ class _Cell:
             if self.reporter and self.every.estimating:
                 self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
 
+            known: dict[str, Record] = {}
+
             def deliver(record: Record) -> None:
+                record = without_lent(record, known)
                 record = replace(record, costs=add_costs(spent.get(record.id, {}), record.costs))
                 kept.append(record)
                 if record.error:
@@ -287,7 +291,8 @@ class _Cell:
                     deliver(record)
             pending = [sample for sample in samples if sample.id not in done]
             if pending:
-                known, played = self.lent(whose, pending), steps.of(pending)
+                known |= self.lent(whose, pending)
+                played = steps.of(pending)
                 assembly = self.assembly(seed, adapt=False, known=known, played=played)
                 self.work(session, assembly, pending, deliver, steps.append)
             self.spending.check(len(done), len(samples), folder)
@@ -316,7 +321,10 @@ class _Cell:
 
     def lent(self, whose: Identity, samples: Sequence[Sample]) -> dict[str, Record]:
         """Return what cells before this one lend to a seed; see `lending`."""
-        return lent(self.every.lenders, self.spec, whose, samples)
+        found = lent(self.every.lenders, self.spec, whose, samples)
+        if found and self.every.reporter:
+            self.every.reporter.taken_over(len(found))
+        return found
 
     def _lends(self, journal: str) -> None:
         self.every.lenders.append(Lender(resolved(self.spec), self.folder, journal))

@@ -7,7 +7,7 @@ alike. It answers once, and the records of the later cells have the answer with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ttsi.records import identity
@@ -37,33 +37,59 @@ def lent(
     """Return records with base answers to these samples that the run would make again, by id.
 
     They have an estimate where the lender's estimator is the run's. Episodes are not lent: what is
-    estimated and answered there depends on what was adapted before. From now on `whose` admits the
-    lender's engine only.
+    estimated and answered there depends on what was adapted before. Where anything is lent, `whose`
+    admits the lender's engine only.
     """
     found: dict[str, Record] = {}
-    own, wanted = resolved(spec), {sample.id: sample.digest for sample in samples}
+    own = resolved(spec)
+    wanted = {each.id: each.digest for each in samples if each.episode is None}
     for lender in lenders:
         folder = lender.folder / f"seed-{whose.known['seed']}"
         stated = identity.read(folder)
-        if stated is None or any(stated.get(key) != whose.known[key] for key in _STATED):
-            continue
-        alike = {
-            key
-            for key in (*_ANSWERS, "estimator")
-            if lender.spec.get(key) == own.get(key)
-            and stated.get("plugins", {}).get(key) == whose.known["plugins"].get(key)
-        }
-        if not alike.issuperset(_ANSWERS) or not whose.takes_over(folder, stated["engine"]):
+        alike = _alike(lender.spec, stated, own, whose.known) if stated else frozenset()
+        if stated is None or not alike.issuperset(_ANSWERS):
             continue
         # Under a budget other samples count as uncertain than by the threshold.
         by_threshold = lender.spec.get("budget") is None or lender.journal == ESTIMATES
-        for record in read(folder / lender.journal):
-            made = _unadapted(record, estimates="estimator" in alike and by_threshold)
-            if made is None or made.digest != wanted.get(made.id):
+        estimates = "estimator" in alike and by_threshold
+        lacking = {id for id in wanted if id not in found or (estimates and not found[id].estimate)}
+        for record in read(folder / lender.journal) if lacking else ():
+            made = _unadapted(record, estimates=estimates) if record.id in lacking else None
+            if made is None or made.digest != wanted[made.id]:
                 continue
-            if made.id not in found or found[made.id].estimate is None:
-                found[made.id] = made
+            if not whose.takes_over(folder, stated["engine"]):
+                break
+            found[made.id] = made
     return found
+
+
+def without_lent(record: Record, known: Mapping[str, Record]) -> Record:
+    """Return a failed record without the costs that were lent to it: its next try has them again.
+
+    Other records stay as they are.
+    """
+    if not record.error or record.id not in known:
+        return record
+    costs = known[record.id].costs
+    own = {stage: cost for stage, cost in record.costs.items() if costs.get(stage) != cost}
+    return replace(record, costs=own)
+
+
+def _alike(
+    lender: Mapping[str, JSON],
+    stated: Mapping[str, JSON],
+    own: Mapping[str, JSON],
+    known: Mapping[str, JSON],
+) -> frozenset[str]:
+    """Return those keys of a spec in which two runs, by specs and identities, do not differ."""
+    if any(stated.get(key) != known[key] for key in _STATED):
+        return frozenset()
+    return frozenset(
+        key
+        for key in (*_ANSWERS, "estimator")
+        if lender.get(key) == own.get(key)
+        and stated.get("plugins", {}).get(key) == known["plugins"].get(key)
+    )
 
 
 def _unadapted(record: Record, *, estimates: bool) -> Record | None:

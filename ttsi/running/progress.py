@@ -43,6 +43,8 @@ class Silent:
         self, spec: Spec, seed: int, samples: int, done: int, folder: Path
     ) -> None: ...
 
+    def taken_over(self, count: int) -> None: ...
+
     def sample_finished(self, record: Record, done: int, samples: int) -> None: ...
 
     def seed_finished(self, results: Mapping[str, JSON]) -> None: ...
@@ -83,6 +85,10 @@ class Bars(Silent):
         self._progress.start()
         self._reached = {}
         self._bars = {"samples": self._progress.add_task("samples", total=samples, completed=done)}
+
+    def taken_over(self, count: int) -> None:
+        if self._progress is not None:
+            self._progress.console.print(taken_over(count), highlight=False)
 
     def plan(self, stage: str, count: int) -> None:
         if self._progress is None:
@@ -127,6 +133,9 @@ class Lines(Silent):
         self.__init__()  # type: ignore[misc]
         self._say(opening(spec, seed, samples, done, folder))
 
+    def taken_over(self, count: int) -> None:
+        self._say(taken_over(count))
+
     def plan(self, stage: str, count: int) -> None:
         if stage == LOAD:
             self._say("loading the model")
@@ -162,6 +171,9 @@ class Events(Silent):
             "started", name=spec.name, seed=seed, samples=samples, done=done, folder=str(folder)
         )
 
+    def taken_over(self, count: int) -> None:
+        self._say("taken_over", count=count)
+
     def sample_finished(self, record: Record, done: int, samples: int) -> None:
         self._say(
             "sample",
@@ -188,3 +200,8 @@ def opening(spec: Spec, seed: int, samples: int, done: int, folder: Path) -> str
         f"{spec.name}: {spec.model['id']} on {spec.benchmark.name}, seed {seed}, "
         f"{samples} samples{resumed} -> {folder}"
     )
+
+
+def taken_over(count: int) -> str:
+    """Return, in words, how many base answers are those of cells before."""
+    return f"{count} base answers are those of cells before, which asked the model for the same"

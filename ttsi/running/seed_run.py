@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ttsi._common.console import note
 from ttsi._common.files import write_atomically, write_json
 from ttsi.errors import RunError
 from ttsi.hooks import Hooks
@@ -27,6 +26,7 @@ from ttsi.records.sessions import OF_ESTIMATES, SESSIONS, Session
 from ttsi.records.steps import Steps
 from ttsi.results import metrics, synthetic
 from ttsi.running.assembly import Assembly
+from ttsi.running.lending import without_lent
 from ttsi.running.spending import Spending
 from ttsi.solving.budget import UNADAPTED, share_out
 from ttsi.solving.costs import add_costs
@@ -103,8 +103,10 @@ class SeedWork:
     def __post_init__(self) -> None:
         folder = self.journal.folder
         pending = [sample for sample in self.samples if sample.id not in self.done]
-        alone = not pending or self.cell.spec.budget is not None
-        self.lent = {} if alone else self.cell.lent(self.whose, pending)
+        spec = self.cell.spec
+        # Under a budget estimates are lent, and without a baseline there are no base answers.
+        takes = pending and spec.budget is None and spec.baseline
+        self.lent = self.cell.lent(self.whose, pending) if takes else {}
         self.session = self.cell.session(SESSIONS, self.whose, folder, self._begun)
         self.spent = {
             name: self._own_costs(record) for name, record in self.journal.failures().items()
@@ -112,9 +114,6 @@ class SeedWork:
 
     def begin(self) -> None:
         spec = self.cell.spec
-        if self.lent:
-            told = f"{len(self.lent)} base answers are those of cells before this one"
-            note(f"{told}, which asked the model for the same")
         self.cell.hooks.run_started(
             {
                 "name": spec.name,
@@ -211,11 +210,12 @@ class SeedWork:
 
     def _own_costs(self, record: Record) -> dict[str, StageCost]:
         """Return the costs of a record to be redone, without those that `known` includes again."""
-        lent = self.lent.get(record.id)
-        known = (lent.costs if lent else ()) if self.cell.spec.budget is None else UNADAPTED
-        return {stage: cost for stage, cost in record.costs.items() if stage not in known}
+        if self.cell.spec.budget is None:
+            return dict(record.costs)
+        return {stage: cost for stage, cost in record.costs.items() if stage not in UNADAPTED}
 
     def _deliver(self, record: Record) -> None:
+        record = without_lent(record, self.lent)
         if record.id in self.spent:
             record = replace(record, costs=add_costs(self.spent[record.id], record.costs))
         self.journal.append(record)
