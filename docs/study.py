@@ -36,6 +36,10 @@ BASE = "base"
 own, which were asked for as the adapted ones are."""
 
 
+OTHER_BASES = {"paper-worded": "paper"}
+"""Methods that do not adapt and have another setting than `base`, and runs whose base answers are
+of that setting."""
+
 WIDER = {"sealtool-all": "sealtool", "bfcl-calls-more": "bfcl-calls"}
 """Studies of more rows, and those whose answers were looked at before they were run."""
 
@@ -59,7 +63,7 @@ class Study:
 
     def beside(self, name: str) -> Run:
         """The base model's answers with which those of a method are compared."""
-        run = self.runs[name]
+        run = self.runs[OTHER_BASES.get(name, name)]
         return _base(run) if run.spec["estimator"]["name"] != "never" else self.runs[BASE]
 
     def halves(self) -> tuple[Study, Study]:
@@ -156,13 +160,22 @@ def search_table(found: Sequence[Study]) -> str:
     head = ["model", "benchmark", "method", "best search at its cost", "points", "p"]
     rows = []
     for study in found:
-        made = frontier.frontier(list(study.runs.values()), list(study.runs))
-        for verdict in made.verdicts:
-            if verdict.cost == "seconds" and verdict.search is not None:
-                points = _points(verdict.points, verdict.interval)
-                told = [f"`{verdict.label}`", f"`{verdict.search}`", points, f"{verdict.p:.2g}"]
-                rows.append([*study.place, *told])
+        for runs in _by_format(study):
+            made = frontier.frontier(list(runs.values()), list(runs))
+            for verdict in made.verdicts:
+                if verdict.cost == "seconds" and verdict.search is not None:
+                    points = _points(verdict.points, verdict.interval)
+                    told = [f"`{verdict.label}`", f"`{verdict.search}`", points, f"{verdict.p:.2g}"]
+                    rows.append([*study.place, *told])
     return table(head, rows) if rows else NOT_YET
+
+
+def _by_format(study: Study) -> list[dict[str, Run]]:
+    """Return the runs apart by the format of their answers: each has a base model of its own."""
+    found: dict[str, dict[str, Run]] = {}
+    for name, run in study.runs.items():
+        found.setdefault(run.spec["inference"]["format"], {})[name] = run
+    return list(found.values())
 
 
 def estimators_table(files: Sequence[Path]) -> str:
