@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from edits import OTHER, SAMPLES, SESSIONS, session
+from own_rows import ROME, WEATHER
 from submissions import (
     edit,
     entry,
@@ -17,6 +18,7 @@ from submissions import (
     read,
     sealed,
     submit_run,
+    submitted,
     summed_up,
     write,
 )
@@ -97,3 +99,23 @@ def test_rows_that_the_identity_does_not_name_are_told(mine: Path) -> None:
     write(mine / SAMPLES, rows)
     told = [fault.what for fault in faults(sealed(mine)) if fault.kind == "identity"]
     assert any("learnt_from is None; receipts say" in what for what in told)
+
+
+@pytest.mark.parametrize("mode", ["context", "pairs"])
+def test_which_labelled_rows_were_a_samples_own_may_be_said(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = {"tools": [WEATHER], "reference": [ROME]}
+    lines = [json.dumps({"input": f"How warm is {city}?", **row}) + "\n" for city in "ABCD"]
+    Path("rows.jsonl").write_text("".join(lines))
+    nearest = {"name": "nearest", "file": "rows.jsonl", "shots": 2, "mode": mode}
+    folder = submitted(tmp_path, learner=nearest)
+    assert faults(folder) == []
+    rows = read(folder / SAMPLES)
+    adapted = next(row for row in rows if row["adapted"])
+    assert ", of these " in adapted["receipt"]["source"]
+    adapted["receipt"]["source"] += " and others"
+    write(folder / SAMPLES, rows)
+    told = [fault.what for fault in faults(sealed(folder)) if fault.kind == "identity"]
+    assert any("receipts say" in what for what in told)

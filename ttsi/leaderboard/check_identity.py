@@ -27,6 +27,8 @@ _AGAIN = "Run the spec again, without files of another run."
 _TOLD = 5
 _OF_A_SEED = ("seed", "plugins.executor.")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SOME = re.compile(r", of these [1-9][0-9]*(, [1-9][0-9]*)*\Z", re.ASCII)
+"""How a receipt ends that says which of the labelled rows were its sample's own."""
 _FILE = re.compile(r"\w[\w.-]*\.gguf", re.ASCII)
 """The bare name of a GGUF file, which its SHA-256 tells from others of that name."""
 
@@ -99,13 +101,17 @@ def _contradictions(seed: Seed) -> Iterator[str]:
 
 
 def _rows(seed: Seed) -> Iterator[str]:
-    """Yield where the receipts name other labelled rows than the identity's `learnt_from`."""
+    """Yield where the receipts name other labelled rows than the identity's `learnt_from`.
+
+    A receipt may say which of them were the sample's own, by their numbers.
+    """
     said = {(row["receipt"] or {}).get("source", "") for row in seed.rows} - {""}
     own = seed.identity["learnt_from"]
     if own is None and "/" in seed.spec["learner"]["name"]:
         return  # A third party's learner need not declare its rows before the run.
-    if said - {own}:
-        yield f"learnt_from is {shown(own)}; receipts say {shown(sorted(said)[0])}."
+    other = sorted(each for each in said if _SOME.sub("", each) != own)
+    if other:
+        yield f"learnt_from is {shown(own)}; receipts say {shown(other[0])}."
 
 
 def _plugins(seed: Seed) -> Iterator[str]:
