@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reports
 
 import ttsi
 from ttsi.answers.calls.values import Reason
@@ -136,6 +137,21 @@ def test_a_comparison_is_the_same_the_next_time() -> None:
     swapped = compare(b, a)
     assert swapped["points"] == -compare(a, b)["points"]
     assert swapped["p"] == compare(a, b)["p"]
+
+
+def test_two_prompts_are_compared_over_the_same_data(tmp_path: Path) -> None:
+    rows = {"name": "quickstart", "limit": 4}
+    plain = reports.made(tmp_path, benchmark=rows)
+    worded = reports.made(tmp_path, benchmark={**rows, "instruction": "{tools} {format}"})
+    assert {record.digest for record in plain.seeds[0].records}.isdisjoint(
+        record.digest for record in worded.seeds[0].records
+    )
+    assert compare(plain, worded)["samples"] == 4
+    (seed,) = worded.seeds
+    other = {**seed.identity, "revision": "sha256:other"}
+    elsewhere = dataclasses.replace(seed, identity=other)
+    with pytest.raises(UsageError, match="another prompt or reference"):
+        compare(plain, dataclasses.replace(worded, seeds=(elsewhere,)))
 
 
 # ---------------------------------------------------------------- what is refused

@@ -103,11 +103,15 @@ def sign_flip(gains: Sequence[int]) -> float:
 
 # ---------------------------------------------------------------- what is paired
 
+_WORDING = {"prompt", "instruction"}
+"""Options of ttsi's benchmarks that change how a task is put, and not what is right."""
+
 
 def paired(a: Run, b: Run) -> dict[int, list[tuple[Record, Record]]]:
     """Return the paired records by seed.
 
-    Raises UsageError unless benchmark, scorer, seeds, samples and their digests are the same.
+    Raises UsageError unless benchmark, scorer, seeds and samples are the same. Prompts may differ
+    only where the benchmark's options say so.
     """
     for key, cure in (
         ("benchmark", "Only runs on one benchmark can be compared."),
@@ -122,7 +126,23 @@ def paired(a: Run, b: Run) -> dict[int, list[tuple[Record, Record]]]:
             cure="Run the seeds that are missing (`ttsi eval SPEC --seeds N,N`), or name one seed "
             "of each, such as RUN/seed-0.",
         )
-    return {seed: _paired_seed(one, theirs[seed]) for seed, one in ours.items()}
+    worded = _worded_otherwise(a, b)
+    return {
+        seed: _paired_seed(one, theirs[seed], worded=worded and _same_data(one, theirs[seed]))
+        for seed, one in ours.items()
+    }
+
+
+def _worded_otherwise(a: Run, b: Run) -> bool:
+    """Return whether the benchmark's options differ in nothing but how its tasks are worded."""
+    ours, theirs = a.spec["benchmark"], b.spec["benchmark"]
+    differing = {key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)}
+    return bool(differing) and differing <= _WORDING and "/" not in ours["name"]
+
+
+def _same_data(a: SeedRun, b: SeedRun) -> bool:
+    revision = a.identity.get("revision")
+    return revision is not None and revision == b.identity.get("revision")
 
 
 def _same_component(a: Run, b: Run, key: str, cure: str) -> None:
@@ -142,7 +162,8 @@ def _component(component: Mapping[str, Any]) -> str:
     return f"{component['name']} ({options})" if options else str(component["name"])
 
 
-def _paired_seed(a: SeedRun, b: SeedRun) -> list[tuple[Record, Record]]:
+def _paired_seed(a: SeedRun, b: SeedRun, *, worded: bool) -> list[tuple[Record, Record]]:
+    """Return the pairs of a seed; of the same data digests differ where `worded` otherwise."""
     theirs = {record.id: record for record in b.records}
     ours = {record.id: record for record in a.records}
     faults = [
@@ -150,7 +171,7 @@ def _paired_seed(a: SeedRun, b: SeedRun) -> list[tuple[Record, Record]]:
         ("only in the second", [name for name in theirs if name not in ours]),
         (
             "with another prompt or reference",
-            [n for n in ours if n in theirs and ours[n].digest != theirs[n].digest],
+            [n for n in ours if n in theirs and not worded and ours[n].digest != theirs[n].digest],
         ),
     ]
     told = [f"{len(names)} {what} ({_first(names)})" for what, names in faults if names]
