@@ -40,7 +40,7 @@ OTHER_BASES = {"paper-worded": "paper"}
 """Methods that do not adapt and have another setting than `base`, and runs whose base answers are
 of that setting."""
 
-WIDER = {"sealtool-all": "sealtool", "bfcl-calls-more": "bfcl-calls"}
+WIDER = {"sealtool-all": ["sealtool"], "bfcl-calls-more": ["bfcl-calls", "bfcl"]}
 """Studies of more rows, and those whose answers were looked at before they were run."""
 
 
@@ -95,8 +95,10 @@ def studies(submissions: Path = SUBMISSIONS) -> list[Study]:
 def _seen(
     benchmark: str, model: str, found: Mapping[tuple[str, str], Mapping[str, Run]]
 ) -> frozenset[str]:
-    before = found.get((WIDER.get(benchmark, ""), model), {})
-    return frozenset(record.id for run in before.values() for record in _records(run))
+    before = [found.get((each, model), {}) for each in WIDER.get(benchmark, [])]
+    return frozenset(
+        record.id for runs in before for run in runs.values() for record in _records(run)
+    )
 
 
 def _with(run: Run, made: Callable[[Iterable[Record]], Iterable[Record]]) -> Run:
@@ -160,7 +162,7 @@ def search_table(found: Sequence[Study]) -> str:
     head = ["model", "benchmark", "method", "best search at its cost", "points", "p"]
     rows = []
     for study in found:
-        for runs in _by_format(study):
+        for runs in _by_setting(study):
             made = frontier.frontier(list(runs.values()), list(runs))
             for verdict in made.verdicts:
                 if verdict.cost == "seconds" and verdict.search is not None:
@@ -170,11 +172,12 @@ def search_table(found: Sequence[Study]) -> str:
     return table(head, rows) if rows else NOT_YET
 
 
-def _by_format(study: Study) -> list[dict[str, Run]]:
-    """Return the runs apart by the format of their answers: each has a base model of its own."""
-    found: dict[str, dict[str, Run]] = {}
+def _by_setting(study: Study) -> list[dict[str, Run]]:
+    """Return the runs apart by prompt and format: each has a base model of its own."""
+    found: dict[tuple[str, ...], dict[str, Run]] = {}
     for name, run in study.runs.items():
-        found.setdefault(run.spec["inference"]["format"], {})[name] = run
+        setting = (run.spec["inference"]["format"], str(run.spec["benchmark"].get("instruction")))
+        found.setdefault(setting, {})[name] = run
     return list(found.values())
 
 

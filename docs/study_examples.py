@@ -93,23 +93,23 @@ def sections() -> dict[str, str]:
 
 def examples_table(runs: Sequence[dict[str, Any]]) -> str:
     """What the labels were like, and what the answers adapted to them became."""
-    head = ["model", "benchmark", "method", "adapted", "label has the seed's tool", "invents"]
-    head += ["sound: samples", "sound: fixed / broken", "other: samples", "other: fixed / broken"]
+    head = ["model", "benchmark", "method", "adapted", "the sample's tool", "invents"]
+    head += ["matching: fixed", "matching: broken", "other: fixed", "other: broken"]
     rows = []
     for run in runs:
         every = run["rows"]
-        sound = [row for row in every if row["tool"] and not row["invented"]]
-        other = [row for row in every if row not in sound]
+        matching = [row for row in every if row["tool"] and not row["invented"]]
+        other = [row for row in every if row not in matching]
         counts = [len(every), sum(r["tool"] for r in every), sum(r["invented"] for r in every)]
         cells = [str(count) for count in counts]
-        rows.append([*_place(run), *cells, *_outcome(sound), *_outcome(other)])
+        rows.append([*_place(run), *cells, *_outcome(matching), *_outcome(other)])
     return table(head, rows) if rows else NOT_YET
 
 
 def gates_table(runs: Sequence[dict[str, Any]]) -> str:
     """What a gate kept, and what it refused."""
-    head = ["model", "benchmark", "method", "kept", "kept: fixed / broken"]
-    head += ["refused", "refused: would have fixed / broken"]
+    head = ["model", "benchmark", "method", "kept: fixed", "kept: broken"]
+    head += ["refused: would be fixed", "refused: would be broken"]
     rows = []
     for run in runs:
         refused = [row for row in run["rows"] if row["refused"]]
@@ -124,10 +124,12 @@ def _place(run: dict[str, Any]) -> Iterator[str]:
 
 
 def _outcome(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """Return how many of the wrong base answers are fixed, and of the right ones broken."""
     found = list(rows)
-    fixed = sum(row["after"] and not row["before"] for row in found)
-    broken = sum(row["before"] and not row["after"] for row in found)
-    return [str(len(found)), f"{fixed} / {broken}"]
+    wrong = [row for row in found if not row["before"]]
+    right = [row for row in found if row["before"]]
+    fixed, broken = sum(row["after"] for row in wrong), sum(not row["after"] for row in right)
+    return [f"{fixed} of {len(wrong)}", f"{broken} of {len(right)}"]
 
 
 if __name__ == "__main__":

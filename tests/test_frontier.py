@@ -120,6 +120,18 @@ def test_a_run_brings_its_base_model(runs: list[Run]) -> None:
     assert "than the base model" in sentences(found)[0]
 
 
+def test_another_prompt_is_another_base_model(tmp_path: Path) -> None:
+    rows = {"name": "quickstart", "limit": 4}
+    adapted = made(tmp_path, benchmark=rows, estimator="always")
+    worded = {**rows, "instruction": "{tools} {format}"}
+    other = made(tmp_path, benchmark=worded, estimator="never")
+    found = frontier([adapted, other], ["adapted", "other"])
+    assert [point.label for point in found.points] == ["adapted", "other", "base model"]
+    same = made(tmp_path, benchmark=rows, estimator="never")
+    found = frontier([adapted, same], ["adapted", "same"])
+    assert [point.label for point in found.points] == ["adapted", "same"]
+
+
 def test_runs_over_other_samples_have_no_frontier(runs: list[Run], tmp_path: Path) -> None:
     other = made(tmp_path, benchmark={"name": "ttsi-fakes/rows", "rows": 3})
     with pytest.raises(UsageError, match="different samples"):

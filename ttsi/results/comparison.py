@@ -103,7 +103,7 @@ def sign_flip(gains: Sequence[int]) -> float:
 
 # ---------------------------------------------------------------- what is paired
 
-_WORDING = {"prompt", "instruction"}
+WORDING = {"prompt", "instruction"}
 """Options of ttsi's benchmarks that change how a task is put, and not what is right."""
 
 
@@ -137,7 +137,7 @@ def _worded_otherwise(a: Run, b: Run) -> bool:
     """Return whether the benchmark's options differ in nothing but how its tasks are worded."""
     ours, theirs = a.spec["benchmark"], b.spec["benchmark"]
     differing = {key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)}
-    return bool(differing) and differing <= _WORDING and "/" not in ours["name"]
+    return bool(differing) and differing <= WORDING and "/" not in ours["name"]
 
 
 def _same_data(a: SeedRun, b: SeedRun) -> bool:

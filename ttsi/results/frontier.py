@@ -183,7 +183,8 @@ def _searches(spec: Mapping[str, Any]) -> bool:
 
 def _asked(spec: Mapping[str, Any]) -> str:
     """Return a digest of all that shapes an unadapted answer."""
-    return json_digest([spec[key] for key in ("model", "engine", "inference")])
+    worded = [spec["benchmark"].get(key) for key in sorted(comparison.WORDING)]
+    return json_digest([*(spec[key] for key in ("model", "engine", "inference")), *worded])
 
 
 def _records(run: Run) -> list[Record]:
