@@ -87,8 +87,8 @@ class Identity:
 
         If no engine was admitted to this run yet, `engine` is the only one that will be.
         """
-        _, other = next(_others(self._folder.parent, self._anew), (None, self._stored))
-        before = self._stored or other
+        others = (other for _, other in _others(self._folder.parent, self._anew))
+        before = self._stored or next(others, None)
         if before is not None:
             return bool(before["engine"] == engine)
         self._lender = self._lender or (folder, engine)

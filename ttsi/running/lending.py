@@ -13,6 +13,7 @@ from pathlib import Path
 from ttsi.records import identity
 from ttsi.records.identity import Identity
 from ttsi.records.journal import ESTIMATES, read
+from ttsi.solving.budget import UNADAPTED
 from ttsi.spec import Spec, resolved
 from ttsi.types import JSON, Record, Sample
 
@@ -53,13 +54,13 @@ def lent(
         by_threshold = lender.spec.get("budget") is None or lender.journal == ESTIMATES
         estimates = "estimator" in alike and by_threshold
         lacking = {id for id in wanted if id not in found or (estimates and not found[id].estimate)}
-        for record in read(folder / lender.journal) if lacking else ():
-            made = _unadapted(record, estimates=estimates) if record.id in lacking else None
-            if made is None or made.digest != wanted[made.id]:
-                continue
-            if not whose.takes_over(folder, stated["engine"]):
-                break
-            found[made.id] = made
+        made = {
+            record.id: _unadapted(record, estimates=estimates)
+            for record in (read(folder / lender.journal) if lacking else ())
+            if record.id in lacking and record.digest == wanted[record.id] and _lendable(record)
+        }
+        if made and whose.takes_over(folder, stated["engine"]):
+            found |= made
     return found
 
 
@@ -92,11 +93,13 @@ def _alike(
     )
 
 
-def _unadapted(record: Record, *, estimates: bool) -> Record | None:
+def _lendable(record: Record) -> bool:
+    return not record.error and record.base is not None and not record.steps
+
+
+def _unadapted(record: Record, *, estimates: bool) -> Record:
     """Return a record of the base answer, and of the estimate if that is wanted."""
-    if record.error or record.base is None or record.steps:
-        return None
-    stages = ("estimate", "answer") if estimates else ("answer",)
+    stages = UNADAPTED if estimates else ("answer",)
     return Record(
         record.id,
         record.digest,
