@@ -81,6 +81,7 @@ def sections(results: Sequence[Result]) -> dict[str, str]:
         "profiles": _profiles(stages),
         "memory": _memory([result for result in results if result["stage"] == "memory"]),
         "steps": _steps([result for result in results if result["stage"] == "steps"]),
+        "serve": _serve([result for result in results if result["stage"] == "serve"]),
         "large": _large([result for result in results if result["stage"] == "large"]),
     }
 
@@ -216,6 +217,35 @@ def _steps(results: Sequence[Result]) -> str:
     ]
     head = ["run", "step", "episodes", "tokens of the prompt", "of these new", "read"]
     return table(head, rows) if rows else NOT_YET
+
+
+def _serve(results: Sequence[Result]) -> str:
+    """Of each measurement a sentence on the load, and a row for each server."""
+    parts = []
+    for result in results:
+        load, memory = result["load"], " and ".join(map(str, result["load"]["memory_mib"].values()))
+        parts.append(
+            f"{result['model']}, {result['machine']['dtype']}, {result['machine']['name']}, "
+            f"{result['machine']['threads']} threads. {load['requests']} requests by "
+            f"{load['clients']} clients, {load['hung_up']} of which hang up: {load['seconds']:.0f} s, "
+            f"no error, p50 {load['p50']:.2f} s, p95 {load['p95']:.2f} s; memory {memory} MiB after "
+            f"the first 100 and at the end."
+        )
+        rows = [
+            [
+                f"{server['name']} {server['version']}",
+                _time(median(server["seconds"]) / result["requests_a_round"]),
+                f"{server['p50']:.2f} s",
+                f"{server['p95']:.2f} s",
+                f"{ratio['median']:.2f} [{ratio['min']:.2f}, {ratio['max']:.2f}]",
+                "{} of {}".format(*server["same_text"]),
+            ]
+            for server in result["servers"]
+            for ratio in [server["ratio"]]
+        ]
+        head = ["server", "a request", "p50", "p95", "ours is faster by", "our text"]
+        parts.append(table(head, rows))
+    return "\n\n".join(parts) or NOT_YET
 
 
 def _large(results: Sequence[Result]) -> str:

@@ -1,10 +1,11 @@
-"""The load that `ttsi serve` bears, and its answers' times beside `transformers serve`.
+"""The load that `ttsi serve` bears, and its answers' times beside those of other servers.
 
 500 requests by 32 clients, of which every fifth hangs up in the middle, with the base model's
-answers: none may fail, and memory is to be flat after the first 100. Then 64 requests, 16 at a
-time, by each of the two servers. Seconds are those of the clients.
+answers: none may fail, and memory is to be flat after the first 100. Then the servers take turns,
+round by round, each with the same 64 requests, 16 at a time. Seconds are those of the clients.
 
     python -m perf.serve --model smollm2-135m
+    python -m perf.serve --vllm /tmp/vllm/bin/python   # made as `perf.vllm` says
 """
 
 from __future__ import annotations
@@ -23,15 +24,21 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from perf.common import samples
+from perf.result import LEAST_PAIRS, RESULTS, Machine, about, versions, write
+from perf.timing import spread
+from ttsi.records.provenance import environment
 
 _PATIENCE = 300
+ROUND, AT_ONCE = 64, 16
 WARM = 100
 """The requests after which a server's memory is to be flat."""
 
@@ -48,7 +55,8 @@ def served(command: Sequence[str]) -> Iterator[tuple[str, psutil.Process]]:
             [*command, "--host", "127.0.0.1", "--port", str(port)],
             stdout=log,
             stderr=log,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+            # By itself vLLM keeps a core free for its scheduler; the others use them all.
+            env={"VLLM_CPU_NUM_OF_RESERVED_CPU": "0", **os.environ, "HF_HUB_OFFLINE": "1"},
         )
         try:
             _wait(address, process)
@@ -71,11 +79,11 @@ def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.2)
 
 
-def bodies(model: str, count: int, tokens: int) -> list[bytes]:
-    """Return requests for texts, each with another beginning."""
+def bodies(model: str, count: int, tokens: int, first: int = 0) -> list[bytes]:
+    """Return requests for texts, each with another beginning, numbered from `first` on."""
     asked = [row.task.input for row in samples("sealtool", min(count, 200))]
     made = []
-    for number in range(count):
+    for number in range(first, first + count):
         text = f"({number}) {asked[number % len(asked)]}"
         messages = [{"role": "user", "content": text}]
         body = {"model": model, "messages": messages, "max_tokens": tokens, "temperature": 0}
@@ -83,21 +91,28 @@ def bodies(model: str, count: int, tokens: int) -> list[bytes]:
     return made
 
 
-def ask(address: str, body: bytes, hang_up_after: float | None = None) -> float | None:
-    """Return the seconds to the answer; None for a client that hung up. Raises for any error."""
-    connection = http.client.HTTPConnection(address, timeout=_PATIENCE)
+def answer(address: str, body: bytes) -> tuple[float, str]:
+    """Return the seconds to the answer, and its text. Raises for any error."""
     began = time.monotonic()
+    with closing(_asked(address, body)) as connection:
+        got = connection.getresponse()
+        read = got.read()
+    took = time.monotonic() - began
+    if got.status != 200:
+        raise SystemExit(f"status {got.status}: {read[:300]!r}")
+    return took, str(json.loads(read)["choices"][0]["message"]["content"])
+
+
+def hang_up(address: str, body: bytes) -> None:
+    """Ask, and go away in the middle of the answer."""
+    with closing(_asked(address, body)):
+        time.sleep(0.1)
+
+
+def _asked(address: str, body: bytes) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection(address, timeout=_PATIENCE)
     connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
-    if hang_up_after is not None:
-        time.sleep(hang_up_after)
-        connection.close()
-        return None
-    answer = connection.getresponse()
-    read = answer.read()
-    connection.close()
-    if answer.status != 200:
-        raise SystemExit(f"status {answer.status}: {read[:300]!r}")
-    return time.monotonic() - began
+    return connection
 
 
 def load(address: str, process: psutil.Process, given: argparse.Namespace) -> dict[str, Any]:
@@ -108,8 +123,11 @@ def load(address: str, process: psutil.Process, given: argparse.Namespace) -> di
 
     def one(number: int) -> float | None:
         nonlocal done
-        leaves = 0.1 if number % 5 == 4 else None
-        took = ask(address, asked[number], leaves)
+        took = None
+        if number % 5 == 4:
+            hang_up(address, asked[number])
+        else:
+            took, _ = answer(address, asked[number])
         with lock:
             done += 1
             if done in (WARM, len(asked)):
@@ -129,14 +147,52 @@ def load(address: str, process: psutil.Process, given: argparse.Namespace) -> di
     }
 
 
-def beside(address: str, model: str, given: argparse.Namespace) -> dict[str, Any]:
-    """Return the times of 64 requests, 16 at a time."""
-    asked = bodies(model, 64, given.tokens)
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda body: ask(address, body), asked[:16]))  # for both: warm
+@dataclass
+class Server:
+    """A server that runs, the name it has for the model, and what was measured of it."""
+
+    name: str
+    version: str
+    address: str
+    model: str
+    seconds: list[float] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    def serve(self, number: int, tokens: int) -> None:
+        """Have a round's requests answered: others in each round, as prompts may be cached."""
+        asked = bodies(self.model, ROUND, tokens, number * ROUND)
         began = time.monotonic()
-        times = [each for each in pool.map(lambda body: ask(address, body), asked) if each]
-    return {"seconds": round(time.monotonic() - began, 2), **_spread(times)}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = list(pool.map(lambda body: answer(self.address, body), asked))
+        self.seconds.append(time.monotonic() - began)
+        self.times += [took for took, _ in answers]
+        self.texts += [text for _, text in answers]
+
+    def told(self, ours: Server) -> dict[str, Any]:
+        """Return what was measured; `ratio` is how many times faster our rounds are."""
+        pairs = zip(self.seconds, ours.seconds, strict=True)
+        same = sum(one == other for one, other in zip(self.texts, ours.texts, strict=True))
+        return {
+            "name": self.name,
+            "version": self.version,
+            "seconds": [round(each, 2) for each in self.seconds],
+            **_spread(self.times),
+            "ratio": spread([theirs / mine for theirs, mine in pairs]),
+            "same_text": [same, len(self.texts)],
+        }
+
+
+def beside(servers: Sequence[Server], given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return what was measured of servers that took turns, ours first."""
+    for server in servers:
+        server.serve(0, given.tokens)
+        server.seconds, server.times, server.texts = [], [], []  # the first round is to warm up
+    for number in range(1, given.rounds + 1):
+        for server in [*servers[number % len(servers) :], *servers[: number % len(servers)]]:
+            server.serve(number, given.tokens)
+            print(f"  round {number}  {server.name:<20} {server.seconds[-1]:7.2f} s", flush=True)
+    return [server.told(servers[0]) for server in servers]
 
 
 def _spread(times: Sequence[float]) -> dict[str, float]:
@@ -147,31 +203,66 @@ def _spread(times: Sequence[float]) -> dict[str, float]:
 def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="smollm2-135m")
-    parser.add_argument("--folder", help="the same model, for `transformers serve`; default: ours")
+    parser.add_argument("--folder", help="the same model, for the other servers; default: ours")
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--tokens", type=int, default=16)
-    parser.add_argument("--without-reference", action="store_true")
+    parser.add_argument("--tokens", type=int, default=16, help="the most in an answer")
+    parser.add_argument("--rounds", type=int, default=LEAST_PAIRS, help="of 64 requests")
+    parser.add_argument("--without-transformers", action="store_true")
+    parser.add_argument("--vllm", metavar="PYTHON", help="an interpreter that has vLLM")
     options = parser.parse_args(given)
     options.name = "load"
+    with ExitStack() as stack:
+        servers, process = _begun(options, stack)
+        loaded = load(servers[0].address, process, options)
+        print(json.dumps(loaded, indent=1), flush=True)
+        found = beside(servers, options)
+    print(json.dumps(found, indent=1))
+    threads = len(os.sched_getaffinity(0))
+    machine = Machine(options.model, "cpu", str(environment({})["processor"]), "float32", threads)
+    kept = {
+        "stage": "serve",
+        "device": "cpu",
+        "model": options.model,
+        "load": loaded,
+        "at_once": AT_ONCE,
+        "requests_a_round": ROUND,
+        "tokens": options.tokens,
+        "servers": found,
+        "machine": about(machine),
+        "versions": versions(),
+    }
+    if options.rounds >= LEAST_PAIRS:
+        print(f"{write(kept, RESULTS)} written")
+
+
+def _begun(options: argparse.Namespace, stack: ExitStack) -> tuple[list[Server], psutil.Process]:
+    """Start all servers, ours first, and return them with the process of ours."""
+    path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "spec.json"
     spec = {
         "name": options.name,
         "model": {"id": options.model, "dtype": "float32"},
         "inference": {"name": "direct", "decoding": "greedy"},
     }
-    found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "spec.json"
-        path.write_text(json.dumps(spec))
-        with served([sys.executable, "-m", "ttsi", "serve", str(path)]) as (address, process):
-            found["load"] = load(address, process, options)
-            found["ours, 16 at a time"] = beside(address, "load:base", options)
-    if not options.without_reference:
-        theirs = options.folder or _folder(options.model)
-        command = [sys.executable, "-m", "transformers.cli.transformers", "serve", theirs]
-        with served([*command, "--device", "cpu", "--dtype", "float32"]) as (address, _):
-            found["transformers serve, 16 at a time"] = beside(address, theirs, options)
-    print(json.dumps(found, indent=1))
+    path.write_text(json.dumps(spec))
+    command = [sys.executable, "-m", "ttsi", "serve", str(path)]
+    address, process = stack.enter_context(served(command))
+    begun = [Server("ttsi serve", version("ttsi"), address, f"{options.name}:base")]
+    folder = options.folder or _folder(options.model)
+    if not options.without_transformers:
+        command = [sys.executable, "-m", "transformers.cli.transformers", "serve", folder]
+        command += ["--device", "cpu", "--dtype", "float32"]
+        address, _ = stack.enter_context(served(command))
+        begun.append(Server("transformers serve", version("transformers"), address, folder))
+    if options.vllm:
+        command = [options.vllm, "-m", "vllm.entrypoints.openai.api_server", "--model", folder]
+        command += ["--dtype", "float32", "--max-num-seqs", str(AT_ONCE), "--max-model-len", "2048"]
+        command += ["--generation-config", "vllm", "--gpu-memory-utilization", "0.25"]
+        asked = [options.vllm, "-c", "import vllm; print(vllm.__version__)"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()[-1]
+        address, _ = stack.enter_context(served(command))
+        begun.append(Server("vLLM", told, address, folder))
+    return begun, process
 
 
 def _folder(model: str) -> str:

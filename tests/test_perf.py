@@ -264,6 +264,29 @@ def test_the_page_shows_what_a_step_reads() -> None:
     assert "| small, b | 2 | 16 | 1,412 | 61.5 | 62 |" in sections["steps"]
 
 
+def test_servers_are_told_with_their_ratio() -> None:
+    def server(name: str, seconds: list[float], ratio: float) -> dict[str, object]:
+        spread = {"median": ratio, "min": ratio, "max": ratio}
+        told = {"name": name, "version": "1", "seconds": seconds, "p50": 0.5, "p95": 1.25}
+        return {**told, "ratio": spread, "same_text": [9, 10]}
+
+    load = {"requests": 500, "clients": 32, "hung_up": 100, "seconds": 60.4, "p50": 1.0}
+    load |= {"p95": 2.0, "memory_mib": {"after 100": 900, "at the end": 905}}
+    made = {
+        "stage": "serve",
+        "device": "cpu",
+        "model": "small",
+        "load": load,
+        "requests_a_round": 10,
+        "servers": [server("ours", [1.0, 1.0], 1.0), server("theirs", [2.0, 4.0], 3.0)],
+        "machine": {"name": "CPU", "dtype": "float32", "threads": 2},
+    }
+    told = performance.sections([made])["serve"]
+    assert "100 of which hang up: 60 s, no error" in told
+    assert "memory 900 and 905 MiB" in told
+    assert "| theirs 1 | 300 ms | 0.50 s | 1.25 s | 3.00 [3.00, 3.00] | 9 of 10 |" in told
+
+
 def test_every_part_of_the_page_has_its_markers() -> None:
     text = (ROOT / "docs" / "performance.md").read_text()
     assert set(re.findall(r"<!-- (\w+) -->", text)) == {*performance.sections([]), "accuracy"}
