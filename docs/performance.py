@@ -223,13 +223,14 @@ def _serve(results: Sequence[Result]) -> str:
     """Of each measurement a sentence on the load, and a row for each server."""
     parts = []
     for result in results:
-        load, memory = result["load"], " and ".join(map(str, result["load"]["memory_mib"].values()))
+        load, machine = result["load"], result["machine"]
+        memory = " and ".join(map(str, load["memory_mib"].values()))
         parts.append(
-            f"{result['model']}, {result['machine']['dtype']}, {result['machine']['name']}, "
-            f"{result['machine']['threads']} threads. {load['requests']} requests by "
-            f"{load['clients']} clients, {load['hung_up']} of which hang up: {load['seconds']:.0f} s, "
-            f"no error, p50 {load['p50']:.2f} s, p95 {load['p95']:.2f} s; memory {memory} MiB after "
-            f"the first 100 and at the end."
+            f"{result['model']}, {machine['dtype']}, {machine['name']}, {machine['threads']} "
+            f"threads. {load['requests']} requests by {load['clients']} clients, "
+            f"{load['hung_up']} of which hang up: {load['seconds']:.0f} s, no error, "
+            f"p50 {load['p50']:.2f} s, p95 {load['p95']:.2f} s; memory {memory} MiB after the "
+            "first 100 and at the end."
         )
         rows = [
             [

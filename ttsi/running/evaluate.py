@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,15 +40,15 @@ from ttsi.results import metrics
 from ttsi.results.runs import results_of
 from ttsi.running.assembly import Assembly
 from ttsi.running.cell_result import CellResult
+from ttsi.running.delivery import Delivery
 from ttsi.running.kept import begun_seeds, finished_results, kept_records
-from ttsi.running.lending import Lender, lent, without_lent
+from ttsi.running.lending import Lender, lent
 from ttsi.running.names import grid_name, run_name
 from ttsi.running.notebook import Notebook, in_notebook
 from ttsi.running.seed_run import SeedWork, check_whole, forget_estimates, forget_seed
 from ttsi.running.spending import Spending
 from ttsi.solving import assemble
 from ttsi.solving.budget import unadapted
-from ttsi.solving.costs import add_costs
 from ttsi.spec import Spec, resolved
 from ttsi.spec.choosing import read_cells
 from ttsi.types import JSON, Played, Record, Sample
@@ -270,19 +270,11 @@ class _Cell:
             if self.reporter and self.every.estimating:
                 self.reporter.seed_started(self.spec, seed, len(samples), len(done), folder)
 
-            known: dict[str, Record] = {}
-
-            def deliver(record: Record) -> None:
-                record = without_lent(record, known)
-                record = replace(record, costs=add_costs(spent.get(record.id, {}), record.costs))
-                kept.append(record)
-                if record.error:
-                    steps.drop(record.id)
-                done[record.id] = record
-                session.samples += 1
+            def told(record: Record) -> None:
                 self.told(record, len(done), len(samples))
 
             spent = {name: record.costs for name, record in kept.failures().items()}
+            deliver = Delivery(kept, steps, session, done, told, spent)
             of_run = self._of_run(folder)
             for sample in samples:
                 # Results of the run of this spec are reused without a model.
@@ -291,7 +283,7 @@ class _Cell:
                     deliver(record)
             pending = [sample for sample in samples if sample.id not in done]
             if pending:
-                known |= self.lent(whose, pending)
+                deliver.lent = known = self.lent(whose, pending)
                 played = steps.of(pending)
                 assembly = self.assembly(seed, adapt=False, known=known, played=played)
                 self.work(session, assembly, pending, deliver, steps.append)
@@ -316,8 +308,13 @@ class _Cell:
         """Return the base model's results from the seed's own run, by id."""
         if self.every.fresh:
             return {}
-        found = (unadapted(record) for record in read(folder / SAMPLES))
-        return {record.id: record for record in found if record is not None}
+        return {
+            record.id: unadapted(record)
+            for record in read(folder / SAMPLES)
+            # The later estimates of an adapted episode are of a dialogue that its base model never
+            # had.
+            if record.estimate and record.base and not (record.steps and record.adapted)
+        }
 
     def lent(self, whose: Identity, samples: Sequence[Sample]) -> dict[str, Record]:
         """Return what cells before this one lend to a seed; see `lending`."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from ttsi.records import identity
 from ttsi.records.identity import Identity
 from ttsi.records.journal import ESTIMATES, read
-from ttsi.solving.budget import UNADAPTED
+from ttsi.solving.budget import unadapted
 from ttsi.spec import Spec, resolved
 from ttsi.types import JSON, Record, Sample
 
@@ -55,7 +55,7 @@ def lent(
         estimates = "estimator" in alike and by_threshold
         lacking = {id for id in wanted if id not in found or (estimates and not found[id].estimate)}
         made = {
-            record.id: _unadapted(record, estimates=estimates)
+            record.id: unadapted(record, estimates=estimates)
             for record in (read(folder / lender.journal) if lacking else ())
             if record.id in lacking and record.digest == wanted[record.id] and _lendable(record)
         }
@@ -95,16 +95,3 @@ def _alike(
 
 def _lendable(record: Record) -> bool:
     return not record.error and record.base is not None and not record.steps
-
-
-def _unadapted(record: Record, *, estimates: bool) -> Record:
-    """Return a record of the base answer, and of the estimate if that is wanted."""
-    stages = UNADAPTED if estimates else ("answer",)
-    return Record(
-        record.id,
-        record.digest,
-        record.seed,
-        estimate=record.estimate if estimates else None,
-        base=record.base,
-        costs={stage: record.costs[stage] for stage in stages if stage in record.costs},
-    )

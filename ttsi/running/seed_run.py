@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,10 +26,9 @@ from ttsi.records.sessions import OF_ESTIMATES, SESSIONS, Session
 from ttsi.records.steps import Steps
 from ttsi.results import metrics, synthetic
 from ttsi.running.assembly import Assembly
-from ttsi.running.lending import without_lent
+from ttsi.running.delivery import Delivery
 from ttsi.running.spending import Spending
 from ttsi.solving.budget import UNADAPTED, share_out
-from ttsi.solving.costs import add_costs
 from ttsi.spec import Spec, resolved
 from ttsi.types import Played, Record, Sample, StageCost
 
@@ -98,7 +97,7 @@ class SeedWork:
     done: dict[str, Record]
     whose: Identity
     lent: dict[str, Record] = field(init=False)
-    spent: dict[str, Mapping[str, StageCost]] = field(init=False)
+    deliver: Delivery = field(init=False)
 
     def __post_init__(self) -> None:
         folder = self.journal.folder
@@ -108,9 +107,10 @@ class SeedWork:
         takes = pending and spec.budget is None and spec.baseline
         self.lent = self.cell.lent(self.whose, pending) if takes else {}
         self.session = self.cell.session(SESSIONS, self.whose, folder, self._begun)
-        self.spent = {
-            name: self._own_costs(record) for name, record in self.journal.failures().items()
-        }
+        spent = {name: self._own_costs(record) for name, record in self.journal.failures().items()}
+        self.deliver = Delivery(
+            self.journal, self.steps, self.session, self.done, self._told, spent, self.lent
+        )
 
     def begin(self) -> None:
         spec = self.cell.spec
@@ -144,7 +144,7 @@ class SeedWork:
                 # The uncertain samples come first, in waves of their own.
                 pending.sort(key=lambda each: each.id in known and not known[each.id].uncertain)
             assembly = self.cell.assembly(self.seed, known=known, played=self.steps.of(pending))
-            self.cell.work(self.session, assembly, pending, self._deliver, self.steps.append)
+            self.cell.work(self.session, assembly, pending, self.deliver, self.steps.append)
         self.cell.spending.check(len(self.done), len(self.samples), self.journal.folder)
         check_whole(self.samples, self.done)
 
@@ -201,11 +201,11 @@ class SeedWork:
         for name, record in list(self.done.items()):
             # A sample that failed to be estimated last time may have changed the choice.
             if name in known and record.uncertain != known[name].uncertain:
-                self.spent[name] = self._own_costs(record)
+                self.deliver.spent[name] = self._own_costs(record)
                 del self.done[name]
         for record in records.values():
             if record.id not in known:
-                self._deliver(record)
+                self.deliver(record)
         return known
 
     def _own_costs(self, record: Record) -> dict[str, StageCost]:
@@ -214,15 +214,7 @@ class SeedWork:
             return dict(record.costs)
         return {stage: cost for stage, cost in record.costs.items() if stage not in UNADAPTED}
 
-    def _deliver(self, record: Record) -> None:
-        record = without_lent(record, self.lent)
-        if record.id in self.spent:
-            record = replace(record, costs=add_costs(self.spent[record.id], record.costs))
-        self.journal.append(record)
-        if record.error:
-            self.steps.drop(record.id)
-        self.done[record.id] = record
-        self.session.samples += 1
+    def _told(self, record: Record) -> None:
         self.cell.hooks.sample_finished(record)
         self.cell.told(record, len(self.done), len(self.samples))
 

@@ -32,21 +32,17 @@ def share_out(records: Iterable[Record], budget: float) -> dict[str, Record]:
     }
 
 
-def unadapted(record: Record) -> Record | None:
-    """Return the base model's part of `record`; None without an estimate or a base answer.
-
-    None also for an episode that was adapted: its later estimates are for a conversation that the
-    base model did not have.
-    """
-    if record.estimate is None or record.base is None or (record.steps and record.adapted):
-        return None
+def unadapted(record: Record, *, estimates: bool = True) -> Record:
+    """Return the base model's part of a record that has a base answer, with its estimate or not."""
+    stages = UNADAPTED if estimates else ("answer",)
     return replace(
         record,
+        estimate=record.estimate if estimates else None,
         examples=(),
         receipt=None,
         final=record.base,
         final_score=record.base_score,
         adapted=False,
         note="",
-        costs={stage: cost for stage, cost in record.costs.items() if stage in UNADAPTED},
+        costs={stage: cost for stage, cost in record.costs.items() if stage in stages},
     )
