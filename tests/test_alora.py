@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import weakref
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,46 @@ def test_a_bank_of_activated_and_plain_is_one_by_one(kind: str, tmp_path: Path) 
         reference = loop(tiny(), initial, [(prompt, target)], LOUD, tmp_path / str(at))
         for one in (alone, made):
             assert_learnt(one, reference, initial)
+
+
+def test_a_job_holds_the_kv_cache_of_one_pair_at_a_time() -> None:
+    name, settings = architectures.RUNS["Llama"]
+    model = architectures.tiny(name, **settings)
+    network, bank = Network(model), Bank(model, "tiny")
+    texts = [(tiny_prompt(at, 6, 3), [7 + at, 8], 6) for at in range(4)]
+    read_before = [pair(network, *text) for text in texts]
+    held: list[weakref.ref[Past]] = []
+    most = 0
+
+    def reading(prompt: list[int]) -> Past:
+        nonlocal most
+        assert bank._on is None
+        found = read(network, prompt)
+        held.append(weakref.ref(found))
+        most = max(most, sum(each() is not None for each in held))
+        return found
+
+    lazily = [
+        dataclasses.replace(each, past=NO_PAST, read=partial(reading, each.prompt[: each.start]))
+        for each in read_before
+    ]
+    for pairs in ([lazily[0]], lazily[:3]):
+        held.clear()
+        most = 0
+        jobs = [
+            TokenJob(str(at), some, LOUD, 3, SIGN, held_out, held_out != ())
+            for at, (some, held_out) in enumerate([(pairs, lazily[3:]), (pairs, ())])
+        ]
+        eager = [
+            dataclasses.replace(
+                job, pairs=read_before[: len(pairs)], held_out=read_before[3:] if at == 0 else ()
+            )
+            for at, job in enumerate(jobs)
+        ]
+        for one, other in zip(fit(network, bank, jobs), fit(network, bank, eager), strict=True):
+            assert one.digest == other.digest
+        # A pair for each job, and for one of them what is held out.
+        assert most <= 3
 
 
 # ---------------------------------------------------------------- the real one

@@ -107,7 +107,10 @@ class SeedWork:
         takes = pending and spec.budget is None and spec.baseline
         self.lent = self.cell.lent(self.whose, pending) if takes else {}
         self.session = self.cell.session(SESSIONS, self.whose, folder, self._begun)
-        spent = {name: self._own_costs(record) for name, record in self.journal.failures().items()}
+        failed = self.journal.failures().values()
+        spent: dict[str, Mapping[str, StageCost]] = {
+            record.id: self._own_costs(record) for record in failed
+        }
         self.deliver = Delivery(
             self.journal, self.steps, self.session, self.done, self._told, spent, self.lent
         )

@@ -39,8 +39,9 @@ class Checkpoints:
         for at in range(max((len(self._jobs[row].held_out) for row in found), default=0)):
             some = [row for row in found if at < len(self._jobs[row].held_out)]
             # A pass reads one pair of each row, as in training.
+            pairs = [self._jobs[row].held_out[at].ready() for row in some]
             with self._bank.through(self._stack.factors(some)):
-                measured = losses(self._network, [self._jobs[row].held_out[at] for row in some])
+                measured = losses(self._network, pairs)
             for row, loss in zip(some, measured, strict=True):
                 found[row].append(loss)
         for row, each in found.items():

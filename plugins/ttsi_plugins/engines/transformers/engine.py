@@ -187,8 +187,7 @@ class Runtime:
             token, widths = self._widths(drafts)
             for group in training.groups(widths, self.room.limit // token):
                 with self.room.taking(token * len(group) * widths[group[0]]):
-                    # Prefixes are read group by group: a whole wave's KV caches might not fit.
-                    ready = [drafts[index].read(self.reader.past) for index in group]
+                    ready = [drafts[index].ready(self.reader.past) for index in group]
                     adapters = training.fit(self.network, self.bank, ready, stepped)
                 made.update(zip(group, adapters, strict=True))
 

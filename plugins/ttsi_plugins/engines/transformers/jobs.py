@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import repeat
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ class Text(NamedTuple):
 
 
 class Draft:
-    """A job as token ids; `read` adds the KV cache of the tokens before the adapter acts."""
+    """A job as token ids; `ready` adds how the tokens before the adapter acts are read."""
 
     def __init__(self, job: TrainJob, tokens: Tokens) -> None:
         self.job = job
@@ -36,15 +37,18 @@ class Draft:
     def texts(self) -> list[Text]:
         return [*self.pairs, *self.held_out]
 
-    def read(self, past: Callable[[Sequence[int]], Past]) -> TokenJob:
-        """Return the job with what the base model's reading leaves behind, which `past` gives."""
+    def ready(self, past: Callable[[Sequence[int]], Past]) -> TokenJob:
+        """Return the job; `past` gives what the base model's reading of a text leaves behind.
+
+        It is called when a pair is learnt from: the KV caches of all pairs might not fit.
+        """
         job = self.job
         weights = job.weights or repeat(1.0)
 
         def made(text: Text, weight: float, prompt_loss: float) -> Pair:
-            before = past(text.prompt[: text.start]) if text.start else NO_PAST
             prompt, target, start, taught = text
-            return Pair(prompt, target, before, start, weight, prompt_loss, taught)
+            read = partial(past, prompt[:start]) if start else None
+            return Pair(prompt, target, NO_PAST, start, weight, prompt_loss, taught, read)
 
         return TokenJob(
             job.id,

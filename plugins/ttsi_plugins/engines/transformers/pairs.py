@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,11 @@ from .passes import Network, Row, Rows
 class Pair:
     """A `target` to learn after `prompt`, both token ids; the adapter acts from `start` on.
 
-    `past` is what the base model's reading of prompt[:start] left behind. The adapter always acts
-    on the prompt's last token, which predicts the target's first. The loss is the target's, and
-    `prompt_loss` times that of the last `taught` tokens of the prompt, times `weight`. Raises
-    ValueError for an empty target, or a `start` that does not fit the prompt, `taught` and `past`.
+    `past` is what the base model's reading of prompt[:start] left behind; `read` returns it, where
+    it is to be read when it is needed, without an adapter. The adapter always acts on the prompt's
+    last token, which predicts the target's first. The loss is the target's, and `prompt_loss` times
+    that of the last `taught` tokens of the prompt, times `weight`. Raises ValueError for an empty
+    target, or a `start` that does not fit the prompt, `taught` and `past`.
     """
 
     prompt: Sequence[int]
@@ -32,12 +33,17 @@ class Pair:
     weight: float = 1.0
     prompt_loss: float = 0.0
     taught: int = 0
+    read: Callable[[], Past] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.target or not 0 <= self.start < len(self.prompt) - self.taught:
             raise ValueError(f"nothing to learn from {len(self.prompt)} tokens at {self.start}")
-        if self.past.length != self.start:
+        if self.read is None and self.past.length != self.start:
             raise ValueError(f"a past of {self.past.length} tokens before token {self.start}")
+
+    def ready(self) -> Pair:
+        """Return the pair with its `past`, which is read now if it was not."""
+        return self if self.read is None else replace(self, past=self.read(), read=None)
 
     @property
     def line(self) -> list[int]:
@@ -86,7 +92,7 @@ class TokenJob:
 
 
 def losses(network: Network | NativeNetwork, pairs: Sequence[Pair]) -> list[Tensor]:
-    """Return each pair's loss; the head is applied only where a token is learnt."""
+    """Return each ready pair's loss; the head is applied only where a token is learnt."""
     lines = [pair.line for pair in pairs]
     width, device = max(map(len, lines)), network.device
     ids = torch.tensor([line + [0] * (width - len(line)) for line in lines], device=device)

@@ -130,6 +130,8 @@ class _GroupTraining:
         self._limits = flat.new_tensor(limits)
         self._normalised = torch.tensor([job.recipe.normalised for job in jobs], device=flat.device)
         self._generators = [torch.Generator(flat.device).manual_seed(job.seed) for job in jobs]
+        # By row, the pair of its last step, as it was given and with its KV cache.
+        self._kept: dict[int, tuple[Pair, Pair]] = {}
         self.checkpoints = Checkpoints(network, bank, jobs, self.stack)
 
     def run(self, stepped: Callable[[int], None]) -> None:
@@ -157,7 +159,7 @@ class _GroupTraining:
         fresh = [row for row in live if not self._repeats(row, step)]
         if fresh:
             untrained = not any(rate for row in fresh for rate in self.rates[row][:step])
-            self._backward(fresh, [self.orders[row][step] for row in fresh], untrained)
+            self._backward(fresh, [self._ready(row, step) for row in fresh], untrained)
         for row, weights in enumerate(self._weights):
             # None, not zero, for a finished row: Adam's moments would still move its weights.
             weights.grad = self.gradients[row] if row in live else None
@@ -167,6 +169,14 @@ class _GroupTraining:
                 self.losses[row].append(self.losses[row][-1])
         for optimizer in self._optimizers:
             optimizer.step()
+
+    def _ready(self, row: int, step: int) -> Pair:
+        """Return the pair of a step with its KV cache, which the row keeps until its next pair."""
+        pair = self.orders[row][step]
+        if self._kept.get(row, (None,))[0] is not pair:
+            self._kept.pop(row, None)
+            self._kept[row] = pair, pair.ready()
+        return self._kept[row][1]
 
     def _repeats(self, row: int, step: int) -> bool:
         """Return whether the last step had the same gradient: the same pair, and a rate of 0.
