@@ -4,9 +4,9 @@
 
 A run belongs to the study if its spec is named study-BENCHMARK, or study-BENCHMARK-PART for a part
 of its rows; its submission is named by the method. Development and reporting: of a study of more
-rows (`WIDER`) those are the development rows that were seen before; of others, samples are sorted
-by digest, and those at even places are the development half. There a recipe may be chosen; what it
-is worth is told by the other rows.
+rows (`WIDER`) those are the development rows that were seen before, and of one that is `UNTOUCHED`
+there are none; of others, samples are sorted by digest, and those at even places are the
+development half. There a recipe may be chosen; what it is worth is told by the other rows.
 """
 
 from __future__ import annotations
@@ -36,9 +36,15 @@ BASE = "base"
 own, which were asked for as the adapted ones are."""
 
 
-OTHER_BASES = {"paper-worded": "paper"}
+OTHER_BASES = {"paper-worded": ("paper", "paper-base")}
 """Methods that do not adapt and have another setting than `base`, and runs whose base answers are
-of that setting."""
+of that setting: the first that there is."""
+
+PLAIN = (BASE, "paper-base")
+"""The base model in the settings: what the others are compared with."""
+
+UNTOUCHED = ("apibank", "nexusraven")
+"""Studies from whose rows no method was made: all of them are reported."""
 
 WIDER = {"sealtool-all": ["sealtool"], "bfcl-calls-more": ["bfcl-calls", "bfcl"]}
 """Studies of more rows, and those whose answers were looked at before they were run."""
@@ -48,13 +54,14 @@ WIDER = {"sealtool-all": ["sealtool"], "bfcl-calls-more": ["bfcl-calls", "bfcl"]
 class Study:
     """The runs on one benchmark (or a part) with one model, by method, the base model's first.
 
-    `seen` are ids of samples that were looked at before these runs; without any, halves are made.
+    `seen` are ids of samples that were looked at before these runs; where it is None, halves are
+    made.
     """
 
     benchmark: str
     model: str
     runs: Mapping[str, Run]
-    seen: frozenset[str] = frozenset()
+    seen: frozenset[str] | None = None
 
     @property
     def place(self) -> list[str]:
@@ -63,14 +70,17 @@ class Study:
 
     def beside(self, name: str) -> Run:
         """The base model's answers with which those of a method are compared."""
-        run = self.runs[OTHER_BASES.get(name, name)]
+        others = OTHER_BASES.get(name, (name,))
+        run = next(self.runs[each] for each in others if each in self.runs)
+        if run.spec["estimator"]["name"] == "never" and name in OTHER_BASES:
+            return run
         return _base(run) if run.spec["estimator"]["name"] != "never" else self.runs[BASE]
 
     def halves(self) -> tuple[Study, Study]:
         """Return the runs with the samples for development, and with those for reporting."""
         records = sorted(_records(self.runs[BASE]), key=lambda record: record.digest)
         ids = list(dict.fromkeys(record.id for record in records))
-        first = self.seen or frozenset(ids[::2])
+        first = frozenset(ids[::2]) if self.seen is None else self.seen
         return self._of(first), self._of(frozenset(ids) - first)
 
     def _of(self, ids: frozenset[str]) -> Study:
@@ -94,8 +104,10 @@ def studies(submissions: Path = SUBMISSIONS) -> list[Study]:
 
 def _seen(
     benchmark: str, model: str, found: Mapping[tuple[str, str], Mapping[str, Run]]
-) -> frozenset[str]:
-    before = [found.get((each, model), {}) for each in WIDER.get(benchmark, [])]
+) -> frozenset[str] | None:
+    if benchmark not in WIDER:
+        return frozenset() if benchmark in UNTOUCHED else None
+    before = [found.get((each, model), {}) for each in WIDER[benchmark]]
     return frozenset(
         record.id for runs in before for run in runs.values() for record in _records(run)
     )
@@ -136,9 +148,9 @@ def methods_table(found: Sequence[Study]) -> str:
 def _methods(study: Study) -> Iterator[list[str]]:
     for name, run in study.runs.items():
         seeds, own = len(run.seeds), _outcome(run)
-        beside = "" if name == BASE else f"{100 * _outcome(study.beside(name))['accuracy']:.1f} %"
+        beside = "" if name in PLAIN else f"{100 * _outcome(study.beside(name))['accuracy']:.1f} %"
         told = [f"`{name}`", str(own["samples"] // seeds), str(seeds), beside, accuracy(own)]
-        against = ["", "", ""] if name == BASE else _against(study, name)
+        against = ["", "", ""] if name in PLAIN else _against(study, name)
         yield [*told, *against, f"{_seconds(run):.1f}"]
 
 
@@ -151,7 +163,7 @@ def halves_table(found: Sequence[Study]) -> str:
     for study in found:
         halves = study.halves()
         for name in study.runs:
-            if name != BASE:
+            if name not in PLAIN:
                 cells = [[str(len(_records(h.runs[name]))), *_against(h, name)] for h in halves]
                 rows.append([*study.place, f"`{name}`", *cells[0], *cells[1]])
     return table(head, rows) if rows else NOT_YET
@@ -203,6 +215,8 @@ def _decimal(value: float | None) -> str:
 
 def _against(study: Study, name: str) -> list[str]:
     """Return points, fixed / broken, and p of a method beside the base model."""
+    if not _records(study.runs[name]):
+        return ["–", "–", "–"]
     made: Mapping[str, Any] = comparison.compare(study.beside(name), study.runs[name])
     points = _points(made["points"], made["points_interval"])
     return [points, f"{made['fixed']} / {made['broken']}", f"{made['p']:.2g}"]
