@@ -15,10 +15,12 @@ from _dists import importable, write_dist
 from _specs import clear_environment
 
 from ttsi import hooks
+from ttsi.exchange import Message, Request
 from ttsi.registry import KINDS
 from ttsi.spec import Episodes, load_spec
 from ttsi.spec.schema import COMPONENTS, DEFAULTS, compose_schema
-from ttsi.types import Record, Task
+from ttsi.testing import FakeEngine, check_plugin
+from ttsi.types import Demonstrations, Record, Task, Tool
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -63,7 +65,7 @@ def test_the_tables_of_keys_are_complete_and_give_the_defaults() -> None:
 
 def test_the_estimator_shown_is_found_and_works(tmp_path: Path) -> None:
     first, _ = blocks("plugins.md", "toml")
-    code, _ = blocks("plugins.md", "python")
+    code, *_ = blocks("plugins.md", "python")
     (spec_text,) = blocks("plugins.md", "json")
     write_dist(tmp_path, "acme-doubt", entry_points(first), {"acme_doubt": code})
     with importable(tmp_path):
@@ -77,9 +79,51 @@ def test_the_estimator_shown_is_found_and_works(tmp_path: Path) -> None:
         assert [(e.confidence, e.uncertain) for e in estimates] == [(1.0, False), (0.25, True)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "origin"),
+    [("generators", "acme_words:Reworded"), ("inference", "acme_again:Again")],
+)
+def test_the_whole_plugins_shown_pass_their_contracts(
+    kind: str, origin: str, tmp_path: Path
+) -> None:
+    module, _, name = origin.partition(":")
+    (code,) = [each for each in blocks("plugins.md", "python") if f"class {name}:" in each]
+    assert f'= "{origin}"` under `ttsi.{kind}`' in (DOCS / "plugins.md").read_text()
+    distribution = module.replace("_", "-")
+    write_dist(tmp_path, distribution, {f"ttsi.{kind}": f"it = {origin}"}, {module: code})
+    with importable(tmp_path):
+        outcomes = check_plugin(f"{distribution}/it", kind=kind)
+        assert [each for each in outcomes if not each.passed and not each.skipped] == []
+        assert sum(each.passed for each in outcomes) > 5
+
+
+def test_the_inference_shown_asks_again_under_a_grammar(tmp_path: Path) -> None:
+    (code,) = [each for each in blocks("plugins.md", "python") if "class Again:" in each]
+    write_dist(tmp_path, "acme-again", {}, {"acme_again": code})
+    with importable(tmp_path):
+        import acme_again
+
+        tool = Tool("ring", "Ring a bell", {"type": "object", "properties": {}})
+        tasks = [Task("a/0", (tool,), "", "Ring once."), Task("a/1", (tool,), "", "Ring twice.")]
+        call = '[{"name": "ring", "arguments": {}}]'
+        asked: list[Request] = []
+
+        def script(request: Request) -> str:
+            asked.append(request)
+            return call if "once" in request.prompt.messages[-1].content else "[{"
+
+        shown = Demonstrations.of([((Message("user", "Ring."),), call)])
+        acme_again.Again().answer(tasks, [shown, None], FakeEngine(script=script), 0)
+        first, second, again = asked
+        assert [turn.content for turn in first.prompt.messages] == ["Ring.", call, "Ring once."]
+        assert (first.grammar, second.grammar) == (None, None)
+        assert again.prompt == second.prompt
+        assert again.grammar is not None
+
+
 def test_the_watcher_shown_watches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, second = blocks("plugins.md", "toml")
-    _, code = blocks("plugins.md", "python")
+    *_, code = blocks("plugins.md", "python")
     write_dist(tmp_path, "acme-watch", entry_points(second), {"acme_watch": code})
     with importable(tmp_path):
         hooks.Hooks().sample_finished(Record(id="a/0", digest="", seed=0, adapted=True))
