@@ -46,7 +46,11 @@ PLAIN = (BASE, "paper-base")
 UNTOUCHED = ("apibank", "nexusraven")
 """Studies from whose rows no method was made: all of them are reported."""
 
-WIDER = {"sealtool-all": ["sealtool"], "bfcl-calls-more": ["bfcl-calls", "bfcl"]}
+WIDER = {
+    "sealtool-all": ["sealtool"],
+    "bfcl-calls-more": ["bfcl-calls", "bfcl"],
+    "apibank-more": ["apibank"],
+}
 """Studies of more rows, and those whose answers were looked at before they were run."""
 
 
