@@ -103,8 +103,13 @@ def sign_flip(gains: Sequence[int]) -> float:
 
 # ---------------------------------------------------------------- what is paired
 
-WORDING = {"prompt", "instruction"}
-"""Options of ttsi's benchmarks that change how a task is put, and not what is right."""
+WORDING: Mapping[str, str | None] = {
+    "instruction": None,
+    "prompt": "paper",
+    "tool_order": "given",
+}
+"""Options of ttsi's benchmarks that change how a task is put, and not what is right, with their
+defaults, which hold for a run that was made before there was the option."""
 
 
 def paired(a: Run, b: Run) -> dict[int, list[tuple[Record, Record]]]:
@@ -136,8 +141,9 @@ def paired(a: Run, b: Run) -> dict[int, list[tuple[Record, Record]]]:
 def _worded_otherwise(a: Run, b: Run) -> bool:
     """Return whether the benchmark's options differ in nothing but how its tasks are worded."""
     ours, theirs = a.spec["benchmark"], b.spec["benchmark"]
+    ours, theirs = {**WORDING, **ours}, {**WORDING, **theirs}
     differing = {key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)}
-    return bool(differing) and differing <= WORDING and "/" not in ours["name"]
+    return bool(differing) and differing <= WORDING.keys() and "/" not in ours["name"]
 
 
 def _same_data(a: SeedRun, b: SeedRun) -> bool:

@@ -183,7 +183,7 @@ def _searches(spec: Mapping[str, Any]) -> bool:
 
 def _asked(spec: Mapping[str, Any]) -> str:
     """Return a digest of all that shapes an unadapted answer."""
-    worded = [spec["benchmark"].get(key) for key in sorted(comparison.WORDING)]
+    worded = [spec["benchmark"].get(key, usual) for key, usual in comparison.WORDING.items()]
     return json_digest([*(spec[key] for key in ("model", "engine", "inference")), *worded])
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from random import Random
 from typing import Literal, TypeAlias
 
 from ttsi._common.places import check_places, filled
+from ttsi.digests import draw_seed
 from ttsi.types import JSON, Task, Tool
 
 ANSWER_FORMAT = (
@@ -28,6 +30,9 @@ TEMPLATE = f"{_LISTED}\n\n{{format}}"
 
 Writer: TypeAlias = Literal["paper", "native"]
 """Who writes the tools into the prompt: ttsi into the instruction, or the model's template."""
+
+Order: TypeAlias = Literal["given", "shuffled"]
+"""In which order tools are offered: the data's, or one that tells nothing of the answer."""
 
 
 def make_task(id: str, instruction: str, tools: Iterable[Tool], input: str) -> Task:
@@ -52,7 +57,7 @@ def _of_tools(tools: Sequence[Tool], form: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Wording:
-    """How a benchmark's tasks are worded: by whom, and in whose words.
+    """How a benchmark's tasks are worded: by whom, in whose words, and in which order of tools.
 
     `instruction` is a template of the system turn, with the places {instruction} (the benchmark's
     own), {tools} and, of tasks that are answered by calls, {format} (how to write them). A template
@@ -61,6 +66,7 @@ class Wording:
 
     prompt: Writer = "paper"
     instruction: str | None = None
+    tool_order: Order = "given"
 
     def template(self, task: Task) -> str:
         """Return the template of the system turn of `task`, in ttsi's words if there are no own."""
@@ -71,12 +77,9 @@ class Wording:
         return TEMPLATE if task.form == "calls" else _LISTED
 
     def of(self, task: Task) -> Task:
-        """Return a rendered task in this wording. Raises UsageError if the template does not fit.
-
-        A line of a tool holds no line break, so what stands before the last heading is the
-        instruction.
-        """
-        own = task.instruction.rpartition(_TOOLS)[0] if task.tools else task.instruction
+        """Return a rendered task in this wording. Raises UsageError if the template does not fit."""
+        task = shuffled(task) if self.tool_order == "shuffled" else task
+        own = _own_words(task)
         lists = self._lists_tools(task)
         if self.instruction is None:
             return replace(task, bare=own) if task.tools and not lists else task
@@ -99,6 +102,25 @@ class Wording:
     def _lists_tools(self, task: Task) -> bool:
         native = self.prompt == "native" and task.form == "calls"
         return bool(task.tools) and not native
+
+
+def shuffled(task: Task) -> Task:
+    """Return a rendered task with its tools in an order that is a function of their names alone.
+
+    So tasks that offer the same tools still share the beginning of their prompts.
+    """
+    tools = sorted(task.tools, key=lambda tool: tool.name)
+    Random(draw_seed(0, "\n".join(tool.name for tool in tools), "tool order")).shuffle(tools)
+    turn = system_turn(_own_words(task), tools, task.form) if tools else task.instruction
+    return replace(task, tools=tuple(tools), instruction=turn)
+
+
+def _own_words(task: Task) -> str:
+    """Return the instruction of a rendered task without what ttsi has added.
+
+    A line of a tool holds no line break, so what stands before the last heading is the instruction.
+    """
+    return task.instruction.rpartition(_TOOLS)[0] if task.tools else task.instruction
 
 
 def tool_line(tool: Tool) -> str:
