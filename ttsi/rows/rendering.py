@@ -77,7 +77,7 @@ class Wording:
         return TEMPLATE if task.form == "calls" else _LISTED
 
     def of(self, task: Task) -> Task:
-        """Return a rendered task in this wording. Raises UsageError if the template does not fit."""
+        """Return a rendered task in this wording. Raises UsageError if it does not fit."""
         task = shuffled(task) if self.tool_order == "shuffled" else task
         own = _own_words(task)
         lists = self._lists_tools(task)
