@@ -12,7 +12,7 @@ import ttsi
 from ttsi import Request
 from ttsi.results.calibration import adapted_correct
 from ttsi.results.metrics import summarise
-from ttsi.solving.budget import unadapted
+from ttsi.solving.budget import divisible
 from ttsi_fakes import WRITING, ScriptedEngine, default_script, make_journey, make_sample
 from ttsi_plugins.estimators.constant import Never
 
@@ -67,8 +67,8 @@ def test_what_a_gate_refused_has_its_example() -> None:
 def test_an_adapted_episode_says_nothing_of_the_base_model_at_each_step() -> None:
     (adapted,) = played(make_journey("a", "City2", "City4"))
     (sure,) = played(make_journey("a", "City2", "City4"), estimator=Never())
-    assert unadapted(adapted) is None
-    assert unadapted(sure) is not None
+    assert not divisible(adapted)
+    assert divisible(sure)
     assert adapted_correct(adapted) is None
 
 

@@ -48,7 +48,7 @@ from ttsi.running.notebook import Notebook, in_notebook
 from ttsi.running.seed_run import SeedWork, check_whole, forget_estimates, forget_seed
 from ttsi.running.spending import Spending
 from ttsi.solving import assemble
-from ttsi.solving.budget import unadapted
+from ttsi.solving.budget import divisible, unadapted
 from ttsi.spec import Spec, resolved
 from ttsi.spec.choosing import read_cells
 from ttsi.types import JSON, Played, Record, Sample
@@ -308,13 +308,8 @@ class _Cell:
         """Return the base model's results from the seed's own run, by id."""
         if self.every.fresh:
             return {}
-        return {
-            record.id: unadapted(record)
-            for record in read(folder / SAMPLES)
-            # The later estimates of an adapted episode are of a dialogue that its base model never
-            # had.
-            if record.estimate and record.base and not (record.steps and record.adapted)
-        }
+        found = filter(divisible, read(folder / SAMPLES))
+        return {record.id: unadapted(record) for record in found}
 
     def lent(self, whose: Identity, samples: Sequence[Sample]) -> dict[str, Record]:
         """Return what cells before this one lend to a seed; see `lending`."""

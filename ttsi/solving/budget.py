@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ttsi.exchange import Rejections
 from ttsi.types import Record
 
 UNADAPTED = ("estimate", "answer")
@@ -32,6 +33,16 @@ def share_out(records: Iterable[Record], budget: float) -> dict[str, Record]:
     }
 
 
+def divisible(record: Record) -> bool:
+    """Whether a record has a part that is the base model's: its estimate and its answer.
+
+    An adapted episode has none: its later estimates are for a conversation that the base model did
+    not have.
+    """
+    whole = record.estimate is not None and record.base is not None
+    return whole and not (record.steps and record.adapted)
+
+
 def unadapted(record: Record, *, estimates: bool = True) -> Record:
     """Return the base model's part of a record that has a base answer, with its estimate or not."""
     stages = UNADAPTED if estimates else ("answer",)
@@ -44,5 +55,6 @@ def unadapted(record: Record, *, estimates: bool = True) -> Record:
         final_score=record.base_score,
         adapted=False,
         note="",
+        rejected=Rejections(),
         costs={stage: cost for stage, cost in record.costs.items() if stage in stages},
     )
