@@ -76,9 +76,9 @@ class Study:
         """The base model's answers with which those of a method are compared."""
         others = OTHER_BASES.get(name, (name,))
         run = next(self.runs[each] for each in others if each in self.runs)
-        if run.spec["estimator"]["name"] == "never" and name in OTHER_BASES:
-            return run
-        return _base(run) if run.spec["estimator"]["name"] != "never" else self.runs[BASE]
+        if run.spec["estimator"]["name"] != "never":
+            return _base(run)
+        return run if name in OTHER_BASES else self.runs[BASE]
 
     def halves(self) -> tuple[Study, Study]:
         """Return the runs with the samples for development, and with those for reporting."""

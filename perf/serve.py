@@ -27,14 +27,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from operator import eq
 from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 
 from perf.common import samples
 from perf.result import LEAST_PAIRS, RESULTS, Machine, about, versions, write
-from perf.timing import spread
+from perf.timing import Side, speed_ratios, spread, take_turns
 from ttsi.records.provenance import environment
 
 _PATIENCE = 300
@@ -149,50 +151,48 @@ def load(address: str, process: psutil.Process, given: argparse.Namespace) -> di
 
 @dataclass
 class Server:
-    """A server that runs, the name it has for the model, and what was measured of it."""
+    """A server that runs, the name it has for the model, and the rounds that it has answered."""
 
     name: str
     version: str
     address: str
     model: str
-    seconds: list[float] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
+    tokens: int
+    rounds: list[list[tuple[float, str]]] = field(default_factory=list)
 
-    def serve(self, number: int, tokens: int) -> None:
+    def serve(self) -> None:
         """Have a round's requests answered: others in each round, as prompts may be cached."""
-        asked = bodies(self.model, ROUND, tokens, number * ROUND)
-        began = time.monotonic()
+        asked = bodies(self.model, ROUND, self.tokens, len(self.rounds) * ROUND)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            answers = list(pool.map(lambda body: answer(self.address, body), asked))
-        self.seconds.append(time.monotonic() - began)
-        self.times += [took for took, _ in answers]
-        self.texts += [text for _, text in answers]
+            self.rounds.append(list(pool.map(lambda body: answer(self.address, body), asked)))
 
-    def told(self, ours: Server) -> dict[str, Any]:
-        """Return what was measured; `ratio` is how many times faster our rounds are."""
-        pairs = zip(self.seconds, ours.seconds, strict=True)
-        same = sum(one == other for one, other in zip(self.texts, ours.texts, strict=True))
-        return {
-            "name": self.name,
-            "version": self.version,
-            "seconds": [round(each, 2) for each in self.seconds],
-            **_spread(self.times),
-            "ratio": spread([theirs / mine for theirs, mine in pairs]),
-            "same_text": [same, len(self.texts)],
+    @property
+    def measured(self) -> list[tuple[float, str]]:
+        """Seconds and text of each answer; the first round was to warm up."""
+        return [each for some in self.rounds[1:] for each in some]
+
+
+def beside(servers: Sequence[Server], rounds: int) -> list[dict[str, Any]]:
+    """Return what was measured of servers that took turns, ours first.
+
+    `ratio` is how many times faster our rounds are.
+    """
+    sides = [Side(server.name, server.serve) for server in servers]
+    take_turns(sides, rounds, torch.device("cpu"))
+    ours = [text for _, text in servers[0].measured]
+    found = []
+    for server, side in zip(servers, sides, strict=True):
+        times, texts = zip(*server.measured, strict=True)
+        told = {
+            "name": server.name,
+            "version": server.version,
+            "seconds": [round(each, 2) for each in side.seconds],
+            **_spread(times),
+            "ratio": spread(speed_ratios(sides[0], side)),
+            "same_text": [sum(map(eq, ours, texts)), len(texts)],
         }
-
-
-def beside(servers: Sequence[Server], given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return what was measured of servers that took turns, ours first."""
-    for server in servers:
-        server.serve(0, given.tokens)
-        server.seconds, server.times, server.texts = [], [], []  # the first round is to warm up
-    for number in range(1, given.rounds + 1):
-        for server in [*servers[number % len(servers) :], *servers[: number % len(servers)]]:
-            server.serve(number, given.tokens)
-            print(f"  round {number}  {server.name:<20} {server.seconds[-1]:7.2f} s", flush=True)
-    return [server.told(servers[0]) for server in servers]
+        found.append(told)
+    return found
 
 
 def _spread(times: Sequence[float]) -> dict[str, float]:
@@ -216,7 +216,7 @@ def main(given: Sequence[str] | None = None) -> None:
         servers, process = _begun(options, stack)
         loaded = load(servers[0].address, process, options)
         print(json.dumps(loaded, indent=1), flush=True)
-        found = beside(servers, options)
+        found = beside(servers, options.rounds)
     print(json.dumps(found, indent=1))
     threads = len(os.sched_getaffinity(0))
     machine = Machine(options.model, "cpu", str(environment({})["processor"]), "float32", threads)
@@ -245,15 +245,16 @@ def _begun(options: argparse.Namespace, stack: ExitStack) -> tuple[list[Server],
         "inference": {"name": "direct", "decoding": "greedy"},
     }
     path.write_text(json.dumps(spec))
-    command = [sys.executable, "-m", "ttsi", "serve", str(path)]
+    command, tokens = [sys.executable, "-m", "ttsi", "serve", str(path)], options.tokens
     address, process = stack.enter_context(served(command))
-    begun = [Server("ttsi serve", version("ttsi"), address, f"{options.name}:base")]
+    begun = [Server("ttsi serve", version("ttsi"), address, f"{options.name}:base", tokens)]
     folder = options.folder or _folder(options.model)
     if not options.without_transformers:
         command = [sys.executable, "-m", "transformers.cli.transformers", "serve", folder]
         command += ["--device", "cpu", "--dtype", "float32"]
         address, _ = stack.enter_context(served(command))
-        begun.append(Server("transformers serve", version("transformers"), address, folder))
+        theirs = version("transformers")
+        begun.append(Server("transformers serve", theirs, address, folder, tokens))
     if options.vllm:
         command = [options.vllm, "-m", "vllm.entrypoints.openai.api_server", "--model", folder]
         command += ["--dtype", "float32", "--max-num-seqs", str(AT_ONCE), "--max-model-len", "2048"]
@@ -261,7 +262,7 @@ def _begun(options: argparse.Namespace, stack: ExitStack) -> tuple[list[Server],
         asked = [options.vllm, "-c", "import vllm; print(vllm.__version__)"]
         told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()[-1]
         address, _ = stack.enter_context(served(command))
-        begun.append(Server("vLLM", told, address, folder))
+        begun.append(Server("vLLM", told, address, folder, tokens))
     return begun, process
 
 
