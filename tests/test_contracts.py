@@ -280,7 +280,7 @@ def test_a_strangers_test_file_says_what_is_broken_and_why(tmp_path: Path) -> No
 
 def test_the_test_file_on_the_page_passes(tmp_path: Path) -> None:
     (package,) = re.findall(r"^```toml\n(.*?acme-doubt.*?)^```", PLUGINS, flags=re.M | re.S)
-    module, _ = re.findall(r"^```python\n(.*?)^```", PLUGINS, flags=re.M | re.S)
+    module, *_ = re.findall(r"^```python\n(.*?)^```", PLUGINS, flags=re.M | re.S)
     test, _ = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.M | re.S)
     groups = tomllib.loads(package)["project"]["entry-points"]
     lines = {
