@@ -74,6 +74,16 @@ def test_nexusraven_comes_in_four_parts() -> None:
     assert len(read_table(TOOLS)) == 65
 
 
+def test_nexusraven_teaches_the_rows_that_it_does_not_ask() -> None:
+    words = "Call a tool. {instruction}\n{tools}"
+    made = NexusRaven(limit=98, instruction=words)
+    asked, taught = made.samples(), made.train()
+    assert sorted(row.id for row in asked + taught) == sorted(IDS["nexusraven"])
+    assert all(row.task.instruction.startswith("Call a tool.") for row in taught)
+    assert NexusRaven().train() == []
+    assert [row.id for row in NexusRaven(ids=IDS["nexusraven"][1:]).train()] == ["nexusraven/0"]
+
+
 def test_apibank_levels_choose_the_files() -> None:
     assert [s.id for s in ApiBank(levels=[2]).samples()] == IDS["apibank"][399:]
     assert [s.id for s in ApiBank(levels=[2, 1]).samples()] == IDS["apibank"]

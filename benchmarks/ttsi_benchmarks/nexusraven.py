@@ -57,6 +57,11 @@ class NexusRaven(CallSelection):
         rows = read_table(QUERIES)
         return [to_sample(f"nexusraven/{i}", row, tools) for i, row in enumerate(rows)]
 
+    def train(self) -> list[Sample]:
+        """Return the rows that `limit` or `ids` leave out, as there is no split for training."""
+        taken = {row.id for row in self.samples()}
+        return self.asked([row for row in self.all_samples() if row.id not in taken])
+
     def revision(self) -> str:
         """Return a digest of the rows, equal for local copies and the Hub if their rows are."""
         tables = [[canonical(row) for row in read_table(table)] for table in (QUERIES, TOOLS)]
