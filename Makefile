@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 
 help:
 	@echo "make quickstart   install into $(VENV), run TT-SI on the embedded model, show the result"
-	@echo "make test         all that CI runs: tests, lint, import laws, docs (through tox)"
+	@echo "make test         what CI runs, but for make test-vllm: tests, lint, import laws, docs (through tox)"
 	@echo "make test-vllm    the engine vllm and vLLM's server as a teacher, on a CPU"
 	@echo "make docs         write the generated parts of docs/ again"
 	@echo "make study        write the tables of docs/findings.md again, from the runs in leaderboards/"

@@ -1,39 +1,25 @@
 """Real models of other families against transformers' own forward pass; not part of CI.
 
-    python -m pytest tests/on_real_models.py
-
-Each model's file is fetched once by the program in TTSI_FETCH_MODEL, by default
-../shared/bin/fetch-model, into TTSI_CACHE_DIR or ~/.cache/ttsi.
+python -m pytest tests/on_real_models.py
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from engines import real_tasks
+from fetched import fetched
 
-from ttsi.assets import cache_root
 from ttsi.types import LoraRecipe, Prompt, Request, Sampling, TrainJob
 from ttsi_plugins.engines.transformers import TransformersEngine
 
-ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{{ m.role }}:\n{{ m.content }}\n\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:\n{% endif %}"
 )
 LENGTHS = (700, 1200, 2000)
-
-
-def fetched(name: str) -> Path:
-    program = os.environ.get("TTSI_FETCH_MODEL", str(ROOT.parent / "shared/bin/fetch-model"))
-    folder = cache_root() / "fetched" / name
-    subprocess.run([program, name, str(folder)], check=True)
-    return folder / f"{name}.gguf"
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,9 @@ from serving import FAKE, a_call, asking, city, serving
 
 from ttsi.answers.calls.values import calls_in
 from ttsi.errors import RunError, StorageError
+from ttsi.serving.feedback import Answers
 from ttsi.serving.logs import Log
+from ttsi.serving.refusals import Refusal
 from ttsi.serving.served import Limits
 from ttsi_benchmarks.file import File
 from ttsi_plugins.learners.nearest import Nearest
@@ -80,6 +82,7 @@ def test_feedback_becomes_rows_that_the_benchmark_file_and_learners_read(tmp_pat
             assert (status, answer["kept"]) == (200, kept)
         for body, status, param in (
             ({"id": "chatcmpl-none", "correct": True}, 404, "id"),
+            ({"id": wrong, "correct": True}, 409, "id"),
             ({"correct": True}, 400, "id"),
             ({"id": right}, 400, "correct"),
             ({"id": right, "correct": False, "answer": "yes"}, 400, "answer"),
@@ -95,6 +98,16 @@ def test_feedback_becomes_rows_that_the_benchmark_file_and_learners_read(tmp_pat
     rows = Nearest(file=str(path)).rows
     assert [row.answer for row in rows] == [sample.reference for sample in samples]
     assert [row.task.instruction for row in rows] == [s.task.instruction for s in samples]
+
+
+def test_an_answer_whose_row_could_not_be_written_can_get_one_later() -> None:
+    answers = Answers(most=2)
+    with pytest.raises(OSError, match="full"), answers.labelling("a"):
+        raise OSError("full")
+    with answers.labelling("a"):
+        pass
+    with pytest.raises(Refusal), answers.labelling("a"):
+        pass
 
 
 def test_answers_are_forgotten_in_the_order_in_which_they_were_given() -> None:

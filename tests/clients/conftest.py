@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from model_server import served
 
-SPEC = {
+SPEC: dict[str, Any] = {
     "name": "small",
     "model": {"id": "smollm2-135m", "dtype": "float32"},
     "estimator": {"name": "rss_margin", "threshold": 1.0},
@@ -37,9 +38,13 @@ SPEC = {
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("served")
+    yield from serving(SPEC, tmp_path_factory.mktemp("served"))
+
+
+def serving(given: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Yield the address of a server of this spec."""
     spec = folder / "spec.json"
-    spec.write_text(json.dumps(SPEC))
+    spec.write_text(json.dumps(given))
     command = [sys.executable, "-m", "ttsi", "serve", str(spec)]
     with served(command, folder / "log", patience=1200.0) as address:
         yield address

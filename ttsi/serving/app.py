@@ -88,7 +88,8 @@ class Desk:
         self.metrics.feedback(told.correct)
         kept = told.row is not None and self.rows is not None
         if told.row is not None and self.rows is not None:
-            await self.rows.append(told.row)
+            with self.answers.labelling(told.id):
+                await self.rows.append(told.row)
         return JSONResponse({"object": "feedback", "id": told.id, "kept": kept})
 
     async def models(self, request: Request) -> Response:

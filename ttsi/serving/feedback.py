@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,7 @@ class Answers:
     def __init__(self, most: int, most_bytes: int = 64 * 2**20) -> None:
         self._most, self._most_bytes, self._bytes = most, most_bytes, 0
         self._kept: OrderedDict[str, Given] = OrderedDict()
+        self._labelled: set[str] = set()
 
     def keep(self, id: str, row: Mapping[str, Any], outcome: Outcome) -> None:
         """Keep an answer, if tools were on offer."""
@@ -54,7 +56,9 @@ class Answers:
         kept = self._kept[id] = Given(json.dumps(row), tools, calls)
         self._bytes += len(kept.row)
         while len(self._kept) > self._most or self._bytes > self._most_bytes:
-            self._bytes -= len(self._kept.popitem(last=False)[1].row)
+            id, old = self._kept.popitem(last=False)
+            self._bytes -= len(old.row)
+            self._labelled.discard(id)
 
     def find(self, id: str) -> Given:
         """Return an answer. Raises Refusal for one that is not known."""
@@ -63,6 +67,19 @@ class Answers:
             told = f"There is no answer {id!r:.100} with tools among the last {self._most}."
             raise Refusal(404, told, param="id", code="not_found")
         return found
+
+    @contextmanager
+    def labelling(self, id: str) -> Iterator[None]:
+        """Note that an answer gets a row, unless that fails. Raises Refusal if it has one."""
+        if id in self._labelled:
+            told = f"The answer {id!r:.100} has a row already: a file holds one for each."
+            raise Refusal(409, told, param="id", code="conflict")
+        self._labelled.add(id)
+        try:
+            yield
+        except BaseException:
+            self._labelled.discard(id)
+            raise
 
 
 def read_feedback(body: Mapping[str, Any], served: Served, *, answers: Answers) -> Told:
