@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from serving import FAKE, TOOLS, Server, a_call, called, serving
+from serving import FAKE, TOOLS, Server, a_call, asking, called, serving
 
 from ttsi.errors import UsageError
+from ttsi.serving.chats import read_chat
+from ttsi.serving.served import Served
 from ttsi.types import Generation, Request
 from ttsi_fakes import ScriptedEngine
 
@@ -63,6 +65,27 @@ def test_a_forced_tool_is_the_only_one_on_offer(server: Server) -> None:
     assert called(answer) == [("get_time", {"city": "City1"})]
     status, _, answer = server.chat(tool_choice={"type": "function", "function": {"name": "x"}})
     assert (status, answer["error"]["param"]) == (400, "tool_choice")
+
+
+@pytest.mark.parametrize(
+    ("choice", "least", "held", "fewest"),
+    [
+        ("auto", None, False, 0),
+        ("auto", 0, True, 0),
+        ("auto", 2, True, 2),
+        ("required", None, True, 1),
+        ("required", 2, True, 2),
+    ],
+)
+def test_calls_that_need_not_be_made_are_decoded_freely_unless_the_spec_says_how_many(
+    choice: str, least: int | None, held: bool, fewest: int
+) -> None:
+    served = Served("fake", constrained=True, least=least)
+    (task,) = read_chat(asking(tool_choice=choice, stop=["]"]), served).tasks
+    assert task.asked is not None
+    assert (task.asked.constrained, task.asked.least) == (held, fewest)
+    # A stop would cut a list of calls that a grammar holds to.
+    assert task.asked.stop == (() if held else ("]",))
 
 
 def test_without_tools_the_answer_is_a_text(server: Server) -> None:

@@ -3,7 +3,8 @@
 | request | task |
 |---|---|
 | no tools, or `tool_choice` none | form `text` |
-| tools, `tool_choice` auto | form `calls`, as the spec's inference decodes; it may call none |
+| tools, `tool_choice` auto | form `calls` in free text; it may call none |
+| the same, and the spec says `min_calls` | form `calls`, as the spec's inference decodes |
 | `tool_choice` required, or a tool | form `calls` under its grammar, of that tool alone |
 | `response_format` with a schema | a text that is JSON, valid for the schema |
 
@@ -184,14 +185,15 @@ def _calling(said: Heard, choice: _Choice, asked: Asked, served: Served) -> Task
     """Return the task whose answer are calls."""
     talk = said.conversation
     instruction = system_turn(talk.system or INSTRUCTIONS["calls"], choice.offered)
-    least = served.least
+    least = served.least or 0
+    held = served.constrained
     if choice.must:
-        least = max(1, least or 1)
-    elif least is None:
-        least = 0
-    held = True if choice.must else None
+        least, held = max(1, least), True
+    elif served.least is None:
+        # Under a grammar that allows no call, small models make none: docs/findings.md.
+        held = False
     wanted = replace(asked, schema=None, constrained=held, least=least, most=choice.most)
-    if served.constrained or choice.must:
+    if held:
         wanted = replace(wanted, stop=())
     task = Task("", choice.offered, instruction, talk.said, "calls", (), talk.turns, asked=wanted)
     return replace(task, bare=talk.system or "") if served.prompt == "native" else task
