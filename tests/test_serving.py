@@ -84,6 +84,8 @@ def test_calls_that_need_not_be_made_are_decoded_freely_unless_the_spec_says_how
     (task,) = read_chat(asking(tool_choice=choice, stop=["]"]), served).tasks
     assert task.asked is not None
     assert (task.asked.constrained, task.asked.least) == (held, fewest)
+    offers_none = "[]" in task.instruction
+    assert offers_none == held
     # A stop would cut a list of calls that a grammar holds to.
     assert task.asked.stop == (() if held else ("]",))
 

@@ -22,6 +22,13 @@ ANSWER_FORMAT = (
     '[{"name": "tool_name", "arguments": {"parameter": "value"}}]'
 )
 
+CALLS_OR_WORDS = (
+    "To call tools, answer with a JSON list of calls and nothing else. Each call is an object with "
+    'two keys: "name", the name of a tool, and "arguments", an object whose keys are the names '
+    "that the tool's own parameters have."
+)
+"""How to write calls where an answer may be a text. `[]` is not offered: small models take it."""
+
 _TOOLS = "\n\nTools:\n"
 _LISTED = f"{{instruction}}{_TOOLS}{{tools}}"
 PLACES = ("instruction", "tools", "format")
@@ -44,15 +51,17 @@ def make_task(id: str, instruction: str, tools: Iterable[Tool], input: str) -> T
     return Task(id=id, tools=offered, instruction=system_turn(instruction, offered), input=input)
 
 
-def system_turn(instruction: str, tools: Sequence[Tool], form: str = "calls") -> str:
-    """Return the instruction, the tools, and in the form `calls` how to write an answer."""
+def system_turn(
+    instruction: str, tools: Sequence[Tool], form: str = "calls", how: str = ANSWER_FORMAT
+) -> str:
+    """Return the instruction, the tools, and in the form `calls` `how` to write an answer."""
     template = TEMPLATE if form == "calls" else _LISTED
-    return filled(template, {"instruction": instruction, **_of_tools(tools, form)})
+    return filled(template, {"instruction": instruction, **_of_tools(tools, form, how)})
 
 
-def _of_tools(tools: Sequence[Tool], form: str) -> dict[str, str]:
+def _of_tools(tools: Sequence[Tool], form: str, how: str = ANSWER_FORMAT) -> dict[str, str]:
     told = {"tools": "\n".join(map(tool_line, tools))}
-    return told | {"format": ANSWER_FORMAT} if form == "calls" else told
+    return told | {"format": how} if form == "calls" else told
 
 
 @dataclass(frozen=True)

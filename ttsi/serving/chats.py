@@ -23,7 +23,7 @@ from typing import Any
 from ttsi.digests import json_digest
 from ttsi.parameters.plain import SchemaFault, plain_schema
 from ttsi.rows.reading import INSTRUCTIONS
-from ttsi.rows.rendering import system_turn
+from ttsi.rows.rendering import ANSWER_FORMAT, CALLS_OR_WORDS, system_turn
 from ttsi.serving.conversations import Heard, check_size, heard, offered
 from ttsi.serving.fields import Fields
 from ttsi.serving.refusals import Refusal, bad
@@ -33,6 +33,10 @@ from ttsi.types import JSON, Asked, Task, Tool
 
 _LARGEST = 2**63 - 1
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
+_OR_WORDS = (
+    "Call the tools that do what the user asks, once for each thing asked. Leave out optional "
+    "parameters that the user does not mention. If no tool can do it, answer in words."
+)
 _AS_JSON = "Answer with JSON that is valid for this schema, and with nothing else: "
 
 
@@ -184,14 +188,15 @@ def _schema(fields: Fields, limits: Limits) -> Mapping[str, JSON] | None:
 def _calling(said: Heard, choice: _Choice, asked: Asked, served: Served) -> Task:
     """Return the task whose answer are calls."""
     talk = said.conversation
-    instruction = system_turn(talk.system or INSTRUCTIONS["calls"], choice.offered)
-    least = served.least or 0
-    held = served.constrained
+    own, how = INSTRUCTIONS["calls"], ANSWER_FORMAT
+    least, held = served.least or 0, served.constrained
     if choice.must:
         least, held = max(1, least), True
     elif served.least is None:
-        # Under a grammar that allows no call, small models make none: docs/findings.md.
-        held = False
+        # Told that [] is an answer, or under a grammar that allows it, small models write nothing
+        # else: docs/findings.md.
+        own, how, held = _OR_WORDS, CALLS_OR_WORDS, False
+    instruction = system_turn(talk.system or own, choice.offered, how=how)
     wanted = replace(asked, schema=None, constrained=held, least=least, most=choice.most)
     if held:
         wanted = replace(wanted, stop=())
