@@ -53,3 +53,7 @@ class TestServed(ChatModelIntegrationTests):
     @property
     def supports_json_mode(self) -> bool:
         return True
+
+    @pytest.mark.xfail(reason="json_object asks for no keys, and the model writes one of its own")
+    def test_json_mode(self, model: BaseChatModel) -> None:
+        super().test_json_mode(model)
