@@ -19,9 +19,12 @@ from ttsi.rows.tools import Toolbox
 from ttsi.types import JSON, Answer, AnswerStatus, Sample, Task, Tool
 
 KEYS = ("id", "messages", "input", "instruction", "tools", "reference", "choices")
+CALL = (
+    "Call the tools that do what the user asks, once for each thing asked. Leave out "
+    "optional parameters that the user does not mention."
+)
 INSTRUCTIONS = {
-    "calls": "Call the tools that do what the user asks, once for each thing asked. Leave out "
-    "optional parameters that the user does not mention. If no tool can do it, answer [].",
+    "calls": f"{CALL} If no tool can do it, answer [].",
     "choice": "Answer with one of the choices, as it is written, and nothing else.",
     "number": "Answer the question. Write your work step by step, and the answer on a last line of "
     "its own: #### and the number.",

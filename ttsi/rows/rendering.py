@@ -27,7 +27,7 @@ CALLS_OR_WORDS = (
     'two keys: "name", the name of a tool, and "arguments", an object whose keys are the names '
     "that the tool's own parameters have."
 )
-"""How to write calls where an answer may be a text. `[]` is not offered: small models take it."""
+"""How to write calls where an answer may be a text. It shows no call to be copied."""
 
 _TOOLS = "\n\nTools:\n"
 _LISTED = f"{{instruction}}{_TOOLS}{{tools}}"

@@ -85,11 +85,11 @@ class Desk:
 
     async def feedback(self, request: Request) -> Response:
         told, _ = await self._read(request, partial(read_feedback, answers=self.answers))
-        self.metrics.feedback(told.correct)
         kept = told.row is not None and self.rows is not None
         if told.row is not None and self.rows is not None:
             with self.answers.labelling(told.id):
                 await self.rows.append(told.row)
+        self.metrics.feedback(told.correct)
         return JSONResponse({"object": "feedback", "id": told.id, "kept": kept})
 
     async def models(self, request: Request) -> Response:

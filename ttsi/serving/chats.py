@@ -22,7 +22,7 @@ from typing import Any
 
 from ttsi.digests import json_digest
 from ttsi.parameters.plain import SchemaFault, plain_schema
-from ttsi.rows.reading import INSTRUCTIONS
+from ttsi.rows.reading import CALL, INSTRUCTIONS
 from ttsi.rows.rendering import ANSWER_FORMAT, CALLS_OR_WORDS, system_turn
 from ttsi.serving.conversations import Heard, check_size, heard, offered
 from ttsi.serving.fields import Fields
@@ -33,10 +33,7 @@ from ttsi.types import JSON, Asked, Task, Tool
 
 _LARGEST = 2**63 - 1
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
-_OR_WORDS = (
-    "Call the tools that do what the user asks, once for each thing asked. Leave out optional "
-    "parameters that the user does not mention. If no tool can do it, answer in words."
-)
+_OR_WORDS = f"{CALL} If no tool can do it, answer in words."
 _AS_JSON = "Answer with JSON that is valid for this schema, and with nothing else: "
 
 
@@ -193,8 +190,7 @@ def _calling(said: Heard, choice: _Choice, asked: Asked, served: Served) -> Task
     if choice.must:
         least, held = max(1, least), True
     elif served.least is None:
-        # Told that [] is an answer, or under a grammar that allows it, small models write nothing
-        # else: docs/findings.md.
+        # Told that [] is an answer, a small model writes little else: docs/findings.md.
         own, how, held = _OR_WORDS, CALLS_OR_WORDS, False
     instruction = system_turn(talk.system or own, choice.offered, how=how)
     wanted = replace(asked, schema=None, constrained=held, least=least, most=choice.most)

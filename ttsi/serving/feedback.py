@@ -56,9 +56,9 @@ class Answers:
         kept = self._kept[id] = Given(json.dumps(row), tools, calls)
         self._bytes += len(kept.row)
         while len(self._kept) > self._most or self._bytes > self._most_bytes:
-            id, old = self._kept.popitem(last=False)
-            self._bytes -= len(old.row)
-            self._labelled.discard(id)
+            oldest, given = self._kept.popitem(last=False)
+            self._bytes -= len(given.row)
+            self._labelled.discard(oldest)
 
     def find(self, id: str) -> Given:
         """Return an answer. Raises Refusal for one that is not known."""
